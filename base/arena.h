@@ -1,0 +1,63 @@
+/*
+ * The arena from wedge's side: make it, hand it to a child, read it. The layout is base/rt/arena.h.
+ *
+ * Wedge never follows the live mapping for anything it believes: it takes a private copy (pread) and checks each
+ * index and text against it.
+ */
+#ifndef WEDGE_BASE_ARENA_H
+#define WEDGE_BASE_ARENA_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/rt/arena.h"
+
+/* The environment variable by which an agent finds it: "PID:FD:NONCE(hex)", opened as /proc/PID/fd/FD. */
+#define WEDGE_ARENA_ENV "WEDGE_ARENA"
+
+struct wedge_arena {
+    int fd;        /* memfd, close-on-exec, sealed against growing and shrinking */
+    size_t bytes;
+    uint8_t *live; /* shared mapping: for rules, control and slots that wedge writes */
+    char env[96];  /* the value of WEDGE_ARENA */
+};
+
+/* Makes an arena of `bytes` (0: 8 MiB), allocated in full. Errors: -ENOMEM, -ENOSPC, the memfd's. */
+int wedge_arena_create(struct wedge_arena *ret, size_t bytes, uint64_t seed, struct wedge_err *err);
+void wedge_arena_destroy(struct wedge_arena *arena); /* takes NULL and half-made */
+
+static inline struct wedge_arena_header *wedge_arena_header(const struct wedge_arena *arena)
+{
+    return (struct wedge_arena_header *)(void *)arena->live;
+}
+/* Record `i` of a section in the live mapping. Offsets and strides are those wedge laid out, not the header's. */
+void *wedge_arena_live(const struct wedge_arena *arena, enum wedge_arena_section section, uint32_t i);
+
+/* Finds or inserts a name; returns its index, 0 when the table is full or the name too long. */
+uint32_t wedge_arena_name(const struct wedge_arena *arena, const char *text);
+
+/* A private copy, of everything but the rings unless `rings`. Free with wedge_arena_copy_free. */
+struct wedge_arena_copy {
+    uint8_t *data;
+    size_t bytes;
+    bool rings;
+};
+int wedge_arena_copy(const struct wedge_arena *arena, bool rings, struct wedge_arena_copy *ret, struct wedge_err *err);
+void wedge_arena_copy_free(struct wedge_arena_copy *copy);
+
+/* Records of a copy, NULL past the end. Stride and offset are the constants of this build, whatever the copy says. */
+const void *wedge_arena_at(const struct wedge_arena_copy *copy, enum wedge_arena_section section, uint32_t i);
+uint32_t wedge_arena_count(enum wedge_arena_section section);
+/* The text of a name, "" for 0 or an unusable index; NUL-terminated within the copy. */
+const char *wedge_arena_text(struct wedge_arena_copy *copy, uint32_t name);
+/* The slot of a running process by its pid (of the launcher's namespace), NULL none. */
+const struct wedge_arena_proc *wedge_arena_proc_of(const struct wedge_arena_copy *copy, int32_t pid, uint32_t *ret_slot);
+/* The slot of a thread by pid and tid, NULL none. */
+const struct wedge_arena_thread *wedge_arena_thread_of(const struct wedge_arena_copy *copy, int32_t pid, int32_t tid,
+                                                       uint32_t *ret_slot);
+/* Event i (0 oldest kept) of a thread slot's ring; NULL past the end or torn. Needs `rings`. */
+const struct wedge_arena_event *wedge_arena_event(const struct wedge_arena_copy *copy, uint32_t thread_slot, uint32_t i);
+
+#endif

@@ -1,0 +1,42 @@
+/*
+ * A disposable child: runs one function in a forked process under a deadline and brings back bounded bytes.
+ *
+ * Everything that may block on another process's whim (its memory, its files, stopping it) happens in such a child,
+ * so that the caller can always go on: the child is killed at the deadline, and when the caller dies the kernel
+ * kills it too (PR_SET_PDEATHSIG), which also detaches it from whatever it traced.
+ *
+ * The caller must be single-threaded or keep the function to what a forked child may do.
+ */
+#ifndef WEDGE_BASE_JOB_H
+#define WEDGE_BASE_JOB_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* What the child was doing, in memory shared with the caller, so that a deadline can name its cause. The child writes
+ * `pid` and `step` before each thing that may block. */
+struct wedge_job_note {
+    volatile int32_t pid;       /* the process being looked at, 0 none */
+    const char *volatile step;  /* a string literal of the program (same address in both) */
+    volatile int64_t stopped_ns; /* the child's own use */
+};
+
+/* The work. Writes its result to `out` (a pipe), returns 0 or a negative errno (the child's exit). */
+typedef int wedge_job_fn(void *arg, int out, struct wedge_job_note *note);
+
+struct wedge_job_result {
+    char *data; /* what the child wrote, NUL added; owned by the caller; NULL when empty */
+    size_t len;
+    int status;             /* 0, the negative errno of the function, -ETIMEDOUT, -ECHILD (died; `signal` says) */
+    int signal;
+    int32_t last_pid;       /* note.pid and note.step at the end */
+    const char *last_step;
+};
+
+/* Runs `fn`. `deadline_ms` from now; `max_bytes` bounds the result (more: -E2BIG). Returns 0 when the child ran at
+ * all (see result->status), or a negative errno (no memory, no process). Blocks at most deadline_ms plus the
+ * kernel's time to end the child. */
+int wedge_job_run(wedge_job_fn *fn, void *arg, int deadline_ms, size_t max_bytes, struct wedge_job_result *result);
+void wedge_job_result_free(struct wedge_job_result *result);
+
+#endif

@@ -1,0 +1,277 @@
+/*
+ * The arena: what launcher, agent and detector share. One memfd, made and sealed by wedge (base/arena.h), mapped
+ * by every agent (faults/agent), read by wedge with pread into private memory (never followed unchecked: a target
+ * may scribble on it).
+ *
+ * base/rt rules hold for everything here: no malloc, no stdio, no locks, nothing but loads and stores.
+ *
+ * Layout: one page of header, then the sections below, each `count` records of `stride` bytes at `offset`.
+ *
+ *   section   stride  written by                        read by
+ *   CONTROL     64    wedge                             agents
+ *   RULES      512    wedge (once); counters: agents    agents, wedge
+ *   NAMES       64    agents (insert only)              all
+ *   PROCS      128    the process itself; free: wedge   all
+ *   THREADS    512    the thread itself; free: wedge    all
+ *   OBJECTS    128    agents                            wedge
+ *   RINGS       64    the owning thread; ring i belongs to thread slot i, `ring_events` records each
+ *
+ * Publication: a record is complete before the word that announces it is stored with release: the generation of a
+ * slot (odd while it is being written, even and non-zero when complete, 0 free), `seq` of a wait record and of an
+ * event. A reader that finds an odd word twice says "torn: unknown" and goes on.
+ * All times are CLOCK_MONOTONIC nanoseconds. All TIDs and PIDs are of the writer's own PID namespace.
+ */
+#ifndef WEDGE_BASE_RT_ARENA_H
+#define WEDGE_BASE_RT_ARENA_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#define WEDGE_ARENA_MAGIC 0x31616e6567646577ull /* "wedgena1" */
+#define WEDGE_ARENA_ABI   1u
+
+enum wedge_arena_section {
+    WEDGE_SEC_CONTROL,
+    WEDGE_SEC_RULES,
+    WEDGE_SEC_NAMES,
+    WEDGE_SEC_PROCS,
+    WEDGE_SEC_THREADS,
+    WEDGE_SEC_OBJECTS,
+    WEDGE_SEC_RINGS,
+    WEDGE_SEC_COUNT
+};
+
+struct wedge_arena_span {
+    uint64_t offset; /* bytes from the start of the arena, a multiple of 64 */
+    uint32_t count;  /* records */
+    uint32_t stride; /* bytes a record */
+};
+
+/* First page. Everything but the overflow counters is constant once the arena is handed out. */
+struct wedge_arena_header {
+    uint64_t magic;
+    uint32_t abi;
+    uint32_t header_bytes;
+    uint64_t total_bytes;
+    uint64_t nonce; /* also in WEDGE_ARENA: a stale descriptor number must not be taken for the arena */
+    uint8_t run_id[16];
+    char boot_id[40];
+    uint64_t pidns_inode; /* of the launcher */
+    int32_t launcher_pid;
+    uint32_t ring_events; /* events per thread, a power of two */
+    struct wedge_arena_span sections[WEDGE_SEC_COUNT];
+    /* How often something did not fit. Any of them above zero lowers a verdict's certainty. */
+    _Atomic uint32_t lost_procs, lost_threads, lost_names, lost_objects;
+};
+
+/* Control: one line of 64 bytes each. */
+struct wedge_arena_control {
+    _Atomic uint32_t epoch;    /* which of two rule sets is current (today always 0) */
+    _Atomic uint32_t quiesce;  /* not 0: no fault from now on; also a futex: every held thread waits with it */
+    _Atomic uint32_t released; /* bumped (and FUTEX_WAKEd) at each fired rule, passed mark and release: what `yield` waits on */
+    uint32_t record;           /* 1: waits, holds and events are recorded */
+    uint64_t seed;
+    uint32_t n_rules;
+    uint32_t reserved0[9];
+    /* Second line, reserved for virtual time and the controlled scheduler; zero today. */
+    uint32_t clock_mode, sched_mode;
+    uint64_t virtual_base, virtual_seq;
+    uint32_t reserved1[10];
+};
+
+/* A name: of a point, mark, role, function or callback. Index 0 is never used ("no name"). Insert only: the hash
+ * is claimed by one compare-and-swap on `state`, the text follows, `state` becomes READY with release. */
+enum { WEDGE_NAME_FREE, WEDGE_NAME_WRITING, WEDGE_NAME_READY };
+struct wedge_arena_name {
+    _Atomic uint32_t state;
+    _Atomic uint32_t passes; /* how often a place of this name was passed while armed: marks and `count` */
+    char text[56];
+};
+
+#define WEDGE_ROLE_BYTES 24
+
+enum wedge_proc_state {
+    WEDGE_PROC_FREE,
+    WEDGE_PROC_RUNNING, /* checked in */
+    WEDGE_PROC_EXECED,  /* about to be replaced by exec; becomes RUNNING when the new image checks in */
+    WEDGE_PROC_EXITING, /* passed exit or _exit */
+};
+
+struct wedge_arena_proc { /* 128 bytes */
+    _Atomic uint32_t gen;
+    _Atomic uint32_t state;
+    int32_t pid;
+    uint32_t parent;      /* slot of the parent, UINT32_MAX none */
+    uint64_t start_ticks; /* /proc/PID/stat field 22 of the process; 0: not known, to be filled by wedge */
+    uint32_t nth_child;   /* nth fork of that parent, from 1 */
+    uint32_t exec_count;
+    _Atomic uint32_t children; /* forks so far */
+    _Atomic uint32_t role_seq; /* odd while the role is being written */
+    char role[WEDGE_ROLE_BYTES];
+    uint32_t role_index, role_gen;
+    uint64_t since_ns; /* check-in */
+    uint64_t pedigree; /* hash of the fork ordinals from the root: what chance is drawn from */
+    _Atomic uint32_t threads; /* threads checked in so far */
+    uint32_t killed_by_rule;  /* rule number + 1, written before the kill */
+    uint8_t reserved[32];
+};
+
+/* What a thread waits for, two levels (a signal handler may wait inside a wait). */
+enum wedge_wait_kind {
+    WEDGE_WAITING_NOT = 0,
+    /* 1 to 15: WEDGE_WAIT_FOR_… of <wedge/point.h>, annotated by the program */
+    WEDGE_WAITING_HELD = 16,  /* the agent holds the thread: action block, delay or yield; `rule` says which */
+    WEDGE_WAITING_CALL = 17,  /* inside a wrapped libc call; `name` says which */
+};
+struct wedge_arena_wait { /* 40 bytes */
+    _Atomic uint32_t seq; /* odd while being written; even and waiting when kind is not 0 */
+    uint16_t kind;
+    uint16_t rule;       /* rule number + 1 for HELD, else 0 */
+    uint64_t object;     /* address in the process; 0 none */
+    uint64_t since_ns;
+    uint64_t deadline_ns; /* UINT64_MAX: none */
+    uint32_t name;       /* index in NAMES */
+    int32_t holder;      /* TID, 0 unknown */
+};
+
+/* WANT before the call that takes, HOLD after it, RELEASING before the call that gives back: a death between
+ * taking and recording blames the right thread. */
+enum { WEDGE_HOLD_FREE, WEDGE_HOLD_WANT, WEDGE_HOLD_HOLD, WEDGE_HOLD_RELEASING };
+struct wedge_arena_hold { /* 16 bytes */
+    _Atomic uint64_t object;
+    _Atomic uint32_t state;
+    uint32_t count;
+};
+#define WEDGE_HOLDS 12
+
+struct wedge_arena_callback { /* 32 bytes: a user's function in progress */
+    _Atomic uint32_t seq;     /* odd while being written */
+    uint32_t name;            /* index in NAMES; 0: none in progress */
+    uint64_t function;        /* address */
+    uint64_t since_ns;
+    uint64_t limit_ms; /* 0 none */
+};
+
+struct wedge_arena_thread { /* 512 bytes */
+    _Atomic uint32_t gen;
+    int32_t tid;
+    uint32_t proc;      /* slot of the process */
+    uint32_t creator;   /* slot of the creating thread, UINT32_MAX: first thread of its process */
+    uint32_t nth_child; /* nth thread of its creator, from 1: creation order is not global */
+    _Atomic uint32_t children;
+    uint64_t pedigree;
+    uint64_t since_ns;
+    _Atomic uint32_t event_seq; /* events written so far; event i is at i & (ring_events - 1) */
+    uint32_t reserved0;
+    struct wedge_arena_wait wait[2];
+    struct wedge_arena_hold holds[WEDGE_HOLDS];
+    struct wedge_arena_callback callback;
+    uint32_t last_point; /* index in NAMES; 0 none. Points are recorded when armed or when record is on */
+    uint32_t last_rule;  /* last rule fired on this thread, number + 1 */
+    _Atomic uint64_t progress; /* sum of WEDGE_PROGRESS */
+    uint64_t last_point_ns;
+    uint64_t reserved1;
+    uint8_t sched[64]; /* a controlled scheduler's line: gate futex, priority, step, pending call and object */
+    uint8_t vtime[64]; /* virtual time's line: now, wake at */
+};
+
+struct wedge_arena_object { /* 128 bytes; reserved for holders and last wakers per object */
+    _Atomic uint64_t key_hash;
+    uint8_t reserved[120];
+};
+
+enum wedge_event_kind {
+    WEDGE_EV_NONE,
+    WEDGE_EV_FIRED,    /* a rule is about to act: rule, name */
+    WEDGE_EV_RELEASED, /* a held thread goes on: rule */
+    WEDGE_EV_POINT,    /* a point was passed: name */
+    WEDGE_EV_ROLE,     /* the process took a role */
+    WEDGE_EV_FORK,     /* arg: nth child */
+    WEDGE_EV_EXIT,
+    WEDGE_EV_PROGRESS, /* arg: n */
+};
+struct wedge_arena_event { /* 64 bytes */
+    _Atomic uint32_t seq; /* number of the event + 1, stored with release last */
+    uint16_t kind;
+    uint16_t rule; /* rule number + 1 */
+    uint64_t when_ns;
+    uint64_t order; /* fired rules: place in the global firing order, from 1; else 0 */
+    uint64_t object;
+    uint64_t arg;
+    uint64_t caller; /* return address */
+    uint32_t name;
+    int32_t tid;
+    int32_t pid;
+    uint32_t reserved;
+};
+
+_Static_assert(sizeof(struct wedge_arena_header) <= 4096, "header is one page");
+_Static_assert(sizeof(struct wedge_arena_control) == 128, "control is two lines");
+_Static_assert(sizeof(struct wedge_arena_name) == 64, "name is a line");
+_Static_assert(sizeof(struct wedge_arena_proc) == 128, "process slot");
+_Static_assert(sizeof(struct wedge_arena_wait) == 40, "wait record");
+_Static_assert(sizeof(struct wedge_arena_thread) == 512, "thread slot");
+_Static_assert(sizeof(struct wedge_arena_object) == 128, "object");
+_Static_assert(sizeof(struct wedge_arena_event) == 64, "event is a line");
+
+/*
+ * A compiled rule, 512 bytes. Compiled by faults/plan, matched by the agent with nothing but comparisons.
+ * Numbers are places in the table from 0; `id` is the plan's own word.
+ */
+#define WEDGE_RULE_ID_BYTES 16
+enum wedge_rule_who { WEDGE_WHO_ANY, WEDGE_WHO_ROOT, WEDGE_WHO_ROLE, WEDGE_WHO_PROC, WEDGE_WHO_THREAD };
+enum wedge_rule_what { WEDGE_WHAT_PLACE, WEDGE_WHAT_FUNCTION, WEDGE_WHAT_START, WEDGE_WHAT_EXIT };
+enum wedge_rule_per { WEDGE_PER_THREAD, WEDGE_PER_PROC, WEDGE_PER_OBJ, WEDGE_PER_TREE };
+enum wedge_rule_action {
+    WEDGE_ACT_KILL,   /* arg: signal, to the process */
+    WEDGE_ACT_EXIT,   /* arg: status, by _exit */
+    WEDGE_ACT_STOP,   /* SIGSTOP to the process */
+    WEDGE_ACT_ERRNO,  /* arg: errno */
+    WEDGE_ACT_RETURN, /* arg: value */
+    WEDGE_ACT_SHORT,  /* arg: bytes */
+    WEDGE_ACT_DELAY,  /* arg: ns */
+    WEDGE_ACT_BLOCK,  /* until released */
+    WEDGE_ACT_DROP,
+    WEDGE_ACT_SPURIOUS,
+    WEDGE_ACT_FULL,
+    WEDGE_ACT_EMPTY,
+    WEDGE_ACT_YIELD, /* until the condition `until` holds */
+    WEDGE_ACT_CORRUPT,
+    WEDGE_ACT_QUIESCE,
+};
+enum wedge_rule_when_kind { WEDGE_WHEN_ALWAYS, WEDGE_WHEN_FIRED, WEDGE_WHEN_MARK };
+struct wedge_rule_when { /* fired(ID[,N]) or mark(NAME[,N]): true once the count is reached */
+    uint32_t kind;
+    uint32_t ref;   /* FIRED: rule number; MARK: index in NAMES */
+    uint32_t count; /* at least this often, 1 by default */
+    uint32_t reserved;
+};
+#define WEDGE_RULE_FUNCTIONS_WORDS 4 /* bit set over the agent's function table: at most 256 functions */
+struct wedge_arena_rule {
+    char id[WEDGE_RULE_ID_BYTES];
+    uint32_t who, role_index; /* role_index 0: any; PROC: the nth process of the tree, by check-in, from 1 */
+    int32_t role_gen;         /* -1 any */
+    uint32_t what;
+    char role[WEDGE_ROLE_BYTES]; /* WHO_ROLE, or comm for WHO_THREAD */
+    uint64_t functions[WEDGE_RULE_FUNCTIONS_WORDS];
+    uint32_t place; /* index in NAMES */
+    uint32_t per;
+    uint64_t nth_from, nth_to, every; /* hits counted from 1; nth_to 0: no end; nth_from 0: no nth given */
+    uint64_t max;                     /* firings, per `per`; 0 no limit */
+    uint64_t chance;                  /* of 2^64: p; UINT64_MAX always */
+    struct wedge_rule_when after;
+    uint64_t time_ns; /* not before this long after the run began; 0 none */
+    uint32_t action, after_effect;
+    int64_t arg;
+    struct wedge_rule_when until;
+    uint32_t must_fire; /* nth, after or time given: an unfired rule makes the run invalid */
+    uint32_t line;      /* in the plan */
+    _Atomic uint32_t released; /* not 0: let go of what it holds, and act no more; a futex */
+    _Atomic uint32_t holding;  /* threads held now */
+    _Atomic uint64_t hits, fired;
+    char text[192]; /* the plan's line, cut */
+    uint8_t reserved[96];
+};
+_Static_assert(sizeof(struct wedge_arena_rule) == 512, "rule");
+
+#endif

@@ -1,0 +1,27 @@
+/*
+ * Stacks: registers and stack memory are copied while a process stands still, the process is let go, and the copy
+ * is unwound and named afterwards.
+ *
+ * Stops with PTRACE_SEIZE and INTERRUPT, from the calling process, which must be a disposable child: when it dies the
+ * kernel lets everything go. A thread in uninterruptible sleep never stops and is left alone after the deadline.
+ */
+#ifndef WEDGE_DETECTOR_CAPTURE_H
+#define WEDGE_DETECTOR_CAPTURE_H
+
+#include "base/err.h"
+#include "base/job.h"
+#include "detector/model.h"
+
+struct wedge_capture; /* the copies */
+
+/* Copies the stacks of process `proc` of the snapshot (all its threads), one stop for the whole process. Fills
+ * thread->stopped_ns and stack_note. Returns 0 even where single threads could not be stopped; -EPERM, -ESRCH. */
+int wedge_capture_proc(struct wedge_snapshot *snapshot, int proc, int deadline_ms, struct wedge_job_note *note,
+                       struct wedge_capture **ret, struct wedge_err *err);
+/* Unwinds the copies: fills pc, module, offset, build-id, signal of each frame. The process runs meanwhile. */
+int wedge_capture_unwind(struct wedge_capture *capture, struct wedge_err *err);
+/* Names: function, file, line, inlined frames, libc, and callback_function. Never a guess. */
+int wedge_capture_symbols(struct wedge_capture *capture, struct wedge_err *err);
+void wedge_capture_free(struct wedge_capture *capture); /* frames stay: they live in the snapshot */
+
+#endif

@@ -1,0 +1,36 @@
+/*
+ * One examination of a process and everything that may wake it: look, wait, graph, verdict, and for a verdict that
+ * wants them, stacks.
+ *
+ * Blocking: reads other processes' memory and files, which may block on their whim. Call it inside a disposable
+ * child (base/job.h); reports/examine.h does. Threads: one examination at a time per process.
+ */
+#ifndef WEDGE_DETECTOR_EXAMINE_H
+#define WEDGE_DETECTOR_EXAMINE_H
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "base/job.h"
+#include "detector/model.h"
+
+enum wedge_stacks { WEDGE_STACKS_NEVER, WEDGE_STACKS_ON_HANG, WEDGE_STACKS_ALWAYS };
+
+struct wedge_examine {
+    pid_t root;
+    const pid_t *skip; /* processes that could not be read in an earlier try: named, their waits are outside */
+    size_t n_skip;
+    const pid_t *blind; /* wedge's own processes: never looked at, never wakers */
+    size_t n_blind;
+    struct wedge_arena_copy *arena; /* NULL: no agent */
+    enum wedge_stacks stacks;
+    bool stalled; /* the caller measured that nothing moved for the stall time: no-progress may be said */
+    int64_t stalled_ns;
+    int stop_deadline_ms; /* how long one process may be kept stopped; 0: 100 */
+};
+
+/* Returns 0 and a snapshot, -ESRCH when the root is not there, -EPERM when it may not be looked at. `note` as in
+ * base/job.h, may be NULL. */
+int wedge_detector_examine(const struct wedge_examine *options, struct wedge_job_note *note,
+                           struct wedge_snapshot **ret, struct wedge_err *err);
+
+#endif
