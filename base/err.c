@@ -1,6 +1,7 @@
 #include "base/err.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -69,7 +70,7 @@ static unsigned distance(const char *a, const char *b)
     enum { LONGEST = 63 };
     size_t la = strlen(a), lb = strlen(b);
     if (la > LONGEST || lb > LONGEST)
-        return LONGEST;
+        return UINT_MAX;
     unsigned row[LONGEST + 1];
     for (size_t j = 0; j <= lb; j++)
         row[j] = (unsigned)j;

@@ -1,0 +1,127 @@
+/* base/job: a disposable child comes back with bytes, an error, a signal or at its deadline, and never stays. */
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/job.h"
+#include "base/tests/suite.h"
+
+static int say(void *arg, int out, struct wedge_job_note *note)
+{
+    (void)note;
+    const char *text = arg;
+    return write(out, text, strlen(text)) == (ssize_t)strlen(text) ? 0 : -errno;
+}
+static int refuse(void *arg, int out, struct wedge_job_note *note)
+{
+    (void)arg;
+    (void)out;
+    (void)note;
+    return -EPERM;
+}
+static int hang(void *arg, int out, struct wedge_job_note *note)
+{
+    (void)arg;
+    (void)out;
+    note->pid = 4711;
+    note->step = "memory";
+    while (pause() == -1)
+        ;
+    return 0;
+}
+static int crash(void *arg, int out, struct wedge_job_note *note)
+{
+    (void)arg;
+    (void)out;
+    (void)note;
+    kill(getpid(), SIGKILL);
+    return 0;
+}
+static int flood(void *arg, int out, struct wedge_job_note *note)
+{
+    char block[4096] = {0};
+    (void)arg;
+    (void)note;
+    while (write(out, block, sizeof(block)) >= 0)
+        ;
+    return -errno;
+}
+/* Closes its end, then stays: end of file alone must not make the caller believe that it ended. */
+static int linger(void *arg, int out, struct wedge_job_note *note)
+{
+    close(out);
+    return hang(arg, out, note);
+}
+
+static void no_child_left(void)
+{
+    ck_assert_int_eq(waitpid(-1, NULL, WNOHANG), -1);
+    ck_assert_int_eq(errno, ECHILD);
+}
+
+START_TEST(test_brings_back_bytes)
+{
+    char text[] = "seventeen";
+    struct wedge_job_result r;
+    ck_assert_int_eq(wedge_job_run(say, text, 5000, 100, &r), 0);
+    ck_assert_int_eq(r.status, 0);
+    ck_assert_uint_eq(r.len, 9);
+    ck_assert_str_eq(r.data, "seventeen");
+    wedge_job_result_free(&r);
+    no_child_left();
+}
+END_TEST
+
+START_TEST(test_brings_back_errors_and_signals)
+{
+    struct wedge_job_result r;
+    ck_assert_int_eq(wedge_job_run(refuse, NULL, 5000, 100, &r), 0);
+    ck_assert_int_eq(r.status, -EPERM);
+    ck_assert_ptr_null(r.data);
+    ck_assert_int_eq(wedge_job_run(crash, NULL, 5000, 100, &r), 0);
+    ck_assert_int_eq(r.status, -ECHILD);
+    ck_assert_int_eq(r.signal, SIGKILL);
+    no_child_left();
+}
+END_TEST
+
+START_TEST(test_deadline_names_the_cause)
+{
+    wedge_job_fn *const fns[] = {hang, linger};
+    struct wedge_job_result r;
+    int64_t before = wedge_clock_ns();
+    ck_assert_int_eq(wedge_job_run(fns[_i], NULL, 50, 100, &r), 0);
+    ck_assert_int_ge(wedge_clock_ns() - before, 50 * WEDGE_NS_PER_MS);
+    ck_assert_int_eq(r.status, -ETIMEDOUT);
+    ck_assert_int_eq(r.last_pid, 4711);
+    ck_assert_str_eq(r.last_step, "memory");
+    no_child_left();
+}
+END_TEST
+
+START_TEST(test_flood_is_bounded)
+{
+    struct wedge_job_result r;
+    ck_assert_int_eq(wedge_job_run(flood, NULL, 20000, 1 << 20, &r), 0);
+    ck_assert_int_eq(r.status, -E2BIG);
+    ck_assert_uint_le(r.len, 1 << 20);
+    wedge_job_result_free(&r);
+    no_child_left();
+}
+END_TEST
+
+static void fill(TCase *tcase)
+{
+    tcase_add_test(tcase, test_brings_back_bytes);
+    tcase_add_test(tcase, test_brings_back_errors_and_signals);
+    tcase_add_loop_test(tcase, test_deadline_names_the_cause, 0, 2);
+    tcase_add_test(tcase, test_flood_is_bounded);
+}
+
+int main(void)
+{
+    return wedge_test_main("job", 30, fill);
+}
