@@ -18,10 +18,10 @@
 #define WEDGE_ARENA_ENV "WEDGE_ARENA"
 
 struct wedge_arena {
-    int fd;        /* memfd, close-on-exec, sealed against growing and shrinking */
+    int fd; /* memfd, close-on-exec, sealed against growing and shrinking */
     size_t bytes;
     uint8_t *live; /* shared mapping: for rules, control and slots that wedge writes */
-    char env[96];  /* the value of WEDGE_ARENA */
+    char env[96]; /* the value of WEDGE_ARENA */
 };
 
 /* Makes an arena of `bytes` (0: 8 MiB), allocated in full. Errors: -ENOMEM, -ENOSPC, the memfd's. */
@@ -53,11 +53,13 @@ uint32_t wedge_arena_count(enum wedge_arena_section section);
 /* The text of a name, "" for 0 or an unusable index; NUL-terminated within the copy. */
 const char *wedge_arena_text(struct wedge_arena_copy *copy, uint32_t name);
 /* The slot of a running process by its pid (of the launcher's namespace), NULL none. */
-const struct wedge_arena_proc *wedge_arena_proc_of(const struct wedge_arena_copy *copy, int32_t pid, uint32_t *ret_slot);
+const struct wedge_arena_proc *wedge_arena_proc_of(const struct wedge_arena_copy *copy, int32_t pid,
+                                                   uint32_t *ret_slot);
 /* The slot of a thread by pid and tid, NULL none. */
 const struct wedge_arena_thread *wedge_arena_thread_of(const struct wedge_arena_copy *copy, int32_t pid, int32_t tid,
                                                        uint32_t *ret_slot);
 /* Event i (0 oldest kept) of a thread slot's ring; NULL past the end or torn. Needs `rings`. */
-const struct wedge_arena_event *wedge_arena_event(const struct wedge_arena_copy *copy, uint32_t thread_slot, uint32_t i);
+const struct wedge_arena_event *wedge_arena_event(const struct wedge_arena_copy *copy, uint32_t thread_slot,
+                                                  uint32_t i);
 
 #endif

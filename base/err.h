@@ -9,14 +9,14 @@
 
 /* Which exit status of design.md an error leads to. */
 enum wedge_err_class {
-    WEDGE_ERR_WORK,  /* 3: could not do its work */
+    WEDGE_ERR_WORK, /* 3: could not do its work */
     WEDGE_ERR_INPUT, /* 2: bad usage or input */
 };
 
 struct wedge_err {
     int code; /* negative errno, 0 none */
     enum wedge_err_class class;
-    char file[256];   /* input file, "" none */
+    char file[256]; /* input file, "" none */
     int line, column; /* from 1; 0 not known */
     char message[512];
     char remedy[256]; /* what to do next, "" none */

@@ -83,8 +83,7 @@ int wedge_job_run(wedge_job_fn *fn, void *arg, int deadline_ms, size_t max_bytes
     int rc = 0;
     int ends[2];
 
-    struct wedge_job_note *note =
-        mmap(NULL, sizeof(*note), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    struct wedge_job_note *note = mmap(NULL, sizeof(*note), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (note == MAP_FAILED)
         return -errno;
     if (pipe2(ends, O_CLOEXEC)) {

@@ -16,8 +16,8 @@
 /* What the child was doing, in memory shared with the caller, so that a deadline can name its cause. The child writes
  * `pid` and `step` before each thing that may block. */
 struct wedge_job_note {
-    volatile int32_t pid;       /* the process being looked at, 0 none */
-    const char *volatile step;  /* a string literal of the program (same address in both) */
+    volatile int32_t pid; /* the process being looked at, 0 none */
+    const char *volatile step; /* a string literal of the program (same address in both) */
     volatile int64_t stopped_ns; /* the child's own use */
 };
 
@@ -27,9 +27,9 @@ typedef int wedge_job_fn(void *arg, int out, struct wedge_job_note *note);
 struct wedge_job_result {
     char *data; /* what the child wrote, NUL added; owned by the caller; NULL when empty */
     size_t len;
-    int status;             /* 0, the negative errno of the function, -ETIMEDOUT, -ECHILD (died; `signal` says) */
+    int status; /* 0, the negative errno of the function, -ETIMEDOUT, -ECHILD (died; `signal` says) */
     int signal;
-    int32_t last_pid;       /* note.pid and note.step at the end */
+    int32_t last_pid; /* note.pid and note.step at the end */
     const char *last_step;
 };
 

@@ -14,7 +14,10 @@ struct wedge_text {
     bool cut;
 };
 
-#define WEDGE_TEXT_INIT(max_bytes) {.max = (max_bytes)}
+#define WEDGE_TEXT_INIT(max_bytes)                                                                                     \
+    {                                                                                                                  \
+        .max = (max_bytes)                                                                                             \
+    }
 
 void wedge_text_add(struct wedge_text *t, const char *s);
 void wedge_text_add_bytes(struct wedge_text *t, const void *data, size_t len);

@@ -1,8 +1,8 @@
 /* base/text: growth, the bound, and what may reach a terminal. */
 #include <string.h>
 
-#include "base/text.h"
 #include "base/tests/suite.h"
+#include "base/text.h"
 
 START_TEST(test_grows_and_stays_terminated)
 {
