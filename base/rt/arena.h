@@ -8,12 +8,13 @@
  * Layout: one page of header, then the sections below, each `count` records of `stride` bytes at `offset`.
  *
  *   section   stride  written by                        read by
- *   CONTROL     64    wedge                             agents
+ *   CONTROL    128    wedge                             agents
  *   RULES      512    wedge (once); counters: agents    agents, wedge
  *   NAMES       64    agents (insert only)              all
  *   PROCS      128    the process itself; free: wedge   all
  *   THREADS    512    the thread itself; free: wedge    all
  *   OBJECTS    128    agents                            wedge
+ *   COUNTS      16    the thread's or process's agent   agents
  *   RINGS       64    the owning thread; ring i belongs to thread slot i, `ring_events` records each
  *
  * Publication: a record is complete before the word that announces it is stored with release: the generation of a
@@ -37,6 +38,7 @@ enum wedge_arena_section {
     WEDGE_SEC_PROCS,
     WEDGE_SEC_THREADS,
     WEDGE_SEC_OBJECTS,
+    WEDGE_SEC_COUNTS, /* hits of a rule, per thread slot, then per process slot: see struct wedge_arena_counts */
     WEDGE_SEC_RINGS,
     WEDGE_SEC_COUNT
 };
@@ -72,7 +74,12 @@ struct wedge_arena_control {
     uint32_t record;           /* 1: waits, holds and events are recorded */
     uint64_t seed;
     uint32_t n_rules;
-    uint32_t reserved0[9];
+    _Atomic uint32_t checkins; /* processes that checked in so far: proc[N] */
+    _Atomic uint64_t firings;  /* faults fired so far: the firing order */
+    _Atomic uint32_t yielders; /* threads that wait on `released`: nobody is woken when it is 0 */
+    uint32_t reserved2;
+    _Atomic uint64_t begun_ns; /* the first check-in, 0 before: what `time=` counts from */
+    uint32_t reserved0[2];
     /* Second line, reserved for virtual time and the controlled scheduler; zero today. */
     uint32_t clock_mode, sched_mode;
     uint64_t virtual_base, virtual_seq;
@@ -113,7 +120,8 @@ struct wedge_arena_proc { /* 128 bytes */
     uint64_t pedigree; /* hash of the fork ordinals from the root: what chance is drawn from */
     _Atomic uint32_t threads; /* threads checked in so far */
     uint32_t killed_by_rule;  /* rule number + 1, written before the kill */
-    uint8_t reserved[32];
+    uint32_t ordinal;         /* nth process of the tree by check-in, from 1 */
+    uint8_t reserved[28];
 };
 
 /* What a thread waits for, two levels (a signal handler may wait inside a wait). */
@@ -173,6 +181,13 @@ struct wedge_arena_thread { /* 512 bytes */
     uint64_t reserved1;
     uint8_t sched[64]; /* a controlled scheduler's line: gate futex, priority, step, pending call and object */
     uint8_t vtime[64]; /* virtual time's line: now, wake at */
+};
+
+/* How often a rule was hit and fired on one thread slot or in one process slot (per=thread, per=proc). Row i is of
+ * thread slot i; the rows of the process slots follow those of the threads; a row has one entry per rule. The owner
+ * of the slot clears its row before it announces the slot. */
+struct wedge_arena_counts {
+    _Atomic uint64_t hits, fired;
 };
 
 struct wedge_arena_object { /* 128 bytes; reserved for holders and last wakers per object */
@@ -270,7 +285,8 @@ struct wedge_arena_rule {
     _Atomic uint32_t holding;  /* threads held now */
     _Atomic uint64_t hits, fired;
     char text[192]; /* the plan's line, cut */
-    uint8_t reserved[96];
+    _Atomic uint64_t misplaced; /* would have answered at a place that cannot be answered: not counted as fired */
+    uint8_t reserved[88];
 };
 _Static_assert(sizeof(struct wedge_arena_rule) == 512, "rule");
 

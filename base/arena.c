@@ -1,0 +1,273 @@
+/*
+ * The arena from wedge's side. Sections and their sizes are constants of this build (the table below), so that no
+ * number in the shared memory is needed to find anything in it; only the rings' depth depends on the arena's size.
+ */
+#include "base/arena.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/rt/name.h"
+
+enum { RULES = 128, NAMES = 1024, PROCS = 256, THREADS = 1024, OBJECTS = 2048 };
+enum { DEFAULT_BYTES = 8 << 20, RING_LEAST = 16, RING_MOST = 1 << 16 };
+
+static const struct {
+    uint32_t count, stride;
+} section_sizes[WEDGE_SEC_COUNT] = {
+    [WEDGE_SEC_CONTROL] = {1, sizeof(struct wedge_arena_control)},
+    [WEDGE_SEC_RULES] = {RULES, sizeof(struct wedge_arena_rule)},
+    [WEDGE_SEC_NAMES] = {NAMES, sizeof(struct wedge_arena_name)},
+    [WEDGE_SEC_PROCS] = {PROCS, sizeof(struct wedge_arena_proc)},
+    [WEDGE_SEC_THREADS] = {THREADS, sizeof(struct wedge_arena_thread)},
+    [WEDGE_SEC_OBJECTS] = {OBJECTS, sizeof(struct wedge_arena_object)},
+    [WEDGE_SEC_COUNTS] = {(THREADS + PROCS) * RULES, sizeof(struct wedge_arena_counts)},
+    /* One thread's shallowest ring each; the rest of the arena deepens them. */
+    [WEDGE_SEC_RINGS] = {THREADS * RING_LEAST, sizeof(struct wedge_arena_event)},
+};
+
+/* Where a section begins; sizes are multiples of 16, so the round-up keeps each on a line of its own. */
+static size_t section_offset(enum wedge_arena_section section)
+{
+    size_t offset = 4096;
+    for (unsigned s = 0; s < section; s++)
+        offset += ((size_t)section_sizes[s].count * section_sizes[s].stride + 63) & ~(size_t)63;
+    return offset;
+}
+
+/* Events per thread in an arena of `bytes`: the largest power of two that fits; 0 when the least does not. */
+static uint32_t ring_events(size_t bytes)
+{
+    size_t rings = section_offset(WEDGE_SEC_RINGS), each = sizeof(struct wedge_arena_event) * THREADS;
+    if (bytes < rings || (bytes - rings) / each < RING_LEAST)
+        return 0;
+    uint32_t events = RING_LEAST;
+    while (events < RING_MOST && (bytes - rings) / each >= 2 * events)
+        events *= 2;
+    return events;
+}
+
+static void lay_out(struct wedge_arena *arena, uint64_t seed)
+{
+    struct wedge_arena_header *header = wedge_arena_header(arena);
+    header->abi = WEDGE_ARENA_ABI;
+    header->header_bytes = sizeof(*header);
+    header->total_bytes = arena->bytes;
+    header->launcher_pid = getpid();
+    header->ring_events = ring_events(arena->bytes);
+    for (unsigned s = 0; s < WEDGE_SEC_COUNT; s++)
+        header->sections[s] = (struct wedge_arena_span){
+            .offset = section_offset(s), .count = section_sizes[s].count, .stride = section_sizes[s].stride};
+    header->sections[WEDGE_SEC_RINGS].count = THREADS * header->ring_events;
+
+    int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    if (fd >= 0) {
+        ssize_t n = read(fd, header->boot_id, sizeof(header->boot_id) - 1);
+        if (n > 0 && header->boot_id[n - 1] == '\n')
+            header->boot_id[n - 1] = 0;
+        close(fd);
+    }
+    struct stat st;
+    if (stat("/proc/self/ns/pid", &st) == 0)
+        header->pidns_inode = st.st_ino;
+
+    struct wedge_arena_control *control = wedge_arena_live(arena, WEDGE_SEC_CONTROL, 0);
+    control->seed = seed;
+    control->record = 1;
+    header->magic = WEDGE_ARENA_MAGIC;
+}
+
+int wedge_arena_create(struct wedge_arena *ret, size_t bytes, uint64_t seed, struct wedge_err *err)
+{
+    struct wedge_arena arena = {.fd = -1, .bytes = bytes ? bytes : DEFAULT_BYTES};
+    int rc;
+
+    arena.bytes = (arena.bytes + 4095) & ~(size_t)4095;
+    if (arena.bytes < bytes || ring_events(arena.bytes) == 0) {
+        wedge_err_set(err, -EINVAL, "an arena of %zu bytes is too small", bytes);
+        wedge_err_remedy(err, "give at least %zu bytes",
+                         section_offset(WEDGE_SEC_RINGS) + THREADS * RING_LEAST * sizeof(struct wedge_arena_event));
+        return -EINVAL;
+    }
+    arena.fd = memfd_create("wedge-arena", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (arena.fd < 0) {
+        rc = wedge_err_set(err, -errno, "cannot make the arena: memfd_create: %s", strerror(errno));
+        goto fail;
+    }
+    /* In full: a hole that cannot be filled later would be a SIGBUS in the target. posix_fallocate returns the error. */
+    int full = posix_fallocate(arena.fd, 0, (off_t)arena.bytes);
+    if (full) {
+        rc = wedge_err_set(err, -full, "cannot allocate the arena of %zu bytes: %s", arena.bytes, strerror(full));
+        wedge_err_remedy(err, "free some memory, or choose a smaller --arena");
+        goto fail;
+    }
+    if (fcntl(arena.fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL)) {
+        rc = wedge_err_set(err, -errno, "cannot seal the arena: %s", strerror(errno));
+        goto fail;
+    }
+    void *live = mmap(NULL, arena.bytes, PROT_READ | PROT_WRITE, MAP_SHARED, arena.fd, 0);
+    if (live == MAP_FAILED) {
+        rc = wedge_err_set(err, -errno, "cannot map the arena: %s", strerror(errno));
+        goto fail;
+    }
+    arena.live = live;
+    struct wedge_arena_header *header = wedge_arena_header(&arena);
+    if (getrandom(&header->nonce, sizeof(header->nonce), 0) != sizeof(header->nonce) ||
+        getrandom(header->run_id, sizeof(header->run_id), 0) != sizeof(header->run_id)) {
+        rc = wedge_err_set(err, -errno, "cannot draw the arena's nonce: %s", strerror(errno));
+        goto fail;
+    }
+    lay_out(&arena, seed);
+    snprintf(arena.env, sizeof(arena.env), "%d:%d:%llx", (int)getpid(), arena.fd, (unsigned long long)header->nonce);
+    *ret = arena;
+    return 0;
+fail:
+    wedge_arena_destroy(&arena);
+    return rc;
+}
+
+void wedge_arena_destroy(struct wedge_arena *arena)
+{
+    if (!arena)
+        return;
+    if (arena->live)
+        munmap(arena->live, arena->bytes);
+    if (arena->bytes && arena->fd >= 0)
+        close(arena->fd);
+    *arena = (struct wedge_arena){.fd = -1};
+}
+
+void *wedge_arena_live(const struct wedge_arena *arena, enum wedge_arena_section section, uint32_t i)
+{
+    if ((unsigned)section >= WEDGE_SEC_RINGS || i >= section_sizes[section].count)
+        return NULL;
+    return arena->live + section_offset(section) + (size_t)i * section_sizes[section].stride;
+}
+
+uint32_t wedge_arena_count(enum wedge_arena_section section)
+{
+    return (unsigned)section < WEDGE_SEC_COUNT ? section_sizes[section].count : 0;
+}
+
+uint32_t wedge_arena_name(const struct wedge_arena *arena, const char *text)
+{
+    return wedge_rt_name(wedge_arena_live(arena, WEDGE_SEC_NAMES, 0), NAMES, text, true);
+}
+
+int wedge_arena_copy(const struct wedge_arena *arena, bool rings, struct wedge_arena_copy *ret, struct wedge_err *err)
+{
+    size_t bytes = rings ? arena->bytes : section_offset(WEDGE_SEC_RINGS), done = 0;
+    uint8_t *data = malloc(bytes);
+    if (!data)
+        return wedge_err_set(err, -ENOMEM, "no memory for a copy of the arena");
+    while (done < bytes) {
+        ssize_t n = pread(arena->fd, data + done, bytes - done, (off_t)done);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0) {
+            int rc = n < 0 ? -errno : -EIO;
+            free(data);
+            return wedge_err_set(err, rc, "cannot read the arena: %s", strerror(-rc));
+        }
+        done += (size_t)n;
+    }
+    *ret = (struct wedge_arena_copy){.data = data, .bytes = bytes, .rings = rings};
+    return 0;
+}
+
+void wedge_arena_copy_free(struct wedge_arena_copy *copy)
+{
+    if (!copy)
+        return;
+    free(copy->data);
+    *copy = (struct wedge_arena_copy){0};
+}
+
+const void *wedge_arena_at(const struct wedge_arena_copy *copy, enum wedge_arena_section section, uint32_t i)
+{
+    if ((unsigned)section >= WEDGE_SEC_RINGS || i >= section_sizes[section].count)
+        return NULL;
+    size_t at = section_offset(section) + (size_t)i * section_sizes[section].stride;
+    return copy->data && at + section_sizes[section].stride <= copy->bytes ? copy->data + at : NULL;
+}
+
+const char *wedge_arena_text(struct wedge_arena_copy *copy, uint32_t name)
+{
+    struct wedge_arena_name *entry = (struct wedge_arena_name *)wedge_arena_at(copy, WEDGE_SEC_NAMES, name);
+    if (!entry || name == 0 || atomic_load(&entry->state) != WEDGE_NAME_READY)
+        return "";
+    entry->text[sizeof(entry->text) - 1] = 0;
+    return entry->text;
+}
+
+/* A generation that says: complete. */
+static bool complete(const _Atomic uint32_t *gen)
+{
+    uint32_t value = atomic_load(gen);
+    return value != 0 && value % 2 == 0;
+}
+
+const struct wedge_arena_proc *wedge_arena_proc_of(const struct wedge_arena_copy *copy, int32_t pid, uint32_t *ret_slot)
+{
+    const struct wedge_arena_proc *best = NULL;
+    uint32_t slot = 0;
+    for (uint32_t i = 0; i < PROCS; i++) {
+        const struct wedge_arena_proc *proc = wedge_arena_at(copy, WEDGE_SEC_PROCS, i);
+        if (!proc || !complete(&proc->gen) || proc->pid != pid || atomic_load(&proc->state) == WEDGE_PROC_FREE)
+            continue;
+        /* A number may have been used again: the younger one is running. */
+        if (!best || proc->since_ns > best->since_ns) {
+            best = proc;
+            slot = i;
+        }
+    }
+    if (best && ret_slot)
+        *ret_slot = slot;
+    return best;
+}
+
+const struct wedge_arena_thread *wedge_arena_thread_of(const struct wedge_arena_copy *copy, int32_t pid, int32_t tid,
+                                                       uint32_t *ret_slot)
+{
+    uint32_t proc_slot, slot = 0;
+    const struct wedge_arena_thread *best = NULL;
+    if (!wedge_arena_proc_of(copy, pid, &proc_slot))
+        return NULL;
+    for (uint32_t i = 0; i < THREADS; i++) {
+        const struct wedge_arena_thread *thread = wedge_arena_at(copy, WEDGE_SEC_THREADS, i);
+        if (!thread || !complete(&thread->gen) || thread->proc != proc_slot || thread->tid != tid)
+            continue;
+        if (!best || thread->since_ns > best->since_ns) {
+            best = thread;
+            slot = i;
+        }
+    }
+    if (best && ret_slot)
+        *ret_slot = slot;
+    return best;
+}
+
+const struct wedge_arena_event *wedge_arena_event(const struct wedge_arena_copy *copy, uint32_t thread_slot, uint32_t i)
+{
+    const struct wedge_arena_thread *thread = wedge_arena_at(copy, WEDGE_SEC_THREADS, thread_slot);
+    uint32_t depth = ring_events(copy->bytes);
+    if (!copy->rings || !thread || depth == 0)
+        return NULL;
+    uint32_t written = atomic_load(&thread->event_seq), kept = written < depth ? written : depth;
+    if (i >= kept)
+        return NULL;
+    uint32_t number = written - kept + i;
+    size_t at = section_offset(WEDGE_SEC_RINGS) +
+                ((size_t)thread_slot * depth + (number & (depth - 1))) * sizeof(struct wedge_arena_event);
+    if (at + sizeof(struct wedge_arena_event) > copy->bytes)
+        return NULL;
+    const struct wedge_arena_event *event = (const void *)(copy->data + at);
+    return atomic_load(&event->seq) == number + 1 ? event : NULL;
+}
