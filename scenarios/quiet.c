@@ -1,0 +1,58 @@
+#include "scenarios/quiet.h"
+
+static int64_t at_most(int64_t value, int64_t limit)
+{
+    return value < limit ? value : limit;
+}
+
+void wedge_quiet_start(struct wedge_quiet *q, int64_t now_ns)
+{
+    *q = (struct wedge_quiet){.tick_ns = WEDGE_QUIET_TICK_MIN_NS,
+                              .pause_ns = WEDGE_QUIET_PAUSE_MIN_NS,
+                              .last_examined_ns = now_ns,
+                              .cpu_at_ns = now_ns,
+                              .moved_at_ns = now_ns};
+}
+
+bool wedge_quiet_sample(struct wedge_quiet *q, int64_t now_ns, uint64_t activity)
+{
+    bool same = q->sampled && activity == q->activity;
+    if (same && !q->still) {
+        /* It has just become still: look soon, whatever the pauses were before. */
+        q->pause_ns = WEDGE_QUIET_PAUSE_MIN_NS;
+        q->tick_ns = WEDGE_QUIET_TICK_MIN_NS;
+    } else {
+        q->tick_ns = at_most(q->tick_ns * 3 / 2, WEDGE_QUIET_TICK_MAX_NS);
+    }
+    q->sampled = true;
+    q->still = same;
+    q->activity = activity;
+    if (now_ns < q->examine_at_ns)
+        return false;
+    return same || now_ns - q->last_examined_ns >= WEDGE_QUIET_PAUSE_MAX_NS;
+}
+
+void wedge_quiet_examined(struct wedge_quiet *q, int64_t began_ns, int64_t ended_ns)
+{
+    int64_t pause = q->pause_ns;
+    if (pause < 10 * (ended_ns - began_ns))
+        pause = 10 * (ended_ns - began_ns);
+    q->examine_at_ns = ended_ns + pause;
+    q->last_examined_ns = ended_ns;
+    q->pause_ns = at_most(q->pause_ns * 2, WEDGE_QUIET_PAUSE_MAX_NS);
+}
+
+int64_t wedge_quiet_stalled_ns(struct wedge_quiet *q, int64_t now_ns, uint64_t progress, int64_t cpu_ns)
+{
+    /* A waiting process still burns a little (time-outs, housekeeping): under one percent is not moving. */
+    int64_t span = now_ns - q->cpu_at_ns;
+    bool moved = progress != q->progress || cpu_ns - q->cpu_ns > span / 100;
+    if (moved || span > WEDGE_QUIET_PAUSE_MAX_NS) {
+        q->cpu_ns = cpu_ns;
+        q->cpu_at_ns = now_ns;
+    }
+    if (moved)
+        q->moved_at_ns = now_ns;
+    q->progress = progress;
+    return now_ns - q->moved_at_ns;
+}

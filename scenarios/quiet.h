@@ -1,0 +1,43 @@
+/*
+ * When is it worth looking? Pure bookkeeping over figures that the session samples; no system call, no clock.
+ *
+ * The tree's activity figure (CPU clocks, births, deaths) is sampled often and cheaply. As soon as it stands still
+ * between two samples an examination is due; while nothing comes of it, the next is due after a pause that doubles, and
+ * that is never less than ten times what the last examination took. A tree that is never quite still is examined
+ * at the longest pause.
+ */
+#ifndef WEDGE_SCENARIOS_QUIET_H
+#define WEDGE_SCENARIOS_QUIET_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct wedge_quiet {
+    uint64_t activity;    /* last sample */
+    bool sampled;
+    bool still;           /* the last two samples agree */
+    int64_t tick_ns;      /* pause until the next sample */
+    int64_t pause_ns;     /* pause after an examination */
+    int64_t examine_at_ns; /* none before */
+    int64_t last_examined_ns;
+    /* For the stall time. */
+    uint64_t progress;
+    int64_t cpu_ns, cpu_at_ns;
+    int64_t moved_at_ns;
+};
+
+#define WEDGE_QUIET_TICK_MIN_NS  20000000ll
+#define WEDGE_QUIET_TICK_MAX_NS  200000000ll
+#define WEDGE_QUIET_PAUSE_MIN_NS 100000000ll
+#define WEDGE_QUIET_PAUSE_MAX_NS 5000000000ll
+
+void wedge_quiet_start(struct wedge_quiet *q, int64_t now_ns);
+/* Takes a sample; true when an examination is due. */
+bool wedge_quiet_sample(struct wedge_quiet *q, int64_t now_ns, uint64_t activity);
+/* An examination ended that found nothing to act on. */
+void wedge_quiet_examined(struct wedge_quiet *q, int64_t began_ns, int64_t ended_ns);
+/* Takes the figures of progress: marks or output bytes. `cpu_ns` is the tree's CPU time where CPU counts as moving
+ * (no marks), else 0. Returns for how long nothing has moved. */
+int64_t wedge_quiet_stalled_ns(struct wedge_quiet *q, int64_t now_ns, uint64_t progress, int64_t cpu_ns);
+
+#endif

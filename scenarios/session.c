@@ -1,0 +1,510 @@
+/*
+ * The session's loop: a pidfd for the end of the command, a signalfd for what is sent to wedge, and a timer by which
+ * the tree is sampled (quiet.h) and, when it pays, examined in a disposable child (reports/examine.h).
+ */
+#include "scenarios/session.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/arena.h"
+#include "base/clock.h"
+#include "faults/launch.h"
+#include "reports/examine.h"
+#include "reports/report.h"
+#include "scenarios/launch.h"
+#include "scenarios/quiet.h"
+#include "scenarios/tee.h"
+#include "scenarios/tree.h"
+#include "scenarios/verdict.h"
+
+enum { EXAMINE_DEADLINE_MS = 10000, KILL_ROUNDS = 500, DRAIN_MS = 2000, OUTPUT_TAIL_BYTES = 8192 };
+#define DEFAULT_STALL_NS (30 * WEDGE_NS_PER_S)
+
+struct state {
+    const struct wedge_session *s;
+    struct wedge_err *err;
+    struct wedge_arena arena;
+    bool agent; /* the arena is there and the command was given the agent */
+    struct wedge_tee tees[2];
+    pid_t root;
+    int pidfd, sigfd;
+    sigset_t old_mask;
+    bool ended;
+    int wstatus;
+    int64_t began_ns, began_unix_ms, stall_ns;
+    struct wedge_quiet quiet;
+    /* An evident hang of the whole has to last for the stall time. */
+    char evident[80];
+    int64_t evident_since_ns;
+    char reported[80]; /* signature of the last part reported */
+    struct wedge_outcome *out;
+    bool done;
+};
+
+static void note(const struct state *st, const char *text)
+{
+    if (st->s->on_note)
+        st->s->on_note(st->s->arg, text);
+}
+
+static size_t own_pids(const struct state *st, pid_t pids[3])
+{
+    size_t n = 0;
+    for (int i = 0; i < 2; i++)
+        if (st->tees[i].pid)
+            pids[n++] = st->tees[i].pid;
+    pids[n++] = getpid();
+    return n;
+}
+
+/* The tree: what descends from wedge itself (it is the subreaper), or from the process attached to. */
+static int list_tree(const struct state *st, struct wedge_tree *tree)
+{
+    pid_t own[3];
+    size_t n = own_pids(st, own);
+    if (st->s->attach)
+        return wedge_tree_list(st->root, true, NULL, 0, tree);
+    return wedge_tree_list(getpid(), false, own, n - 1, tree);
+}
+
+static size_t kill_tree(struct state *st)
+{
+    pid_t own[3];
+    size_t n = own_pids(st, own);
+    if (st->s->attach)
+        return wedge_tree_kill(st->root, true, NULL, 0, KILL_ROUNDS);
+    return wedge_tree_kill(getpid(), false, own, n - 1, KILL_ROUNDS);
+}
+
+/* Reaps re-parented descendants; the root's status is kept. */
+static void reap(struct state *st)
+{
+    if (st->s->attach)
+        return;
+    for (;;) {
+        siginfo_t info = {0};
+        if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) || info.si_pid == 0)
+            return;
+        int wstatus;
+        if (waitpid(info.si_pid, &wstatus, 0) != info.si_pid)
+            return;
+        for (int i = 0; i < 2; i++)
+            if (st->tees[i].pid == info.si_pid)
+                st->tees[i].pid = 0;
+        if (info.si_pid == st->root) {
+            st->ended = true;
+            st->wstatus = wstatus;
+        }
+    }
+}
+
+static int prepare_agent(struct state *st, char ***ret_env)
+{
+    const struct wedge_session *s = st->s;
+    int rc = wedge_arena_create(&st->arena, s->arena_bytes, s->plan ? wedge_plan_seed(s->plan) : 0, st->err);
+    if (rc)
+        return rc;
+    rc = s->plan ? wedge_plan_install(s->plan, &st->arena, st->err) : 0;
+    if (!rc)
+        rc = wedge_faults_environ(&st->arena, s->argv[0], ret_env, st->err);
+    if (!rc) {
+        st->agent = true;
+        return 0;
+    }
+    wedge_arena_destroy(&st->arena);
+    st->arena = (struct wedge_arena){.fd = -1};
+    if (!s->agent_optional || s->plan)
+        return rc;
+    char text[1200];
+    note(st, wedge_err_text(st->err, text, sizeof(text)));
+    return 0;
+}
+
+static int start_command(struct state *st)
+{
+    const struct wedge_session *s = st->s;
+    char **env = NULL;
+    int fds[2] = {s->stdout_fd, s->stderr_fd}, rc = 0;
+    if (s->agent && (rc = prepare_agent(st, &env)))
+        return rc;
+    for (int i = 0; i < 2 && !rc && s->copy_output; i++) {
+        rc = wedge_tee_start(&st->tees[i], fds[i] >= 0 ? fds[i] : STDOUT_FILENO + i, st->err);
+        fds[i] = st->tees[i].input;
+    }
+    if (!rc) {
+        prctl(PR_SET_CHILD_SUBREAPER, 1);
+        st->root = wedge_launch(s->argv, env, fds[0], fds[1], &st->old_mask, &st->out->exec_errno);
+        if (st->root < 0)
+            rc = wedge_err_set(st->err, st->root, "cannot start %s: %s", s->argv[0], strerror(-st->root));
+    }
+    for (int i = 0; i < 2 && s->copy_output; i++)
+        if (st->tees[i].ring)
+            close(st->tees[i].input);
+    wedge_faults_environ_free(env);
+    return rc;
+}
+
+static uint64_t progress_marks(const struct state *st)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; st->agent && i < wedge_arena_count(WEDGE_SEC_THREADS); i++) {
+        const struct wedge_arena_thread *t = wedge_arena_live(&st->arena, WEDGE_SEC_THREADS, i);
+        sum += atomic_load_explicit(&t->progress, memory_order_relaxed);
+    }
+    return sum;
+}
+
+/* For how long nothing moved, by the marks where the program has any; else, and only when the user gave a stall time,
+ * by its output and its CPU time. */
+static int64_t stalled_ns(struct state *st, const struct wedge_tree *tree, int64_t now)
+{
+    uint64_t marks = progress_marks(st);
+    if (!marks && !st->s->stall_given)
+        return 0;
+    if (marks)
+        return wedge_quiet_stalled_ns(&st->quiet, now, marks, 0);
+    uint64_t bytes = wedge_tee_bytes(&st->tees[0]) + wedge_tee_bytes(&st->tees[1]);
+    return wedge_quiet_stalled_ns(&st->quiet, now, bytes, wedge_tree_cpu_ns(tree));
+}
+
+static void fill_run(const struct state *st, struct wedge_report_run *run, char *tail)
+{
+    const struct wedge_session *s = st->s;
+    *run = (struct wedge_report_run){.verb = s->verb,
+                                     .scenario = s->scenario,
+                                     .command = s->argv,
+                                     .started_ns = st->began_ns,
+                                     .started_unix_ms = st->began_unix_ms,
+                                     .duration_ms = (wedge_clock_ns() - st->began_ns) / WEDGE_NS_PER_MS,
+                                     .seed = s->plan ? wedge_plan_seed(s->plan) : 0,
+                                     .exit_status = st->out->exit_status,
+                                     .signal = st->out->signal,
+                                     .output_tail = tail,
+                                     .agent = st->agent};
+}
+
+/* The last output of both streams, standard error last. */
+static char *output_tail(const struct state *st)
+{
+    char *both = malloc(2 * OUTPUT_TAIL_BYTES);
+    if (!both)
+        return NULL;
+    both[0] = 0;
+    size_t len = 0;
+    for (int i = 0; i < 2; i++)
+        if (st->tees[i].ring)
+            len += strlen(wedge_tee_tail(&st->tees[i], both + len, OUTPUT_TAIL_BYTES));
+    return both;
+}
+
+static int examine(struct state *st, int64_t stalled, bool always, json_t **ret)
+{
+    pid_t own[3];
+    struct wedge_arena_copy copy = {0};
+    struct wedge_report_run run;
+    struct wedge_examine options = {.root = st->root,
+                                    .blind = own,
+                                    .n_blind = own_pids(st, own),
+                                    .stacks = always ? WEDGE_STACKS_ALWAYS : WEDGE_STACKS_ON_HANG,
+                                    .stalled = stalled > 0,
+                                    .stalled_ns = stalled};
+    int rc = 0;
+    if (st->agent && (rc = wedge_arena_copy(&st->arena, true, &copy, st->err)) == 0)
+        options.arena = &copy;
+    if (!rc)
+        rc = wedge_report_examine(&options, EXAMINE_DEADLINE_MS, ret, st->err);
+    if (st->agent)
+        wedge_arena_copy_free(&copy);
+    if (rc)
+        return rc;
+    char *tail = output_tail(st);
+    fill_run(st, &run, tail);
+    rc = wedge_report_set_run(*ret, &run);
+    free(tail);
+    return rc;
+}
+
+/* When the last rule fired before now, 0 none did. */
+static int64_t last_fired_ns(const struct state *st)
+{
+    struct wedge_arena_copy copy;
+    int64_t last = 0;
+    if (!st->agent || wedge_arena_copy(&st->arena, true, &copy, NULL))
+        return 0;
+    for (uint32_t t = 0; t < wedge_arena_count(WEDGE_SEC_THREADS); t++) {
+        const struct wedge_arena_event *e;
+        for (uint32_t i = 0; (e = wedge_arena_event(&copy, t, i)); i++)
+            if (e->kind == WEDGE_EV_FIRED && (int64_t)e->when_ns > last)
+                last = (int64_t)e->when_ns;
+    }
+    wedge_arena_copy_free(&copy);
+    return last;
+}
+
+static void take_report(struct state *st, json_t *report)
+{
+    json_decref(st->out->report);
+    st->out->report = report;
+}
+
+/* A hang of the whole, or the limit: report, then end the tree where that is asked for. */
+static void finish(struct state *st, enum wedge_session_end end, json_t *report)
+{
+    int64_t fired = last_fired_ns(st);
+    if (fired)
+        st->out->verdict_after_fault_ns = wedge_clock_ns() - fired;
+    st->out->end = end;
+    take_report(st, report);
+    if (st->s->on_report)
+        st->s->on_report(st->s->arg, report, true);
+    if (st->s->kill_on_hang) {
+        st->out->still_alive = kill_tree(st);
+        reap(st);
+    }
+    st->done = true;
+}
+
+static bool lasted(struct state *st, const struct wedge_headline *h, int64_t now)
+{
+    if (strcmp(st->evident, h->signature) != 0) {
+        snprintf(st->evident, sizeof(st->evident), "%s", h->signature);
+        st->evident_since_ns = now;
+    }
+    return now - st->evident_since_ns >= st->stall_ns;
+}
+
+/* What an examination means. Takes the report over. */
+static void judge(struct state *st, json_t *report, bool stalled, int64_t now)
+{
+    struct wedge_headline h = wedge_headline(report);
+    if (!h.hang) {
+        st->evident[0] = 0;
+        json_decref(report);
+        return;
+    }
+    if (h.whole && (h.proved || stalled || lasted(st, &h, now))) {
+        finish(st, WEDGE_HUNG, report);
+        return;
+    }
+    /* A part that hangs is reported once, unless its words change. */
+    if (!h.whole && h.proved && strcmp(st->reported, h.signature) != 0) {
+        snprintf(st->reported, sizeof(st->reported), "%s", h.signature);
+        take_report(st, json_incref(report));
+        if (st->s->on_report)
+            st->s->on_report(st->s->arg, report, false);
+    }
+    json_decref(report);
+}
+
+static int tick(struct state *st)
+{
+    struct wedge_tree tree;
+    json_t *report;
+    reap(st);
+    if (st->ended || list_tree(st, &tree))
+        return 0;
+    int64_t now = wedge_clock_ns();
+    bool due = wedge_quiet_sample(&st->quiet, now, wedge_tree_activity(&tree));
+    int64_t stalled = stalled_ns(st, &tree, now);
+    wedge_tree_free(&tree);
+    bool is_stalled = stalled >= st->stall_ns;
+    if (!due && !(is_stalled && now >= st->quiet.examine_at_ns))
+        return 0;
+    int rc = examine(st, is_stalled ? stalled : 0, false, &report);
+    wedge_quiet_examined(&st->quiet, now, wedge_clock_ns());
+    if (rc == -ESRCH) /* it ended meanwhile; the pidfd says so too */
+        return 0;
+    if (rc)
+        return rc;
+    judge(st, report, is_stalled, wedge_clock_ns());
+    return 0;
+}
+
+/* Signals sent to wedge are the command's: a terminal sends them to both already, kill(1) to us alone. */
+static void take_signal(struct state *st)
+{
+    struct signalfd_siginfo info;
+    if (read(st->sigfd, &info, sizeof(info)) != sizeof(info))
+        return;
+    int signo = (int)info.ssi_signo;
+    bool from_terminal = info.ssi_code == SI_KERNEL;
+    if (st->s->attach) {
+        st->out->interrupted_by = signo;
+        st->out->end = WEDGE_INTERRUPTED;
+        st->done = true;
+        return;
+    }
+    st->out->interrupted_by = signo;
+    if (!from_terminal)
+        kill(st->root, signo);
+}
+
+static int limit_passed(struct state *st)
+{
+    json_t *report;
+    int64_t ran = wedge_clock_ns() - st->began_ns;
+    int rc = examine(st, ran, true, &report);
+    if (rc)
+        return rc == -ESRCH ? 0 : rc;
+    finish(st, WEDGE_LIMIT, report);
+    return 0;
+}
+
+static int loop(struct state *st)
+{
+    int rc = 0;
+    while (!rc && !st->done && !st->ended) {
+        struct pollfd fds[2] = {{.fd = st->pidfd, .events = POLLIN}, {.fd = st->sigfd, .events = POLLIN}};
+        int64_t pause = st->s->detect ? st->quiet.tick_ns : WEDGE_NS_PER_S;
+        if (st->s->limit_ns) {
+            int64_t left = st->began_ns + st->s->limit_ns - wedge_clock_ns();
+            pause = left < pause ? (left > 0 ? left : 0) : pause;
+        }
+        int n = ppoll(fds, 2, &(struct timespec){.tv_sec = pause / WEDGE_NS_PER_S, .tv_nsec = pause % WEDGE_NS_PER_S},
+                      NULL);
+        if (n < 0 && errno != EINTR)
+            return wedge_err_set(st->err, -errno, "cannot wait for the command: %s", strerror(errno));
+        if (n > 0 && fds[1].revents)
+            take_signal(st);
+        if (n > 0 && fds[0].revents) {
+            reap(st);
+            st->ended = true;
+            break;
+        }
+        if (st->s->limit_ns && wedge_clock_ns() - st->began_ns >= st->s->limit_ns)
+            rc = limit_passed(st);
+        else if (st->s->detect)
+            rc = tick(st);
+    }
+    return rc;
+}
+
+static void take_status(struct state *st)
+{
+    struct wedge_outcome *out = st->out;
+    if (!st->ended || st->s->attach)
+        return;
+    if (WIFEXITED(st->wstatus))
+        out->exit_status = WEXITSTATUS(st->wstatus);
+    if (WIFSIGNALED(st->wstatus))
+        out->signal = WTERMSIG(st->wstatus);
+}
+
+/* Rules that had to fire and did not: the run is invalid, whatever it looked like. */
+static char *unfired_rules(const struct state *st)
+{
+    size_t n = st->s->plan && st->agent ? wedge_plan_count(st->s->plan) : 0;
+    char *ids = calloc(n + 1, WEDGE_RULE_ID_BYTES + 1);
+    for (size_t i = 0; ids && i < n; i++) {
+        const struct wedge_arena_rule *rule = wedge_arena_live(&st->arena, WEDGE_SEC_RULES, (uint32_t)i);
+        if (!rule->must_fire || atomic_load_explicit(&rule->fired, memory_order_acquire))
+            continue;
+        if (ids[0])
+            strcat(ids, " ");
+        strcat(ids, wedge_plan_id(st->s->plan, i));
+    }
+    return ids;
+}
+
+static int close_books(struct state *st)
+{
+    struct wedge_outcome *out = st->out;
+    struct wedge_report_run run;
+    take_status(st);
+    for (int i = 0; i < 2; i++)
+        wedge_tee_drain(&st->tees[i], DRAIN_MS);
+    out->duration_ns = wedge_clock_ns() - st->began_ns;
+    out->unfired = unfired_rules(st);
+    out->output = output_tail(st);
+    if (!out->unfired || !out->output)
+        return -ENOMEM;
+    fill_run(st, &run, out->output);
+    if (!out->report && !(out->report = wedge_report_new(&run, NULL)))
+        return wedge_err_set(st->err, -ENOMEM, "no memory for the report");
+    return out->end == WEDGE_ENDED ? wedge_report_set_run(out->report, &run) : 0;
+}
+
+static int open_fds(struct state *st)
+{
+    sigset_t taken;
+    sigemptyset(&taken);
+    const int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2};
+    for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+        sigaddset(&taken, signals[i]);
+    sigprocmask(SIG_BLOCK, &taken, &st->old_mask);
+    st->sigfd = signalfd(-1, &taken, SFD_CLOEXEC | SFD_NONBLOCK);
+    return st->sigfd < 0 ? wedge_err_set(st->err, -errno, "cannot take signals: %s", strerror(errno)) : 0;
+}
+
+static int attach(struct state *st)
+{
+    if (st->s->attach)
+        st->root = st->s->attach;
+    st->pidfd = pidfd_open(st->root, 0);
+    if (st->pidfd >= 0)
+        return 0;
+    int rc = wedge_err_set(st->err, -errno, "no process %d: %s", st->root, strerror(errno));
+    return wedge_err_remedy(st->err, "`ps -e` shows the processes there are");
+}
+
+int wedge_session_run(const struct wedge_session *session, struct wedge_outcome *ret, struct wedge_err *err)
+{
+    struct timespec now;
+    struct wedge_outcome out = {.end = WEDGE_ENDED, .exit_status = -1, .verdict_after_fault_ns = -1};
+    struct state st = {.s = session, .err = err, .out = &out, .pidfd = -1, .sigfd = -1, .arena = {.fd = -1}};
+    clock_gettime(CLOCK_REALTIME, &now);
+    st.began_ns = wedge_clock_ns();
+    st.began_unix_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / WEDGE_NS_PER_MS;
+    st.stall_ns = session->stall_ns ? session->stall_ns : DEFAULT_STALL_NS;
+    wedge_quiet_start(&st.quiet, st.began_ns);
+
+    int rc = open_fds(&st);
+    if (!rc && !session->attach)
+        rc = start_command(&st);
+    if (!rc && out.exec_errno)
+        out.end = WEDGE_NO_EXEC;
+    else if (!rc && !(rc = attach(&st)))
+        rc = loop(&st);
+    if (rc && st.root > 0 && !session->attach && !out.exec_errno) {
+        kill_tree(&st);
+        reap(&st);
+    }
+    if (!rc)
+        rc = close_books(&st);
+    for (int i = 0; i < 2; i++) {
+        wedge_tee_drain(&st.tees[i], 0);
+        wedge_tee_free(&st.tees[i]);
+    }
+    if (st.pidfd >= 0)
+        close(st.pidfd);
+    if (st.sigfd >= 0)
+        close(st.sigfd);
+    if (st.arena.fd >= 0)
+        wedge_arena_destroy(&st.arena);
+    sigprocmask(SIG_SETMASK, &st.old_mask, NULL);
+    if (rc)
+        wedge_outcome_free(&out);
+    else
+        *ret = out;
+    return rc;
+}
+
+void wedge_outcome_free(struct wedge_outcome *outcome)
+{
+    json_decref(outcome->report);
+    free(outcome->unfired);
+    free(outcome->output);
+    outcome->report = NULL;
+    outcome->unfired = outcome->output = NULL;
+}

@@ -1,0 +1,31 @@
+/*
+ * A stream of the command on its way through: a process of its own copies it on to where it was going, counts the
+ * bytes, and keeps the last ones for the report. It ends at end of file, so it outlives wedge: when wedge is killed
+ * the command goes on as it was.
+ */
+#ifndef WEDGE_SCENARIOS_TEE_H
+#define WEDGE_SCENARIOS_TEE_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+
+struct wedge_tee_ring;
+struct wedge_tee {
+    pid_t pid;  /* 0: none */
+    int input;  /* the end for the command to write to; close it after the launch */
+    struct wedge_tee_ring *ring;
+};
+
+/* Starts a copy to `output` (kept open by the copier alone). */
+int wedge_tee_start(struct wedge_tee *tee, int output, struct wedge_err *err);
+uint64_t wedge_tee_bytes(const struct wedge_tee *tee); /* so far */
+/* The last bytes, at most size - 1, NUL-terminated; returns buf. */
+char *wedge_tee_tail(const struct wedge_tee *tee, char *buf, size_t size);
+/* Waits until everything was copied (end of file), at most `wait_ms`, and reaps the copier if it ended. */
+void wedge_tee_drain(struct wedge_tee *tee, int wait_ms);
+void wedge_tee_free(struct wedge_tee *tee);
+
+#endif

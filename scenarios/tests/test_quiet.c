@@ -1,0 +1,93 @@
+/* scenarios/quiet: when an examination is due, and what counts as standing still. Time is given, nothing sleeps. */
+#include "scenarios/quiet.h"
+
+#include "base/tests/suite.h"
+
+#define MS 1000000ll
+
+START_TEST(test_due_as_soon_as_still)
+{
+    struct wedge_quiet q;
+    wedge_quiet_start(&q, 0);
+    ck_assert(!wedge_quiet_sample(&q, 20 * MS, 1));
+    ck_assert(!wedge_quiet_sample(&q, 50 * MS, 2));
+    ck_assert(wedge_quiet_sample(&q, 70 * MS, 2));
+}
+END_TEST
+
+START_TEST(test_pauses_double_and_are_bounded)
+{
+    struct wedge_quiet q;
+    wedge_quiet_start(&q, 0);
+    int64_t now = 0, last = 0, gap = 0;
+    int examined = 0;
+    for (; now < 60000 * MS; now += q.tick_ns) {
+        if (!wedge_quiet_sample(&q, now, 7))
+            continue;
+        ck_assert_int_le(now - last, WEDGE_QUIET_PAUSE_MAX_NS + WEDGE_QUIET_TICK_MAX_NS);
+        if (examined > 1)
+            ck_assert_int_ge(now - last + WEDGE_QUIET_TICK_MAX_NS, gap);
+        gap = now - last;
+        last = now;
+        examined++;
+        wedge_quiet_examined(&q, now, now + MS);
+    }
+    ck_assert_int_ge(examined, 10);
+    ck_assert_int_le(examined, 25);
+}
+END_TEST
+
+START_TEST(test_never_still_is_examined_rarely)
+{
+    struct wedge_quiet q;
+    wedge_quiet_start(&q, 0);
+    int examined = 0;
+    uint64_t activity = 0;
+    for (int64_t now = 0; now < 60000 * MS; now += q.tick_ns)
+        if (wedge_quiet_sample(&q, now, ++activity)) {
+            examined++;
+            wedge_quiet_examined(&q, now, now + MS);
+        }
+    ck_assert_int_ge(examined, 8);
+    ck_assert_int_le(examined, 12);
+}
+END_TEST
+
+START_TEST(test_a_slow_examination_is_not_repeated_at_once)
+{
+    struct wedge_quiet q;
+    wedge_quiet_start(&q, 0);
+    wedge_quiet_sample(&q, 20 * MS, 1);
+    ck_assert(wedge_quiet_sample(&q, 40 * MS, 1));
+    wedge_quiet_examined(&q, 40 * MS, 140 * MS);
+    ck_assert(!wedge_quiet_sample(&q, 1100 * MS, 1));
+    ck_assert(wedge_quiet_sample(&q, 1150 * MS, 1));
+}
+END_TEST
+
+START_TEST(test_stall_counts_from_the_last_move)
+{
+    struct wedge_quiet q;
+    wedge_quiet_start(&q, 0);
+    ck_assert_int_eq(wedge_quiet_stalled_ns(&q, 100 * MS, 5, 0), 0);
+    ck_assert_int_eq(wedge_quiet_stalled_ns(&q, 400 * MS, 5, 0), 300 * MS);
+    ck_assert_int_eq(wedge_quiet_stalled_ns(&q, 500 * MS, 6, 0), 0);
+    /* Where CPU counts: a busy tree moves, housekeeping does not. */
+    ck_assert_int_eq(wedge_quiet_stalled_ns(&q, 1000 * MS, 6, 400 * MS), 0);
+    ck_assert_int_eq(wedge_quiet_stalled_ns(&q, 3000 * MS, 6, 401 * MS), 2000 * MS);
+}
+END_TEST
+
+static void fill(TCase *tcase)
+{
+    tcase_add_test(tcase, test_due_as_soon_as_still);
+    tcase_add_test(tcase, test_pauses_double_and_are_bounded);
+    tcase_add_test(tcase, test_never_still_is_examined_rarely);
+    tcase_add_test(tcase, test_a_slow_examination_is_not_repeated_at_once);
+    tcase_add_test(tcase, test_stall_counts_from_the_last_move);
+}
+
+int main(void)
+{
+    return wedge_test_main("quiet", 10, fill);
+}

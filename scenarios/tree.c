@@ -1,0 +1,184 @@
+#include "scenarios/tree.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Reads pid, state, ppid and start time from /proc/PID/stat. The command's name stands in parentheses and may hold
+ * anything, so fields are counted from the last ')' (proc(5)). */
+static int read_member(pid_t pid, struct wedge_member *m)
+{
+    char path[40], buf[1024];
+    snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    ssize_t n = read(fd, buf, sizeof(buf) - 1);
+    close(fd);
+    if (n <= 0)
+        return -ESRCH;
+    buf[n] = 0;
+    const char *at = strrchr(buf, ')');
+    unsigned long long start;
+    int ppid;
+    char state;
+    if (!at || sscanf(at + 1,
+                      " %c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
+                      &state, &ppid, &start) != 3)
+        return -ESRCH;
+    *m = (struct wedge_member){.pid = pid, .ppid = ppid, .start_ticks = start, .state = state};
+    return 0;
+}
+
+static int read_all(struct wedge_member **ret, size_t *ret_n)
+{
+    size_t n = 0, cap = 0;
+    struct wedge_member *all = NULL;
+    DIR *dir = opendir("/proc");
+    if (!dir)
+        return -errno;
+    for (struct dirent *e; (e = readdir(dir));) {
+        char *end;
+        long pid = strtol(e->d_name, &end, 10);
+        if (pid <= 0 || *end)
+            continue;
+        if (n == cap) {
+            size_t more = cap ? cap * 2 : 256;
+            struct wedge_member *grown = reallocarray(all, more, sizeof(*all));
+            if (!grown) {
+                free(all);
+                closedir(dir);
+                return -ENOMEM;
+            }
+            all = grown;
+            cap = more;
+        }
+        if (read_member((pid_t)pid, &all[n]) == 0)
+            n++;
+    }
+    closedir(dir);
+    *ret = all;
+    *ret_n = n;
+    return 0;
+}
+
+static bool contains(const pid_t *pids, size_t n, pid_t pid)
+{
+    for (size_t i = 0; i < n; i++)
+        if (pids[i] == pid)
+            return true;
+    return false;
+}
+
+int wedge_tree_list(pid_t top, bool with_top, const pid_t *except, size_t n_except, struct wedge_tree *ret)
+{
+    struct wedge_member *all;
+    size_t n;
+    int rc = read_all(&all, &n);
+    if (rc)
+        return rc;
+    /* Each sweep takes in the children of members found so far; a tree is rarely deeper than a few. */
+    bool *in = calloc(n ? n : 1, sizeof(*in));
+    if (!in) {
+        free(all);
+        return -ENOMEM;
+    }
+    for (bool grew = true; grew;) {
+        grew = false;
+        for (size_t i = 0; i < n; i++) {
+            if (in[i] || contains(except, n_except, all[i].pid))
+                continue;
+            bool belongs = all[i].pid == top || all[i].ppid == top;
+            for (size_t j = 0; j < n && !belongs; j++)
+                belongs = in[j] && all[j].pid == all[i].ppid;
+            in[i] = belongs;
+            grew |= belongs;
+        }
+    }
+    size_t kept = 0;
+    for (size_t i = 0; i < n; i++)
+        if (in[i] && (with_top || all[i].pid != top) && all[i].state != 'Z' && all[i].state != 'X')
+            all[kept++] = all[i];
+    free(in);
+    ret->members = all;
+    ret->n = kept;
+    return 0;
+}
+
+void wedge_tree_free(struct wedge_tree *tree)
+{
+    free(tree->members);
+    tree->members = NULL;
+    tree->n = 0;
+}
+
+/* The process's CPU clock: cheap, and exact to the nanosecond (unlike utime in stat). */
+static int64_t cpu_ns(pid_t pid)
+{
+    clockid_t clock;
+    struct timespec ts;
+    if (clock_getcpuclockid(pid, &clock) || clock_gettime(clock, &ts))
+        return 0;
+    return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+int64_t wedge_tree_cpu_ns(const struct wedge_tree *tree)
+{
+    int64_t sum = 0;
+    for (size_t i = 0; i < tree->n; i++)
+        sum += cpu_ns(tree->members[i].pid);
+    return sum;
+}
+
+uint64_t wedge_tree_activity(const struct wedge_tree *tree)
+{
+    uint64_t hash = 14695981039346656037ull;
+    for (size_t i = 0; i < tree->n; i++) {
+        const struct wedge_member *m = &tree->members[i];
+        hash = (hash ^ (uint64_t)m->pid) * 1099511628211ull;
+        hash = (hash ^ m->start_ticks) * 1099511628211ull;
+        hash = (hash ^ (uint64_t)cpu_ns(m->pid)) * 1099511628211ull;
+    }
+    return hash;
+}
+
+static void kill_member(const struct wedge_member *m)
+{
+    struct wedge_member now;
+    int fd = pidfd_open(m->pid, 0);
+    if (fd < 0)
+        return;
+    /* The pidfd pins the process; only then is its start time worth comparing. */
+    if (read_member(m->pid, &now) == 0 && now.start_ticks == m->start_ticks)
+        pidfd_send_signal(fd, SIGKILL, NULL, 0);
+    close(fd);
+}
+
+size_t wedge_tree_kill(pid_t top, bool with_top, const pid_t *except, size_t n_except, int rounds)
+{
+    struct wedge_tree tree = {0};
+    size_t left = 0;
+    for (int round = 0; round < rounds; round++) {
+        if (wedge_tree_list(top, with_top, except, n_except, &tree))
+            return left;
+        left = tree.n;
+        for (size_t i = 0; i < tree.n; i++)
+            kill_member(&tree.members[i]);
+        for (size_t i = 0; i < tree.n; i++)
+            waitpid(tree.members[i].pid, NULL, WNOHANG);
+        wedge_tree_free(&tree);
+        if (!left)
+            return 0;
+        /* The kernel needs a moment to take a killed process down; nothing signals that for other people's children. */
+        nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
+    }
+    return left;
+}
