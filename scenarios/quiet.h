@@ -13,11 +13,11 @@
 #include <stdint.h>
 
 struct wedge_quiet {
-    uint64_t activity;    /* last sample */
+    uint64_t activity; /* last sample */
     bool sampled;
-    bool still;           /* the last two samples agree */
-    int64_t tick_ns;      /* pause until the next sample */
-    int64_t pause_ns;     /* pause after an examination */
+    bool still; /* the last two samples agree */
+    int64_t tick_ns; /* pause until the next sample */
+    int64_t pause_ns; /* pause after an examination */
     int64_t examine_at_ns; /* none before */
     int64_t last_examined_ns;
     /* For the stall time. */

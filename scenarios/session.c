@@ -258,7 +258,8 @@ static void take_report(struct state *st, json_t *report)
     st->out->report = report;
 }
 
-/* A hang of the whole, or the limit: report, then end the tree where that is asked for. */
+/* A hang of the whole, or the limit: report, then end the tree where that is asked for. A command that we launched
+ * and are not to end is waited for; of a process that we attached to nothing more is wanted. */
 static void finish(struct state *st, enum wedge_session_end end, json_t *report)
 {
     int64_t fired = last_fired_ns(st);
@@ -272,7 +273,7 @@ static void finish(struct state *st, enum wedge_session_end end, json_t *report)
         st->out->still_alive = kill_tree(st);
         reap(st);
     }
-    st->done = true;
+    st->done = st->s->kill_on_hang || st->s->attach;
 }
 
 static bool lasted(struct state *st, const struct wedge_headline *h, int64_t now)
@@ -290,11 +291,15 @@ static void judge(struct state *st, json_t *report, bool stalled, int64_t now)
     struct wedge_headline h = wedge_headline(report);
     if (!h.hang) {
         st->evident[0] = 0;
+        st->out->end = WEDGE_ENDED; /* a hang that was reported dissolved after all */
         json_decref(report);
         return;
     }
     if (h.whole && (h.proved || stalled || lasted(st, &h, now))) {
-        finish(st, WEDGE_HUNG, report);
+        if (st->out->end == WEDGE_HUNG)
+            json_decref(report);
+        else
+            finish(st, WEDGE_HUNG, report);
         return;
     }
     /* A part that hangs is reported once, unless its words change. */
@@ -367,7 +372,7 @@ static int loop(struct state *st)
     while (!rc && !st->done && !st->ended) {
         struct pollfd fds[2] = {{.fd = st->pidfd, .events = POLLIN}, {.fd = st->sigfd, .events = POLLIN}};
         int64_t pause = st->s->detect ? st->quiet.tick_ns : WEDGE_NS_PER_S;
-        if (st->s->limit_ns) {
+        if (st->s->limit_ns && st->out->end != WEDGE_LIMIT) {
             int64_t left = st->began_ns + st->s->limit_ns - wedge_clock_ns();
             pause = left < pause ? (left > 0 ? left : 0) : pause;
         }
@@ -382,7 +387,7 @@ static int loop(struct state *st)
             st->ended = true;
             break;
         }
-        if (st->s->limit_ns && wedge_clock_ns() - st->began_ns >= st->s->limit_ns)
+        if (st->s->limit_ns && st->out->end != WEDGE_LIMIT && wedge_clock_ns() - st->began_ns >= st->s->limit_ns)
             rc = limit_passed(st);
         else if (st->s->detect)
             rc = tick(st);

@@ -17,21 +17,21 @@
 #include "faults/plan.h"
 
 struct wedge_session {
-    const char *verb;     /* of the report: "watch" */
+    const char *verb; /* of the report: "watch" */
     const char *scenario; /* its name, NULL none */
-    char *const *argv;    /* the command; NULL with attach */
-    pid_t attach;         /* 0: launch argv */
-    bool agent;           /* preload the agent */
-    bool agent_optional;  /* go on without it where the command cannot take it */
+    char *const *argv; /* the command; NULL with attach */
+    pid_t attach; /* 0: launch argv */
+    bool agent; /* preload the agent */
+    bool agent_optional; /* go on without it where the command cannot take it */
     const struct wedge_plan *plan; /* NULL: none; needs the agent */
-    size_t arena_bytes;            /* 0: default */
-    bool detect;                   /* false: only run it (inject) */
-    int64_t stall_ns;              /* how long nothing may move; 0: 30 s */
-    bool stall_given;              /* the user asked for it: without progress marks, output and CPU count instead */
-    int64_t limit_ns;              /* 0: none */
-    bool kill_on_hang;             /* end the tree on a hang of the whole */
-    int stdout_fd, stderr_fd;      /* where the command's streams go; -1: as ours, untouched */
-    bool copy_output;              /* pass the streams through a copier, to have the last lines for the report */
+    size_t arena_bytes; /* 0: default */
+    bool detect; /* false: only run it (inject) */
+    int64_t stall_ns; /* how long nothing may move; 0: 30 s */
+    bool stall_given; /* the user asked for it: without progress marks, output and CPU count instead */
+    int64_t limit_ns; /* 0: none */
+    bool kill_on_hang; /* end the tree on a hang of the whole */
+    int stdout_fd, stderr_fd; /* where the command's streams go; -1: as ours, untouched */
+    bool copy_output; /* pass the streams through a copier, to have the last lines for the report */
     /* Told of every new verdict worth a report: `final` is the one that ends the session. May be NULL. */
     void (*on_report)(void *arg, const json_t *report, bool final);
     /* Told what the session does, for a person; may be NULL. */
@@ -40,25 +40,25 @@ struct wedge_session {
 };
 
 enum wedge_session_end {
-    WEDGE_ENDED,       /* by itself */
-    WEDGE_HUNG,        /* a hang of the whole */
-    WEDGE_LIMIT,       /* the limit passed */
+    WEDGE_ENDED, /* by itself */
+    WEDGE_HUNG, /* a hang of the whole */
+    WEDGE_LIMIT, /* the limit passed */
     WEDGE_INTERRUPTED, /* a signal to wedge ended it; the command was given it too */
-    WEDGE_NO_EXEC,     /* the command could not be executed: exec_errno */
+    WEDGE_NO_EXEC, /* the command could not be executed: exec_errno */
 };
 
 struct wedge_outcome {
     enum wedge_session_end end;
     int exit_status; /* of the command, -1 not known */
-    int signal;      /* that ended the command, 0 none */
+    int signal; /* that ended the command, 0 none */
     int exec_errno;
     int interrupted_by;
     json_t *report; /* always there after a session that returned 0; owned */
     int64_t duration_ns;
     int64_t verdict_after_fault_ns; /* from the last fault fired to the verdict; -1 no fault or no hang */
-    size_t still_alive;             /* descendants that could not be ended */
-    char *unfired;                  /* ids of rules that had to fire and did not, joined by blanks; "" none; owned */
-    char *output;                   /* last output of the command; owned */
+    size_t still_alive; /* descendants that could not be ended */
+    char *unfired; /* ids of rules that had to fire and did not, joined by blanks; "" none; owned */
+    char *output; /* last output of the command; owned */
 };
 
 /* Runs a session. 0, or a negative errno with *err set (then nothing was left running). */

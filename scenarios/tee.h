@@ -14,8 +14,8 @@
 
 struct wedge_tee_ring;
 struct wedge_tee {
-    pid_t pid;  /* 0: none */
-    int input;  /* the end for the command to write to; close it after the launch */
+    pid_t pid; /* 0: none */
+    int input; /* the end for the command to write to; close it after the launch */
     struct wedge_tee_ring *ring;
 };
 

@@ -30,9 +30,8 @@ static int read_member(pid_t pid, struct wedge_member *m)
     unsigned long long start;
     int ppid;
     char state;
-    if (!at || sscanf(at + 1,
-                      " %c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
-                      &state, &ppid, &start) != 3)
+    if (!at || sscanf(at + 1, " %c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu", &state,
+                      &ppid, &start) != 3)
         return -ESRCH;
     *m = (struct wedge_member){.pid = pid, .ppid = ppid, .start_ticks = start, .state = state};
     return 0;

@@ -1,0 +1,85 @@
+#include "cli/command.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/text.h"
+#include "reports/report.h"
+
+enum { LARGEST_PLAN = 1 << 20 };
+
+int wedge_cli_plan(const char *file, struct wedge_plan **ret, struct wedge_err *err)
+{
+    struct wedge_text text = WEDGE_TEXT_INIT(LARGEST_PLAN);
+    struct stat st;
+    char buf[4096];
+    ssize_t n = 0;
+    int fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return wedge_err_input(err, file, 0, 0, "cannot be read: %s", strerror(errno));
+    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+        while (!text.cut && (n = read(fd, buf, sizeof(buf))) > 0)
+            wedge_text_add_bytes(&text, buf, (size_t)n);
+    int rc;
+    if (!S_ISREG(st.st_mode) || text.cut)
+        rc = wedge_err_input(err, file, 0, 0, "is not a regular file of at most 1 MiB");
+    else if (n < 0)
+        rc = wedge_err_input(err, file, 0, 0, "cannot be read: %s", strerror(errno));
+    else
+        rc = wedge_plan_parse(file, text.data ? text.data : "", ret, err);
+    close(fd);
+    wedge_text_free(&text);
+    return rc;
+}
+
+void wedge_cli_streams(struct wedge_session *session, const struct wedge_cli *cli)
+{
+    session->stdout_fd = cli->json ? STDERR_FILENO : -1;
+    session->stderr_fd = -1;
+    session->copy_output = !isatty(STDOUT_FILENO) && !isatty(STDERR_FILENO);
+}
+
+void wedge_cli_on_report(void *arg, const json_t *report, bool final)
+{
+    struct wedge_cli_reporter *r = arg;
+    (void) final;
+    fflush(stdout);
+    if (!r->failed)
+        r->failed = wedge_cli_report(r->cli, report, WEDGE_EXIT_HANG, r->cli->json ? stdout : stderr, &r->err);
+    r->reported = true;
+}
+
+void wedge_cli_on_note(void *arg, const char *text)
+{
+    const struct wedge_cli_reporter *r = arg;
+    wedge_cli_say(r->cli, "%s", text);
+}
+
+int wedge_cli_command_status(const struct wedge_outcome *out, const char *program)
+{
+    if (out->end == WEDGE_NO_EXEC) {
+        fprintf(stderr, "wedge: cannot execute %s: %s\n", program, strerror(out->exec_errno));
+        return out->exec_errno == ENOENT ? WEDGE_EXIT_NOT_FOUND : WEDGE_EXIT_CANNOT_EXECUTE;
+    }
+    return out->signal ? 128 + out->signal : out->exit_status;
+}
+
+int wedge_cli_finish(struct wedge_cli_reporter *r, const struct wedge_outcome *out, int status, struct wedge_err *err)
+{
+    if (r->failed) {
+        *err = r->err;
+        return r->failed;
+    }
+    if (out->still_alive)
+        fprintf(stderr, "wedge: %zu processes of the command could not be ended\n", out->still_alive);
+    if (r->reported)
+        return wedge_report_write_result(r->cli->dir, out->report, status, err);
+    if (r->cli->json && json_dumpf(out->report, stdout, JSON_INDENT(2)) == 0)
+        putchar('\n');
+    return wedge_report_write_result(r->cli->dir, out->report, status, err);
+}

@@ -1,0 +1,106 @@
+/* wedge inject: a command under a plan of faults. No verdict; the exit status is the command's. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "cli/command.h"
+
+struct options {
+    struct wedge_cli cli;
+    const char *plan;
+    char **command;
+    int64_t limit_ns;
+};
+
+enum { KEY_LIMIT = 256 };
+static const struct argp_option options[] = {
+    {"plan", 'f', "FILE", 0, "The plan, see wedge-plan(5)", 0},
+    {"limit", KEY_LIMIT, "TIME", 0, "End the command after this time (none)", 0},
+    {0}};
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    struct options *o = state->input;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &o->cli;
+        return 0;
+    case 'f':
+        o->plan = arg;
+        return 0;
+    case KEY_LIMIT:
+        o->limit_ns = wedge_cli_duration(state, "--limit", arg);
+        return 0;
+    case ARGP_KEY_ARGS:
+        o->command = state->argv + state->next;
+        state->next = state->argc;
+        return 0;
+    case ARGP_KEY_END:
+        if (!o->plan)
+            argp_error(state, "which faults? Give a plan by -f FILE");
+        if (!o->command)
+            argp_error(state, "run what? Give a command after --");
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp_child children[] = {{&wedge_cli_argp, 0, "Common options:", 1}, {0}};
+static const struct argp argp = {options,
+                                 parse,
+                                 "-f PLAN -- COMMAND [ARGUMENT...]",
+                                 "Runs a command under a plan of faults and passes its exit status on (128+N for "
+                                 "signal N); 124 the limit, 125 wedge "
+                                 "failed or the plan is wrong or a rule that had to fire did not, 126 the command "
+                                 "cannot be executed, 127 it was not "
+                                 "found."
+                                 "\vExample:\n  wedge inject -f kill-second-worker.plan -- ./my-server",
+                                 children,
+                                 NULL,
+                                 NULL};
+
+int wedge_cli_inject(int argc, char **argv)
+{
+    struct options o = {0};
+    struct wedge_err err;
+    struct wedge_plan *plan;
+    struct wedge_outcome out;
+    wedge_cli_defaults(&o.cli);
+    argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &o);
+    if (wedge_cli_plan(o.plan, &plan, &err)) {
+        wedge_cli_error(&err);
+        return WEDGE_EXIT_OWN_FAILURE;
+    }
+    struct wedge_cli_reporter reporter = {.cli = &o.cli};
+    struct wedge_session session = {.verb = "inject",
+                                    .argv = o.command,
+                                    .agent = true,
+                                    .plan = plan,
+                                    .limit_ns = o.limit_ns,
+                                    .kill_on_hang = true,
+                                    .on_report = wedge_cli_on_report,
+                                    .on_note = wedge_cli_on_note,
+                                    .arg = &reporter};
+    wedge_cli_streams(&session, &o.cli);
+    int rc = wedge_session_run(&session, &out, &err);
+    wedge_plan_free(plan);
+    if (rc) {
+        wedge_cli_error(&err);
+        return WEDGE_EXIT_OWN_FAILURE;
+    }
+    int status = out.end == WEDGE_LIMIT ? WEDGE_EXIT_HANG : wedge_cli_command_status(&out, o.command[0]);
+    if (out.unfired[0] && out.end == WEDGE_ENDED) {
+        fprintf(stderr, "wedge: the run is invalid: never fired: %s; the command's own status was %d\n", out.unfired,
+                status);
+        status = WEDGE_EXIT_OWN_FAILURE;
+    }
+    rc = wedge_cli_finish(&reporter, &out, status, &err);
+    wedge_outcome_free(&out);
+    if (rc) {
+        wedge_cli_error(&err);
+        return WEDGE_EXIT_OWN_FAILURE;
+    }
+    return status;
+}

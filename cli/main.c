@@ -1,0 +1,77 @@
+/* wedge: one verb a file; this one finds it. */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/cli.h"
+
+static const struct {
+    const char *name, *arguments, *what;
+    int (*main)(int argc, char **argv);
+    int usage_status;
+} verbs[] = {
+    {"run", "[NAME|FILE ...]", "play scenarios: each hang, its cured twin, the hardened check", wedge_cli_run,
+     WEDGE_EXIT_USAGE},
+    {"watch", "[-p PID | -- CMD ...]", "watch a command; on a hang explain, report, end the tree", wedge_cli_watch,
+     WEDGE_EXIT_OWN_FAILURE},
+    {"dump", "PID ...", "explain now who waits for whom, with stacks", wedge_cli_dump, WEDGE_EXIT_USAGE},
+    {"inject", "-f PLAN -- CMD ...", "run a command under a plan of faults, no verdict", wedge_cli_inject,
+     WEDGE_EXIT_OWN_FAILURE},
+    {"list", "", "show scenarios, actions and verdicts", wedge_cli_list, WEDGE_EXIT_USAGE},
+};
+enum { VERBS = sizeof(verbs) / sizeof(verbs[0]) };
+
+static void help(FILE *out)
+{
+    fputs("Usage: wedge VERB [OPTION ...] [ARGUMENT ...]\n"
+          "Makes hangs reproducible, explains them, keeps them from coming back.\n\n",
+          out);
+    for (size_t i = 0; i < VERBS; i++)
+        fprintf(out, "  %-7s %-22s %s\n", verbs[i].name, verbs[i].arguments, verbs[i].what);
+    fputs("\nExamples:\n"
+          "  wedge watch -- ./test          end a hanging test in a second, and say who waits for whom\n"
+          "  wedge dump 4711                explain a stuck process; nothing is left stopped\n"
+          "  wedge run 1.1a                 play one hang of the hang report, its twin and the hardened check\n\n"
+          "`wedge VERB --help` shows a verb's options. Manual: wedge(1).\n",
+          out);
+}
+
+static int unknown(const char *word)
+{
+    const char *names[VERBS + 1] = {NULL};
+    struct wedge_err err;
+    for (size_t i = 0; i < VERBS; i++)
+        names[i] = verbs[i].name;
+    wedge_err_input(&err, NULL, 0, 0, "unknown verb '%s'", word);
+    const char *near = wedge_err_nearest(word, names);
+    if (near)
+        wedge_err_remedy(&err, "did you mean '%s'?", near);
+    else
+        wedge_err_remedy(&err, "`wedge --help` shows the verbs");
+    return wedge_cli_error(&err);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        help(stderr);
+        return WEDGE_EXIT_USAGE;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
+        help(stdout);
+        return WEDGE_EXIT_OK;
+    }
+    if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0) {
+        printf("wedge %s\n", WEDGE_VERSION);
+        return WEDGE_EXIT_OK;
+    }
+    for (size_t i = 0; i < VERBS; i++) {
+        if (strcmp(argv[1], verbs[i].name) != 0)
+            continue;
+        static char name[32];
+        snprintf(name, sizeof(name), "wedge %s", verbs[i].name);
+        argv[1] = name;
+        argp_err_exit_status = verbs[i].usage_status;
+        return verbs[i].main(argc - 1, argv + 1);
+    }
+    return unknown(argv[1]);
+}

@@ -1,0 +1,147 @@
+/* wedge watch: a command, or a running process, until it ends or hangs. Exit statuses are timeout(1)'s. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "cli/command.h"
+#include "scenarios/session.h"
+
+struct options {
+    struct wedge_cli cli;
+    pid_t pid;
+    char **command;
+    const char *plan;
+    int64_t stall_ns, limit_ns;
+    bool stall_given, limit_given, no_agent;
+    enum { ON_HANG_DEFAULT, ON_HANG_REPORT, ON_HANG_KILL } on_hang;
+};
+
+enum { KEY_STALL = 256, KEY_LIMIT, KEY_ON_HANG, KEY_NO_AGENT };
+static const struct argp_option options[] = {
+    {"pid", 'p', "PID", 0, "Watch a process that runs already; it is never killed unless --on-hang=kill says so", 0},
+    {"plan", 'f', "FILE", 0, "Run the command under this plan of faults", 0},
+    {"stall", KEY_STALL, "TIME", 0,
+     "Nothing may stand still longer than this (30s where the program has progress marks; when given here, its output "
+     "and CPU time count where it has none)",
+     0},
+    {"limit", KEY_LIMIT, "TIME", 0, "End the command after this time (none; 10min when CI is set)", 0},
+    {"on-hang", KEY_ON_HANG, "report|kill", 0,
+     "What to do on a hang of the whole: end the tree, or report and go on waiting (kill; with -p: report)", 0},
+    {"no-agent", KEY_NO_AGENT, NULL, 0, "Leave the command untouched: no preloaded agent", 0},
+    {0}};
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    struct options *o = state->input;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &o->cli;
+        return 0;
+    case 'p':
+        o->pid = wedge_cli_pid(state, arg);
+        return 0;
+    case 'f':
+        o->plan = arg;
+        return 0;
+    case KEY_STALL:
+        o->stall_ns = wedge_cli_duration(state, "--stall", arg);
+        o->stall_given = true;
+        return 0;
+    case KEY_LIMIT:
+        o->limit_ns = wedge_cli_duration(state, "--limit", arg);
+        o->limit_given = true;
+        return 0;
+    case KEY_ON_HANG:
+        if (strcmp(arg, "report") != 0 && strcmp(arg, "kill") != 0)
+            argp_error(state, "--on-hang takes report or kill, not '%s'", arg);
+        o->on_hang = strcmp(arg, "kill") == 0 ? ON_HANG_KILL : ON_HANG_REPORT;
+        return 0;
+    case KEY_NO_AGENT:
+        o->no_agent = true;
+        return 0;
+    case ARGP_KEY_ARGS:
+        o->command = state->argv + state->next;
+        state->next = state->argc;
+        return 0;
+    case ARGP_KEY_END:
+        if (!o->pid == !o->command)
+            argp_error(state, "watch what? Give a command after --, or a process by -p PID");
+        if (o->plan && o->pid)
+            argp_error(state, "a plan needs a command to start: -f and -p do not go together");
+        if (o->plan && o->no_agent)
+            argp_error(state, "a plan needs the agent: -f and --no-agent do not go together");
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp_child children[] = {{&wedge_cli_argp, 0, "Common options:", 1}, {0}};
+static const struct argp argp = {
+    options,
+    parse,
+    "-- COMMAND [ARGUMENT...]\n-p PID",
+    "Watches a command until it ends. On a hang of the whole it says who waits for whom, writes a report and ends the "
+    "tree. Exit status: the command's own (128+N for signal N); 124 a hang or the limit, 125 wedge failed, 126 the "
+    "command cannot be executed, 127 it was not found."
+    "\vExample:\n  wedge watch --stall 30s -- ./build/test-suite",
+    children,
+    NULL,
+    NULL};
+
+static int exit_status(const struct options *o, const struct wedge_outcome *out)
+{
+    if (out->end == WEDGE_HUNG || out->end == WEDGE_LIMIT)
+        return WEDGE_EXIT_HANG;
+    if (out->end == WEDGE_INTERRUPTED)
+        return 128 + out->interrupted_by;
+    return o->pid ? WEDGE_EXIT_OK : wedge_cli_command_status(out, o->command[0]);
+}
+
+int wedge_cli_watch(int argc, char **argv)
+{
+    struct options o = {0};
+    struct wedge_err err;
+    struct wedge_plan *plan = NULL;
+    struct wedge_outcome out;
+    wedge_cli_defaults(&o.cli);
+    argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &o);
+    if (!o.limit_given && getenv("CI") && getenv("CI")[0])
+        o.limit_ns = 600ll * 1000000000;
+    if (o.plan && wedge_cli_plan(o.plan, &plan, &err)) {
+        wedge_cli_error(&err);
+        return WEDGE_EXIT_OWN_FAILURE;
+    }
+    struct wedge_cli_reporter reporter = {.cli = &o.cli};
+    struct wedge_session session = {.verb = "watch",
+                                    .argv = o.command,
+                                    .attach = o.pid,
+                                    .agent = !o.no_agent && !o.pid,
+                                    .agent_optional = true,
+                                    .plan = plan,
+                                    .detect = true,
+                                    .stall_ns = o.stall_ns,
+                                    .stall_given = o.stall_given,
+                                    .limit_ns = o.limit_ns,
+                                    .kill_on_hang =
+                                        o.on_hang == ON_HANG_KILL || (o.on_hang == ON_HANG_DEFAULT && o.command),
+                                    .on_report = wedge_cli_on_report,
+                                    .on_note = wedge_cli_on_note,
+                                    .arg = &reporter};
+    wedge_cli_streams(&session, &o.cli);
+    int rc = wedge_session_run(&session, &out, &err);
+    wedge_plan_free(plan);
+    if (rc) {
+        wedge_cli_error(&err);
+        return WEDGE_EXIT_OWN_FAILURE;
+    }
+    int status = exit_status(&o, &out);
+    rc = wedge_cli_finish(&reporter, &out, status, &err);
+    wedge_outcome_free(&out);
+    if (!rc)
+        return status;
+    wedge_cli_error(&err);
+    return status == WEDGE_EXIT_HANG ? status : WEDGE_EXIT_OWN_FAILURE;
+}
