@@ -1,0 +1,102 @@
+#!/usr/bin/python3
+"""What the documentation names exists, and what exists is documented.
+
+usage: test_facts.py BUILD_FOLDER
+"""
+import glob
+import os
+import re
+import subprocess
+import sys
+import unittest
+
+ROOT = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
+BUILD = "build/release"
+MARKDOWN = [os.path.join(ROOT, f) for f in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted(
+    glob.glob(os.path.join(ROOT, "docs/*.md")))
+PAGES = {os.path.basename(f)[:-len(".scd")]: f for f in glob.glob(os.path.join(ROOT, "docs/man/*.scd"))}
+# Words of --help that argp adds by itself.
+ARGP_OWN = {"--help", "--usage", "--version"}
+
+
+def read(path):
+    with open(path, encoding="utf-8") as file:
+        return file.read()
+
+
+def help_of(*verb):
+    run = subprocess.run([os.path.join(BUILD, "bin", "wedge"), *verb, "--help"], capture_output=True, text=True,
+                         check=True, stdin=subprocess.DEVNULL)
+    return run.stdout
+
+
+def verbs():
+    return re.findall(r"^  ([a-z]+) ", help_of().split("Examples:")[0], re.M)
+
+
+def options_of_help(text):
+    """The long options that stand at the start of an entry of an argp help text."""
+    return set(re.findall(r"^\s+(?:-\w, +)?(--[a-z-]+)", text, re.M)) - ARGP_OWN
+
+
+def options_of_page(path):
+    """The long options that head an entry of a page's options section."""
+    sections = re.findall(r"^# [A-Z ]*OPTIONS\n(.*?)(?=^# |\Z)", read(path), re.M | re.S)
+    return set(re.findall(r"^\*.*?(--[a-z-]+)", "\n".join(sections), re.M))
+
+
+class Facts(unittest.TestCase):
+    def test_verbs_have_pages(self):
+        self.assertGreaterEqual(len(verbs()), 5)
+        for verb in verbs():
+            self.assertIn(f"wedge-{verb}.1", PAGES)
+            self.assertIn(f"*wedge-{verb}*(1)", read(PAGES["wedge.1"]))
+
+    def test_options_are_those_of_help(self):
+        common = options_of_page(PAGES["wedge.1"])
+        self.assertTrue(common)
+        for verb in verbs():
+            with self.subTest(verb):
+                own = options_of_help(help_of(verb)) - common
+                self.assertEqual(own, options_of_page(PAGES[f"wedge-{verb}.1"]) - ARGP_OWN)
+                self.assertLessEqual(common - ARGP_OWN, options_of_help(help_of(verb)))
+
+    def test_pages_name_pages_that_exist(self):
+        for name, path in PAGES.items():
+            for other, section in re.findall(r"\*(wedge[a-z-]*)\*\(([1-9])\)", read(path)):
+                self.assertIn(f"{other}.{section}", PAGES, f"{name} names {other}({section})")
+
+    def test_pages_have_their_sections(self):
+        for name, path in PAGES.items():
+            text = read(path)
+            title, section = name.rsplit(".", 1)
+            self.assertTrue(text.startswith(f"{title}({section})"), name)
+            for wanted in ("# NAME", "# SYNOPSIS", "# DESCRIPTION", "# SEE ALSO"):
+                self.assertIn(f"\n{wanted}\n", text, name)
+
+    def test_links_lead_somewhere(self):
+        for path in MARKDOWN:
+            for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", read(path)):
+                if "://" not in target:
+                    self.assertTrue(os.path.exists(os.path.join(os.path.dirname(path), target)),
+                                    f"{os.path.relpath(path, ROOT)} links {target}")
+
+    def test_scripts_that_are_named_exist(self):
+        for path in [*MARKDOWN, *PAGES.values()]:
+            for script in re.findall(r"\bci/[a-z][a-z.-]*[a-z]\b", read(path)):
+                self.assertTrue(os.path.exists(os.path.join(ROOT, script)),
+                                f"{os.path.relpath(path, ROOT)} names {script}")
+
+    def test_verdicts_are_the_detectors(self):
+        words = re.search(r"wedge_verdict_words\[[^]]*\]\s*=\s*\{(.*?)\}", "\n".join(
+            read(f) for f in glob.glob(os.path.join(ROOT, "detector/*.c"))), re.S)
+        self.assertIsNotNone(words)
+        real = re.findall(r'"([a-z-]+)"', words.group(1))
+        table = read(os.path.join(ROOT, "docs/verdicts.md")).split("## Kinds")[1].split("<!-- kinds end -->")[0]
+        self.assertEqual(re.findall(r"^\| `([a-z-]+)` \|", table, re.M), real)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        BUILD = sys.argv.pop(1)
+    unittest.main()
