@@ -95,6 +95,22 @@ class Facts(unittest.TestCase):
         table = read(os.path.join(ROOT, "docs/verdicts.md")).split("## Kinds")[1].split("<!-- kinds end -->")[0]
         self.assertEqual(re.findall(r"^\| `([a-z-]+)` \|", table, re.M), real)
 
+    def test_plan_words_are_the_compilers(self):
+        page = read(PAGES["wedge-plan.5"])
+        table = re.search(r"wedge_plan_actions\[\]\s*=\s*\{(.*?)\}", "\n".join(
+            read(f) for f in glob.glob(os.path.join(ROOT, "faults/*.c"))), re.S)
+        self.assertIsNotNone(table)
+        actions = set(re.findall(r'"([a-z]+)"', table.group(1)))
+        section = page.split("# ACTION")[1].split("Which action is possible")[0]
+        documented = set(re.findall(r"^(?:\*([a-z]+)[^*\n]*\*)", section, re.M))
+        documented |= set(re.findall(r", \*([a-z]+)\*", section))
+        self.assertEqual(documented, actions)
+        families = {row[2] for row in re.findall(r"\bF\(([^,]+), ([a-z_0-9]+), ([a-z_]+), (?:MINUS1|CODE)",
+                                                 read(os.path.join(ROOT, "faults/functions.h")))}
+        self.assertTrue(families)
+        for family in families:
+            self.assertRegex(page, rf"\b{family}\b")
+
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
