@@ -104,7 +104,8 @@ class Facts(unittest.TestCase):
         section = page.split("# ACTION")[1].split("Which action is possible")[0]
         documented = set(re.findall(r"^(?:\*([a-z]+)[^*\n]*\*)", section, re.M))
         documented |= set(re.findall(r", \*([a-z]+)\*", section))
-        self.assertEqual(documented, actions)
+        # A word that the language keeps and its compiler refuses is not for the page.
+        self.assertEqual(documented, actions - {"corrupt"})
         families = {row[2] for row in re.findall(r"\bF\(([^,]+), ([a-z_0-9]+), ([a-z_]+), (?:MINUS1|CODE)",
                                                  read(os.path.join(ROOT, "faults/functions.h")))}
         self.assertTrue(families)
