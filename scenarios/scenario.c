@@ -310,6 +310,21 @@ static int read_checks(struct reader *r, yaml_node_t **v, struct wedge_scenario 
     return rc;
 }
 
+/* How many blanks a line of the file begins with: YAML takes a block's indentation away and does not tell. */
+static int indent_of_line(const char *file, int line)
+{
+    FILE *in = fopen(file, "re");
+    int c = 0, indent = 0;
+    while (in && --line > 0)
+        while ((c = getc(in)) != '\n' && c != EOF)
+            ;
+    while (in && (c = getc(in)) == ' ')
+        indent++;
+    if (in)
+        fclose(in);
+    return indent;
+}
+
 static int read_scenario(struct reader *r, struct wedge_scenario *s)
 {
     static const char *const severities[] = {"severe", "medium", "low", NULL};
@@ -341,8 +356,9 @@ static int read_scenario(struct reader *r, struct wedge_scenario *s)
     if (!rc && v[PLAN]) {
         rc = read_text(r, v[PLAN], &s->plan);
         /* A block scalar's text begins on the line after its "|". */
-        s->plan_line =
-            (int)v[PLAN]->start_mark.line + 1 + (v[PLAN]->data.scalar.style == YAML_LITERAL_SCALAR_STYLE ? 1 : 0);
+        bool block = v[PLAN]->data.scalar.style == YAML_LITERAL_SCALAR_STYLE;
+        s->plan_line = (int)v[PLAN]->start_mark.line + 1 + block;
+        s->plan_indent = block ? indent_of_line(r->file, s->plan_line) : (int)v[PLAN]->start_mark.column;
     }
     if (!rc && v[WITHIN])
         rc = read_duration(r, v[WITHIN], &s->within_ms);

@@ -44,7 +44,7 @@ struct wedge_scenario {
     char *file;
     char *name, *title, *item, *severity, *learn;
     char *plan; /* text; NULL: no plan */
-    int plan_line; /* of the plan's first line in the file */
+    int plan_line, plan_indent; /* of the plan's first line in the file */
     int64_t within_ms; /* from the last fault fired to the verdict; 0 not asked for */
     int64_t limit_ms; /* of one run; default 30 s */
     struct wedge_check checks[WEDGE_CHECKS];

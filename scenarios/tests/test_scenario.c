@@ -44,10 +44,11 @@ START_TEST(test_what_a_file_says)
 {
     struct wedge_scenario *s;
     struct wedge_err err;
-    int rc = load(HEAD "item: '1.1'\nwithin: 1s\nlimit: 2min\nplan: |\n  plan 1\n  f1 root start -> kill KILL\n" EXPECT TWIN
-                       "hardened: {replace: {--preset=reported: --preset=hardened}, unfired-ok: [f1], "
-                       "expect: {kind: finished}}\n",
-                  &s, &err);
+    int rc =
+        load(HEAD "item: '1.1'\nwithin: 1s\nlimit: 2min\nplan: |\n  plan 1\n  f1 root start -> kill KILL\n" EXPECT TWIN
+                  "hardened: {replace: {--preset=reported: --preset=hardened}, unfired-ok: [f1], "
+                  "expect: {kind: finished}}\n",
+             &s, &err);
     ck_assert_msg(rc == 0, "%s", err.message);
     const struct wedge_check *hang = &s->checks[WEDGE_CHECK_HANG], *twin = &s->checks[WEDGE_CHECK_TWIN],
                              *hardened = &s->checks[WEDGE_CHECK_HARDENED];

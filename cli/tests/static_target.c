@@ -1,0 +1,5 @@
+/* A static program: LD_PRELOAD does not reach it. */
+int main(void)
+{
+    return 0;
+}

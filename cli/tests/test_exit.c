@@ -1,0 +1,185 @@
+/*
+ * The command line from outside: each way to misuse it has the exit status and the message of the manual. The table
+ * runs the real program; its path comes from the environment (WEDGE_BIN), as do the targets beside it.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/tests/suite.h"
+
+static char dir[64];
+
+static const char *from_env(const char *name)
+{
+    const char *value = getenv(name);
+    ck_assert_msg(value && *value, "%s is not set: run this by ctest", name);
+    return value;
+}
+
+static void write_file(const char *name, const char *text, mode_t mode)
+{
+    char path[256];
+    snprintf(path, sizeof(path), "%s/%s", dir, name);
+    FILE *out = fopen(path, "w");
+    ck_assert_ptr_nonnull(out);
+    fputs(text, out);
+    fclose(out);
+    ck_assert_int_eq(chmod(path, mode), 0);
+}
+
+static void copy_program(const char *from, const char *name, mode_t mode)
+{
+    char path[256], buf[65536];
+    size_t n;
+    snprintf(path, sizeof(path), "%s/%s", dir, name);
+    FILE *in = fopen(from, "r"), *out = fopen(path, "w");
+    ck_assert_ptr_nonnull(in);
+    ck_assert_ptr_nonnull(out);
+    while ((n = fread(buf, 1, sizeof(buf), in)) > 0)
+        ck_assert_uint_eq(fwrite(buf, 1, n, out), n);
+    fclose(in);
+    ck_assert_int_eq(fclose(out), 0);
+    ck_assert_int_eq(chmod(path, mode), 0);
+}
+
+static void setup(void)
+{
+    snprintf(dir, sizeof(dir), "/tmp/wedge-test-exit-XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(dir));
+    ck_assert_int_eq(chmod(dir, 0777), 0);
+    write_file("empty.plan", "plan 1\n", 0644);
+    write_file("bad.plan", "plan 1\nf1 root start -> kil KILL\n", 0644);
+    write_file("never.plan", "plan 1\nf1 root no.such.place nth=1 -> kill KILL\n", 0644);
+    write_file("bad.yaml", "format: wedge.scenario/1\nnmae: x\n", 0644);
+    write_file("plan.yaml",
+               "format: wedge.scenario/1\nname: x\ntitle: T\nseverity: low\nlearn: L\ncommand: /bin/true\n"
+               "plan: |\n  plan 1\n  f1 root strat -> kil KILL\nexpect: {kind: lock-cycle}\n"
+               "twin: {cure: c, add: [x], expect: {kind: finished}}\n",
+               0644);
+    write_file("text", "no program\n", 0644);
+    copy_program(from_env("WEDGE_TEST_STATIC"), "static", 0755);
+    copy_program("/bin/true", "setuid", 04755);
+}
+
+static void teardown(void)
+{
+    static const char *const files[] = {"empty.plan", "bad.plan", "never.plan", "bad.yaml", "plan.yaml",
+                                        "text",       "static",   "setuid",     "out"};
+    char path[256];
+    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+        snprintf(path, sizeof(path), "rm -rf '%s/%s'", dir, files[i]);
+        ck_assert_int_eq(system(path), 0);
+    }
+    ck_assert_int_eq(rmdir(dir), 0);
+}
+
+/* Runs `wedge ARGUMENTS` by the shell in `dir`, with $W the program; returns its exit status and what it printed. */
+static int run(const char *command, char *output, size_t size)
+{
+    char full[2048];
+    snprintf(full, sizeof(full), "cd '%s' && W='%s' && unset CI && { %s; } 2>&1", dir, from_env("WEDGE_BIN"), command);
+    FILE *pipe = popen(full, "r");
+    ck_assert_ptr_nonnull(pipe);
+    size_t n = fread(output, 1, size - 1, pipe);
+    output[n] = 0;
+    while (fgetc(pipe) != EOF)
+        ;
+    int wstatus = pclose(pipe);
+    ck_assert(WIFEXITED(wstatus));
+    return WEXITSTATUS(wstatus);
+}
+
+static const struct {
+    const char *command;
+    int status;
+    const char *says;
+} cases[] = {
+    /* usage */
+    {"$W", 2, "Usage: wedge"},
+    {"$W --help", 0, "Examples:"},
+    {"$W --version", 0, "wedge "},
+    {"$W wach -- true", 2, "unknown verb 'wach'; did you mean 'watch'?"},
+    {"$W zzzzzz", 2, "`wedge --help` shows the verbs"},
+    {"$W run --help", 0, "Example:"},
+    {"$W watch --help", 0, "Example:"},
+    {"$W dump --help", 0, "Example:"},
+    {"$W inject --help", 0, "Example:"},
+    {"$W list --help", 0, "Example:"},
+    {"$W list", 0, "hang-report/1.1a"},
+    {"$W run --bogus", 2, "bogus"},
+    {"$W run --repeat 0 1.1a", 2, "--repeat takes a number"},
+    {"$W watch", 125, "watch what?"},
+    {"$W watch --stall never -- true", 125, "--stall takes a duration"},
+    {"$W watch --limit 0 -- true", 125, "--limit takes a duration"},
+    {"$W watch --on-hang dance -- true", 125, "report or kill"},
+    {"$W watch -p 1 -- true", 125, "watch what?"},
+    {"$W watch -f empty.plan --no-agent -- true", 125, "a plan needs the agent"},
+    {"$W inject -- true", 125, "-f FILE"},
+    {"$W inject -f empty.plan", 125, "run what?"},
+    {"$W dump", 2, "which process?"},
+    {"$W dump 12x", 2, "'12x' is not a process number"},
+    {"$W dump -- -5", 2, "not a process number"},
+    {"$W dump --color sometimes 1", 2, "always, never or auto"},
+    /* scenarios and plans */
+    {"$W run 1.1z", 2, "unknown scenario '1.1z'; did you mean '1.1a'?"},
+    {"$W run bad.yaml", 2, "bad.yaml:2:1: unknown key 'nmae'; did you mean 'name'?"},
+    {"$W run plan.yaml", 2, "plan.yaml:9:"},
+    {"WEDGE_SCENARIOS=/nowhere $W run", 3, "no scenario below /nowhere"},
+    {"$W inject -f bad.plan -- true", 125, "bad.plan:2:"},
+    {"$W inject -f bad.plan -- true", 125, "did you mean 'kill'"},
+    {"$W watch -f bad.plan -- true", 125, "bad.plan:2:"},
+    {"$W inject -f missing.plan -- true", 125, "missing.plan: cannot be read"},
+    {"$W inject -f /dev/zero -- true", 125, "not a regular file"},
+    {"$W inject -f never.plan -- true", 125, "never fired: f1"},
+    /* what cannot be looked at */
+    {"$W dump 2147483646", 3, "no process 2147483646"},
+    {"$W watch -p 2147483646", 125, "no process 2147483646"},
+    {"setpriv --reuid=65534 --regid=65534 --clear-groups $W dump 1", 3, "root"},
+    /* what the agent cannot enter */
+    {"$W inject -f empty.plan -- ./static", 125, "static"},
+    {"$W inject -f empty.plan -- ./setuid", 125, "setuid"},
+    {"$W watch --no-agent -- ./static", 0, ""},
+    {"$W watch -- ./static", 0, "static"},
+    /* what cannot be executed */
+    {"$W watch -- ./missing", 127, "No such file"},
+    {"$W watch -- ./text", 126, "Permission denied"},
+    {"$W watch --no-agent -- ./missing", 127, "No such file"},
+    /* the command's own status */
+    {"$W watch -- true", 0, ""},
+    {"$W watch -- sh -c 'exit 7'", 7, ""},
+    {"$W watch -- sh -c 'kill -TERM $$'", 143, ""},
+    {"$W watch -q -- sh -c 'echo out; echo err >&2; exit 3'", 3, "out"},
+    {"$W inject -f empty.plan -- sh -c 'exit 9'", 9, ""},
+    {"$W watch --json -- echo hello 2>/dev/null", 0, "wedge.report/1"},
+    {"test \"$($W watch -- cat /dev/null; echo end)\" = end", 0, ""},
+    {"echo through | $W watch -- cat", 0, "through"},
+};
+
+START_TEST(test_case)
+{
+    char output[65536];
+    if (strstr(cases[_i].command, "setpriv") && geteuid() != 0)
+        return; /* only root can become somebody else */
+    int status = run(cases[_i].command, output, sizeof(output));
+    ck_assert_msg(status == cases[_i].status, "%s\nexit status %d, expected %d; it said:\n%s", cases[_i].command,
+                  status, cases[_i].status, output);
+    ck_assert_msg(strstr(output, cases[_i].says) != NULL, "%s\nexpected \"%s\"; it said:\n%s", cases[_i].command,
+                  cases[_i].says, output);
+}
+END_TEST
+
+static void fill(TCase *tcase)
+{
+    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_loop_test(tcase, test_case, 0, sizeof(cases) / sizeof(cases[0]));
+}
+
+int main(void)
+{
+    return wedge_test_main("exit", 30, fill);
+}

@@ -1,0 +1,121 @@
+#include "scenarios/expect.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "scenarios/verdict.h"
+
+/* The last line of `output` that begins with "counts:", NULL none. */
+static const char *counts_line(const char *output)
+{
+    const char *last = NULL;
+    for (const char *line = output; line && *line; line = strchr(line, '\n'), line = line ? line + 1 : NULL)
+        if (strncmp(line, "counts:", 7) == 0)
+            last = line;
+    return last;
+}
+
+bool wedge_expect_count(const char *output, const char *name, int64_t *ret)
+{
+    const char *at = counts_line(output);
+    size_t len = strlen(name);
+    for (at = at ? at + 7 : NULL; at && *at && *at != '\n';) {
+        at += strspn(at, " ");
+        size_t word = strcspn(at, " \n");
+        if (word > len + 1 && strncmp(at, name, len) == 0 && at[len] == '=') {
+            char *end;
+            long long value = strtoll(at + len + 1, &end, 10);
+            if (end != at + word)
+                return false;
+            *ret = value;
+            return true;
+        }
+        at += word;
+    }
+    return false;
+}
+
+static bool finished(const struct wedge_expect *e, const struct wedge_outcome *out, char *message, size_t size)
+{
+    if (out->end == WEDGE_LIMIT) {
+        snprintf(message, size, "did not finish before its limit");
+        return false;
+    }
+    if (out->signal || out->exit_status != 0) {
+        snprintf(message, size, "expected it to finish well, but it ended with %s %d",
+                 out->signal ? "signal" : "status", out->signal ? out->signal : out->exit_status);
+        return false;
+    }
+    for (size_t i = 0; i < e->n_counts; i++) {
+        int64_t got;
+        if (!wedge_expect_count(out->output, e->counts[i].name, &got)) {
+            snprintf(message, size, "its output has no count '%s'", e->counts[i].name);
+            return false;
+        }
+        if (got != e->counts[i].value) {
+            snprintf(message, size, "expected %s=%" PRId64 ", got %" PRId64, e->counts[i].name, e->counts[i].value,
+                     got);
+            return false;
+        }
+    }
+    return true;
+}
+
+static int rank(const char *certainty)
+{
+    static const char *const words[] = {"suspected", "evident", "proved"};
+    for (int i = 0; i < 3; i++)
+        if (strcmp(words[i], certainty) == 0)
+            return i;
+    return -1;
+}
+
+static bool hung(const struct wedge_expect *e, int64_t within_ms, const struct wedge_outcome *out, char *message,
+                 size_t size)
+{
+    struct wedge_headline h = wedge_headline(out->report);
+    if (out->end == WEDGE_ENDED) {
+        snprintf(message, size, "expected %s, but it ended with %s %d", e->kind, out->signal ? "signal" : "status",
+                 out->signal ? out->signal : out->exit_status);
+        return false;
+    }
+    if (strcmp(h.kind, e->kind) != 0) {
+        snprintf(message, size, "expected %s, got %s (%s): %s", e->kind, h.kind, h.certainty, h.summary);
+        return false;
+    }
+    if (e->certainty && rank(h.certainty) < rank(e->certainty)) {
+        snprintf(message, size, "expected it %s, got %s", e->certainty, h.certainty);
+        return false;
+    }
+    if (e->scope && strcmp(h.scope, e->scope) != 0) {
+        snprintf(message, size, "expected scope %s, got %s", e->scope, h.scope);
+        return false;
+    }
+    if ((e->culprit_role || e->culprit_function) &&
+        !wedge_headline_names_culprit(out->report, e->culprit_role, e->culprit_function)) {
+        snprintf(message, size, "no culprit is %s%s%s", e->culprit_role ? e->culprit_role : "any role",
+                 e->culprit_function ? " in " : "", e->culprit_function ? e->culprit_function : "");
+        return false;
+    }
+    if (within_ms && out->verdict_after_fault_ns > within_ms * 1000000) {
+        snprintf(message, size, "the verdict came %" PRId64 " ms after the last fault, expected within %" PRId64 " ms",
+                 out->verdict_after_fault_ns / 1000000, within_ms);
+        return false;
+    }
+    return true;
+}
+
+bool wedge_expect_holds(const struct wedge_expect *expect, int64_t within_ms, const struct wedge_outcome *outcome,
+                        char *message, size_t size)
+{
+    if (outcome->end == WEDGE_HUNG && strcmp(expect->kind, "finished") == 0) {
+        struct wedge_headline h = wedge_headline(outcome->report);
+        snprintf(message, size, "expected it to finish, but it hangs: %s (%s): %s", h.kind, h.certainty, h.summary);
+        return false;
+    }
+    if (strcmp(expect->kind, "finished") == 0)
+        return finished(expect, outcome, message, size);
+    return hung(expect, within_ms, outcome, message, size);
+}

@@ -1,0 +1,18 @@
+/* Comparing what a session came to with what a scenario expects. Pure: no system call. */
+#ifndef WEDGE_SCENARIOS_EXPECT_H
+#define WEDGE_SCENARIOS_EXPECT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "scenarios/scenario.h"
+#include "scenarios/session.h"
+
+/* True when everything holds; otherwise writes the first thing that does not as one line. `within_ms` 0: not asked. */
+bool wedge_expect_holds(const struct wedge_expect *expect, int64_t within_ms, const struct wedge_outcome *outcome,
+                        char *message, size_t size);
+
+/* The figure `name` in the last line "counts: a=1 b=2" of `output`; false when there is none. */
+bool wedge_expect_count(const char *output, const char *name, int64_t *ret);
+
+#endif

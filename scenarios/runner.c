@@ -1,0 +1,150 @@
+#include "scenarios/runner.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/text.h"
+#include "faults/plan.h"
+#include "reports/write.h"
+#include "scenarios/expect.h"
+#include "scenarios/session.h"
+#include "scenarios/verdict.h"
+
+const char *const wedge_check_status_words[] = {"passed", "failed", "invalid"};
+
+/* The plan stands inside the scenario's file: its places become the file's. */
+static int compile(const struct wedge_scenario *s, struct wedge_plan **ret, struct wedge_err *err)
+{
+    *ret = NULL;
+    if (!s->plan)
+        return 0;
+    int rc = wedge_plan_parse(s->file, s->plan, ret, err);
+    if (rc && err && err->line) {
+        err->line += s->plan_line - 1;
+        err->column += s->plan_indent;
+    }
+    return rc;
+}
+
+/* True when the rule need not fire in this check. */
+static bool excused(const struct wedge_check *check, const char *id)
+{
+    for (char **ok = check->unfired_ok; *ok; ok++)
+        if (strcmp(*ok, id) == 0)
+            return true;
+    return false;
+}
+
+/* Rules that had to fire, did not, and are not excused. */
+static bool invalid(const struct wedge_check *check, const struct wedge_outcome *out, char *message, size_t size)
+{
+    char ids[1024], *save = NULL;
+    size_t len = 0;
+    bool found = false;
+    snprintf(ids, sizeof(ids), "%s", out->unfired);
+    message[0] = 0;
+    for (char *id = strtok_r(ids, " ", &save); id; id = strtok_r(NULL, " ", &save)) {
+        if (excused(check, id))
+            continue;
+        len +=
+            (size_t)snprintf(message + len, size - len, "%s%s", found ? ", " : "the run is invalid: never fired: ", id);
+        if (len >= size)
+            len = size - 1;
+        found = true;
+    }
+    return found;
+}
+
+static void describe(const struct wedge_outcome *out, struct wedge_check_result *ret)
+{
+    struct wedge_headline h = wedge_headline(out->report);
+    bool hang = out->end == WEDGE_HUNG || out->end == WEDGE_LIMIT;
+    snprintf(ret->verdict, sizeof(ret->verdict), "%s", hang ? h.kind : "finished");
+    snprintf(ret->certainty, sizeof(ret->certainty), "%s", hang ? h.certainty : "");
+    snprintf(ret->scope, sizeof(ret->scope), "%s", hang ? h.scope : "");
+    snprintf(ret->signature, sizeof(ret->signature), "%s", hang ? h.signature : "");
+    ret->duration_ns = out->duration_ns;
+    ret->verdict_after_fault_ns = hang ? out->verdict_after_fault_ns : -1;
+    ret->interrupted = out->interrupted_by != 0;
+}
+
+static void compare(const struct wedge_scenario *s, enum wedge_check_role role, const struct wedge_outcome *out,
+                    struct wedge_check_result *ret)
+{
+    const struct wedge_check *check = &s->checks[role];
+    describe(out, ret);
+    if (out->end == WEDGE_NO_EXEC) {
+        ret->status = WEDGE_CHECK_FAILED;
+        snprintf(ret->message, sizeof(ret->message), "cannot execute %s: %s", check->argv[0],
+                 strerror(out->exec_errno));
+    } else if (invalid(check, out, ret->message, sizeof(ret->message))) {
+        ret->status = WEDGE_CHECK_INVALID;
+    } else if (!wedge_expect_holds(&check->expect, role == WEDGE_CHECK_HANG ? s->within_ms : 0, out, ret->message,
+                                   sizeof(ret->message))) {
+        ret->status = WEDGE_CHECK_FAILED;
+    } else {
+        struct wedge_headline h = wedge_headline(out->report);
+        ret->status = WEDGE_CHECK_PASSED;
+        snprintf(ret->message, sizeof(ret->message), "%s", role == WEDGE_CHECK_HANG ? h.summary : "");
+    }
+}
+
+static int open_output(const char *dir, struct wedge_err *err)
+{
+    int dirfd, fd = -1;
+    int rc = wedge_report_open_dir(dir, &dirfd, err);
+    if (rc)
+        return rc;
+    if (unlinkat(dirfd, "output.txt", 0) && errno != ENOENT)
+        rc = -errno;
+    else if ((fd = openat(dirfd, "output.txt", O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_APPEND | O_CLOEXEC, 0600)) <
+             0)
+        rc = -errno;
+    close(dirfd);
+    return rc ? wedge_err_set(err, rc, "cannot write %s/output.txt: %s", dir, strerror(-rc)) : fd;
+}
+
+int wedge_runner_play(const struct wedge_scenario *s, enum wedge_check_role role, const char *out_dir,
+                      struct wedge_check_result *ret, struct wedge_err *err)
+{
+    const struct wedge_check *check = &s->checks[role];
+    struct wedge_check_result result = {.verdict_after_fault_ns = -1};
+    struct wedge_outcome out;
+    struct wedge_plan *plan = NULL;
+    int rc = compile(s, &plan, err);
+    if (rc)
+        return rc;
+    snprintf(result.dir, sizeof(result.dir), "%s/%s/%s", out_dir, s->name, wedge_check_words[role]);
+    int output = open_output(result.dir, err);
+    if (output < 0) {
+        wedge_plan_free(plan);
+        return output;
+    }
+    struct wedge_session session = {.verb = "run",
+                                    .scenario = s->name,
+                                    .argv = check->argv,
+                                    .agent = true,
+                                    .plan = plan,
+                                    .detect = true,
+                                    .limit_ns = s->limit_ms * 1000000,
+                                    .kill_on_hang = true,
+                                    .stdout_fd = output,
+                                    .stderr_fd = output,
+                                    .copy_output = true};
+    rc = wedge_session_run(&session, &out, err);
+    close(output);
+    wedge_plan_free(plan);
+    if (rc)
+        return rc;
+    compare(s, role, &out, &result);
+    rc = wedge_report_write_dir(result.dir, out.report, err);
+    wedge_outcome_free(&out);
+    if (!rc)
+        *ret = result;
+    return rc;
+}

@@ -1,0 +1,35 @@
+/*
+ * Playing a scenario: the hang, its twin, the hardened check, each as a session of its own, each compared with what
+ * the file expects. Results are written as they come: DIR/NAME/CHECK/ holds the report and the command's output.
+ */
+#ifndef WEDGE_SCENARIOS_RUNNER_H
+#define WEDGE_SCENARIOS_RUNNER_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "scenarios/scenario.h"
+
+enum wedge_check_status { WEDGE_CHECK_PASSED, WEDGE_CHECK_FAILED, WEDGE_CHECK_INVALID };
+extern const char *const wedge_check_status_words[]; /* passed, failed, invalid */
+
+struct wedge_check_result {
+    enum wedge_check_status status;
+    char message[512]; /* what was not as expected, or what was seen; one line */
+    char verdict[64]; /* kind, or "finished" */
+    char certainty[16], scope[16];
+    char signature[80];
+    int64_t duration_ns;
+    int64_t verdict_after_fault_ns; /* -1 none */
+    char dir[4096]; /* its report.json, report.html, output.txt */
+    bool interrupted; /* a signal to wedge: play nothing more */
+};
+
+/* Plays one check of a scenario into `out_dir`/NAME/CHECK (made if need be, its files replaced). Returns 0 when the
+ * check could be played, whatever came of it; a negative errno with *err when it could not. */
+int wedge_runner_play(const struct wedge_scenario *scenario, enum wedge_check_role role, const char *out_dir,
+                      struct wedge_check_result *ret, struct wedge_err *err);
+
+#endif
