@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -171,8 +170,6 @@ size_t wedge_tree_kill(pid_t top, bool with_top, const pid_t *except, size_t n_e
         left = tree.n;
         for (size_t i = 0; i < tree.n; i++)
             kill_member(&tree.members[i]);
-        for (size_t i = 0; i < tree.n; i++)
-            waitpid(tree.members[i].pid, NULL, WNOHANG);
         wedge_tree_free(&tree);
         if (!left)
             return 0;

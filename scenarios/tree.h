@@ -32,8 +32,8 @@ uint64_t wedge_tree_activity(const struct wedge_tree *tree);
 /* CPU time of all members, ns. */
 int64_t wedge_tree_cpu_ns(const struct wedge_tree *tree);
 
-/* Kills (SIGKILL, by pidfd, start time checked) every descendant until none is left, reaping those that are our
- * children; at most `rounds` rounds against a tree that keeps forking. Returns how many remain. */
+/* Kills (SIGKILL, by pidfd, start time checked) every descendant until none lives; zombies are the caller's to
+ * reap; at most `rounds` rounds against a tree that keeps forking. Returns how many remain. */
 size_t wedge_tree_kill(pid_t top, bool with_top, const pid_t *except, size_t n_except, int rounds);
 
 #endif
