@@ -1,0 +1,414 @@
+/*
+ * One process's stacks, from the stop to the names: what capture.h promises, put together from stop (the only part that
+ * disturbs the process), unwind and symbols.
+ *
+ * Invariant: after wedge_capture_proc the process runs. What is read of it later is constant memory and files; the one
+ * exception, a stack deeper than the copy, is a second short stop that is believed only when the thread has not moved.
+ */
+#include "detector/capture.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "detector/elf_file.h"
+#include "detector/elf_image.h"
+#include "detector/proc.h"
+#include "detector/stop.h"
+#include "detector/symbols.h"
+#include "detector/target_memory.h"
+#include "detector/unwind.h"
+
+#define DEADLINE_MS 100
+#define NAMED_MAX   (WEDGE_UNWIND_FRAMES_MAX * (WEDGE_SYMBOLS_INLINED_MAX + 1))
+
+struct wedge_capture {
+    struct wedge_snapshot *snapshot;
+    struct wedge_proc *proc;
+    struct wedge_thread *threads; /* the process's, in the snapshot */
+    size_t n;
+    int deadline_ms;
+    struct wedge_job_note *note;
+    struct wedge_regions regions;
+    struct wedge_target_memory memory;
+    struct wedge_images images;
+    struct wedge_stop_thread *copies; /* copies[i] is of threads[i] */
+};
+
+static void say(const struct wedge_capture *capture, const char *step)
+{
+    if (!capture->note)
+        return;
+    capture->note->pid = capture->proc->pid;
+    capture->note->step = step;
+}
+
+__attribute__((format(printf, 3, 4))) static void note_stack(struct wedge_capture *capture,
+                                                             struct wedge_thread *thread, const char *fmt, ...)
+{
+    char text[256];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    thread->stack_note = obstack_copy0(&capture->snapshot->mem, text, strlen(text));
+}
+
+static char state_of(pid_t pid, pid_t tid)
+{
+    char text[1024];
+    struct wedge_proc_stat stat;
+    if (wedge_proc_read(pid, tid, "stat", text, sizeof(text)) <= 0 || wedge_proc_stat_parse(text, &stat))
+        return 'X';
+    return stat.state;
+}
+
+/* The maps and the memory by way of a thread that lives: a leader that has ended has neither. */
+static int open_process(struct wedge_capture *capture)
+{
+    int rc = -ESRCH;
+    for (size_t i = 0; i < capture->n && rc; i++) {
+        pid_t tid = capture->threads[i].tid;
+        rc = wedge_regions_read(capture->proc->pid, tid, &capture->regions);
+        if (rc == 0) {
+            rc = wedge_target_memory_open(capture->proc->pid, tid, &capture->regions, &capture->memory);
+            if (rc)
+                wedge_regions_free(&capture->regions);
+        }
+        if (rc && rc != -ESRCH)
+            break;
+    }
+    return rc == -EACCES ? -EPERM : rc;
+}
+
+static void choose_threads(struct wedge_capture *capture)
+{
+    for (size_t i = 0; i < capture->n; i++) {
+        struct wedge_thread *thread = &capture->threads[i];
+        struct wedge_stop_thread *copy = &capture->copies[i];
+        copy->tid = thread->tid;
+        copy->state = WEDGE_STOP_ASKED;
+        char state = thread->state == 'D' || thread->state == 'Z' || thread->state == 'X'
+                         ? state_of(capture->proc->pid, thread->tid)
+                         : thread->state;
+        if (state == 'Z' || state == 'X') {
+            copy->state = WEDGE_STOP_GONE;
+        } else if (state == 'D') {
+            /* It would not stop, and everyone else would wait for it. */
+            copy->state = WEDGE_STOP_LATE;
+        }
+    }
+}
+
+static void note_outcomes(struct wedge_capture *capture)
+{
+    struct wedge_snapshot *snapshot = capture->snapshot;
+    for (size_t i = 0; i < capture->n; i++) {
+        struct wedge_thread *thread = &capture->threads[i];
+        const struct wedge_stop_thread *copy = &capture->copies[i];
+        thread->stopped_ns = copy->stopped_ns;
+        snapshot->stopped_anything |= copy->stopped_ns > 0;
+        if (copy->stopped_ns > snapshot->longest_stop_ns)
+            snapshot->longest_stop_ns = copy->stopped_ns;
+        switch (copy->state) {
+        case WEDGE_STOP_GONE:
+            note_stack(capture, thread, "no stack: the thread has ended");
+            break;
+        case WEDGE_STOP_REFUSED:
+            note_stack(capture, thread, "no stack: %s",
+                       copy->error == -ENOTSUP ? "it runs 32-bit code" : strerror(-copy->error));
+            break;
+        case WEDGE_STOP_LATE:
+            note_stack(capture, thread, "no stack: it did not stop%s",
+                       state_of(capture->proc->pid, thread->tid) == 'D'
+                           ? ", the kernel keeps it in uninterruptible sleep"
+                           : " in time");
+            break;
+        case WEDGE_STOP_SKIPPED:
+        case WEDGE_STOP_ASKED:
+            note_stack(capture, thread, "no stack: the stop was cut short");
+            break;
+        case WEDGE_STOP_STOPPED:
+        case WEDGE_STOP_COPIED:
+            break;
+        }
+    }
+}
+
+int wedge_capture_proc(struct wedge_snapshot *snapshot, int proc, int deadline_ms, struct wedge_job_note *note,
+                       struct wedge_capture **ret, struct wedge_err *err)
+{
+    struct wedge_proc *target = &snapshot->procs[proc];
+    struct wedge_capture *capture = calloc(1, sizeof(*capture));
+    int rc = -ENOMEM;
+    if (!capture)
+        goto fail;
+    capture->snapshot = snapshot;
+    capture->proc = target;
+    capture->threads = &snapshot->threads[target->first_thread];
+    capture->n = target->n_threads > 0 ? (size_t)target->n_threads : 0;
+    if (capture->n > WEDGE_STOP_THREADS_MAX)
+        capture->n = WEDGE_STOP_THREADS_MAX;
+    capture->deadline_ms = deadline_ms > 0 ? deadline_ms : DEADLINE_MS;
+    capture->note = note;
+    capture->memory.fd = -1;
+    capture->images.memory = &capture->memory;
+    say(capture, "read what the process has mapped");
+    rc = open_process(capture);
+    if (rc)
+        goto fail;
+    rc = -ENOMEM;
+    capture->copies = wedge_stop_alloc(capture->n, WEDGE_STOP_WINDOW_BYTES);
+    if (!capture->copies)
+        goto fail;
+    choose_threads(capture);
+    say(capture, "stop the process to copy its stacks");
+    struct wedge_stop stop = {.pid = target->pid,
+                              .start_ticks = target->start_ticks,
+                              .whole = true,
+                              .deadline_ms = capture->deadline_ms,
+                              .regions = &capture->regions,
+                              .threads = capture->copies,
+                              .n_threads = capture->n};
+    rc = wedge_stop_run(&stop);
+    if (rc && rc != -ETIMEDOUT)
+        goto fail;
+    note_outcomes(capture);
+    for (size_t i = capture->n; i < (size_t)target->n_threads; i++)
+        note_stack(capture, &snapshot->threads[target->first_thread + (int)i], "no stack: too many threads");
+    *ret = capture;
+    return 0;
+fail:
+    wedge_capture_free(capture);
+    if (rc == -ESRCH)
+        return wedge_err_set(err, rc, "process %d is gone", target->pid);
+    if (rc != -EPERM)
+        return wedge_err_set(err, rc, "cannot copy the stacks of process %d: %s", target->pid, strerror(-rc));
+    wedge_err_set(err, rc, "process %d may not be traced", target->pid);
+    wedge_err_remedy(err, "run as its owner or as root (see ptrace(2), PTRACE_MODE_ATTACH); a process that is traced "
+                          "already (gdb, strace) cannot be traced again");
+    return rc;
+}
+
+/* Where the unwinder may go wrong if it moved: what the callee saves, and where it is. */
+static bool same_place(const struct user_regs_struct *a, const struct user_regs_struct *b)
+{
+    return a->rip == b->rip && a->rsp == b->rsp && a->rbp == b->rbp && a->rbx == b->rbx && a->r12 == b->r12 &&
+           a->r13 == b->r13 && a->r14 == b->r14 && a->r15 == b->r15;
+}
+
+/* Copies what the first copy lacks (a deep stack, or the one below a handler's own), by a second stop of this thread
+ * alone. It counts only if the thread has not moved: the same registers, the same stack. Returns the copy, which the
+ * caller disposes of, or NULL. */
+static struct wedge_stop_thread *copy_more(struct wedge_capture *capture, const struct wedge_stop_thread *before,
+                                           uint64_t need)
+{
+    const struct wedge_region *region = wedge_regions_find(&capture->regions, need);
+    if (!region || !region->read || !region->write)
+        return NULL;
+    struct wedge_stop_thread *more = wedge_stop_alloc(2, WEDGE_STOP_LARGEST_BYTES);
+    if (!more)
+        return NULL;
+    more[0].tid = more[1].tid = before->tid;
+    more[0].state = more[1].state = WEDGE_STOP_ASKED;
+    more[0].want_from = need & ~(uint64_t)4095;
+    more[0].want_to = more[0].want_from + WEDGE_STOP_LARGEST_BYTES;
+    more[1].companion = true;
+    more[1].want_from = before->regs.rsp;
+    more[1].want_to = before->from + before->len;
+    struct wedge_stop stop = {.pid = capture->proc->pid,
+                              .start_ticks = capture->proc->start_ticks,
+                              .deadline_ms = capture->deadline_ms,
+                              .regions = &capture->regions,
+                              .threads = more,
+                              .n_threads = 2};
+    wedge_stop_run(&stop);
+    size_t below = (size_t)(before->regs.rsp - before->from);
+    if (more[0].state == WEDGE_STOP_COPIED && more[1].state == WEDGE_STOP_COPIED &&
+        same_place(&more[0].regs, &before->regs) && more[1].len == before->len - below &&
+        memcmp(more[1].data, before->data + below, more[1].len) == 0)
+        return more;
+    wedge_stop_dispose(more, 2, WEDGE_STOP_LARGEST_BYTES);
+    return NULL;
+}
+
+static void note_end(struct wedge_capture *capture, struct wedge_thread *thread,
+                     const struct wedge_unwind_stack *stack, bool moved)
+{
+    uint64_t last = stack->frames[stack->n_frames - 1].pc;
+    struct wedge_image *image = wedge_images_find(&capture->images, last);
+    const char *module = image ? image->region->path : "no module";
+    switch (stack->end) {
+    case WEDGE_UNWIND_COMPLETE:
+        if (stack->guessed)
+            note_stack(capture, thread, "the outermost %zu frames were found by frame pointers alone", stack->guessed);
+        return;
+    case WEDGE_UNWIND_LIMIT:
+        note_stack(capture, thread, "cut after %d frames", WEDGE_UNWIND_FRAMES_MAX);
+        return;
+    case WEDGE_UNWIND_NEED:
+        note_stack(capture, thread, "cut: %s 0x%" PRIx64,
+                   moved ? "the thread moved on before the rest of its stack could be copied, at"
+                         : "the stack goes on where nothing could be copied, at",
+                   stack->need);
+        return;
+    case WEDGE_UNWIND_NO_INFO:
+        note_stack(capture, thread, "cut in %s: %s", module, stack->reason);
+        return;
+    case WEDGE_UNWIND_LOST:
+        note_stack(capture, thread, "cut in %s: the stack does not fit its unwind information", module);
+        return;
+    }
+}
+
+/* The frames into the snapshot, with what the image alone tells of each. */
+static void keep_frames(struct wedge_capture *capture, struct wedge_thread *thread,
+                        const struct wedge_unwind_stack *stack)
+{
+    struct obstack *mem = &capture->snapshot->mem;
+    struct wedge_frame *frames = obstack_alloc(mem, stack->n_frames * sizeof(*frames));
+    for (size_t i = 0; i < stack->n_frames; i++) {
+        bool exact = i == 0 || stack->frames[i].signal || stack->frames[i - 1].signal;
+        struct wedge_image *image = wedge_images_find(&capture->images, stack->frames[i].pc - !exact);
+        frames[i] = (struct wedge_frame){.pc = stack->frames[i].pc,
+                                         .signal = stack->frames[i].signal,
+                                         .module = "",
+                                         .build_id = ""};
+        if (!image)
+            continue;
+        if (!image->text_path) {
+            char hex[2 * WEDGE_BUILD_ID_MAX + 1];
+            wedge_build_id_hex(&image->build_id, hex);
+            image->text_path = obstack_copy0(mem, image->region->path, strlen(image->region->path));
+            image->text_build_id = obstack_copy0(mem, hex, strlen(hex));
+        }
+        frames[i].module = image->text_path;
+        frames[i].build_id = image->text_build_id;
+        frames[i].module_offset = stack->frames[i].pc - image->bias;
+        frames[i].libc = wedge_symbols_is_libc(image->text_path);
+    }
+    thread->frames = frames;
+    thread->n_frames = stack->n_frames;
+}
+
+static void unwind_thread(struct wedge_capture *capture, struct wedge_unwinder *unwinder, size_t i,
+                          struct wedge_unwind_stack *stack)
+{
+    const struct wedge_stop_thread *copy = &capture->copies[i];
+    struct wedge_stop_thread *more[WEDGE_UNWIND_WINDOWS_MAX] = {0};
+    bool moved = false;
+    stack->regs = copy->regs;
+    stack->windows[0] = (struct wedge_unwind_window){copy->from, copy->len, copy->data};
+    stack->n_windows = copy->state == WEDGE_STOP_COPIED;
+    wedge_unwind_fast(unwinder, stack);
+    while (stack->end == WEDGE_UNWIND_NEED && stack->n_windows && stack->n_windows < WEDGE_UNWIND_WINDOWS_MAX) {
+        say(capture, "stop a thread again to copy the rest of its stack");
+        struct wedge_stop_thread *extra = copy_more(capture, copy, stack->need);
+        moved = !extra;
+        if (!extra)
+            break;
+        capture->threads[i].stopped_ns += extra->stopped_ns;
+        more[stack->n_windows] = extra;
+        stack->windows[stack->n_windows++] = (struct wedge_unwind_window){extra->from, extra->len, extra->data};
+        wedge_unwind_fast(unwinder, stack);
+    }
+    if (stack->end == WEDGE_UNWIND_NO_INFO || stack->end == WEDGE_UNWIND_LOST)
+        wedge_unwind_thorough(unwinder, stack);
+    note_end(capture, &capture->threads[i], stack, moved);
+    keep_frames(capture, &capture->threads[i], stack);
+    for (size_t k = 0; k < WEDGE_UNWIND_WINDOWS_MAX; k++)
+        wedge_stop_dispose(more[k], 2, WEDGE_STOP_LARGEST_BYTES);
+}
+
+int wedge_capture_unwind(struct wedge_capture *capture, struct wedge_err *err)
+{
+    struct wedge_unwinder *unwinder = NULL;
+    struct wedge_unwind_stack *stack = calloc(1, sizeof(*stack));
+    int rc = -ENOMEM;
+    say(capture, "read the process's unwind tables");
+    if (!stack || wedge_unwinder_new(&capture->images, capture->proc->pid, &unwinder))
+        goto out;
+    rc = 0;
+    for (size_t i = 0; i < capture->n; i++) {
+        enum wedge_stop_state state = capture->copies[i].state;
+        if (state == WEDGE_STOP_STOPPED || state == WEDGE_STOP_COPIED)
+            unwind_thread(capture, unwinder, i, stack);
+    }
+out:
+    wedge_unwinder_free(unwinder);
+    free(stack);
+    return rc ? wedge_err_set(err, rc, "no memory to unwind the stacks of process %d", capture->proc->pid) : 0;
+}
+
+static const char *keep_text(struct wedge_capture *capture, const char *text)
+{
+    return text ? obstack_copy0(&capture->snapshot->mem, text, strlen(text)) : NULL;
+}
+
+/* The functions at a frame: its own and those inlined there, innermost first. */
+static const struct wedge_symbol *symbols_of(struct wedge_capture *capture, uint64_t pc, bool libc, size_t *ret_n)
+{
+    struct wedge_image *image = wedge_images_find(&capture->images, pc);
+    struct wedge_elf_file *file =
+        image ? wedge_elf_of_image(&capture->images, image, capture->proc->pid) : NULL;
+    return file ? wedge_symbols_at(file, pc - image->bias, libc, ret_n) : NULL;
+}
+
+/* Names the frames of one thread and spreads out what was inlined. `named` has room for the most there can be. */
+static void name_frames(struct wedge_capture *capture, struct wedge_thread *thread, struct wedge_frame *named)
+{
+    const struct wedge_frame *bare = thread->frames;
+    size_t n_bare = thread->n_frames, n = 0;
+    for (size_t i = 0; i < n_bare; i++) {
+        struct wedge_frame frame = bare[i];
+        size_t n_symbols = 1;
+        bool exact = i == 0 || frame.signal || bare[i - 1].signal;
+        const struct wedge_symbol *symbols = symbols_of(capture, frame.pc - !exact, frame.libc, &n_symbols);
+        for (size_t k = 0; k < (symbols ? n_symbols : 1); k++) {
+            if (symbols) {
+                frame.function = keep_text(capture, symbols[k].function);
+                frame.file = keep_text(capture, symbols[k].file);
+                frame.line = symbols[k].line;
+                frame.inlined = symbols[k].inlined;
+            }
+            named[n++] = frame;
+        }
+    }
+    thread->frames = obstack_copy(&capture->snapshot->mem, named, n * sizeof(*named));
+    thread->n_frames = n;
+}
+
+int wedge_capture_symbols(struct wedge_capture *capture, struct wedge_err *err)
+{
+    struct wedge_frame *named = calloc(NAMED_MAX, sizeof(*named));
+    if (!named)
+        return wedge_err_set(err, -ENOMEM, "no memory to name the frames of process %d", capture->proc->pid);
+    say(capture, "read symbols and line tables");
+    for (size_t i = 0; i < capture->n; i++) {
+        struct wedge_thread *thread = &capture->threads[i];
+        size_t n;
+        if (thread->n_frames && thread->n_frames <= WEDGE_UNWIND_FRAMES_MAX)
+            name_frames(capture, thread, named);
+        if (!thread->callback_address)
+            continue;
+        const struct wedge_symbol *symbols = symbols_of(capture, thread->callback_address, false, &n);
+        if (symbols)
+            thread->callback_function = keep_text(capture, symbols[n - 1].function);
+    }
+    free(named);
+    return 0;
+}
+
+void wedge_capture_free(struct wedge_capture *capture)
+{
+    if (!capture)
+        return;
+    wedge_images_free(&capture->images);
+    wedge_target_memory_close(&capture->memory);
+    wedge_regions_free(&capture->regions);
+    wedge_stop_dispose(capture->copies, capture->n, WEDGE_STOP_WINDOW_BYTES);
+    free(capture);
+}

@@ -1,0 +1,280 @@
+#include "detector/elf_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <gelf.h>
+#include <inttypes.h>
+#include <linux/openat2.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include <elfutils/libdwelf.h>
+
+#define FILES_MAX      512
+#define VDSO_MAX_BYTES (1u << 20)
+
+static struct wedge_elf_file *cache; /* see the header: as long as the process */
+static size_t n_cached;
+
+/* Opens what an O_PATH descriptor names, once fstat says it is a regular file. Takes `named` over. */
+static int reopen_regular(int named)
+{
+    struct stat st;
+    int fd = -1;
+    if (named < 0)
+        return -1;
+    if (fstat(named, &st) == 0 && S_ISREG(st.st_mode)) {
+        char self[48];
+        snprintf(self, sizeof(self), "/proc/self/fd/%d", named);
+        fd = open(self, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+    }
+    close(named);
+    return fd;
+}
+
+int wedge_elf_open_regular(int dirfd, const char *path)
+{
+    return reopen_regular(openat(dirfd, path, O_PATH | O_CLOEXEC));
+}
+
+/* `path` as the process sees it: below its root, links and ".." resolved inside it. */
+static int open_in_root(int pid, const char *path)
+{
+    char root[48];
+    struct open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
+    snprintf(root, sizeof(root), "/proc/%d/root", pid);
+    int dir = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (dir < 0)
+        return -1;
+    int named = (int)syscall(SYS_openat2, dir, path, &how, sizeof(how));
+    close(dir);
+    return reopen_regular(named);
+}
+
+/* The whole file as an Elf that needs no descriptor. A copy as long as that is cheap: the file's owner may truncate
+ * it while we read, and a mapping would then end us with SIGBUS. Takes `fd` over. */
+static Elf *read_elf(int fd)
+{
+    struct stat st;
+    Elf *elf = NULL;
+    if (fstat(fd, &st) || st.st_size < (off_t)sizeof(Elf64_Ehdr) || (uint64_t)st.st_size > WEDGE_ELF_MAX_BYTES)
+        goto out;
+    size_t size = (size_t)st.st_size;
+    bool copy = size <= WEDGE_ELF_COPIED_MAX_BYTES;
+    char *data = mmap(NULL, size, copy ? PROT_READ | PROT_WRITE : PROT_READ,
+                      copy ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_PRIVATE, copy ? -1 : fd, 0);
+    if (data == MAP_FAILED)
+        goto out;
+    for (size_t at = 0; copy && at < size;) {
+        ssize_t got = pread(fd, data + at, size - at, (off_t)at);
+        if (got <= 0 && !(got < 0 && errno == EINTR))
+            break; /* what is missing stays zero */
+        at += got > 0 ? (size_t)got : 0;
+    }
+    elf = elf_memory(data, size);
+    if (elf && elf_kind(elf) != ELF_K_ELF) {
+        elf_end(elf);
+        elf = NULL;
+    }
+    if (!elf)
+        munmap(data, size);
+out:
+    close(fd);
+    return elf;
+}
+
+bool wedge_elf_build_id(Elf *elf, struct wedge_build_id *ret)
+{
+    for (Elf_Scn *scn = NULL; (scn = elf_nextscn(elf, scn)) != NULL;) {
+        GElf_Shdr shdr;
+        if (!gelf_getshdr(scn, &shdr) || shdr.sh_type != SHT_NOTE)
+            continue;
+        Elf_Data *data = elf_rawdata(scn, NULL);
+        if (data && data->d_buf && wedge_build_id_in_notes(data->d_buf, data->d_size, shdr.sh_addralign, ret))
+            return true;
+    }
+    size_t n = 0;
+    elf_getphdrnum(elf, &n);
+    for (size_t i = 0; i < n && i < 128; i++) {
+        GElf_Phdr phdr;
+        if (!gelf_getphdr(elf, (int)i, &phdr) || phdr.p_type != PT_NOTE || phdr.p_filesz > (1u << 20))
+            continue;
+        Elf_Data *data = elf_getdata_rawchunk(elf, (int64_t)phdr.p_offset, phdr.p_filesz, ELF_T_BYTE);
+        if (data && data->d_buf && wedge_build_id_in_notes(data->d_buf, data->d_size, phdr.p_align, ret))
+            return true;
+    }
+    return false;
+}
+
+/* Is this open file what is mapped? By build-id where memory has one, else by device and inode. */
+static bool matches(Elf *elf, const struct stat *st, const struct wedge_image *image)
+{
+    struct wedge_build_id id = {0};
+    if (image->build_id.len)
+        return wedge_elf_build_id(elf, &id) && wedge_build_id_equal(&id, &image->build_id);
+    return st->st_ino == image->region->inode && major(st->st_dev) == image->region->dev_major &&
+           minor(st->st_dev) == image->region->dev_minor;
+}
+
+static Elf *open_image_file(const struct wedge_image *image, int pid)
+{
+    const struct wedge_region *region = image->region;
+    char path[96], exe[48];
+    struct stat st;
+    /* The kernel's links lead to the mapped file itself, deleted or not, whatever its name leads to by now. */
+    snprintf(path, sizeof(path), "/proc/%d/map_files/%" PRIx64 "-%" PRIx64, pid, region->start, region->end);
+    snprintf(exe, sizeof(exe), "/proc/%d/exe", pid);
+    for (int way = 0; way < 4; way++) {
+        int fd = -1;
+        if (way == 0)
+            fd = wedge_elf_open_regular(AT_FDCWD, path);
+        else if (way == 1)
+            fd = wedge_elf_open_regular(AT_FDCWD, exe);
+        else if (!region->deleted && region->path[0] == '/')
+            fd = way == 2 ? open_in_root(pid, region->path) : wedge_elf_open_regular(AT_FDCWD, region->path);
+        if (fd < 0)
+            continue;
+        if (fstat(fd, &st)) {
+            close(fd);
+            continue;
+        }
+        Elf *elf = read_elf(fd);
+        if (elf && (matches(elf, &st, image) || (way == 0 && !image->build_id.len)))
+            return elf;
+        elf_end(elf);
+    }
+    return NULL;
+}
+
+/* The vDSO is a whole ELF file in memory. */
+static Elf *read_vdso(struct wedge_images *images, const struct wedge_image *image)
+{
+    size_t size = (size_t)(image->region->end - image->region->start);
+    if (size > VDSO_MAX_BYTES)
+        return NULL;
+    char *data = malloc(size);
+    if (!data)
+        return NULL;
+    Elf *elf = NULL;
+    if (wedge_target_memory_read(images->memory, image->region->start, data, size))
+        elf = elf_memory(data, size);
+    if (!elf)
+        free(data);
+    return elf; /* `data` stays with it, as long as the cache */
+}
+
+static struct wedge_elf_file *find_cached(const struct wedge_image *image)
+{
+    for (struct wedge_elf_file *file = cache; file; file = file->next) {
+        if (image->build_id.len ? wedge_build_id_equal(&file->build_id, &image->build_id)
+                                : image->region->inode && file->inode == image->region->inode &&
+                                      file->dev_major == image->region->dev_major &&
+                                      file->dev_minor == image->region->dev_minor && !file->build_id.len)
+            return file;
+    }
+    return NULL;
+}
+
+struct wedge_elf_file *wedge_elf_of_image(struct wedge_images *images, struct wedge_image *image, int pid)
+{
+    if (image->file_tried)
+        return image->file;
+    image->file_tried = true;
+    image->file = find_cached(image);
+    if (image->file || n_cached == FILES_MAX)
+        return image->file;
+    elf_version(EV_CURRENT);
+    Elf *elf = image->region->inode ? open_image_file(image, pid) : read_vdso(images, image);
+    if (!elf)
+        return NULL;
+    struct wedge_elf_file *file = calloc(1, sizeof(*file));
+    if (!file) {
+        elf_end(elf);
+        return NULL;
+    }
+    file->elf = elf;
+    file->build_id = image->build_id;
+    file->inode = image->region->inode;
+    file->dev_major = image->region->dev_major;
+    file->dev_minor = image->region->dev_minor;
+    file->path = strdup(image->region->path);
+    file->next = cache;
+    cache = file;
+    n_cached++;
+    image->file = file;
+    return file;
+}
+
+int wedge_elf_open_debug(const struct wedge_build_id *id, char **ret_path)
+{
+    char hex[2 * WEDGE_BUILD_ID_MAX + 1], path[2 * WEDGE_BUILD_ID_MAX + 64];
+    if (id->len < 2)
+        return -1;
+    wedge_build_id_hex(id, hex);
+    snprintf(path, sizeof(path), "/usr/lib/debug/.build-id/%.2s/%s.debug", hex, hex + 2);
+    int fd = wedge_elf_open_regular(AT_FDCWD, path);
+    if (fd >= 0 && ret_path)
+        *ret_path = strdup(path);
+    return fd;
+}
+
+static bool has_section(Elf *elf, const char *name)
+{
+    size_t strings;
+    if (elf_getshdrstrndx(elf, &strings))
+        return false;
+    for (Elf_Scn *scn = NULL; (scn = elf_nextscn(elf, scn)) != NULL;) {
+        GElf_Shdr shdr;
+        const char *this = gelf_getshdr(scn, &shdr) ? elf_strptr(elf, strings, shdr.sh_name) : NULL;
+        if (this && strcmp(this, name) == 0 && shdr.sh_type != SHT_NOBITS)
+            return true;
+    }
+    return false;
+}
+
+/* dwz moves what several debug files share into another one, named by its build-id. */
+static void attach_alt(struct wedge_elf_file *file)
+{
+    const char *name;
+    const void *bits;
+    ssize_t len = dwelf_dwarf_gnu_debugaltlink(file->dwarf, &name, &bits);
+    struct wedge_build_id id = {0};
+    if (len < 2 || len > WEDGE_BUILD_ID_MAX)
+        return;
+    id.len = (size_t)len;
+    memcpy(id.bytes, bits, id.len);
+    int fd = wedge_elf_open_debug(&id, NULL);
+    Elf *elf = fd >= 0 ? read_elf(fd) : NULL;
+    file->alt = elf ? dwarf_begin_elf(elf, DWARF_C_READ, NULL) : NULL;
+    if (file->alt)
+        dwarf_setalt(file->dwarf, file->alt);
+}
+
+Dwarf *wedge_elf_dwarf(struct wedge_elf_file *file)
+{
+    if (file->dwarf_tried)
+        return file->dwarf;
+    file->dwarf_tried = true;
+    struct wedge_build_id id = {0};
+    if (has_section(file->elf, ".debug_info") || has_section(file->elf, ".zdebug_info")) {
+        file->dwarf = dwarf_begin_elf(file->elf, DWARF_C_READ, NULL);
+    } else {
+        int fd = wedge_elf_open_debug(&file->build_id, NULL);
+        Elf *elf = fd >= 0 ? read_elf(fd) : NULL;
+        if (elf && wedge_elf_build_id(elf, &id) && wedge_build_id_equal(&id, &file->build_id)) {
+            file->debug_elf = elf;
+            file->dwarf = dwarf_begin_elf(elf, DWARF_C_READ, NULL);
+        } else {
+            elf_end(elf);
+        }
+    }
+    if (file->dwarf)
+        attach_alt(file);
+    return file->dwarf;
+}

@@ -1,0 +1,59 @@
+/*
+ * The ELF files behind images: opened without trust, matched to what is in memory, kept for all threads and
+ * processes of one examination.
+ *
+ * Only regular files are opened, never through a name the target could point elsewhere without being found out: a
+ * file counts when it is the very one that is mapped (the kernel's own link says so) or when its build-id is the one in
+ * memory. Separate debug files are found by build-id under /usr/lib/debug/.build-id and nowhere else, and nothing is
+ * fetched from a network.
+ *
+ * The cache is one per process and lives as long as it does: an examination is made in a disposable child. Threads:
+ * one at a time.
+ */
+#ifndef WEDGE_DETECTOR_ELF_FILE_H
+#define WEDGE_DETECTOR_ELF_FILE_H
+
+#include <elfutils/libdw.h>
+#include <libelf.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "detector/elf_image.h"
+
+#define WEDGE_ELF_COPIED_MAX_BYTES (64u << 20)        /* larger ones are mapped, not copied */
+#define WEDGE_ELF_MAX_BYTES        ((uint64_t)4 << 30) /* larger ones are left alone */
+
+struct wedge_elf_symbols; /* elf_symbols.c */
+struct wedge_elf_units;   /* symbols.c */
+struct wedge_elf_lookup;
+
+struct wedge_elf_file {
+    struct wedge_elf_file *next;
+    struct wedge_build_id build_id;
+    uint64_t inode;
+    unsigned dev_major, dev_minor;
+    char *path; /* for messages */
+    Elf *elf;
+    Elf *debug_elf; /* separate debug file, NULL none; looked for with `dwarf` */
+    Dwarf *dwarf;   /* the file's own or the debug file's, NULL none */
+    Dwarf *alt;     /* what a dwz-compressed `dwarf` refers to */
+    bool dwarf_tried;
+    struct wedge_elf_symbols *symbols; /* made at need */
+    struct wedge_elf_units *units;
+    struct wedge_elf_lookup *lookups;
+};
+
+/* The file behind an image of process `pid`; NULL when it cannot be had or is another one by now. Owned by the
+ * cache. */
+struct wedge_elf_file *wedge_elf_of_image(struct wedge_images *images, struct wedge_image *image, int pid);
+/* Its DWARF, from the file itself or from its debug file; NULL none. */
+Dwarf *wedge_elf_dwarf(struct wedge_elf_file *file);
+/* A descriptor of the separate debug file, the caller's to close; -1 none. `ret_path` (malloc) may be NULL. */
+int wedge_elf_open_debug(const struct wedge_build_id *id, char **ret_path);
+/* The build-id that a file's own notes give. */
+bool wedge_elf_build_id(Elf *elf, struct wedge_build_id *ret);
+/* Opens `path` below `dirfd` if it is a regular file: never blocks on a FIFO, never wakes a device. -1 else. */
+int wedge_elf_open_regular(int dirfd, const char *path);
+
+#endif

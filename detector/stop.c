@@ -1,0 +1,356 @@
+#include "detector/stop.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+
+#include "base/clock.h"
+#include "base/job.h"
+#include "detector/proc.h"
+
+#define ROUNDS_MAX  4  /* looks for threads that were born meanwhile */
+#define IOVECS      64 /* stacks copied by one call */
+#define WARM_BYTES  16384u
+#define NAP_NS      1000000l
+#define KILL_GRACE_MS 50
+
+/* A thread that we trace. */
+struct held {
+    pid_t tid;
+    struct wedge_stop_thread *record; /* NULL: only stands still */
+    enum { SEIZED, STOPPED, LET_GO } state;
+    int signal; /* to be handed back */
+    int64_t asked_ns;
+};
+
+struct tracer {
+    struct wedge_stop *stop;
+    struct held *held;
+    size_t n, cap;
+};
+
+static size_t round_page(size_t bytes)
+{
+    return (bytes + 4095) & ~(size_t)4095;
+}
+
+static size_t alloc_bytes(size_t n, size_t room)
+{
+    return round_page(n * sizeof(struct wedge_stop_thread)) + n * round_page(room);
+}
+
+struct wedge_stop_thread *wedge_stop_alloc(size_t n, size_t room)
+{
+    if (n == 0 || n > WEDGE_STOP_THREADS_MAX || room > WEDGE_STOP_LARGEST_BYTES)
+        return NULL;
+    uint8_t *memory = mmap(NULL, alloc_bytes(n, room), PROT_READ | PROT_WRITE,
+                           MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED)
+        return NULL;
+    struct wedge_stop_thread *threads = (struct wedge_stop_thread *)(void *)memory;
+    uint8_t *data = memory + round_page(n * sizeof(*threads));
+    for (size_t i = 0; i < n; i++) {
+        threads[i].data = data + i * round_page(room);
+        threads[i].room = room;
+    }
+    return threads;
+}
+
+void wedge_stop_dispose(struct wedge_stop_thread *threads, size_t n, size_t room)
+{
+    if (threads)
+        munmap(threads, alloc_bytes(n, room));
+}
+
+/* The parent reads the record even when this child was killed halfway: what a state announces is there before it. */
+static void announce(struct wedge_stop_thread *record, enum wedge_stop_state state)
+{
+    if (record)
+        __atomic_store_n(&record->state, state, __ATOMIC_RELEASE);
+}
+
+static uint64_t start_ticks_of(pid_t pid)
+{
+    char text[1024];
+    struct wedge_proc_stat stat;
+    if (wedge_proc_read(pid, 0, "stat", text, sizeof(text)) <= 0 || wedge_proc_stat_parse(text, &stat))
+        return 0;
+    return stat.start_ticks;
+}
+
+static bool is_held(const struct tracer *tracer, pid_t tid)
+{
+    for (size_t i = 0; i < tracer->n; i++)
+        if (tracer->held[i].tid == tid)
+            return true;
+    return false;
+}
+
+static bool is_skipped(const struct wedge_stop *stop, pid_t tid)
+{
+    for (size_t i = 0; i < stop->n_threads; i++)
+        if (stop->threads[i].tid == tid)
+            return true;
+    return false;
+}
+
+/* 0 or a negative errno. Seizing alone disturbs nobody. */
+static int seize(struct tracer *tracer, pid_t tid, struct wedge_stop_thread *record)
+{
+    if (tracer->n == tracer->cap)
+        return -E2BIG;
+    if (ptrace(PTRACE_SEIZE, tid, NULL, NULL))
+        return -errno;
+    tracer->held[tracer->n++] = (struct held){.tid = tid, .record = record, .state = SEIZED};
+    return 0;
+}
+
+static void ask(struct tracer *tracer, size_t from)
+{
+    for (size_t i = from; i < tracer->n; i++) {
+        tracer->held[i].asked_ns = wedge_clock_ns();
+        /* ESRCH: it ended; the wait will say so. */
+        ptrace(PTRACE_INTERRUPT, tracer->held[i].tid, NULL, NULL);
+    }
+}
+
+/* Seizes the threads nobody asked for. Returns how many it found. */
+static size_t seize_others(struct tracer *tracer)
+{
+    pid_t *tids;
+    size_t n, found = 0;
+    if (wedge_proc_list(tracer->stop->pid, WEDGE_STOP_THREADS_MAX, &tids, &n))
+        return 0;
+    for (size_t i = 0; i < n; i++)
+        if (!is_held(tracer, tids[i]) && !is_skipped(tracer->stop, tids[i]) && seize(tracer, tids[i], NULL) == 0)
+            found++;
+    free(tids);
+    return found;
+}
+
+static int seize_asked(struct tracer *tracer)
+{
+    struct wedge_stop *stop = tracer->stop;
+    int first_error = -ESRCH;
+    for (size_t i = 0; i < stop->n_threads; i++) {
+        struct wedge_stop_thread *record = &stop->threads[i];
+        if (record->state != WEDGE_STOP_ASKED || record->companion)
+            continue;
+        /* Touch the pages of the copy now, not while the process stands still. */
+        madvise(record->data, round_page(record->room < WARM_BYTES ? record->room : WARM_BYTES), MADV_POPULATE_WRITE);
+        int rc = seize(tracer, record->tid, record);
+        if (rc == 0)
+            continue;
+        record->error = rc;
+        announce(record, rc == -ESRCH ? WEDGE_STOP_GONE : WEDGE_STOP_REFUSED);
+        if (rc != -ESRCH)
+            first_error = rc;
+    }
+    return tracer->n ? 0 : first_error;
+}
+
+static void read_registers(struct held *held)
+{
+    struct wedge_stop_thread *record = held->record;
+    if (!record)
+        return;
+    struct iovec iov = {.iov_base = &record->regs, .iov_len = sizeof(record->regs)};
+    if (ptrace(PTRACE_GETREGSET, held->tid, NT_PRSTATUS, &iov)) {
+        record->error = -errno;
+        announce(record, errno == ESRCH ? WEDGE_STOP_GONE : WEDGE_STOP_REFUSED);
+    } else if (iov.iov_len != sizeof(record->regs)) {
+        record->error = -ENOTSUP; /* a 32-bit program: its registers are another set */
+        announce(record, WEDGE_STOP_REFUSED);
+    } else {
+        announce(record, WEDGE_STOP_STOPPED);
+    }
+}
+
+/* Collects what has stopped or ended. Returns how many are still awaited. */
+static size_t collect(struct tracer *tracer)
+{
+    size_t awaited = 0;
+    for (size_t i = 0; i < tracer->n; i++) {
+        struct held *held = &tracer->held[i];
+        int status = 0;
+        if (held->state != SEIZED)
+            continue;
+        pid_t got = waitpid(held->tid, &status, __WALL | WNOHANG);
+        if (got == held->tid && WIFSTOPPED(status)) {
+            /* PTRACE_EVENT_STOP is ours (or a group stop, which goes on by itself after the detach); anything else is
+             * a signal on its way to the thread. */
+            held->signal = status >> 16 == PTRACE_EVENT_STOP ? 0 : WSTOPSIG(status);
+            held->state = STOPPED;
+            read_registers(held);
+        } else if (got == 0) {
+            awaited++;
+        } else {
+            held->state = LET_GO;
+            announce(held->record, WEDGE_STOP_GONE);
+        }
+    }
+    return awaited;
+}
+
+/* What of the thread's memory to copy; false: nothing that is mapped. */
+static bool choose_window(const struct wedge_stop *stop, struct wedge_stop_thread *record)
+{
+    uint64_t sp = record->regs.rsp;
+    uint64_t from = record->want_to ? record->want_from : sp - WEDGE_STOP_RED_ZONE;
+    uint64_t to = record->want_to ? record->want_to : from + record->room;
+    const struct wedge_region *region = wedge_regions_find(stop->regions, record->want_to ? from : sp);
+    if (region) {
+        from = from < region->start ? region->start : from;
+        to = to > region->end ? region->end : to;
+    } else {
+        to = (sp | 4095) + 1; /* mapped since the look: its own page is there for certain */
+    }
+    if (to <= from)
+        return false;
+    record->from = from;
+    record->len = to - from < record->room ? (size_t)(to - from) : record->room;
+    return true;
+}
+
+/* Copies one batch. process_vm_readv(2) stops at the first address it cannot read: what came before counts. */
+static void copy_batch(struct wedge_stop_thread **records, size_t n)
+{
+    struct iovec local[IOVECS], remote[IOVECS];
+    for (size_t done = 0; done < n;) {
+        size_t left = n - done;
+        for (size_t i = 0; i < left; i++) {
+            struct wedge_stop_thread *record = records[done + i];
+            local[i] = (struct iovec){.iov_base = record->data, .iov_len = record->len};
+            remote[i] = (struct iovec){.iov_base = (void *)(uintptr_t)record->from, .iov_len = record->len};
+        }
+        ssize_t got = process_vm_readv(records[done]->tid, local, left, remote, left, 0);
+        size_t bytes = got > 0 ? (size_t)got : 0;
+        while (done < n && bytes >= records[done]->len) {
+            bytes -= records[done]->len;
+            announce(records[done++], WEDGE_STOP_COPIED);
+        }
+        if (done == n)
+            break;
+        if (bytes || got <= 0 || left == 1) { /* this one is cut, or cannot be read at all; on with the next */
+            records[done]->len = bytes;
+            if (bytes)
+                announce(records[done], WEDGE_STOP_COPIED);
+            done++;
+        }
+    }
+}
+
+/* Puts a record whose window is known into the batch; a full batch is copied. */
+static void add_to_batch(const struct wedge_stop *stop, struct wedge_stop_thread *record,
+                         struct wedge_stop_thread **batch, size_t *n)
+{
+    if (!choose_window(stop, record))
+        return;
+    batch[(*n)++] = record;
+    if (*n == IOVECS) {
+        copy_batch(batch, *n);
+        *n = 0;
+    }
+}
+
+static void copy_and_let_go(struct tracer *tracer)
+{
+    const struct wedge_stop *stop = tracer->stop;
+    struct wedge_stop_thread *batch[IOVECS];
+    size_t n = 0;
+    for (size_t i = 0; i < tracer->n; i++) {
+        struct wedge_stop_thread *record = tracer->held[i].record;
+        if (tracer->held[i].state != STOPPED || !record || record->state != WEDGE_STOP_STOPPED)
+            continue;
+        add_to_batch(stop, record, batch, &n);
+        if (record + 1 < stop->threads + stop->n_threads && record[1].companion)
+            add_to_batch(stop, record + 1, batch, &n);
+    }
+    copy_batch(batch, n);
+    for (size_t i = 0; i < tracer->n; i++) {
+        struct held *held = &tracer->held[i];
+        if (held->state != STOPPED)
+            continue;
+        ptrace(PTRACE_DETACH, held->tid, NULL, (void *)(intptr_t)held->signal);
+        held->state = LET_GO;
+        if (held->record)
+            held->record->stopped_ns = wedge_clock_ns() - held->asked_ns;
+    }
+}
+
+/* Waits for all, but lets those that have stopped go on after a fifth of the time: one that is slow to stop must not
+ * hold up the others. Woken by SIGCHLD, which the kernel sends the tracer at each stop and end. */
+static void wait_and_copy(struct tracer *tracer)
+{
+    int64_t begin = wedge_clock_ns();
+    int64_t deadline = begin + tracer->stop->deadline_ms * WEDGE_NS_PER_MS;
+    int64_t settle = begin + tracer->stop->deadline_ms * WEDGE_NS_PER_MS / 5;
+    sigset_t child;
+    sigemptyset(&child);
+    sigaddset(&child, SIGCHLD);
+    for (;;) {
+        size_t awaited = collect(tracer);
+        int64_t now = wedge_clock_ns();
+        if (!awaited || now >= settle)
+            copy_and_let_go(tracer);
+        if (!awaited || now >= deadline)
+            break;
+        struct timespec nap = {.tv_nsec = NAP_NS};
+        sigtimedwait(&child, NULL, &nap);
+    }
+    for (size_t i = 0; i < tracer->n; i++)
+        if (tracer->held[i].state == SEIZED)
+            announce(tracer->held[i].record, WEDGE_STOP_LATE);
+}
+
+/* The tracing child. Whatever it still holds at its end, the kernel lets go of. */
+static int trace(void *arg, int out, struct wedge_job_note *note)
+{
+    struct wedge_stop *stop = arg;
+    struct tracer tracer = {.stop = stop, .cap = WEDGE_STOP_THREADS_MAX};
+    (void)out;
+    note->pid = stop->pid;
+    note->step = "stop the process to copy its stacks";
+    signal(SIGCHLD, SIG_DFL); /* an ignored SIGCHLD would not be sent */
+    sigset_t child;
+    sigemptyset(&child);
+    sigaddset(&child, SIGCHLD);
+    sigprocmask(SIG_BLOCK, &child, NULL);
+    tracer.held = calloc(tracer.cap, sizeof(*tracer.held));
+    if (!tracer.held)
+        return -ENOMEM;
+    int rc = seize_asked(&tracer);
+    if (rc)
+        return rc;
+    /* Now that it is ours no thread's id can be reused: is it the process that was meant? */
+    if (stop->start_ticks && start_ticks_of(stop->pid) != stop->start_ticks)
+        return -ESRCH;
+    if (stop->whole)
+        seize_others(&tracer);
+    ask(&tracer, 0);
+    for (int round = 0; stop->whole && round < ROUNDS_MAX; round++) {
+        size_t before = tracer.n;
+        if (!seize_others(&tracer))
+            break;
+        ask(&tracer, before);
+    }
+    wait_and_copy(&tracer);
+    return 0;
+}
+
+int wedge_stop_run(struct wedge_stop *stop)
+{
+    struct wedge_job_result result;
+    int rc = wedge_job_run(trace, stop, 2 * stop->deadline_ms + KILL_GRACE_MS, 1, &result);
+    if (rc)
+        return rc;
+    rc = result.status;
+    wedge_job_result_free(&result);
+    return rc;
+}
