@@ -16,7 +16,7 @@
 
 #include "base/rt/name.h"
 
-enum { RULES = 128, NAMES = 1024, PROCS = 256, THREADS = 1024, OBJECTS = 2048 };
+enum { RULES = 128, NAMES = 1024, PROCS = 256, THREADS = 1024, OBJECTS = 2048, FIRINGS = 4096 };
 enum { DEFAULT_BYTES = 8 << 20, RING_LEAST = 16, RING_MOST = 1 << 16 };
 
 static const struct {
@@ -28,6 +28,7 @@ static const struct {
     [WEDGE_SEC_PROCS] = {PROCS, sizeof(struct wedge_arena_proc)},
     [WEDGE_SEC_THREADS] = {THREADS, sizeof(struct wedge_arena_thread)},
     [WEDGE_SEC_OBJECTS] = {OBJECTS, sizeof(struct wedge_arena_object)},
+    [WEDGE_SEC_FIRINGS] = {FIRINGS, sizeof(struct wedge_arena_event)},
     [WEDGE_SEC_COUNTS] = {(THREADS + PROCS) * RULES, sizeof(struct wedge_arena_counts)},
     /* One thread's shallowest ring each; the rest of the arena deepens them. */
     [WEDGE_SEC_RINGS] = {THREADS * RING_LEAST, sizeof(struct wedge_arena_event)},
@@ -270,4 +271,10 @@ const struct wedge_arena_event *wedge_arena_event(const struct wedge_arena_copy 
         return NULL;
     const struct wedge_arena_event *event = (const void *)(copy->data + at);
     return atomic_load(&event->seq) == number + 1 ? event : NULL;
+}
+
+const struct wedge_arena_event *wedge_arena_firing(const struct wedge_arena_copy *copy, uint32_t i)
+{
+    const struct wedge_arena_event *event = wedge_arena_at(copy, WEDGE_SEC_FIRINGS, i);
+    return event && atomic_load(&event->seq) == i + 1 && event->order == (uint64_t)i + 1 ? event : NULL;
 }

@@ -14,6 +14,7 @@
  *   PROCS      128    the process itself; free: wedge   all
  *   THREADS    512    the thread itself; free: wedge    all
  *   OBJECTS    128    agents                            wedge
+ *   FIRINGS     64    the firing thread                 wedge
  *   COUNTS      16    the thread's or process's agent   agents
  *   RINGS       64    the owning thread; ring i belongs to thread slot i, `ring_events` records each
  *
@@ -38,7 +39,8 @@ enum wedge_arena_section {
     WEDGE_SEC_PROCS,
     WEDGE_SEC_THREADS,
     WEDGE_SEC_OBJECTS,
-    WEDGE_SEC_COUNTS, /* hits of a rule, per thread slot, then per process slot: see struct wedge_arena_counts */
+    WEDGE_SEC_FIRINGS, /* struct wedge_arena_event: the firing of order i + 1, as far as they fit; never overwritten */
+    WEDGE_SEC_COUNTS,  /* hits of a rule, per thread slot, then per process slot: see struct wedge_arena_counts */
     WEDGE_SEC_RINGS,
     WEDGE_SEC_COUNT
 };
