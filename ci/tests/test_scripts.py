@@ -1,0 +1,66 @@
+#!/usr/bin/python3
+"""The scripts of ci/ themselves: usage, and ci/under over small sets of tests made by hand."""
+import os
+import subprocess
+import tempfile
+import unittest
+
+CI = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+SCRIPTS = ("coverage", "demo", "lint", "sanitizers", "setup", "test", "valgrind")
+
+
+def run(*command, **more):
+    return subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, **more)
+
+
+class Usage(unittest.TestCase):
+    def test_help(self):
+        for name in SCRIPTS:
+            done = run(os.path.join(CI, name), "--help")
+            self.assertEqual((done.returncode, done.stderr), (0, ""), name)
+            self.assertIn(f"usage: ci/{name}", done.stdout)
+
+    def test_unknown_argument(self):
+        for name in SCRIPTS:
+            done = run(os.path.join(CI, name), "--no-such-option")
+            self.assertEqual(done.returncode, 2, name)
+            self.assertIn("--no-such-option", done.stderr)
+
+
+class Under(unittest.TestCase):
+    def under(self, tests, *command):
+        """Runs ci/under over tests, given as name -> (command, labels)."""
+        with tempfile.TemporaryDirectory(prefix="wedge-under-") as build:
+            with open(os.path.join(build, "CTestTestfile.cmake"), "w", encoding="utf-8") as file:
+                for name, (words, labels) in tests.items():
+                    file.write(f'add_test({name} {" ".join(words)})\n'
+                               f'set_tests_properties({name} PROPERTIES LABELS "{labels}" ENVIRONMENT "FROM=ctest")\n')
+            return run(os.path.join(CI, "under"), build, "2", "--", *command)
+
+    def test_all_pass(self):
+        done = self.under({"one": (["/bin/true"], "unit"), "two": (["/bin/true"], "unit")}, "env")
+        self.assertEqual(done.returncode, 0, done.stdout)
+        self.assertIn("2 of 2 unit tests passed under env", done.stdout)
+
+    def test_one_fails_and_is_named(self):
+        done = self.under({"one": (["/bin/true"], "unit"), "two": (["/bin/false"], "unit")}, "env")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("1 of 2 unit tests passed under env: two", done.stdout)
+
+    def test_the_command_fails(self):
+        self.assertEqual(self.under({"one": (["/bin/true"], "unit")}, "false").returncode, 1)
+
+    def test_chooses_unit_tests(self):
+        others = {"long": (["/bin/false"], "integration"), "ci.one": (["/bin/false"], "unit"),
+                  "timing": (["/bin/false"], "unit;no-valgrind")}
+        done = self.under({"one": (["/bin/true"], "unit"), **others}, "env")
+        self.assertIn("1 of 1 unit tests", done.stdout)
+        self.assertEqual(self.under(others, "env").returncode, 2)
+
+    def test_environment(self):
+        done = self.under({"one": (["/bin/sh", "-c", '[[test "$CK_FORK$FROM" = noctest]]'], "unit")}, "env")
+        self.assertEqual(done.returncode, 0, done.stdout)
+
+
+if __name__ == "__main__":
+    unittest.main()
