@@ -95,6 +95,11 @@ class Facts(unittest.TestCase):
         table = read(os.path.join(ROOT, "docs/verdicts.md")).split("## Kinds")[1].split("<!-- kinds end -->")[0]
         self.assertEqual(re.findall(r"^\| `([a-z-]+)` \|", table, re.M), real)
 
+    def test_scenarios_stand_in_the_hang_report(self):
+        files = glob.glob(os.path.join(ROOT, "scenarios/hang-report/*.yaml"))
+        listed = re.findall(r"\| `([0-9a-z.]+)` \|$", read(os.path.join(ROOT, "docs/hang-report.md")), re.M)
+        self.assertEqual(sorted(listed), sorted(os.path.basename(f)[:-len(".yaml")] for f in files))
+
     def test_plan_words_are_the_compilers(self):
         page = read(PAGES["wedge-plan.5"])
         table = re.search(r"wedge_plan_actions\[\]\s*=\s*\{(.*?)\}", "\n".join(
