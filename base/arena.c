@@ -16,7 +16,7 @@
 
 #include "base/rt/name.h"
 
-enum { RULES = 128, NAMES = 1024, PROCS = 256, THREADS = 1024, OBJECTS = 2048, FIRINGS = 4096 };
+enum { RULES = WEDGE_ARENA_RULES, NAMES = 1024, PROCS = 256, THREADS = 1024, OBJECTS = 2048, FIRINGS = 4096 };
 enum { DEFAULT_BYTES = 8 << 20, RING_LEAST = 16, RING_MOST = 1 << 16 };
 
 static const struct {

@@ -157,7 +157,7 @@ static int parse_rule(const struct plan_source *source, struct wedge_plan *plan,
                       const char *line, size_t len)
 {
     if (plan->n == PLAN_RULES)
-        return plan_error(source, tokens[0].column, "more than %d rules in one plan", PLAN_RULES);
+        return plan_error(source, tokens[0].column, "more than %u rules in one plan", PLAN_RULES);
     struct plan_rule *out = &plan->rules[plan->n];
     memset(out, 0, sizeof(*out));
     int end_column = tokens[n - 1].column + tokens[n - 1].len;

@@ -4,7 +4,7 @@
 
 #include "faults/plan.h"
 
-#define PLAN_RULES      128 /* WEDGE_SEC_RULES of the arena */
+#define PLAN_RULES      WEDGE_ARENA_RULES
 #define PLAN_NAME_BYTES 56
 
 /* A word of a line. */

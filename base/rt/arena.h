@@ -236,6 +236,7 @@ _Static_assert(sizeof(struct wedge_arena_event) == 64, "event is a line");
  * Numbers are places in the table from 0; `id` is the plan's own word.
  */
 #define WEDGE_RULE_ID_BYTES 16
+#define WEDGE_ARENA_RULES   128u /* in one arena, and in each row of COUNTS */
 enum wedge_rule_who { WEDGE_WHO_ANY, WEDGE_WHO_ROOT, WEDGE_WHO_ROLE, WEDGE_WHO_PROC, WEDGE_WHO_THREAD };
 enum wedge_rule_what { WEDGE_WHAT_PLACE, WEDGE_WHAT_FUNCTION, WEDGE_WHAT_START, WEDGE_WHAT_EXIT };
 enum wedge_rule_per { WEDGE_PER_THREAD, WEDGE_PER_PROC, WEDGE_PER_OBJ, WEDGE_PER_TREE };
@@ -288,7 +289,8 @@ struct wedge_arena_rule {
     _Atomic uint64_t hits, fired;
     char text[192]; /* the plan's line, cut */
     _Atomic uint64_t misplaced; /* would have answered at a place that cannot be answered: not counted as fired */
-    uint8_t reserved[88];
+    _Atomic uint64_t admitted;  /* firings let through by `max` of per=tree */
+    uint8_t reserved[80];
 };
 _Static_assert(sizeof(struct wedge_arena_rule) == 512, "rule");
 

@@ -1,0 +1,150 @@
+/*
+ * The agent: preloaded into every process of a run. It looks a place or call up in the compiled rules of the arena,
+ * writes down what it is about to do, and does it.
+ *
+ * Holds everywhere in here: no malloc, no stdio, no locks, no descriptor kept, errno untouched, nothing that a signal
+ * handler or a forked child may not do. No recursion guard is needed, because the agent calls nothing it wraps: its
+ * own system calls are made by sys.h. A siglongjmp or a cancellation out of a wrapped call therefore leaves nothing
+ * behind but a wait record.
+ *
+ * Who is who. A process finds its slot through a page that fork wipes (MADV_WIPEONFORK), so that a child notices
+ * itself however it was made:
+ *
+ *      wiped(0) --first pass in a new process--> CHECKING --slot claimed--> IN
+ *         ^                                          \--no slot left--> LOST (passes through, counted)
+ *         '---- fork, _Fork, clone ----------------------------------- from any state
+ *
+ * A thread keeps its slot's number in 16 bytes of initial-exec TLS together with the ordinal of the process it was
+ * claimed in; another ordinal means that the TLS was inherited over a fork. A vfork child shares the page and the TLS
+ * with its parent; it is told apart by getpid before anything acts, and writes nothing but a hit.
+ */
+#ifndef WEDGE_FAULTS_AGENT_H
+#define WEDGE_FAULTS_AGENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <wedge/point.h>
+
+#include "base/rt/arena.h"
+#include "faults/functions.h"
+
+#define AGENT_EXPORT   __attribute__((visibility("default")))
+#define AGENT_LIKELY(x)   __builtin_expect(!!(x), 1)
+#define AGENT_UNLIKELY(x) __builtin_expect(!!(x), 0)
+#define AGENT_RULE_WORDS  2 /* bit sets over at most 128 rules */
+#define AGENT_NONE        UINT32_MAX
+
+/* The mapped arena. Constant once `ready`; all zero when there is none. */
+struct agent_arena {
+    bool ready;
+    uint8_t *base;
+    struct wedge_arena_header *header;
+    struct wedge_arena_control *control;
+    struct wedge_arena_rule *rules;
+    struct wedge_arena_name *names;
+    struct wedge_arena_proc *procs;
+    struct wedge_arena_thread *threads;
+    struct wedge_arena_counts *counts;
+    struct wedge_arena_event *firings, *rings;
+    uint32_t n_rules, n_names, n_procs, n_threads, n_firings, ring_events;
+};
+extern struct agent_arena agent_arena;
+
+enum { AGENT_WIPED, AGENT_CHECKING, AGENT_IN, AGENT_LOST };
+/* One page, wiped by fork. Written by check-in and by a change of role; read by every pass. */
+struct agent_page {
+    _Atomic uint32_t state;
+    uint32_t proc, ordinal; /* constant once IN */
+    _Atomic uint32_t exited; /* the rules for `exit` have had their pass */
+    _Atomic uint64_t who[AGENT_RULE_WORDS]; /* rules whose WHO this process is, as far as its slot tells */
+    _Atomic uint32_t tid_by_call;           /* the TID in libc's thread structure is not to be trusted */
+};
+extern struct agent_page *agent_page;
+
+struct agent_here { /* the thread that passes */
+    struct wedge_arena_proc *proc;
+    struct wedge_arena_thread *thread; /* NULL: no slot was left */
+    uint32_t proc_slot, thread_slot;
+};
+/* Finds, or makes, the slots of the calling process and thread. False: pass through. */
+bool agent_find_here(struct agent_here *ret);
+
+/* state.c */
+void agent_check_in_image(void);                 /* once, from the constructor */
+void agent_before_fork(struct agent_here *here); /* gives the child its ordinal */
+void agent_after_fork(bool child);
+uint32_t agent_claim_thread(uint32_t proc_slot, uint32_t creator, uint32_t nth); /* not yet announced; AGENT_NONE */
+void agent_announce_thread(uint32_t slot);       /* by the thread itself */
+void agent_abandon_thread(uint32_t slot);        /* claimed, never announced */
+void agent_match_process(const struct agent_here *here); /* fills agent_page->who */
+uint64_t agent_mix(uint64_t x);
+
+/* record.c: what the detector reads */
+void agent_event(const struct agent_here *here, struct wedge_arena_event *event); /* fills tid, pid, when */
+struct wedge_arena_wait *agent_wait_begin(const struct agent_here *here, const struct wedge_arena_wait *what);
+void agent_wait_end(struct wedge_arena_wait *wait); /* takes NULL */
+struct wedge_arena_wait *agent_wait_annotated(const struct agent_here *here); /* the one in progress, NULL none */
+
+/* rule.c */
+enum agent_answer_kind {
+    AGENT_ANSWER_NONE,
+    AGENT_ANSWER_ERRNO,
+    AGENT_ANSWER_RETURN,
+    AGENT_ANSWER_DROP,
+    AGENT_ANSWER_SHORT,
+    AGENT_ANSWER_SPURIOUS,
+    AGENT_ANSWER_FULL,
+    AGENT_ANSWER_EMPTY,
+};
+struct agent_site { /* what is passed */
+    uint32_t name;   /* index in NAMES, 0 none */
+    uint64_t object; /* address or number it is about, 0 none */
+    uint64_t caller;
+    bool asks;       /* an answer can be given */
+    bool after;      /* the effect has happened */
+    enum agent_answer_kind answer; /* given by the first rule that fired with one */
+    int64_t value;
+};
+/* Counts a hit of each of `rules` (a bit set) that this process is WHO of, and lets those act that fire. May not
+ * return (kill, exit), may block (delay, block, yield). */
+void agent_hit(const struct agent_here *here, const uint64_t rules[AGENT_RULE_WORDS], struct agent_site *site);
+void agent_rules_at_place(uint32_t name, uint64_t ret_rules[AGENT_RULE_WORDS]);
+void agent_rules_for_life(enum wedge_rule_what what, bool by_role, uint64_t ret_rules[AGENT_RULE_WORDS]);
+bool agent_condition(const struct wedge_rule_when *when);
+void agent_announce(void); /* something that a `yield` may wait for has happened */
+void agent_life(const struct agent_here *here, enum wedge_rule_what what, bool by_role); /* start, exit */
+void agent_exit(void); /* rules for `exit`, once per process */
+
+/* hold.c */
+void agent_hold(const struct agent_here *here, uint32_t rule, uint64_t deadline_ns,
+                const struct wedge_rule_when *until, const struct agent_site *site);
+void agent_quiesce(void);
+
+/* place.c */
+void agent_arm_places(void);
+
+/* wrap.c */
+extern _Atomic uint64_t agent_armed[WEDGE_RULE_FUNCTIONS_WORDS]; /* functions that a rule names */
+extern uint64_t agent_function_rules[WEDGE_FN_COUNT][AGENT_RULE_WORDS];
+void agent_arm_functions(void);
+void agent_resolve(void); /* finds the real functions; idempotent */
+extern void (*agent_gcov_dump)(void); /* of a coverage build of the target, NULL none */
+
+struct agent_call {
+    struct agent_here here;
+    struct agent_site site;
+    enum wedge_function function;
+    bool known; /* here is filled */
+};
+static inline bool agent_is_armed(enum wedge_function function)
+{
+    return atomic_load_explicit(&agent_armed[function / 64], memory_order_relaxed) >> (function % 64) & 1;
+}
+/* Before the effect. True: the call is answered, return agent_result. An answer `short` is left to the wrapper. */
+bool agent_enter(struct agent_call *call, enum wedge_function function, void *caller, uint64_t object);
+int64_t agent_result(const struct agent_call *call, int64_t dropped);
+/* After it: returns what the call shall return. */
+int64_t agent_leave(struct agent_call *call, int64_t result);
+
+#endif

@@ -1,0 +1,279 @@
+/*
+ * Rules: does this pass count, does it fire, and what then. Comparisons and counters alone; everything was checked
+ * and compiled by faults/plan before the run.
+ *
+ * Order of a firing, which lets an outsider trust the record whatever the action does to this process: firing order
+ * drawn, event stored, rule counted as fired, sleepers told, then the act.
+ */
+#include "faults/agent/agent.h"
+
+#include <signal.h>
+#include <sys/prctl.h>
+
+#include "base/rt/name.h"
+#include "faults/agent/sys.h"
+
+bool agent_condition(const struct wedge_rule_when *when)
+{
+    switch (when->kind) {
+    case WEDGE_WHEN_FIRED:
+        return when->ref < agent_arena.n_rules && atomic_load(&agent_arena.rules[when->ref].fired) >= when->count;
+    case WEDGE_WHEN_MARK:
+        return when->ref < agent_arena.n_names && atomic_load(&agent_arena.names[when->ref].passes) >= when->count;
+    default:
+        return true;
+    }
+}
+
+void agent_announce(void)
+{
+    /* Partner: agent_hold counts itself as a yielder, then reads the word, then the condition. All sequentially
+     * consistent, so either it sees what happened, or we see it and wake it. */
+    atomic_fetch_add(&agent_arena.control->released, 1);
+    if (atomic_load(&agent_arena.control->yielders))
+        sys_futex_wake_all(&agent_arena.control->released);
+}
+
+void agent_rules_at_place(uint32_t name, uint64_t ret_rules[AGENT_RULE_WORDS])
+{
+    for (unsigned w = 0; w < AGENT_RULE_WORDS; w++)
+        ret_rules[w] = 0;
+    for (uint32_t i = 0; name && i < agent_arena.n_rules; i++)
+        if (agent_arena.rules[i].what == WEDGE_WHAT_PLACE && agent_arena.rules[i].place == name)
+            ret_rules[i / 64] |= 1ull << (i % 64);
+}
+
+/* Rules for start or exit; `by_role`: only those whose WHO is a role (a start that was waiting for the role to be
+ * known), else for a start only the others. */
+void agent_rules_for_life(enum wedge_rule_what what, bool by_role, uint64_t ret_rules[AGENT_RULE_WORDS])
+{
+    for (unsigned w = 0; w < AGENT_RULE_WORDS; w++)
+        ret_rules[w] = 0;
+    for (uint32_t i = 0; i < agent_arena.n_rules; i++) {
+        const struct wedge_arena_rule *rule = &agent_arena.rules[i];
+        if (rule->what == what && (what == WEDGE_WHAT_EXIT || (rule->who == WEDGE_WHO_ROLE) == by_role))
+            ret_rules[i / 64] |= 1ull << (i % 64);
+    }
+}
+
+/* The counters a rule counts in; NULL: none to be had (no slot), so the rule cannot fire here. */
+static struct wedge_arena_counts *counters(const struct agent_here *here, uint32_t number, uint32_t per)
+{
+    uint32_t row;
+    if (per == WEDGE_PER_PROC)
+        row = agent_arena.n_threads + here->proc_slot;
+    else if (per == WEDGE_PER_THREAD && here->thread)
+        row = here->thread_slot;
+    else
+        return NULL;
+    return &agent_arena.counts[(size_t)row * WEDGE_ARENA_RULES + number];
+}
+
+/* Its own id, not its number, so that removing a rule changes no other's luck. */
+static bool lucky(const struct agent_here *here, const struct wedge_arena_rule *rule, uint64_t hit)
+{
+    if (rule->chance == UINT64_MAX)
+        return true;
+    uint32_t len;
+    uint64_t x = agent_mix(agent_arena.control->seed);
+    x = agent_mix(x ^ wedge_rt_hash_text(rule->id, WEDGE_RULE_ID_BYTES, &len));
+    x = agent_mix(x ^ here->proc->pedigree);
+    x = agent_mix(x ^ (here->thread ? here->thread->pedigree : 0));
+    return agent_mix(x ^ hit) < rule->chance;
+}
+
+static bool is_answer(uint32_t action)
+{
+    return action == WEDGE_ACT_ERRNO || action == WEDGE_ACT_RETURN || action == WEDGE_ACT_SHORT ||
+           action == WEDGE_ACT_DROP || action == WEDGE_ACT_SPURIOUS || action == WEDGE_ACT_FULL ||
+           action == WEDGE_ACT_EMPTY;
+}
+
+static bool own_name_is(const char *name)
+{
+    char comm[16] = "";
+    sys_call(SYS_prctl, PR_GET_NAME, (long)comm, 0, 0, 0, 0);
+    for (unsigned i = 0; i < sizeof(comm); i++) {
+        if (comm[i] != name[i])
+            return false;
+        if (!comm[i])
+            return true;
+    }
+    return true;
+}
+
+/* Adds one unless `max` is reached. Exact under contention: each success moves the counter by one. */
+static bool add_below(_Atomic uint64_t *counter, uint64_t max)
+{
+    uint64_t now = atomic_load(counter);
+    do {
+        if (max && now >= max)
+            return false;
+    } while (!atomic_compare_exchange_weak(counter, &now, now + 1));
+    return true;
+}
+
+/* Counts the hit; does the rule fire? If so it is counted as fired for `max`, not yet for others to see. */
+static bool decide(const struct agent_here *here, uint32_t number, const struct agent_site *site)
+{
+    struct wedge_arena_rule *rule = &agent_arena.rules[number];
+    if (rule->after_effect != site->after || (rule->who == WEDGE_WHO_THREAD && !own_name_is(rule->role)))
+        return false;
+    if (!agent_condition(&rule->after))
+        return false;
+    if (rule->time_ns && sys_now_ns() - atomic_load(&agent_arena.control->begun_ns) < rule->time_ns)
+        return false;
+
+    struct wedge_arena_counts *counts = counters(here, number, rule->per);
+    uint64_t hit = atomic_fetch_add(&rule->hits, 1) + 1;
+    if (rule->per != WEDGE_PER_TREE) {
+        if (!counts)
+            return false;
+        hit = atomic_fetch_add_explicit(&counts->hits, 1, memory_order_relaxed) + 1;
+    }
+    if ((rule->nth_from && hit < rule->nth_from) || (rule->nth_to && hit > rule->nth_to))
+        return false;
+    if (rule->every && (rule->nth_from ? hit - rule->nth_from : hit) % rule->every)
+        return false;
+    if (!lucky(here, rule, hit) || atomic_load(&rule->released))
+        return false;
+    if (is_answer(rule->action) && !site->asks) {
+        atomic_fetch_add_explicit(&rule->misplaced, 1, memory_order_relaxed);
+        return false;
+    }
+    if (sys_getpid() != here->proc->pid)
+        return false; /* a vfork child, on its parent's memory: it may not act in its parent's name */
+    if (rule->per == WEDGE_PER_TREE)
+        return add_below(&rule->admitted, rule->max);
+    return add_below(&counts->fired, rule->max);
+}
+
+static void die(const struct agent_here *here, uint32_t number, long signal)
+{
+    here->proc->killed_by_rule = number + 1;
+    if (agent_gcov_dump && (signal < 0 || signal == SIGKILL)) {
+        static _Atomic uint32_t dumped; /* its counters are written by one thread, or two would mix them */
+        if (!atomic_exchange(&dumped, 1))
+            agent_gcov_dump();
+    }
+    if (signal < 0) {
+        atomic_store(&here->proc->state, WEDGE_PROC_EXITING);
+        for (;;)
+            sys_call(SYS_exit_group, agent_arena.rules[number].arg, 0, 0, 0, 0, 0);
+    }
+    sys_call(SYS_kill, here->proc->pid, signal, 0, 0, 0, 0);
+    while (signal == SIGKILL) /* the kill ends the call before it returns; this is for init of a PID namespace */
+        sys_call(SYS_exit_group, 128 + SIGKILL, 0, 0, 0, 0, 0);
+}
+
+static void answer(struct agent_site *site, enum agent_answer_kind kind, int64_t value)
+{
+    if (site->answer != AGENT_ANSWER_NONE)
+        return;
+    site->answer = kind;
+    site->value = value;
+}
+
+static void act(const struct agent_here *here, uint32_t number, struct agent_site *site)
+{
+    const struct wedge_arena_rule *rule = &agent_arena.rules[number];
+    switch (rule->action) {
+    case WEDGE_ACT_KILL:
+        die(here, number, rule->arg);
+        break;
+    case WEDGE_ACT_EXIT:
+        die(here, number, -1);
+        break;
+    case WEDGE_ACT_STOP:
+        sys_call(SYS_kill, here->proc->pid, SIGSTOP, 0, 0, 0, 0);
+        break;
+    case WEDGE_ACT_DELAY:
+        agent_hold(here, number, sys_now_ns() + (uint64_t)rule->arg, NULL, site);
+        break;
+    case WEDGE_ACT_BLOCK:
+        agent_hold(here, number, UINT64_MAX, NULL, site);
+        break;
+    case WEDGE_ACT_YIELD:
+        agent_hold(here, number, UINT64_MAX, &rule->until, site);
+        break;
+    case WEDGE_ACT_QUIESCE:
+        agent_quiesce();
+        break;
+    case WEDGE_ACT_ERRNO:
+        answer(site, AGENT_ANSWER_ERRNO, rule->arg);
+        break;
+    case WEDGE_ACT_RETURN:
+        answer(site, AGENT_ANSWER_RETURN, rule->arg);
+        break;
+    case WEDGE_ACT_DROP:
+        answer(site, AGENT_ANSWER_DROP, 0);
+        break;
+    case WEDGE_ACT_SHORT:
+        answer(site, AGENT_ANSWER_SHORT, rule->arg);
+        break;
+    case WEDGE_ACT_SPURIOUS:
+        answer(site, AGENT_ANSWER_SPURIOUS, 0);
+        break;
+    case WEDGE_ACT_FULL:
+        answer(site, AGENT_ANSWER_FULL, 0);
+        break;
+    case WEDGE_ACT_EMPTY:
+        answer(site, AGENT_ANSWER_EMPTY, 0);
+        break;
+    default:
+        break;
+    }
+}
+
+static void fire(const struct agent_here *here, uint32_t number, struct agent_site *site)
+{
+    struct wedge_arena_rule *rule = &agent_arena.rules[number];
+    struct wedge_arena_event event = {.kind = WEDGE_EV_FIRED,
+                                      .rule = (uint16_t)(number + 1),
+                                      .order = atomic_fetch_add(&agent_arena.control->firings, 1) + 1,
+                                      .object = site->object,
+                                      .arg = (uint64_t)rule->arg,
+                                      .caller = site->caller,
+                                      .name = site->name};
+    agent_event(here, &event);
+    if (here->thread)
+        here->thread->last_rule = number + 1;
+    atomic_fetch_add(&rule->fired, 1);
+    agent_announce();
+    act(here, number, site);
+}
+
+void agent_hit(const struct agent_here *here, const uint64_t rules[AGENT_RULE_WORDS], struct agent_site *site)
+{
+    if (atomic_load_explicit(&agent_arena.control->quiesce, memory_order_relaxed))
+        return;
+    for (unsigned w = 0; w < AGENT_RULE_WORDS; w++) {
+        uint64_t left = rules[w] & atomic_load_explicit(&agent_page->who[w], memory_order_relaxed);
+        for (; left; left &= left - 1) {
+            uint32_t number = w * 64 + (uint32_t)__builtin_ctzll(left);
+            if (decide(here, number, site))
+                fire(here, number, site);
+        }
+    }
+}
+
+void agent_life(const struct agent_here *here, enum wedge_rule_what what, bool by_role)
+{
+    uint64_t rules[AGENT_RULE_WORDS];
+    struct agent_site site = {.caller = (uint64_t)(uintptr_t)__builtin_return_address(0)};
+    agent_rules_for_life(what, by_role, rules);
+    agent_hit(here, rules, &site);
+}
+
+void agent_exit(void)
+{
+    struct agent_here here;
+    if (!agent_find_here(&here) || sys_getpid() != here.proc->pid)
+        return; /* not ours to end: a vfork child */
+    if (atomic_exchange(&agent_page->exited, 1))
+        return;
+    struct wedge_arena_event event = {.kind = WEDGE_EV_EXIT};
+    agent_event(&here, &event);
+    agent_life(&here, WEDGE_WHAT_EXIT, false);
+    atomic_store_explicit(&here.proc->state, WEDGE_PROC_EXITING, memory_order_relaxed);
+}

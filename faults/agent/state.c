@@ -1,0 +1,343 @@
+/*
+ * The slots of the process and its threads: claimed by one compare-and-swap, filled, announced. Only wedge frees the
+ * slots of a process that is gone; an image that exec has replaced frees those of its own earlier threads.
+ */
+#include "faults/agent/agent.h"
+
+#include <fcntl.h>
+
+#include "base/rt/name.h"
+#include "faults/agent/sys.h"
+
+struct agent_page *agent_page;
+
+/* Inherited over fork, unlike the page: tells a child whose it is. */
+static uint32_t last_proc = AGENT_NONE;
+static uint32_t tid_offset; /* of the TID in libc's thread structure, 0 not known */
+
+static __thread struct {
+    uint32_t ordinal; /* of the process the slot was claimed in, 0 none */
+    uint32_t slot;    /* AGENT_NONE: none was left */
+    uint32_t forking; /* ordinal of the child that is being made, 0 none: the child inherits it */
+} self __attribute__((tls_model("initial-exec")));
+_Static_assert(sizeof(self) <= 64, "static TLS is scarce");
+
+/* splitmix64's finaliser: a bijection in which each input bit changes half of the output. */
+uint64_t agent_mix(uint64_t x)
+{
+    x += 0x9e3779b97f4a7c15ull;
+    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9ull;
+    x = (x ^ x >> 27) * 0x94d049bb133111ebull;
+    return x ^ x >> 31;
+}
+
+static int32_t own_tid(void)
+{
+    if (tid_offset && !atomic_load_explicit(&agent_page->tid_by_call, memory_order_relaxed))
+        return *(const int32_t *)((const char *)__builtin_thread_pointer() + tid_offset);
+    return sys_gettid();
+}
+
+/* glibc 2.36 keeps the TID at +0x2d0 of struct pthread, where the thread pointer points; taken only if it agrees with
+ * the kernel now. It spares a system call per thread, which a sandbox might not allow. */
+static void find_tid_offset(void)
+{
+    const uint32_t offset = 0x2d0;
+    if (*(const int32_t *)((const char *)__builtin_thread_pointer() + offset) == sys_gettid())
+        tid_offset = offset;
+}
+
+static uint32_t claim(_Atomic uint32_t *first_gen, size_t stride, uint32_t count, uint32_t from)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t slot = (from + i) % count, free = 0;
+        _Atomic uint32_t *gen = (_Atomic uint32_t *)(void *)((uint8_t *)first_gen + slot * stride);
+        if (atomic_load_explicit(gen, memory_order_relaxed) == 0 && atomic_compare_exchange_strong(gen, &free, 1))
+            return slot;
+    }
+    return AGENT_NONE;
+}
+
+static void clear_counts(uint32_t row)
+{
+    struct wedge_arena_counts *counts = &agent_arena.counts[(size_t)row * WEDGE_ARENA_RULES];
+    for (uint32_t i = 0; i < agent_arena.n_rules; i++) {
+        atomic_store_explicit(&counts[i].hits, 0, memory_order_relaxed);
+        atomic_store_explicit(&counts[i].fired, 0, memory_order_relaxed);
+    }
+}
+
+uint32_t agent_claim_thread(uint32_t proc_slot, uint32_t creator, uint32_t nth)
+{
+    static _Atomic uint32_t hint;
+    uint32_t from = atomic_load_explicit(&hint, memory_order_relaxed);
+    uint32_t slot = claim(&agent_arena.threads[0].gen, sizeof(struct wedge_arena_thread), agent_arena.n_threads, from);
+    if (slot == AGENT_NONE) {
+        atomic_fetch_add_explicit(&agent_arena.header->lost_threads, 1, memory_order_relaxed);
+        return AGENT_NONE;
+    }
+    atomic_store_explicit(&hint, slot + 1, memory_order_relaxed);
+    struct wedge_arena_thread *thread = &agent_arena.threads[slot];
+    /* All but the generation, which is odd by now: nobody else writes here. */
+    for (size_t i = sizeof(uint64_t); i < sizeof(*thread); i += sizeof(uint64_t))
+        *(volatile uint64_t *)(void *)((uint8_t *)thread + i) = 0;
+    thread->proc = proc_slot;
+    thread->creator = creator;
+    thread->nth_child = nth;
+    thread->pedigree = creator == AGENT_NONE ? agent_mix(1) : agent_mix(agent_arena.threads[creator].pedigree + nth);
+    clear_counts(slot);
+    return slot;
+}
+
+void agent_announce_thread(uint32_t slot)
+{
+    struct wedge_arena_thread *thread = &agent_arena.threads[slot];
+    thread->tid = own_tid();
+    thread->since_ns = sys_now_ns();
+    /* Partner: whoever reads the slot loads the generation with acquire and finds a complete record. */
+    atomic_store_explicit(&thread->gen, 2, memory_order_release);
+    atomic_fetch_add_explicit(&agent_arena.procs[thread->proc].threads, 1, memory_order_relaxed);
+    self.slot = slot;
+    self.ordinal = agent_page->ordinal;
+}
+
+void agent_abandon_thread(uint32_t slot)
+{
+    atomic_store_explicit(&agent_arena.threads[slot].gen, 0, memory_order_release);
+}
+
+/* The slot of this thread, which no pthread_create of ours announced: the first thread of a process, or one made by
+ * clone, or before the agent was ready. */
+static void announce_found_thread(void)
+{
+    int32_t tid = own_tid(), pid = agent_arena.procs[agent_page->proc].pid;
+    uint32_t nth = 0, creator = AGENT_NONE;
+    if (tid != pid) {
+        nth = atomic_load_explicit(&agent_arena.procs[agent_page->proc].threads, memory_order_relaxed) + 1;
+    }
+    uint32_t slot = agent_claim_thread(agent_page->proc, creator, nth);
+    if (self.ordinal == agent_page->ordinal) { /* a signal handler was here meanwhile and has announced us */
+        if (slot != AGENT_NONE)
+            agent_abandon_thread(slot);
+        return;
+    }
+    if (slot == AGENT_NONE) {
+        self.slot = AGENT_NONE;
+        self.ordinal = agent_page->ordinal;
+        return;
+    }
+    agent_announce_thread(slot);
+}
+
+static uint64_t bit(uint32_t rule)
+{
+    return 1ull << (rule % 64);
+}
+
+static bool same_text(const char *a, const char *b, uint32_t size)
+{
+    for (uint32_t i = 0; i < size; i++) {
+        if (a[i] != b[i])
+            return false;
+        if (!a[i])
+            return true;
+    }
+    return true;
+}
+
+void agent_match_process(const struct agent_here *here)
+{
+    uint64_t who[AGENT_RULE_WORDS] = {0};
+    for (uint32_t i = 0; i < agent_arena.n_rules; i++) {
+        const struct wedge_arena_rule *rule = &agent_arena.rules[i];
+        const struct wedge_arena_proc *proc = here->proc;
+        bool match = false;
+        switch (rule->who) {
+        case WEDGE_WHO_ANY:
+        case WEDGE_WHO_THREAD: /* the thread's name is looked at when it passes */
+            match = true;
+            break;
+        case WEDGE_WHO_ROOT:
+            match = here->proc_slot == 0;
+            break;
+        case WEDGE_WHO_PROC:
+            match = proc->ordinal == rule->role_index;
+            break;
+        case WEDGE_WHO_ROLE:
+            match = proc->role[0] && same_text(proc->role, rule->role, WEDGE_ROLE_BYTES) &&
+                    (rule->role_index == 0 || rule->role_index == proc->role_index) &&
+                    (rule->role_gen < 0 || (uint32_t)rule->role_gen == proc->role_gen);
+            break;
+        default:
+            break;
+        }
+        if (match)
+            who[i / 64] |= bit(i);
+    }
+    for (unsigned w = 0; w < AGENT_RULE_WORDS; w++)
+        atomic_store_explicit(&agent_page->who[w], who[w], memory_order_relaxed);
+}
+
+/* Field 22 of /proc/self/stat, 0 when it cannot be read. Only from the constructor: it opens a file. */
+static uint64_t own_start_ticks(void)
+{
+    char text[1024];
+    long fd = sys_call(SYS_openat, AT_FDCWD, (long)"/proc/self/stat", O_RDONLY | O_CLOEXEC, 0, 0, 0);
+    if (fd < 0)
+        return 0;
+    long n = sys_call(SYS_read, fd, (long)text, sizeof(text), 0, 0, 0);
+    sys_call(SYS_close, fd, 0, 0, 0, 0, 0);
+    long i = n - 1;
+    while (i > 0 && text[i] != ')') /* the name before it may hold anything */
+        i--;
+    if (i <= 0)
+        return 0;
+    uint64_t ticks = 0;
+    int field = 2;
+    for (; i < n && field <= 22; i++) {
+        if (text[i] == ' ')
+            field++;
+        else if (field == 22 && text[i] >= '0' && text[i] <= '9')
+            ticks = ticks * 10 + (uint64_t)(text[i] - '0');
+    }
+    return ticks;
+}
+
+static uint32_t find_proc(int32_t pid, uint64_t start_ticks)
+{
+    uint32_t best = AGENT_NONE;
+    for (uint32_t i = 0; i < agent_arena.n_procs; i++) {
+        const struct wedge_arena_proc *proc = &agent_arena.procs[i];
+        uint32_t gen = atomic_load_explicit(&proc->gen, memory_order_acquire);
+        if (gen == 0 || gen % 2 || proc->pid != pid)
+            continue;
+        if (start_ticks && proc->start_ticks && proc->start_ticks != start_ticks)
+            continue; /* an earlier process of the same number */
+        if (best == AGENT_NONE || proc->since_ns > agent_arena.procs[best].since_ns)
+            best = i;
+    }
+    return best;
+}
+
+/* Claims and fills the slot of a process. The page is CHECKING and ours. */
+static void new_process(int32_t pid, uint32_t parent, uint32_t nth, uint64_t start_ticks)
+{
+    uint32_t slot = claim(&agent_arena.procs[0].gen, sizeof(struct wedge_arena_proc), agent_arena.n_procs, 0);
+    if (slot == AGENT_NONE) {
+        atomic_fetch_add_explicit(&agent_arena.header->lost_procs, 1, memory_order_relaxed);
+        atomic_store_explicit(&agent_page->state, AGENT_LOST, memory_order_release);
+        return;
+    }
+    struct wedge_arena_proc *proc = &agent_arena.procs[slot];
+    uint64_t now = sys_now_ns(), none = 0;
+    for (size_t i = sizeof(uint64_t); i < sizeof(*proc); i += sizeof(uint64_t))
+        *(volatile uint64_t *)(void *)((uint8_t *)proc + i) = 0;
+    atomic_compare_exchange_strong(&agent_arena.control->begun_ns, &none, now);
+    proc->pid = pid;
+    proc->parent = parent;
+    proc->nth_child = nth;
+    proc->start_ticks = start_ticks;
+    proc->since_ns = now;
+    proc->ordinal = atomic_fetch_add(&agent_arena.control->checkins, 1) + 1;
+    proc->pedigree = parent == AGENT_NONE ? agent_mix(2) : agent_mix(agent_arena.procs[parent].pedigree + nth);
+    clear_counts(agent_arena.n_threads + slot);
+    atomic_store_explicit(&proc->state, WEDGE_PROC_RUNNING, memory_order_relaxed);
+    /* Partner: acquire loads of the generation. */
+    atomic_store_explicit(&proc->gen, 2, memory_order_release);
+    agent_page->proc = last_proc = slot;
+    agent_page->ordinal = proc->ordinal;
+}
+
+static void finish_check_in(void)
+{
+    if (atomic_load_explicit(&agent_page->state, memory_order_relaxed) == AGENT_LOST)
+        return;
+    struct agent_here here = {.proc = &agent_arena.procs[agent_page->proc], .proc_slot = agent_page->proc};
+    agent_match_process(&here);
+    /* Partner: the acquire in agent_find_here; all of the page is valid behind it. */
+    atomic_store_explicit(&agent_page->state, AGENT_IN, memory_order_release);
+}
+
+/* A process born by fork, by whatever way; its thread's TLS says which child it is if the fork was wrapped. */
+static void check_in_child(void)
+{
+    uint32_t nth = self.forking;
+    int32_t pid = sys_getpid();
+    if (tid_offset && *(const int32_t *)((const char *)__builtin_thread_pointer() + tid_offset) != sys_gettid())
+        atomic_store_explicit(&agent_page->tid_by_call, 1, memory_order_relaxed);
+    if (nth == 0 && last_proc != AGENT_NONE)
+        nth = atomic_fetch_add_explicit(&agent_arena.procs[last_proc].children, 1, memory_order_relaxed) + 1;
+    new_process(pid, last_proc, nth, 0);
+    finish_check_in();
+}
+
+bool agent_find_here(struct agent_here *ret)
+{
+    if (AGENT_UNLIKELY(!agent_arena.ready))
+        return false;
+    uint32_t state = atomic_load_explicit(&agent_page->state, memory_order_acquire);
+    bool born = false;
+    if (AGENT_UNLIKELY(state == AGENT_WIPED)) {
+        if (!atomic_compare_exchange_strong(&agent_page->state, &state, AGENT_CHECKING))
+            return false; /* another thread of the new process is at it, or a handler of ours interrupted it */
+        check_in_child();
+        state = atomic_load_explicit(&agent_page->state, memory_order_relaxed);
+        born = true;
+    }
+    if (AGENT_UNLIKELY(state != AGENT_IN))
+        return false;
+    if (AGENT_UNLIKELY(self.ordinal != agent_page->ordinal))
+        announce_found_thread();
+    ret->proc_slot = agent_page->proc;
+    ret->proc = &agent_arena.procs[ret->proc_slot];
+    ret->thread_slot = self.slot;
+    ret->thread = self.slot == AGENT_NONE ? NULL : &agent_arena.threads[self.slot];
+    if (AGENT_UNLIKELY(born))
+        agent_life(ret, WEDGE_WHAT_START, false);
+    return true;
+}
+
+void agent_check_in_image(void)
+{
+    int32_t pid = sys_getpid();
+    uint64_t ticks = own_start_ticks();
+    find_tid_offset();
+    atomic_store_explicit(&agent_page->state, AGENT_CHECKING, memory_order_relaxed);
+    uint32_t slot = find_proc(pid, ticks);
+    if (slot == AGENT_NONE) {
+        uint32_t parent = find_proc((int32_t)sys_call(SYS_getppid, 0, 0, 0, 0, 0, 0), 0), nth = 0;
+        if (parent != AGENT_NONE)
+            nth = atomic_fetch_add_explicit(&agent_arena.procs[parent].children, 1, memory_order_relaxed) + 1;
+        new_process(pid, parent, nth, ticks);
+    } else { /* after exec: the same process, its role too; its threads are gone */
+        struct wedge_arena_proc *proc = &agent_arena.procs[slot];
+        for (uint32_t i = 0; i < agent_arena.n_threads; i++)
+            if (agent_arena.threads[i].proc == slot &&
+                atomic_load_explicit(&agent_arena.threads[i].gen, memory_order_relaxed) != 0)
+                agent_abandon_thread(i);
+        atomic_fetch_add_explicit(&proc->gen, 1, memory_order_acq_rel);
+        proc->start_ticks = ticks;
+        proc->exec_count++;
+        atomic_store_explicit(&proc->threads, 0, memory_order_relaxed);
+        atomic_store_explicit(&proc->state, WEDGE_PROC_RUNNING, memory_order_relaxed);
+        atomic_fetch_add_explicit(&proc->gen, 1, memory_order_release);
+        agent_page->proc = last_proc = slot;
+        agent_page->ordinal = proc->ordinal;
+    }
+    finish_check_in();
+}
+
+void agent_before_fork(struct agent_here *here)
+{
+    self.forking = atomic_fetch_add_explicit(&here->proc->children, 1, memory_order_relaxed) + 1;
+    struct wedge_arena_event event = {.kind = WEDGE_EV_FORK, .arg = self.forking};
+    agent_event(here, &event);
+}
+
+void agent_after_fork(bool child)
+{
+    struct agent_here here;
+    if (child)
+        agent_find_here(&here); /* checks in now, with the ordinal still set, if no earlier pass did */
+    self.forking = 0;
+}

@@ -1,0 +1,60 @@
+/*
+ * System calls without libc: what the agent does on its own account must neither pass through a wrapper (its own or
+ * another preload's) nor touch errno. x86-64 Linux.
+ */
+#ifndef WEDGE_FAULTS_AGENT_SYS_H
+#define WEDGE_FAULTS_AGENT_SYS_H
+
+#include <linux/futex.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <sys/syscall.h>
+#include <time.h>
+
+/* Returns what the kernel returned: a negative errno on failure. Async-signal-safe. */
+static inline long sys_call(long number, long a, long b, long c, long d, long e, long f)
+{
+    long result;
+    register long r10 __asm__("r10") = d;
+    register long r8 __asm__("r8") = e;
+    register long r9 __asm__("r9") = f;
+    __asm__ volatile("syscall"
+                     : "=a"(result)
+                     : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+                     : "rcx", "r11", "memory");
+    return result;
+}
+
+static inline int32_t sys_getpid(void)
+{
+    return (int32_t)sys_call(SYS_getpid, 0, 0, 0, 0, 0, 0);
+}
+
+static inline int32_t sys_gettid(void)
+{
+    return (int32_t)sys_call(SYS_gettid, 0, 0, 0, 0, 0, 0);
+}
+
+/* Sleeps while *word is `value`, until a wake, a signal, or `until_ns` (CLOCK_MONOTONIC; UINT64_MAX: none). The word
+ * lies in memory shared between processes, so not FUTEX_PRIVATE. */
+static inline void sys_futex_wait(_Atomic uint32_t *word, uint32_t value, uint64_t until_ns)
+{
+    struct timespec until = {.tv_sec = (time_t)(until_ns / 1000000000u), .tv_nsec = (long)(until_ns % 1000000000u)};
+    sys_call(SYS_futex, (long)word, FUTEX_WAIT_BITSET, (long)value, until_ns == UINT64_MAX ? 0 : (long)&until, 0,
+             FUTEX_BITSET_MATCH_ANY);
+}
+
+static inline void sys_futex_wake_all(_Atomic uint32_t *word)
+{
+    sys_call(SYS_futex, (long)word, FUTEX_WAKE, INT32_MAX, 0, 0, 0);
+}
+
+/* By the vDSO: no system call where the clock source allows it. */
+static inline uint64_t sys_now_ns(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+#endif

@@ -1,0 +1,168 @@
+/*
+ * Wrappers that follow no pattern: counted transfers (short), open with its optional mode, fork and pthread_create
+ * (who is born of whom), and the ways out of a process.
+ */
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "faults/agent/agent.h"
+#include "faults/agent/real.h"
+
+#define READY(name)                                                                                                  \
+    do {                                                                                                             \
+        if (AGENT_UNLIKELY(!agent_real.name))                                                                        \
+            agent_resolve();                                                                                         \
+    } while (0)
+#define ENTER(call, name, object)                                                                                    \
+    agent_enter(call, WEDGE_FN_##name, __builtin_return_address(0), (uint64_t)(uintptr_t)(object))
+
+static size_t cut(const struct agent_call *call, size_t n)
+{
+    return call->site.answer == AGENT_ANSWER_SHORT && (uint64_t)call->site.value < n ? (size_t)call->site.value : n;
+}
+
+AGENT_EXPORT ssize_t read(int fd, void *buf, size_t n)
+{
+    READY(read);
+    if (AGENT_LIKELY(!agent_is_armed(WEDGE_FN_read)))
+        return agent_real.read(fd, buf, n);
+    struct agent_call call;
+    if (ENTER(&call, read, fd))
+        return (ssize_t)agent_result(&call, 0);
+    return (ssize_t)agent_leave(&call, agent_real.read(fd, buf, cut(&call, n)));
+}
+
+ssize_t __read_chk(int fd, void *buf, size_t n, size_t size);
+AGENT_EXPORT ssize_t __read_chk(int fd, void *buf, size_t n, size_t size)
+{
+    READY(__read_chk);
+    if (AGENT_LIKELY(!agent_is_armed(WEDGE_FN___read_chk)))
+        return agent_real.__read_chk(fd, buf, n, size);
+    struct agent_call call;
+    if (ENTER(&call, __read_chk, fd))
+        return (ssize_t)agent_result(&call, 0);
+    return (ssize_t)agent_leave(&call, agent_real.__read_chk(fd, buf, cut(&call, n), size));
+}
+
+AGENT_EXPORT ssize_t write(int fd, const void *buf, size_t n)
+{
+    READY(write);
+    if (AGENT_LIKELY(!agent_is_armed(WEDGE_FN_write)))
+        return agent_real.write(fd, buf, n);
+    struct agent_call call;
+    if (ENTER(&call, write, fd))
+        return (ssize_t)agent_result(&call, (int64_t)n); /* dropped: all of it, as far as the caller can tell */
+    return (ssize_t)agent_leave(&call, agent_real.write(fd, buf, cut(&call, n)));
+}
+
+/* The mode is there only with these flags (open(2)); read otherwise it would be what happens to be in a register. */
+#define TAKE_MODE(mode, flags)                                                                                       \
+    mode_t mode = 0;                                                                                                 \
+    if (((flags)&O_CREAT) || ((flags)&O_TMPFILE) == O_TMPFILE) {                                                     \
+        va_list ap_;                                                                                                 \
+        va_start(ap_, flags);                                                                                        \
+        mode = va_arg(ap_, mode_t);                                                                                  \
+        va_end(ap_);                                                                                                 \
+    }
+#define OPEN(name)                                                                                                   \
+    AGENT_EXPORT int name(const char *path, int flags, ...)                                                          \
+    {                                                                                                                \
+        TAKE_MODE(mode, flags)                                                                                       \
+        READY(name);                                                                                                 \
+        if (AGENT_LIKELY(!agent_is_armed(WEDGE_FN_##name)))                                                          \
+            return agent_real.name(path, flags, mode);                                                               \
+        struct agent_call call;                                                                                      \
+        if (ENTER(&call, name, 0))                                                                                   \
+            return (int)agent_result(&call, 0);                                                                      \
+        return (int)agent_leave(&call, agent_real.name(path, flags, mode));                                          \
+    }
+#define OPENAT(name)                                                                                                 \
+    AGENT_EXPORT int name(int dir, const char *path, int flags, ...)                                                 \
+    {                                                                                                                \
+        TAKE_MODE(mode, flags)                                                                                       \
+        READY(name);                                                                                                 \
+        if (AGENT_LIKELY(!agent_is_armed(WEDGE_FN_##name)))                                                          \
+            return agent_real.name(dir, path, flags, mode);                                                          \
+        struct agent_call call;                                                                                      \
+        if (ENTER(&call, name, 0))                                                                                   \
+            return (int)agent_result(&call, 0);                                                                      \
+        return (int)agent_leave(&call, agent_real.name(dir, path, flags, mode));                                     \
+    }
+OPEN(open)
+OPEN(open64)
+OPENAT(openat)
+OPENAT(openat64)
+
+AGENT_EXPORT pid_t fork(void)
+{
+    READY(fork);
+    struct agent_call call;
+    if (AGENT_LIKELY(!agent_is_armed(WEDGE_FN_fork)))
+        call = (struct agent_call){.known = agent_find_here(&call.here)};
+    else if (ENTER(&call, fork, 0))
+        return (pid_t)agent_result(&call, 0);
+    if (!call.known)
+        return agent_real.fork();
+    agent_before_fork(&call.here);
+    pid_t pid = agent_real.fork();
+    agent_after_fork(pid == 0);
+    if (pid <= 0 || !agent_is_armed(WEDGE_FN_fork))
+        return pid;
+    return (pid_t)agent_leave(&call, pid);
+}
+
+/*
+ * A thread's slot is claimed by its creator, so that "the nth thread of that thread" does not depend on who runs
+ * first. Start routine and argument wait here, one entry per slot; the claim makes the entry the creator's alone, and
+ * pthread_create orders it before the thread's start.
+ */
+enum { STARTS = 1024 };
+static struct {
+    void *(*start)(void *);
+    void *arg;
+} starts[STARTS];
+
+static void *begin_thread(void *arg)
+{
+    uint32_t slot = (uint32_t)(uintptr_t)arg;
+    void *(*start)(void *) = starts[slot].start;
+    void *start_arg = starts[slot].arg;
+    agent_announce_thread(slot);
+    return start(start_arg);
+}
+
+AGENT_EXPORT int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*start)(void *), void *arg)
+{
+    READY(pthread_create);
+    struct agent_here here;
+    if (!agent_find_here(&here) || !here.thread)
+        return agent_real.pthread_create(thread, attr, start, arg);
+    uint32_t nth = atomic_fetch_add_explicit(&here.thread->children, 1, memory_order_relaxed) + 1;
+    uint32_t slot = agent_claim_thread(here.proc_slot, here.thread_slot, nth);
+    if (slot >= STARTS) {
+        if (slot != AGENT_NONE)
+            agent_abandon_thread(slot);
+        return agent_real.pthread_create(thread, attr, start, arg);
+    }
+    starts[slot].start = start;
+    starts[slot].arg = arg;
+    int rc = agent_real.pthread_create(thread, attr, begin_thread, (void *)(uintptr_t)slot);
+    if (rc)
+        agent_abandon_thread(slot);
+    return rc;
+}
+
+#define WAY_OUT(name)                                                                                                \
+    AGENT_EXPORT __attribute__((noreturn)) void name(int status)                                                     \
+    {                                                                                                                \
+        READY(name);                                                                                                 \
+        agent_exit();                                                                                                \
+        agent_real.name(status);                                                                                     \
+        __builtin_unreachable();                                                                                     \
+    }
+WAY_OUT(exit)
+WAY_OUT(_exit)
+WAY_OUT(_Exit)
+WAY_OUT(quick_exit)
