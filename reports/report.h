@@ -1,0 +1,62 @@
+/*
+ * The report model wedge.report/1: one JSON tree that says everything wedge knows about a run, and that every writer
+ * draws from. schema/wedge.report-1.schema.json describes it field by field.
+ *
+ * Names of nodes, unique within a report and the same in edges, culprits and victims:
+ *   "t4711" thread 4711 · "d4712" a process that is gone · "r:f1" rule f1 of the plan · "outside"
+ *
+ * Every text that a target had a hand in is valid UTF-8 without control characters: bytes that are not stand there
+ * as \xNN. Numbers that need more than 53 bits (addresses, the seed) are hexadecimal texts.
+ *
+ * Threads: a report belongs to one thread at a time. Nothing here blocks, except on memory.
+ */
+#ifndef WEDGE_REPORTS_REPORT_H
+#define WEDGE_REPORTS_REPORT_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "detector/model.h"
+
+#define WEDGE_REPORT_SCHEMA "wedge.report/1"
+
+/* What the one who ran the command knows. Texts are as given, not yet escaped. */
+struct wedge_report_run {
+    char *const *command;     /* NULL-terminated; NULL: a process that ran already */
+    const char *verb;         /* "watch", "dump", …; NULL not known */
+    const char *scenario;     /* NULL none */
+    const char *preset;       /* NULL none */
+    int64_t started_ns;       /* CLOCK_MONOTONIC; 0 not known */
+    int64_t started_unix_ms;  /* 0 not known */
+    int64_t duration_ms;      /* so far; below 0 not known */
+    uint64_t seed;
+    int exit_status;          /* of the command; -1 not known, or ended by a signal */
+    int signal;               /* that ended the command; 0 none or not known */
+    const char *output_tail;  /* last output of the command, NULL none */
+    bool agent;               /* the agent was preloaded */
+};
+
+/* A report of a snapshot. With a snapshot of NULL, of a command that was not examined: `finished` when its end is known
+ * (exit_status or signal), else `running`. `run` may be NULL with a snapshot: wedge_report_set_run adds it later.
+ * Owned by the caller (json_decref). NULL: no memory. */
+json_t *wedge_report_new(const struct wedge_report_run *run, const struct wedge_snapshot *snapshot);
+
+/* Puts in, or replaces, what the run says: run, output, and the times of the timeline since its start. The verdict
+ * stays, unless it is `running` or `idle` and the command has ended: then it becomes `finished`. 0 or -ENOMEM. */
+int wedge_report_set_run(json_t *report, const struct wedge_report_run *run);
+
+/* Checks that a tree that came from outside (a file, a child that read a hostile process) is a report: every field
+ * that a writer relies on is there, of its type, its words known, its nodes declared. 0, or -EBADMSG and what is
+ * wrong where. */
+int wedge_report_check(const json_t *report, struct wedge_err *err);
+
+/* The text at a dotted path, as in ("verdict.kind"); "" when there is none. Belongs to the report. */
+const char *wedge_report_text(const json_t *report, const char *path);
+
+/* A JSON string of a target's bytes: control characters and what is not UTF-8 as \xNN, cut at 16 KiB. NULL: no
+ * memory. */
+json_t *wedge_report_string(const char *bytes);
+
+#endif

@@ -1,0 +1,49 @@
+/*
+ * Reports into files and onto terminals. One writer a format; each takes the same model (reports/report.h), checked
+ * or made by us, and escapes for its medium.
+ *
+ * Files are safe to write beside hostile users: a file comes into being under a name that did not exist (O_EXCL,
+ * O_NOFOLLOW, mode 0600) and is renamed into place, so that a planted link is replaced and never followed, and a reader
+ * never sees half a file. Folders are made with mode 0700.
+ */
+#ifndef WEDGE_REPORTS_WRITE_H
+#define WEDGE_REPORTS_WRITE_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#include "base/err.h"
+#include "reports/junit.h"
+
+/* Opens a folder for reports, making it and its parents where they are missing. A symbolic link on the way is followed
+ * only when root or we ourselves made it. The descriptor is the caller's. -ENOTDIR, -ELOOP (a link of somebody
+ * else), -EACCES, … */
+int wedge_report_open_dir(const char *dir, int *ret_dirfd, struct wedge_err *err);
+
+/* Puts a file of `len` bytes into the folder, replacing one of that name. */
+int wedge_report_save(int dirfd, const char *name, const void *data, size_t len, struct wedge_err *err);
+
+/* The whole model, indented, as `name`. */
+int wedge_report_write_json(const json_t *report, int dirfd, const char *name, struct wedge_err *err);
+
+/* One page that needs nothing beside it, as `name`. */
+int wedge_report_write_html(const json_t *report, int dirfd, const char *name, struct wedge_err *err);
+
+struct wedge_report_text_options {
+    bool color;
+    int columns;      /* 0: 100; at least 60 */
+    bool all_threads; /* those too that have no part in the verdict */
+};
+/* For a person at a terminal. `options` may be NULL. -EIO when `out` takes no more. */
+int wedge_report_write_text(const json_t *report, FILE *out, const struct wedge_report_text_options *options,
+                            struct wedge_err *err);
+
+/* report.json and report.html into `dir`. */
+int wedge_report_write_dir(const char *dir, const json_t *report, struct wedge_err *err);
+
+/* result.json into `dir`: wedge.result/1, the headline, the exit status and which reports stand beside it. */
+int wedge_report_write_result(const char *dir, const json_t *report, int exit_status, struct wedge_err *err);
+
+#endif
