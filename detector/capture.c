@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "detector/call_site.h"
 #include "detector/elf_file.h"
 #include "detector/elf_image.h"
 #include "detector/proc.h"
@@ -23,7 +24,7 @@
 #include "detector/unwind.h"
 
 #define DEADLINE_MS 100
-#define NAMED_MAX   (WEDGE_UNWIND_FRAMES_MAX * (WEDGE_SYMBOLS_INLINED_MAX + 1))
+#define NAMED_MAX   (WEDGE_UNWIND_FRAMES_MAX * (WEDGE_SYMBOLS_INLINED_MAX + 2))
 
 struct wedge_capture {
     struct wedge_snapshot *snapshot;
@@ -303,8 +304,12 @@ static void unwind_thread(struct wedge_capture *capture, struct wedge_unwinder *
     stack->regs = copy->regs;
     stack->windows[0] = (struct wedge_unwind_window){copy->from, copy->len, copy->data};
     stack->n_windows = copy->state == WEDGE_STOP_COPIED;
-    wedge_unwind_fast(unwinder, stack);
-    while (stack->end == WEDGE_UNWIND_NEED && stack->n_windows && stack->n_windows < WEDGE_UNWIND_WINDOWS_MAX) {
+    for (;;) {
+        wedge_unwind_fast(unwinder, stack);
+        if (stack->end == WEDGE_UNWIND_NO_INFO || stack->end == WEDGE_UNWIND_LOST)
+            wedge_unwind_thorough(unwinder, stack);
+        if (stack->end != WEDGE_UNWIND_NEED || !stack->n_windows || stack->n_windows == WEDGE_UNWIND_WINDOWS_MAX)
+            break;
         say(capture, "stop a thread again to copy the rest of its stack");
         struct wedge_stop_thread *extra = copy_more(capture, copy, stack->need);
         moved = !extra;
@@ -313,10 +318,7 @@ static void unwind_thread(struct wedge_capture *capture, struct wedge_unwinder *
         capture->threads[i].stopped_ns += extra->stopped_ns;
         more[stack->n_windows] = extra;
         stack->windows[stack->n_windows++] = (struct wedge_unwind_window){extra->from, extra->len, extra->data};
-        wedge_unwind_fast(unwinder, stack);
     }
-    if (stack->end == WEDGE_UNWIND_NO_INFO || stack->end == WEDGE_UNWIND_LOST)
-        wedge_unwind_thorough(unwinder, stack);
     note_end(capture, &capture->threads[i], stack, moved);
     keep_frames(capture, &capture->threads[i], stack);
     for (size_t k = 0; k < WEDGE_UNWIND_WINDOWS_MAX; k++)
@@ -348,13 +350,43 @@ static const char *keep_text(struct wedge_capture *capture, const char *text)
     return text ? obstack_copy0(&capture->snapshot->mem, text, strlen(text)) : NULL;
 }
 
+static struct wedge_elf_file *file_of(struct wedge_capture *capture, struct wedge_image *image)
+{
+    return image ? wedge_elf_of_image(&capture->images, image, capture->proc->pid) : NULL;
+}
+
 /* The functions at a frame: its own and those inlined there, innermost first. */
 static const struct wedge_symbol *symbols_of(struct wedge_capture *capture, uint64_t pc, bool libc, size_t *ret_n)
 {
     struct wedge_image *image = wedge_images_find(&capture->images, pc);
-    struct wedge_elf_file *file =
-        image ? wedge_elf_of_image(&capture->images, image, capture->proc->pid) : NULL;
+    struct wedge_elf_file *file = file_of(capture, image);
     return file ? wedge_symbols_at(file, pc - image->bias, libc, ret_n) : NULL;
+}
+
+/*
+ * The libc function that the program called, where it left no frame because it jumped on: `inner` is the outermost
+ * frame of libc, `outer` the frame that called. What the call instruction names is what was called. Fills *ret.
+ */
+static bool jumped_from(struct wedge_capture *capture, const struct wedge_frame *inner,
+                        const struct wedge_frame *outer, struct wedge_frame *ret)
+{
+    struct wedge_image *libc = wedge_images_find(&capture->images, inner->pc);
+    struct wedge_image *caller = wedge_images_find(&capture->images, outer->pc - 1);
+    struct wedge_elf_file *libc_file = file_of(capture, libc), *caller_file = file_of(capture, caller);
+    uint64_t address;
+    if (!libc_file || !caller_file)
+        return false;
+    const char *name = wedge_call_site_name(&capture->images, caller, caller_file, outer->pc);
+    if (!name || !wedge_symbols_elsewhere(libc_file, name, inner->module_offset, &address))
+        return false;
+    *ret = *inner;
+    ret->pc = address + libc->bias;
+    ret->module_offset = address;
+    ret->function = keep_text(capture, name);
+    ret->file = NULL;
+    ret->line = 0;
+    ret->inlined = false;
+    return true;
 }
 
 /* Names the frames of one thread and spreads out what was inlined. `named` has room for the most there can be. */
@@ -376,6 +408,9 @@ static void name_frames(struct wedge_capture *capture, struct wedge_thread *thre
             }
             named[n++] = frame;
         }
+        if (frame.libc && !frame.signal && i + 1 < n_bare && !bare[i + 1].libc && bare[i + 1].module[0] &&
+            jumped_from(capture, &bare[i], &bare[i + 1], &named[n]))
+            n++;
     }
     thread->frames = obstack_copy(&capture->snapshot->mem, named, n * sizeof(*named));
     thread->n_frames = n;

@@ -134,3 +134,21 @@ const struct wedge_elf_symbol *wedge_elf_symbols_find(const struct wedge_elf_sym
     }
     return found;
 }
+
+bool wedge_elf_symbols_exported(const struct wedge_elf_symbols *symbols, const char *name, uint64_t address,
+                                uint64_t *ret_address, bool *ret_holds)
+{
+    bool found = false, holds = false;
+    for (size_t i = 0; i < symbols->n; i++) {
+        const struct wedge_elf_symbol *symbol = &symbols->all[i];
+        if (!symbol->dynamic || strcmp(symbol->name, name) != 0)
+            continue;
+        if (!found)
+            *ret_address = symbol->address;
+        found = true;
+        holds |= address >= symbol->address && address - symbol->address < symbol->size;
+    }
+    if (found)
+        *ret_holds = holds;
+    return found;
+}

@@ -26,5 +26,9 @@ struct wedge_elf_symbol {
 /* The symbol that holds `address`; of several at the same place the one people know: exported, without leading
  * underscores, global. NULL none. */
 const struct wedge_elf_symbol *wedge_elf_symbols_find(const struct wedge_elf_symbols *symbols, uint64_t address);
+/* Is there an exported function `name`, and does it (or one of its versions) hold `address`? Stores where it begins;
+ * false: there is none. */
+bool wedge_elf_symbols_exported(const struct wedge_elf_symbols *symbols, const char *name, uint64_t address,
+                                uint64_t *ret_address, bool *ret_holds);
 
 #endif

@@ -232,6 +232,20 @@ static void from_dwarf(struct wedge_elf_file *file, uint64_t address, struct wed
     free(nest);
 }
 
+static struct wedge_elf_symbols *symbols_of(struct wedge_elf_file *file)
+{
+    if (!file->symbols)
+        file->symbols = wedge_elf_symbols_read(file->elf, file->debug_elf);
+    return file->symbols;
+}
+
+bool wedge_symbols_elsewhere(struct wedge_elf_file *file, const char *name, uint64_t address, uint64_t *ret_address)
+{
+    const struct wedge_elf_symbols *symbols = symbols_of(file);
+    bool holds;
+    return symbols && wedge_elf_symbols_exported(symbols, name, address, ret_address, &holds) && !holds;
+}
+
 /* The outermost function's name by the symbol table: where DWARF has none, and for the C library the name by which it
  * is called from outside. */
 static void from_symbols(struct wedge_elf_file *file, uint64_t address, bool libc, struct wedge_elf_lookup *lookup)
@@ -239,9 +253,8 @@ static void from_symbols(struct wedge_elf_file *file, uint64_t address, bool lib
     struct wedge_symbol *outermost = &lookup->symbols[lookup->n - 1];
     if (outermost->function && !libc)
         return;
-    if (!file->symbols)
-        file->symbols = wedge_elf_symbols_read(file->elf, file->debug_elf);
-    const struct wedge_elf_symbol *symbol = file->symbols ? wedge_elf_symbols_find(file->symbols, address) : NULL;
+    const struct wedge_elf_symbols *symbols = symbols_of(file);
+    const struct wedge_elf_symbol *symbol = symbols ? wedge_elf_symbols_find(symbols, address) : NULL;
     if (!symbol || (outermost->function && !symbol->dynamic))
         return;
     char *name = demangle(symbol->name);

@@ -24,6 +24,9 @@ struct wedge_symbol {   /* one function at an address; texts are owned by the fi
  * the library exports it ("read", not "__GI___libc_read"). The result is owned by the cache; NULL: no memory. */
 const struct wedge_symbol *wedge_symbols_at(struct wedge_elf_file *file, uint64_t address, bool libc, size_t *ret_n);
 
+/* Does `file` export a function `name` that does not hold `address`? Stores where it begins. */
+bool wedge_symbols_elsewhere(struct wedge_elf_file *file, const char *name, uint64_t address, uint64_t *ret_address);
+
 /* Is this module the C library, the dynamic linker, the vDSO, a sanitizer's runtime or the agent? */
 bool wedge_symbols_is_libc(const char *module);
 

@@ -44,6 +44,14 @@ bool wedge_unwind_is_text(struct wedge_images *images, uint64_t pc)
     return region && region->exec;
 }
 
+bool wedge_unwind_is_trampoline(struct wedge_images *images, uint64_t pc)
+{
+    static const uint8_t code[] = {0x48, 0xc7, 0xc0, 0x0f, 0x00, 0x00, 0x00, 0x0f, 0x05};
+    uint8_t bytes[sizeof(code)];
+    return wedge_target_memory_read(images->memory, pc, bytes, sizeof(bytes)) &&
+           memcmp(bytes, code, sizeof(code)) == 0;
+}
+
 static int find_proc_info(unw_addr_space_t space, unw_word_t ip, unw_proc_info_t *ret, int need_unwind_info,
                           void *arg)
 {
@@ -195,7 +203,8 @@ void wedge_unwind_fast(struct wedge_unwinder *unwinder, struct wedge_unwind_stac
             return;
         if (n && !wedge_unwind_is_text(unwinder->images, pc))
             return; /* what looked like a return address is none */
-        bool signal = unw_is_signal_frame(&cursor) > 0;
+        /* Not unw_is_signal_frame: that is true of the frame after the trampoline. */
+        bool signal = wedge_unwind_is_trampoline(unwinder->images, pc);
         stack->frames[n++] = (struct wedge_unwind_frame){.pc = pc, .signal = signal};
         stack->n_frames = n;
         unwinder->missed = false;

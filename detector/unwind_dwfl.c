@@ -172,15 +172,6 @@ static bool has_information(struct wedge_unwind_dwfl *session, Dwarf_Addr pc, bo
     return covers(cfi, at - bias);
 }
 
-/* mov $15, %rax; syscall: what a signal handler returns to, in every libc. */
-static bool is_trampoline(struct wedge_unwind_dwfl *session, uint64_t pc)
-{
-    static const uint8_t code[] = {0x48, 0xc7, 0xc0, 0x0f, 0x00, 0x00, 0x00, 0x0f, 0x05};
-    uint8_t bytes[sizeof(code)];
-    return wedge_target_memory_read(session->images->memory, pc, bytes, sizeof(bytes)) &&
-           memcmp(bytes, code, sizeof(code)) == 0;
-}
-
 static int add_frame(Dwfl_Frame *frame, void *arg)
 {
     struct wedge_unwind_dwfl *session = arg;
@@ -197,7 +188,8 @@ static int add_frame(Dwfl_Frame *frame, void *arg)
         out->end = WEDGE_UNWIND_LIMIT;
         return DWARF_CB_ABORT;
     }
-    out->frames[out->n_frames++] = (struct wedge_unwind_frame){.pc = pc, .signal = is_trampoline(session, pc)};
+    out->frames[out->n_frames++] = (struct wedge_unwind_frame){
+        .pc = pc, .signal = wedge_unwind_is_trampoline(session->images, pc)};
     if (!session->exact && !has_information(session, pc, activation))
         session->exact = out->n_frames;
     return DWARF_CB_OK;
@@ -218,12 +210,17 @@ void wedge_unwind_dwfl_run(struct wedge_unwind_dwfl *session, struct wedge_unwin
     int rc = dwfl_getthread_frames(session->dwfl, session->pid, add_frame, session);
     uint64_t need = stack->need;
     stack->need = need_before;
-    if (rc == 0)
+    /* A return address that could not be read is to libdwfl the end of the stack. */
+    const struct wedge_region *region = need ? wedge_regions_find(session->images->memory->regions, need) : NULL;
+    if (rc == 0 && region && region->write)
+        out->end = WEDGE_UNWIND_NEED;
+    else if (rc == 0)
         out->end = WEDGE_UNWIND_COMPLETE;
     else if (out->end != WEDGE_UNWIND_LIMIT && !session->lost)
         out->end = need ? WEDGE_UNWIND_NEED : WEDGE_UNWIND_NO_INFO;
     /* A guess that leads to the thread's beginning, or beyond what was known, is worth showing: it is marked. */
-    if (out->n_frames > stack->n_frames || (rc == 0 && out->n_frames == stack->n_frames)) {
+    if (out->n_frames > stack->n_frames || 
+        (out->n_frames == stack->n_frames && (rc == 0 || out->end == WEDGE_UNWIND_NEED))) {
         memcpy(stack->frames, out->frames, out->n_frames * sizeof(out->frames[0]));
         stack->n_frames = out->n_frames;
         stack->guessed = session->exact ? out->n_frames - session->exact : 0;

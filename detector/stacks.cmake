@@ -1,0 +1,45 @@
+# The stacks of the detector: what capture.h promises, from the stop to the
+# names. Included by detector/CMakeLists.txt, which owns the library.
+pkg_check_modules(LIBDW REQUIRED IMPORTED_TARGET libdw libelf)
+pkg_check_modules(LIBUNWIND REQUIRED IMPORTED_TARGET libunwind-generic)
+find_library(LIBIBERTY iberty REQUIRED)
+
+set(WEDGE_STACKS_DIR ${CMAKE_CURRENT_LIST_DIR})
+set(WEDGE_STACKS_SOURCES
+  call_site.c capture.c elf_file.c elf_image.c elf_symbols.c stop.c symbols.c target_memory.c unwind.c unwind_dwfl.c)
+list(TRANSFORM WEDGE_STACKS_SOURCES PREPEND ${WEDGE_STACKS_DIR}/)
+set(WEDGE_STACKS_LIBS PkgConfig::LIBUNWIND PkgConfig::LIBDW ${LIBIBERTY})
+
+# wedge_add_stacks_target(NAME OPTIONS … LINK …): the same blocked program, built in one more way. Never
+# instrumented: it stands for other people's programs.
+function(wedge_add_stacks_target name)
+  cmake_parse_arguments(A "" "" "OPTIONS;LINK" ${ARGN})
+  add_executable(${name} ${WEDGE_STACKS_DIR}/tests/stacks_target.c)
+  target_link_libraries(${name} PRIVATE wedge-flags Threads::Threads)
+  # What the build type says about optimisation and debug information must not leak into what is being tested.
+  target_compile_options(${name} PRIVATE -g -fno-lto -U_FORTIFY_SOURCE ${A_OPTIONS})
+  target_link_options(${name} PRIVATE -Wl,--build-id=sha1 ${A_LINK})
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
+endfunction()
+
+function(wedge_add_stacks_tests lib)
+  if(NOT BUILD_TESTING)
+    return()
+  endif()
+  wedge_add_stacks_target(stacks_target_plain OPTIONS -O0)
+  wedge_add_stacks_target(stacks_target_o2 OPTIONS -O2 -fomit-frame-pointer)
+  wedge_add_stacks_target(stacks_target_static OPTIONS -O2 -fomit-frame-pointer -fno-pie LINK -static -no-pie)
+  wedge_add_stacks_target(stacks_target_static_pie OPTIONS -O2 -fPIE LINK -static-pie)
+  wedge_add_stacks_target(stacks_target_no_hdr OPTIONS -O2 -fomit-frame-pointer LINK -Wl,--no-eh-frame-hdr)
+  wedge_add_stacks_target(stacks_target_debug_frame
+    OPTIONS -O2 -fomit-frame-pointer -fno-asynchronous-unwind-tables -fno-unwind-tables)
+  wedge_add_stacks_target(stacks_target_no_cfi
+    OPTIONS -O0 -fno-omit-frame-pointer -fno-asynchronous-unwind-tables -fno-unwind-tables -g0)
+  wedge_add_stacks_target(stacks_target_stripped OPTIONS -O2 -fomit-frame-pointer LINK -s)
+
+  wedge_add_unit_test(test_capture 
+    SOURCES ${WEDGE_STACKS_DIR}/tests/test_capture.c ${WEDGE_STACKS_DIR}/tests/stacks_harness.c LIBS ${lib})
+  add_dependencies(test_capture
+    stacks_target_plain stacks_target_o2 stacks_target_static stacks_target_static_pie stacks_target_no_hdr
+    stacks_target_debug_frame stacks_target_no_cfi stacks_target_stripped)
+endfunction()
