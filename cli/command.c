@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "base/text.h"
-#include "reports/report.h"
+#include "reports/write.h"
 
 enum { LARGEST_PLAN = 1 << 20 };
 

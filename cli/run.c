@@ -171,7 +171,7 @@ static int gather(struct play *p, struct wedge_err *err)
     wedge_strings_free(all);
     for (size_t i = 0; !rc && i < p->files.n; i++) {
         struct wedge_scenario *s;
-        rc = wedge_runner_check(p->files.items[i], p->prefix, &s, err);
+        rc = wedge_runner_load(p->files.items[i], p->prefix, &s, err);
         if (!rc)
             wedge_scenario_free(s);
     }

@@ -31,6 +31,23 @@ static int compile(const struct wedge_scenario *s, struct wedge_plan **ret, stru
     return rc;
 }
 
+int wedge_runner_load(const char *file, const char *build, struct wedge_scenario **ret, struct wedge_err *err)
+{
+    struct wedge_scenario *s;
+    struct wedge_plan *plan;
+    int rc = wedge_scenario_load(file, build, &s, err);
+    if (rc)
+        return rc;
+    rc = compile(s, &plan, err);
+    if (rc) {
+        wedge_scenario_free(s);
+        return rc;
+    }
+    wedge_plan_free(plan);
+    *ret = s;
+    return 0;
+}
+
 /* True when the rule need not fire in this check. */
 static bool excused(const struct wedge_check *check, const char *id)
 {

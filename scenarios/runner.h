@@ -27,6 +27,9 @@ struct wedge_check_result {
     bool interrupted; /* a signal to wedge: play nothing more */
 };
 
+/* Reads a scenario and its plan, so that what is wrong in either comes to light before anything runs. */
+int wedge_runner_load(const char *file, const char *build, struct wedge_scenario **ret, struct wedge_err *err);
+
 /* Plays one check of a scenario into `out_dir`/NAME/CHECK (made if need be, its files replaced). Returns 0 when the
  * check could be played, whatever came of it; a negative errno with *err when it could not. */
 int wedge_runner_play(const struct wedge_scenario *scenario, enum wedge_check_role role, const char *out_dir,

@@ -235,18 +235,17 @@ static int examine(struct state *st, int64_t stalled, bool always, json_t **ret)
     return rc;
 }
 
-/* When the last rule fired before now, 0 none did. */
+/* When the last rule fired, 0 none did. */
 static int64_t last_fired_ns(const struct state *st)
 {
     struct wedge_arena_copy copy;
     int64_t last = 0;
-    if (!st->agent || wedge_arena_copy(&st->arena, true, &copy, NULL))
+    if (!st->agent || wedge_arena_copy(&st->arena, false, &copy, NULL))
         return 0;
-    for (uint32_t t = 0; t < wedge_arena_count(WEDGE_SEC_THREADS); t++) {
-        const struct wedge_arena_event *e;
-        for (uint32_t i = 0; (e = wedge_arena_event(&copy, t, i)); i++)
-            if (e->kind == WEDGE_EV_FIRED && (int64_t)e->when_ns > last)
-                last = (int64_t)e->when_ns;
+    for (uint32_t i = 0; i < wedge_arena_count(WEDGE_SEC_FIRINGS); i++) {
+        const struct wedge_arena_event *e = wedge_arena_firing(&copy, i);
+        if (e && (int64_t)e->when_ns > last)
+            last = (int64_t)e->when_ns;
     }
     wedge_arena_copy_free(&copy);
     return last;
@@ -459,7 +458,7 @@ static int attach(struct state *st)
     st->pidfd = pidfd_open(st->root, 0);
     if (st->pidfd >= 0)
         return 0;
-    int rc = wedge_err_set(st->err, -errno, "no process %d: %s", st->root, strerror(errno));
+    wedge_err_set(st->err, -errno, "no process %d: %s", st->root, strerror(errno));
     return wedge_err_remedy(st->err, "`ps -e` shows the processes there are");
 }
 
