@@ -124,6 +124,10 @@ static int prepare_agent(struct state *st, char ***ret_env)
     }
     wedge_arena_destroy(&st->arena);
     st->arena = (struct wedge_arena){.fd = -1};
+    if (rc == -ENOENT || rc == -EACCES || rc == -ENOEXEC) { /* the command's fault, not the agent's: -ELIBACC */
+        st->out->exec_errno = -rc;
+        return 0;
+    }
     if (!s->agent_optional || s->plan)
         return rc;
     char text[1200];
@@ -136,7 +140,7 @@ static int start_command(struct state *st)
     const struct wedge_session *s = st->s;
     char **env = NULL;
     int fds[2] = {s->stdout_fd, s->stderr_fd}, rc = 0;
-    if (s->agent && (rc = prepare_agent(st, &env)))
+    if (s->agent && ((rc = prepare_agent(st, &env)) || st->out->exec_errno))
         return rc;
     for (int i = 0; i < 2 && !rc && s->copy_output; i++) {
         rc = wedge_tee_start(&st->tees[i], fds[i] >= 0 ? fds[i] : STDOUT_FILENO + i, st->err);
