@@ -1,0 +1,137 @@
+/* The ledger's changes: each one compare-and-swap from a state that the change may start from (ledger.h). */
+#include "pool/ledger.h"
+
+#define STATE_BITS  4
+#define THREAD_BITS 8
+#define WORKER_BITS 12
+#define INC_BITS    20
+#define USE_BITS    20
+
+#define THREAD_SHIFT STATE_BITS
+#define WORKER_SHIFT (THREAD_SHIFT + THREAD_BITS)
+#define INC_SHIFT    (WORKER_SHIFT + WORKER_BITS)
+#define USE_SHIFT    (INC_SHIFT + INC_BITS)
+
+#define MASK(bits) ((1ull << (bits)) - 1)
+
+_Static_assert(USE_SHIFT + USE_BITS == 64, "a ledger word has 64 bits");
+
+static uint64_t use_of(uint64_t word)
+{
+    return word >> USE_SHIFT;
+}
+
+/* The same slot and use in another state, with nobody as its owner. */
+static uint64_t in_state(uint64_t word, uint64_t state)
+{
+    return use_of(word) << USE_SHIFT | state;
+}
+
+/* Partner of itself: what one swap releases, the next swap or load of the same word acquires. */
+static bool swap(wedge_ledger_word *slot, uint64_t from, uint64_t to)
+{
+    return atomic_compare_exchange_strong_explicit(slot, &from, to, memory_order_acq_rel, memory_order_acquire);
+}
+
+static uint64_t look(wedge_ledger_word *slot)
+{
+    return atomic_load_explicit(slot, memory_order_acquire);
+}
+
+enum wedge_ledger_state wedge_ledger_state_of(uint64_t word)
+{
+    return (enum wedge_ledger_state)(word & MASK(STATE_BITS));
+}
+
+struct wedge_ledger_owner wedge_ledger_owner_of(uint64_t word)
+{
+    return (struct wedge_ledger_owner){
+        .worker = (uint32_t)(word >> WORKER_SHIFT & MASK(WORKER_BITS)),
+        .incarnation = (uint32_t)(word >> INC_SHIFT & MASK(INC_BITS)),
+        .thread = (uint32_t)(word >> THREAD_SHIFT & MASK(THREAD_BITS)),
+    };
+}
+
+bool wedge_ledger_is_outcome(uint64_t word)
+{
+    uint64_t state = word & MASK(STATE_BITS);
+    return state >= WEDGE_POOL_OK && state < WEDGE_POOL_OUTCOMES;
+}
+
+static bool change(wedge_ledger_word *slot, uint64_t from, uint64_t to)
+{
+    uint64_t word = look(slot);
+    return wedge_ledger_state_of(word) == from && swap(slot, word, in_state(word, to));
+}
+
+bool wedge_ledger_reserve(wedge_ledger_word *slot)
+{
+    return change(slot, WEDGE_LEDGER_FREE, WEDGE_LEDGER_WRITING);
+}
+
+bool wedge_ledger_publish(wedge_ledger_word *slot)
+{
+    return change(slot, WEDGE_LEDGER_WRITING, WEDGE_LEDGER_QUEUED);
+}
+
+bool wedge_ledger_abandon(wedge_ledger_word *slot)
+{
+    return change(slot, WEDGE_LEDGER_WRITING, WEDGE_LEDGER_FREE);
+}
+
+bool wedge_ledger_claim(wedge_ledger_word *slot, struct wedge_ledger_owner owner, uint64_t *ret_claim)
+{
+    uint64_t word = look(slot);
+    if (wedge_ledger_state_of(word) != WEDGE_LEDGER_QUEUED)
+        return false;
+    uint64_t claim = in_state(word, WEDGE_LEDGER_CLAIMED) | (owner.incarnation & MASK(INC_BITS)) << INC_SHIFT |
+                     (owner.worker & MASK(WORKER_BITS)) << WORKER_SHIFT |
+                     (owner.thread & MASK(THREAD_BITS)) << THREAD_SHIFT;
+    if (!swap(slot, word, claim))
+        return false;
+    *ret_claim = claim;
+    return true;
+}
+
+bool wedge_ledger_finish(wedge_ledger_word *slot, uint64_t claim, enum wedge_pool_outcome outcome)
+{
+    if (outcome != WEDGE_POOL_OK && outcome != WEDGE_POOL_ERROR)
+        return false;
+    return wedge_ledger_state_of(claim) == WEDGE_LEDGER_CLAIMED && swap(slot, claim, in_state(claim, outcome));
+}
+
+bool wedge_ledger_condemn(wedge_ledger_word *slot, uint32_t worker, uint32_t incarnation,
+                          enum wedge_pool_outcome outcome)
+{
+    uint64_t word = look(slot);
+    struct wedge_ledger_owner owner = wedge_ledger_owner_of(word);
+    if (outcome != WEDGE_POOL_LOST && outcome != WEDGE_POOL_TIMEOUT)
+        return false;
+    if (wedge_ledger_state_of(word) != WEDGE_LEDGER_CLAIMED || owner.worker != worker ||
+        owner.incarnation != (incarnation & MASK(INC_BITS)))
+        return false;
+    return swap(slot, word, in_state(word, outcome));
+}
+
+bool wedge_ledger_withdraw(wedge_ledger_word *slot, enum wedge_pool_outcome outcome)
+{
+    if (outcome != WEDGE_POOL_CANCELLED && outcome != WEDGE_POOL_INIT_FAILED)
+        return false;
+    return change(slot, WEDGE_LEDGER_QUEUED, outcome);
+}
+
+bool wedge_ledger_collect(wedge_ledger_word *slot, enum wedge_pool_outcome *ret)
+{
+    uint64_t word = look(slot);
+    if (!wedge_ledger_is_outcome(word) || !swap(slot, word, in_state(word, WEDGE_LEDGER_TAKEN)))
+        return false;
+    *ret = (enum wedge_pool_outcome)(word & MASK(STATE_BITS));
+    return true;
+}
+
+bool wedge_ledger_release(wedge_ledger_word *slot)
+{
+    uint64_t word = look(slot);
+    uint64_t next = ((use_of(word) + 1) & MASK(USE_BITS)) << USE_SHIFT | WEDGE_LEDGER_FREE;
+    return wedge_ledger_state_of(word) == WEDGE_LEDGER_TAKEN && swap(slot, word, next);
+}

@@ -1,0 +1,263 @@
+/* The public functions: what each preset's parts are, and the order in which a pool's steps happen (<wedge/pool.h>). */
+#include "pool/pool.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include <wedge/point.h>
+
+#define GRACE_MS 1000 /* how far past its deadline a shutdown may go */
+
+static const char *const outcome_names[WEDGE_POOL_OUTCOMES] = {
+    [WEDGE_POOL_OK] = "ok",           [WEDGE_POOL_ERROR] = "error",         [WEDGE_POOL_LOST] = "lost",
+    [WEDGE_POOL_TIMEOUT] = "timeout", [WEDGE_POOL_CANCELLED] = "cancelled", [WEDGE_POOL_INIT_FAILED] = "init_failed",
+};
+
+const char *wedge_pool_outcome_name(enum wedge_pool_outcome outcome)
+{
+    return outcome >= WEDGE_POOL_OK && outcome < WEDGE_POOL_OUTCOMES ? outcome_names[outcome] : "?";
+}
+
+int64_t wedge_pool_after_ms(int64_t ms)
+{
+    return wedge_pool_settings_until(ms);
+}
+
+int wedge_pool_create(const char *preset, struct wedge_pool **ret, struct wedge_pool_err *err)
+{
+    struct wedge_pool_settings settings;
+    int rc = wedge_pool_settings_init(&settings, preset, err);
+    if (rc < 0)
+        return rc;
+    struct wedge_pool *pool = calloc(1, sizeof(*pool));
+    if (!pool)
+        return wedge_pool_err_set(err, -ENOMEM, "no memory for a pool");
+    pool->settings = settings;
+    pool->transport = settings.hardened ? &wedge_pool_slots : &wedge_pool_stream;
+    pool->keeper = settings.hardened ? &wedge_pool_supervised : &wedge_pool_looks;
+    pthread_mutex_init(&pool->lock, NULL);
+    for (int i = 0; i < WEDGE_POOL_PROCESSES_MAX; i++)
+        pool->seats[i].pidfd = -1;
+    *ret = pool;
+    return 0;
+}
+
+int wedge_pool_set(struct wedge_pool *pool, const char *key_value, struct wedge_pool_err *err)
+{
+    if (pool->shared)
+        return wedge_pool_err_set(err, -EBUSY, "'%.60s': a setting cannot change once the pool was started", key_value);
+    return wedge_pool_settings_set(&pool->settings, key_value, err);
+}
+
+int wedge_pool_start(struct wedge_pool *pool, const struct wedge_pool_callbacks *callbacks, struct wedge_pool_err *err)
+{
+    int rc;
+    if (pool->shared)
+        return wedge_pool_err_set(err, -EBUSY, "the pool was started before");
+    if (!callbacks->task)
+        return wedge_pool_err_set(err, -EINVAL, "callbacks.task: a pool needs a task function");
+    pool->callbacks = *callbacks;
+    void *shared = mmap(NULL, sizeof(*pool->shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (shared == MAP_FAILED)
+        return wedge_pool_err_set(err, -ENOMEM, "no shared memory: %s", strerror(errno));
+    pool->shared = shared;
+    rc = pool->transport->create(pool, err);
+    if (rc == 0)
+        rc = pool->keeper->start(pool, err); /* forks: before any thread of ours exists */
+    if (rc == 0)
+        rc = wedge_pool_collector_start(pool, err);
+    if (rc == 0)
+        atomic_store(&pool->phase, WEDGE_POOL_RUNNING);
+    return rc;
+}
+
+/* hardened: counts itself in, so that close knows when the last put is complete. False: closed. */
+static bool put_begins(struct wedge_pool *pool)
+{
+    atomic_fetch_add(&pool->putters, 1);
+    if (wedge_pool_phase_of(pool) == WEDGE_POOL_RUNNING)
+        return true;
+    atomic_fetch_sub(&pool->putters, 1);
+    return false;
+}
+
+static void put_ends(struct wedge_pool *pool)
+{
+    atomic_fetch_sub(&pool->putters, 1);
+    if (wedge_pool_is_closed(pool))
+        wedge_word_bump(&pool->shared->news, INT_MAX);
+}
+
+int wedge_pool_put(struct wedge_pool *pool, const void *data, size_t bytes, int64_t until_ns, uint64_t *ret_id)
+{
+    int rc;
+    WEDGE_POINT("pool.put.begin");
+    if (bytes > (size_t)pool->settings.payload_bytes)
+        return -EMSGSIZE;
+    do {
+        if (!put_begins(pool))
+            return -EPIPE;
+        pool->keeper->look(pool);
+        uint64_t id = 0;
+        rc = pool->transport->put(pool, data, bytes,
+                                  wedge_pool_earlier(until_ns, pool->keeper->look_again_ns(pool)), &id);
+        if (rc == 0) {
+            atomic_fetch_add(&pool->accepted, 1);
+            if (ret_id)
+                *ret_id = id;
+        }
+        put_ends(pool);
+    } while (rc == -ETIMEDOUT && (until_ns == WEDGE_POOL_NEVER || wedge_clock_ns() < until_ns));
+    return rc;
+}
+
+int wedge_pool_take(struct wedge_pool *pool, struct wedge_pool_result *ret, void *buffer, size_t room,
+                    int64_t until_ns)
+{
+    struct wedge_pool_item item;
+    int rc;
+    if (!pool->shared || pool->callbacks.collect)
+        return -EINVAL;
+    atomic_fetch_add(&pool->takers, 1);
+    rc = wedge_pool_results_next(pool, &item, until_ns);
+    atomic_fetch_sub(&pool->takers, 1);
+    if (rc < 0)
+        return rc;
+    size_t bytes = item.result.bytes < room ? item.result.bytes : room;
+    if (bytes)
+        memcpy(buffer, item.result.data, bytes);
+    *ret = item.result;
+    ret->data = buffer;
+    wedge_pool_results_done(pool, &item);
+    return 0;
+}
+
+int wedge_pool_close(struct wedge_pool *pool, int64_t until_ns)
+{
+    int rc;
+    uint32_t running = WEDGE_POOL_RUNNING;
+    WEDGE_POINT("pool.close.begin");
+    if (wedge_pool_phase_of(pool) == WEDGE_POOL_MADE)
+        return -EPIPE;
+    if (wedge_pool_phase_of(pool) == WEDGE_POOL_CLOSED)
+        return 0;
+    pool->keeper->look(pool);
+    atomic_compare_exchange_strong(&pool->phase, &running, WEDGE_POOL_CLOSING);
+    rc = pool->keeper->close(pool, until_ns);
+    atomic_store(&pool->phase, WEDGE_POOL_CLOSED);
+    wedge_word_bump(&pool->shared->news, INT_MAX);
+    WEDGE_POINT("pool.close.done");
+    return rc;
+}
+
+/* Says what join waited for when its time was up. */
+static int join_failed(struct wedge_pool *pool, int code, struct wedge_pool_err *err)
+{
+    int64_t since_ns = atomic_load(&pool->collect_since_ns);
+    unsigned long long open = atomic_load(&pool->accepted) - atomic_load(&pool->reported);
+    if (pool->keeper->any_alive(pool))
+        return wedge_pool_err_set(err, code, "workers have not left; %llu tasks are not reported", open);
+    if (since_ns)
+        return wedge_pool_err_set(err, code, "the collect callback has been running for %lld ms",
+                                  (long long)((wedge_clock_ns() - since_ns) / WEDGE_NS_PER_MS));
+    return wedge_pool_err_set(err, code, "the collector has not left; %llu tasks are not reported", open);
+}
+
+int wedge_pool_join(struct wedge_pool *pool, int64_t until_ns, struct wedge_pool_err *err)
+{
+    int rc;
+    if (wedge_pool_phase_of(pool) == WEDGE_POOL_MADE)
+        return wedge_pool_err_set(err, -EPIPE, "the pool was not started");
+    rc = wedge_pool_close(pool, until_ns);
+    if (rc < 0)
+        return wedge_pool_err_set(err, rc, "close: %s", strerror(-rc));
+    WEDGE_POINT("pool.join.begin");
+    pool->keeper->look(pool);
+    rc = pool->keeper->join(pool, until_ns);
+    if (rc == 0)
+        rc = wedge_pool_collector_join(pool, until_ns);
+    return rc < 0 ? join_failed(pool, rc, err) : 0;
+}
+
+/* What is left once the time is up. The collector gets a moment to report what the end of the workers settled. */
+static int cut_short(struct wedge_pool *pool, struct wedge_pool_err *err)
+{
+    pool->keeper->end(pool);
+    if (pool->collector_started && !pool->collector_joined) {
+        int rc = pool->keeper->stop_collector(pool);
+        if (rc < 0 && !pool->settings.shutdown_all)
+            return wedge_pool_err_set(err, rc, "no room for the collector's stop mark; the clean-up ends here");
+        if (rc < 0)
+            pool->transport->cut(pool);
+        rc = wedge_pool_collector_join(pool, wedge_pool_after_ms(GRACE_MS));
+        if (rc < 0)
+            return join_failed(pool, rc, err);
+    }
+    return wedge_pool_err_set(err, -ETIMEDOUT, "cut short; %llu tasks were not reported",
+                              (unsigned long long)(atomic_load(&pool->accepted) - atomic_load(&pool->reported)));
+}
+
+int wedge_pool_shutdown(struct wedge_pool *pool, int64_t until_ns, struct wedge_pool_err *err)
+{
+    int rc;
+    if (wedge_pool_phase_of(pool) == WEDGE_POOL_MADE)
+        return wedge_pool_err_set(err, -EPIPE, "the pool was not started");
+    rc = wedge_pool_close(pool, pool->settings.hardened ? until_ns : WEDGE_POOL_NEVER);
+    if (rc == 0)
+        rc = wedge_pool_join(pool, until_ns, err);
+    return rc == 0 ? 0 : cut_short(pool, err);
+}
+
+void wedge_pool_destroy(struct wedge_pool *pool)
+{
+    if (!pool)
+        return;
+    if (pool->shared) {
+        pool->keeper->end(pool);
+        atomic_store(&pool->collector_stop, 1);
+        pool->transport->cut(pool);
+        wedge_pool_collector_join(pool, WEDGE_POOL_NEVER);
+        if (pool->keeper->destroy)
+            pool->keeper->destroy(pool);
+        pool->transport->destroy(pool);
+        munmap(pool->shared, sizeof(*pool->shared));
+    }
+    pthread_mutex_destroy(&pool->lock);
+    free(pool);
+}
+
+void wedge_pool_stats(const struct wedge_pool *pool, struct wedge_pool_stats *ret)
+{
+    /* The atomics are read one by one; the pool is not changed. */
+    struct wedge_pool *p = (struct wedge_pool *)(uintptr_t)pool;
+    struct wedge_pool_stats stats = {
+        .accepted = atomic_load(&p->accepted),
+        .reported = atomic_load(&p->reported),
+        .deaths = atomic_load(&p->deaths),
+        .replaced = atomic_load(&p->replaced),
+        .workers = (unsigned)p->settings.processes,
+        .closed = wedge_pool_is_closed(p),
+        .broken = atomic_load(&p->broken) != 0,
+    };
+    for (int i = WEDGE_POOL_OK; i < WEDGE_POOL_OUTCOMES; i++)
+        stats.outcomes[i] = atomic_load(&p->outcomes[i]);
+    pthread_mutex_lock(&p->lock);
+    for (unsigned i = 0; i < stats.workers; i++)
+        stats.workers_alive += p->seats[i].pid != 0;
+    pthread_mutex_unlock(&p->lock);
+    *ret = stats;
+}
+
+int wedge_pool_worker_pid(const struct wedge_pool *pool, unsigned process)
+{
+    struct wedge_pool *p = (struct wedge_pool *)(uintptr_t)pool;
+    int pid = 0;
+    if (process == 0 || process > (unsigned)p->settings.processes)
+        return 0;
+    pthread_mutex_lock(&p->lock);
+    pid = p->seats[process - 1].pid;
+    pthread_mutex_unlock(&p->lock);
+    return pid;
+}

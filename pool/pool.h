@@ -1,0 +1,193 @@
+/*
+ * The inside of a pool: what its files share. The public side is <wedge/pool.h>.
+ *
+ * Two parts vary, each behind a struct of function pointers, chosen by the preset:
+ *   transport  how tasks reach workers and results come back: `stream` (stream.c) or `slots` (slots.c);
+ *   keeper     who starts, watches, replaces and ends workers: `looks` (looks.c), which acts only when the user
+ *              calls something, or `supervisor` (supervisor.c), which acts by itself.
+ * worker.c and results.c know neither.
+ *
+ * Who writes what. `struct wedge_pool` is the parent's; a worker has a copy from its fork and writes only to its
+ * copy's transport (enter). `struct wedge_pool_shared` is one anonymous shared mapping: it has no name, so it cannot
+ * be left behind.
+ */
+#ifndef WEDGE_POOL_POOL_H
+#define WEDGE_POOL_POOL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include <wedge/pool.h>
+
+#include "pool/settings.h"
+#include "pool/word.h"
+
+/* Exit statuses of a worker that leaves by itself. */
+#define WEDGE_POOL_EXIT_ORDERLY 0
+#define WEDGE_POOL_EXIT_INIT    81 /* an initializer failed */
+#define WEDGE_POOL_EXIT_SYSTEM  82 /* a thread or memory could not be had */
+#define WEDGE_POOL_EXIT_ORPHAN  83 /* hardened: whoever forked it is gone */
+
+/* What a worker says about itself. Reset by its keeper before the fork, written by that worker alone after it. */
+enum wedge_pool_stage { WEDGE_POOL_STARTING, WEDGE_POOL_READY, WEDGE_POOL_LEAVING };
+struct wedge_pool_seat_shared {
+    _Atomic uint32_t stage;
+    _Atomic uint32_t threads_ready; /* of `threads`; the one that completes them makes the worker READY */
+} __attribute__((aligned(64)));
+
+struct wedge_pool_shared {
+    struct wedge_word news; /* bumped at each change that join waits for */
+    _Atomic uint32_t closed;   /* hardened: set after the last put is complete; workers then leave once it is drained */
+    _Atomic uint64_t finished; /* hardened: tasks that workers finished: progress, to tell a crash loop by */
+    struct wedge_pool_seat_shared seats[WEDGE_POOL_PROCESSES_MAX];
+};
+
+/* Under a supervisor: EMPTY -> ASKED (the zygote is to fork) -> ALIVE -> REAPING (dead, its status awaited) -> EMPTY. */
+enum wedge_pool_seat_phase { WEDGE_SEAT_EMPTY, WEDGE_SEAT_ASKED, WEDGE_SEAT_ALIVE, WEDGE_SEAT_REAPING };
+
+/* A place for a worker, as its keeper sees it. Guarded by pool->lock. */
+struct wedge_pool_seat {
+    pid_t pid; /* 0: nobody */
+    int pidfd; /* -1 without a pid. Readable once the process is gone; a pid alone may be someone else by then */
+    uint32_t generation;
+    int64_t started_ns;
+    bool started_once;
+    enum wedge_pool_seat_phase phase; /* supervisor alone */
+    bool condemned;                   /* supervisor: SIGKILL was sent, the death is awaited */
+};
+
+/* One thing that came out of a pool: a result, or a stop mark of a stream. */
+struct wedge_pool_item {
+    bool mark;
+    struct wedge_pool_result result; /* data points into the transport until `release` */
+    uint32_t slot;
+};
+
+/* A worker process, and in it each thread's hands. Private memory of the worker. */
+struct wedge_pool_worker {
+    struct wedge_pool *pool;
+    struct wedge_pool_place place; /* thread 0 */
+};
+struct wedge_pool_hand {
+    struct wedge_pool_worker *worker;
+    struct wedge_pool_place place;
+    struct wedge_pool_task task; /* filled by get */
+    uint8_t *buffer;             /* the thread's, 2 × payload_bytes: task, result */
+    uint32_t slot;               /* slots: which, and the word it was claimed with */
+    uint64_t claim;
+};
+
+struct wedge_pool_transport {
+    /* Parent, before any worker exists. `destroy` takes a half-made one, when no worker and no thread is left. */
+    int (*create)(struct wedge_pool *pool, struct wedge_pool_err *err);
+    void (*destroy)(struct wedge_pool *pool);
+    /* Parent: 0 with the id given to the task, -ETIMEDOUT, -ENOBUFS, -ENOTRECOVERABLE, -EPIPE. Copies the data. */
+    int (*put)(struct wedge_pool *pool, const void *data, size_t bytes, int64_t until_ns, uint64_t *ret_id);
+    /* Parent: 0 with an item that `release` gives back, -ETIMEDOUT, -ENODATA when the source is gone. */
+    int (*take)(struct wedge_pool *pool, struct wedge_pool_item *ret, int64_t until_ns);
+    void (*release)(struct wedge_pool *pool, struct wedge_pool_item *item);
+    /* Parent: whether a take now would find nothing. */
+    bool (*empty)(struct wedge_pool *pool);
+    /* Parent, every worker being dead: whoever is inside take comes back from it. Takes a half-made one. */
+    void (*cut)(struct wedge_pool *pool);
+    /* Worker: once per process after the fork; 0 or -ENOMEM. */
+    int (*enter)(struct wedge_pool_worker *worker);
+    /* Worker's thread: 0 with hand->task filled, -ENODATA: leave. */
+    int (*get)(struct wedge_pool_hand *hand);
+    /* Worker's thread: hands the result in. */
+    void (*answer)(struct wedge_pool_hand *hand, enum wedge_pool_outcome outcome, int code);
+    /* Worker's thread that leaves in order; worker's main thread, all threads gone. */
+    void (*thread_left)(struct wedge_pool_hand *hand);
+    void (*leave)(struct wedge_pool_worker *worker);
+};
+extern const struct wedge_pool_transport wedge_pool_stream;
+extern const struct wedge_pool_transport wedge_pool_slots;
+
+struct wedge_pool_keeper {
+    int (*start)(struct wedge_pool *pool, struct wedge_pool_err *err);
+    /* At entry of put, close and join. */
+    void (*look)(struct wedge_pool *pool);
+    /* How long put may sleep before the next look, as an absolute time. */
+    int64_t (*look_again_ns)(struct wedge_pool *pool);
+    int (*close)(struct wedge_pool *pool, int64_t until_ns);
+    /* Until every worker has left. 0, -ETIMEDOUT. */
+    int (*join)(struct wedge_pool *pool, int64_t until_ns);
+    /* Whether any worker lives or is about to. */
+    bool (*any_alive)(struct wedge_pool *pool);
+    /* Ends every worker, in bounded time, and starts none again. hardened: each task has an outcome after it. */
+    void (*end)(struct wedge_pool *pool);
+    /* Frees what it has, after `end` and with no thread of the pool left. NULL: nothing to free. */
+    void (*destroy)(struct wedge_pool *pool);
+    /* shutdown's last step for a collector that has not left: 0, or a negative errno when it cannot be reached. */
+    int (*stop_collector)(struct wedge_pool *pool);
+};
+extern const struct wedge_pool_keeper wedge_pool_looks;
+extern const struct wedge_pool_keeper wedge_pool_supervised;
+
+enum wedge_pool_phase { WEDGE_POOL_MADE, WEDGE_POOL_RUNNING, WEDGE_POOL_CLOSING, WEDGE_POOL_CLOSED };
+
+struct wedge_pool {
+    struct wedge_pool_settings settings;
+    struct wedge_pool_callbacks callbacks;
+    const struct wedge_pool_transport *transport;
+    const struct wedge_pool_keeper *keeper;
+    struct wedge_pool_shared *shared; /* NULL before start */
+    void *transport_data;             /* struct wedge_stream or wedge_slots, the transport's own */
+    void *keeper_data;                /* struct wedge_supervisor, NULL for looks */
+
+    _Atomic uint32_t phase;  /* enum wedge_pool_phase */
+    _Atomic uint32_t broken; /* hardened: nobody is started any more and nobody is left */
+    _Atomic uint32_t putters; /* hardened: puts in progress; close waits for them, bounded: they do not block then */
+    _Atomic uint64_t next_id, accepted, reported, deaths, replaced;
+    _Atomic uint64_t outcomes[WEDGE_POOL_OUTCOMES];
+
+    pthread_mutex_t lock; /* seats; never held while waiting for anything */
+    struct wedge_pool_seat seats[WEDGE_POOL_PROCESSES_MAX];
+
+    pthread_t collector;
+    bool collector_started, collector_joined; /* the owner's */
+    _Atomic uint32_t collector_left;
+    _Atomic int64_t collect_since_ns; /* 0: the collector is not in the user's function */
+    _Atomic uint32_t collector_stop;  /* destroy: leave at the next look */
+    _Atomic uint32_t takers;          /* threads inside wedge_pool_take */
+    uint32_t marks_seen;              /* streams; the one taker's */
+};
+
+/* worker.c: the life of a worker process, from just after its fork. Never returns. */
+_Noreturn void wedge_pool_worker_run(struct wedge_pool *pool, uint32_t index, uint32_t generation);
+/* worker.c: _exit, after the build's counters are saved, where it has any. */
+_Noreturn void wedge_pool_leave_process(int status);
+/* Names the calling thread for reports (pthread_setname_np, at most 15 bytes). */
+void wedge_pool_name_thread(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* Starts a thread of the pool's own with every signal blocked: the user's handlers run in the user's threads. */
+int wedge_pool_thread(pthread_t *ret, void *(*run)(void *), void *arg);
+
+/* results.c */
+int wedge_pool_results_next(struct wedge_pool *pool, struct wedge_pool_item *ret, int64_t until_ns);
+void wedge_pool_results_done(struct wedge_pool *pool, struct wedge_pool_item *item);
+int wedge_pool_collector_start(struct wedge_pool *pool, struct wedge_pool_err *err);
+int wedge_pool_collector_join(struct wedge_pool *pool, int64_t until_ns);
+
+/* The next task's id. Taken once there is room, so that accepted ids have no gaps. */
+static inline uint64_t wedge_pool_new_id(struct wedge_pool *pool)
+{
+    return atomic_fetch_add(&pool->next_id, 1) + 1;
+}
+static inline uint32_t wedge_pool_phase_of(const struct wedge_pool *pool)
+{
+    return atomic_load(&((struct wedge_pool *)(uintptr_t)pool)->phase);
+}
+static inline bool wedge_pool_is_closed(const struct wedge_pool *pool)
+{
+    return wedge_pool_phase_of(pool) >= WEDGE_POOL_CLOSING;
+}
+static inline int64_t wedge_pool_earlier(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+#endif

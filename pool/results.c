@@ -1,0 +1,118 @@
+/*
+ * The results' side in the parent: taking one, when nothing more will come, counting, and the collector thread.
+ *
+ * When the results end is a setting (collector_leaves) for streams: by their marks, and perhaps also when no worker is
+ * left or all is accounted for. In `hardened` it is the accounts alone: each accepted task is reported.
+ */
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+#include <wedge/point.h>
+
+#include "pool/pool.h"
+
+/* hardened looks at its accounts at least this often while it waits; a lost wake-up costs no more than this. */
+#define LOOK_AGAIN_MS 1000
+
+static bool all_accounted(struct wedge_pool *pool)
+{
+    /* Read in this order: `accepted` no longer grows once closed, so equal counts mean that all is reported. */
+    return wedge_pool_phase_of(pool) == WEDGE_POOL_CLOSED &&
+           atomic_load(&pool->reported) == atomic_load(&pool->accepted);
+}
+
+/* Whether nothing more will come. The order in no_workers matters: who is dead writes no more, then look. */
+static bool ended(struct wedge_pool *pool)
+{
+    int64_t leaves = pool->settings.collector_leaves;
+    if (atomic_load(&pool->collector_stop))
+        return true;
+    if (pool->settings.hardened)
+        return all_accounted(pool);
+    if (pool->marks_seen >= pool->settings.processes * pool->settings.threads)
+        return true;
+    if ((leaves & WEDGE_POOL_LEAVES_ACCOUNTED) && all_accounted(pool))
+        return true;
+    return (leaves & WEDGE_POOL_LEAVES_NO_WORKERS) && wedge_pool_is_closed(pool) && !pool->keeper->any_alive(pool) &&
+           pool->transport->empty(pool);
+}
+
+int wedge_pool_results_next(struct wedge_pool *pool, struct wedge_pool_item *ret, int64_t until_ns)
+{
+    int64_t wait_ms = pool->settings.hardened ? LOOK_AGAIN_MS : pool->settings.collector_wait_ms;
+    while (!ended(pool)) {
+        int64_t look_ns = wedge_pool_earlier(until_ns, wedge_pool_settings_until(wait_ms));
+        int rc = pool->transport->take(pool, ret, look_ns);
+        if (rc == -ETIMEDOUT) {
+            if (until_ns != WEDGE_POOL_NEVER && wedge_clock_ns() >= until_ns)
+                return ended(pool) ? -ENODATA : -ETIMEDOUT;
+            continue;
+        }
+        if (rc < 0)
+            return rc;
+        if (!ret->mark) {
+            atomic_fetch_add(&pool->outcomes[ret->result.outcome], 1);
+            atomic_fetch_add(&pool->reported, 1);
+            return 0;
+        }
+        if (ret->result.code != 0) /* shutdown's own mark: all workers are gone */
+            return -ENODATA;
+        pool->marks_seen++;
+    }
+    return -ENODATA;
+}
+
+void wedge_pool_results_done(struct wedge_pool *pool, struct wedge_pool_item *item)
+{
+    pool->transport->release(pool, item);
+    WEDGE_PROGRESS(1);
+}
+
+static void *collector_main(void *arg)
+{
+    struct wedge_pool *pool = arg;
+    struct wedge_pool_item item;
+    wedge_pool_name_thread("collector");
+    while (wedge_pool_results_next(pool, &item, WEDGE_POOL_NEVER) == 0) {
+        WEDGE_POINT("pool.collector.took");
+        atomic_store(&pool->collect_since_ns, wedge_clock_ns());
+        WEDGE_CALLBACK_BEGIN("collect", pool->callbacks.collect, 0);
+        pool->callbacks.collect(&item.result, pool->callbacks.context);
+        WEDGE_CALLBACK_END("collect");
+        atomic_store(&pool->collect_since_ns, 0);
+        wedge_pool_results_done(pool, &item);
+    }
+    atomic_store(&pool->collector_left, 1);
+    wedge_word_bump(&pool->shared->news, INT_MAX);
+    return NULL;
+}
+
+int wedge_pool_collector_start(struct wedge_pool *pool, struct wedge_pool_err *err)
+{
+    int rc;
+    if (!pool->callbacks.collect)
+        return 0;
+    rc = wedge_pool_thread(&pool->collector, collector_main, pool);
+    if (rc < 0)
+        return wedge_pool_err_set(err, rc, "the collector thread could not be started: %s", strerror(-rc));
+    pool->collector_started = true;
+    return 0;
+}
+
+/* Without a deadline a plain pthread_join: who waits for whom is then to be read off the wait itself. */
+int wedge_pool_collector_join(struct wedge_pool *pool, int64_t until_ns)
+{
+    if (!pool->collector_started || pool->collector_joined)
+        return 0;
+    if (until_ns != WEDGE_POOL_NEVER) {
+        struct timespec until = {.tv_sec = until_ns / WEDGE_NS_PER_S, .tv_nsec = until_ns % WEDGE_NS_PER_S};
+        int rc = pthread_clockjoin_np(pool->collector, NULL, CLOCK_MONOTONIC, &until);
+        if (rc != 0)
+            return rc == EBUSY ? -ETIMEDOUT : -rc;
+    } else {
+        pthread_join(pool->collector, NULL);
+    }
+    pool->collector_joined = true;
+    return 0;
+}

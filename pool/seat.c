@@ -1,0 +1,66 @@
+/* Seats and the processes in them (seat.h). */
+#include "pool/seat.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/pidfd.h>
+#include <unistd.h>
+
+void wedge_seat_init(struct wedge_pool_seat *seat)
+{
+    *seat = (struct wedge_pool_seat){.pidfd = -1};
+}
+
+void wedge_seat_prepare(struct wedge_pool *pool, uint32_t index)
+{
+    struct wedge_pool_seat *seat = &pool->seats[index];
+    if (seat->started_once) {
+        seat->generation++;
+        atomic_fetch_add(&pool->replaced, 1);
+    }
+    seat->started_once = true;
+    seat->condemned = false;
+    seat->started_ns = wedge_clock_ns();
+    atomic_store(&pool->shared->seats[index].threads_ready, 0);
+    atomic_store(&pool->shared->seats[index].stage, WEDGE_POOL_STARTING);
+}
+
+int wedge_seat_take(struct wedge_pool_seat *seat, pid_t pid)
+{
+    int fd = pidfd_open(pid, 0); /* close-on-exec by itself (pidfd_open(2)) */
+    if (fd < 0)
+        return -errno;
+    seat->pid = pid;
+    seat->pidfd = fd;
+    return 0;
+}
+
+bool wedge_seat_alive(const struct wedge_pool_seat *seat)
+{
+    struct pollfd pfd = {.fd = seat->pidfd, .events = POLLIN};
+    return seat->pid != 0 && poll(&pfd, 1, 0) == 0;
+}
+
+void wedge_seat_kill(const struct wedge_pool_seat *seat)
+{
+    if (seat->pid != 0)
+        pidfd_send_signal(seat->pidfd, SIGKILL, NULL, 0);
+}
+
+void wedge_seat_clear(struct wedge_pool_seat *seat)
+{
+    if (seat->pidfd >= 0)
+        close(seat->pidfd);
+    seat->pidfd = -1;
+    seat->pid = 0;
+}
+
+bool wedge_seat_start_overdue(struct wedge_pool *pool, uint32_t index, int64_t now_ns)
+{
+    const struct wedge_pool_seat *seat = &pool->seats[index];
+    int64_t limit_ms = pool->settings.start_limit_ms;
+    return seat->pid != 0 && limit_ms >= 0 &&
+           atomic_load(&pool->shared->seats[index].stage) == WEDGE_POOL_STARTING &&
+           now_ns - seat->started_ns >= limit_ms * WEDGE_NS_PER_MS;
+}

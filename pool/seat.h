@@ -1,0 +1,22 @@
+/* A worker's seat: who sits in it, and whether he is still there. The pool's lock is the caller's matter. */
+#ifndef WEDGE_POOL_SEAT_H
+#define WEDGE_POOL_SEAT_H
+
+#include "pool/pool.h"
+
+/* Nobody sits here yet. */
+void wedge_seat_init(struct wedge_pool_seat *seat);
+/* Gets the seat and what the worker will say about itself ready for the next generation; then fork. */
+void wedge_seat_prepare(struct wedge_pool *pool, uint32_t index);
+/* `pid`, a process that cannot have been reaped yet, sits here now. -errno of pidfd_open(2): the seat stays empty. */
+int wedge_seat_take(struct wedge_pool_seat *seat, pid_t pid);
+/* Whether a process sits here and has not ended. A zombie has. Does not reap. */
+bool wedge_seat_alive(const struct wedge_pool_seat *seat);
+/* SIGKILL to the process, by its descriptor: never to one that came after it. */
+void wedge_seat_kill(const struct wedge_pool_seat *seat);
+/* The process is gone: the seat is free for the next generation. */
+void wedge_seat_clear(struct wedge_pool_seat *seat);
+/* Whether the worker is past start_limit and not ready. */
+bool wedge_seat_start_overdue(struct wedge_pool *pool, uint32_t index, int64_t now_ns);
+
+#endif

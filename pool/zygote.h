@@ -1,0 +1,54 @@
+/*
+ * The zygote: a process with one thread, forked from the parent at start, that forks every worker. A child forked from
+ * a busy parent inherits whatever locks the parent's other threads held; one forked from here inherits none.
+ *
+ *   supervisor -- SPAWN(index, generation) --> zygote -- fork --> worker
+ *              <-- SPAWNED(index, pid or -errno) --        (goes on once SPAWNED is sent)
+ *              -- REAP(index, pid) -->
+ *              -- END(index, pid) -->             kills it first: for one that cannot be watched
+ *              <-- REAPED(index, pid, status) --
+ *              -- QUIT -->
+ *
+ * The zygote reaps a worker only when it is told to, so that until then the pid cannot become someone else and the
+ * supervisor can open its descriptor. When the parent is gone (its pidfd) the zygote leaves; when
+ * the zygote is gone, however it went, the kernel kills its workers (PR_SET_PDEATHSIG, which is safe here: it fires
+ * when the forking thread ends, and the zygote has one). So a dead parent leaves nobody behind.
+ */
+#ifndef WEDGE_POOL_ZYGOTE_H
+#define WEDGE_POOL_ZYGOTE_H
+
+#include "pool/pool.h"
+
+enum wedge_zygote_op {
+    WEDGE_ZYGOTE_SPAWN = 1,
+    WEDGE_ZYGOTE_SPAWNED,
+    WEDGE_ZYGOTE_REAP,
+    WEDGE_ZYGOTE_END,
+    WEDGE_ZYGOTE_REAPED,
+    WEDGE_ZYGOTE_QUIT,
+};
+
+/* One packet of the SOCK_SEQPACKET pair, in both directions. */
+struct wedge_zygote_message {
+    uint32_t op;
+    uint32_t index; /* of the seat, from 0 */
+    uint32_t generation;
+    int32_t pid;    /* SPAWNED: negative errno when fork failed */
+    int32_t status; /* REAPED: waitpid's */
+};
+
+struct wedge_zygote {
+    pid_t pid;
+    int pidfd, sock; /* owned by the supervisor; the socket is non-blocking */
+};
+
+/* Forks it. 0, or a negative errno of socketpair(2), fork(2), pidfd_open(2). */
+int wedge_zygote_start(struct wedge_pool *pool, struct wedge_zygote *ret);
+/* Sends one packet. -EPIPE, -ECONNRESET: it is gone. */
+int wedge_zygote_send(const struct wedge_zygote *zygote, const struct wedge_zygote_message *message);
+/* 1 with a packet, 0 nothing there now, -EPIPE: it is gone and all it said was read. */
+int wedge_zygote_receive(const struct wedge_zygote *zygote, struct wedge_zygote_message *ret);
+/* Ends and reaps it; bounded. Takes one that was not started (pid 0). */
+void wedge_zygote_end(struct wedge_zygote *zygote);
+
+#endif
