@@ -29,7 +29,7 @@
 #include "base/rt/arena.h"
 #include "faults/functions.h"
 
-#define AGENT_EXPORT   __attribute__((visibility("default")))
+#define AGENT_EXPORT      __attribute__((visibility("default")))
 #define AGENT_LIKELY(x)   __builtin_expect(!!(x), 1)
 #define AGENT_UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define AGENT_RULE_WORDS  2 /* bit sets over at most 128 rules */
@@ -58,7 +58,7 @@ struct agent_page {
     uint32_t proc, ordinal; /* constant once IN */
     _Atomic uint32_t exited; /* the rules for `exit` have had their pass */
     _Atomic uint64_t who[AGENT_RULE_WORDS]; /* rules whose WHO this process is, as far as its slot tells */
-    _Atomic uint32_t tid_by_call;           /* the TID in libc's thread structure is not to be trusted */
+    _Atomic uint32_t tid_by_call; /* the TID in libc's thread structure is not to be trusted */
 };
 extern struct agent_page *agent_page;
 
@@ -71,12 +71,12 @@ struct agent_here { /* the thread that passes */
 bool agent_find_here(struct agent_here *ret);
 
 /* state.c */
-void agent_check_in_image(void);                 /* once, from the constructor */
+void agent_check_in_image(void); /* once, from the constructor */
 void agent_before_fork(struct agent_here *here); /* gives the child its ordinal */
 void agent_after_fork(bool child);
 uint32_t agent_claim_thread(uint32_t proc_slot, uint32_t creator, uint32_t nth); /* not yet announced; AGENT_NONE */
-void agent_announce_thread(uint32_t slot);       /* by the thread itself */
-void agent_abandon_thread(uint32_t slot);        /* claimed, never announced */
+void agent_announce_thread(uint32_t slot); /* by the thread itself */
+void agent_abandon_thread(uint32_t slot); /* claimed, never announced */
 void agent_match_process(const struct agent_here *here); /* fills agent_page->who */
 uint64_t agent_mix(uint64_t x);
 
@@ -98,11 +98,11 @@ enum agent_answer_kind {
     AGENT_ANSWER_EMPTY,
 };
 struct agent_site { /* what is passed */
-    uint32_t name;   /* index in NAMES, 0 none */
+    uint32_t name; /* index in NAMES, 0 none */
     uint64_t object; /* address or number it is about, 0 none */
     uint64_t caller;
-    bool asks;       /* an answer can be given */
-    bool after;      /* the effect has happened */
+    bool asks; /* an answer can be given */
+    bool after; /* the effect has happened */
     enum agent_answer_kind answer; /* given by the first rule that fired with one */
     int64_t value;
 };
@@ -117,8 +117,8 @@ void agent_life(const struct agent_here *here, enum wedge_rule_what what, bool b
 void agent_exit(void); /* rules for `exit`, once per process */
 
 /* hold.c */
-void agent_hold(const struct agent_here *here, uint32_t rule, uint64_t deadline_ns,
-                const struct wedge_rule_when *until, const struct agent_site *site);
+void agent_hold(const struct agent_here *here, uint32_t rule, uint64_t deadline_ns, const struct wedge_rule_when *until,
+                const struct agent_site *site);
 void agent_quiesce(void);
 
 /* place.c */

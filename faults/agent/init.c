@@ -21,7 +21,9 @@ static bool take_number(const char **at, unsigned base, char end, uint64_t *ret)
     uint64_t value = 0;
     for (; **at && **at != end; (*at)++) {
         char c = **at;
-        unsigned digit = c >= '0' && c <= '9' ? (unsigned)(c - '0') : c >= 'a' && c <= 'f' ? (unsigned)(c - 'a') + 10 : 99;
+        unsigned digit = c >= '0' && c <= '9'   ? (unsigned)(c - '0')
+                         : c >= 'a' && c <= 'f' ? (unsigned)(c - 'a') + 10
+                                                : 99;
         if (digit >= base || value > (UINT64_MAX - digit) / base)
             return false;
         value = value * base + digit;
@@ -73,8 +75,8 @@ static bool header_is_ours(const struct wedge_arena_header *header, uint64_t byt
            fits(header, WEDGE_SEC_THREADS, sizeof(struct wedge_arena_thread)) &&
            fits(header, WEDGE_SEC_FIRINGS, sizeof(struct wedge_arena_event)) &&
            fits(header, WEDGE_SEC_COUNTS, sizeof(struct wedge_arena_counts)) &&
-           fits(header, WEDGE_SEC_RINGS, sizeof(struct wedge_arena_event)) &&
-           header->ring_events && !(header->ring_events & (header->ring_events - 1)) &&
+           fits(header, WEDGE_SEC_RINGS, sizeof(struct wedge_arena_event)) && header->ring_events &&
+           !(header->ring_events & (header->ring_events - 1)) &&
            s[WEDGE_SEC_RINGS].count / header->ring_events >= s[WEDGE_SEC_THREADS].count &&
            s[WEDGE_SEC_COUNTS].count / WEDGE_ARENA_RULES >= s[WEDGE_SEC_THREADS].count + s[WEDGE_SEC_PROCS].count;
 }

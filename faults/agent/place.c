@@ -29,8 +29,7 @@ static void set_role(struct agent_here *here, const char *name, long index, long
     /* Partner: wedge takes the role under an even sequence only. */
     atomic_fetch_add_explicit(&proc->role_seq, 1, memory_order_release);
     agent_match_process(here);
-    struct wedge_arena_event event = {
-        .kind = WEDGE_EV_ROLE, .arg = (uint64_t)index, .object = (uint64_t)generation};
+    struct wedge_arena_event event = {.kind = WEDGE_EV_ROLE, .arg = (uint64_t)index, .object = (uint64_t)generation};
     agent_event(here, &event);
     agent_life(here, WEDGE_WHAT_START, true);
 }

@@ -13,7 +13,7 @@
 
 #include "faults/agent/agent.h"
 
-#define WEDGE_OLD_CONDITIONS(F)                                                                                      \
+#define WEDGE_OLD_CONDITIONS(F)                                                                                        \
     F(pthread_cond_wait) F(pthread_cond_timedwait) F(pthread_cond_signal) F(pthread_cond_broadcast)
 
 struct agent_real {

@@ -17,7 +17,7 @@ static uint32_t tid_offset; /* of the TID in libc's thread structure, 0 not know
 
 static __thread struct {
     uint32_t ordinal; /* of the process the slot was claimed in, 0 none */
-    uint32_t slot;    /* AGENT_NONE: none was left */
+    uint32_t slot; /* AGENT_NONE: none was left */
     uint32_t forking; /* ordinal of the child that is being made, 0 none: the child inherits it */
 } self __attribute__((tls_model("initial-exec")));
 _Static_assert(sizeof(self) <= 64, "static TLS is scarce");

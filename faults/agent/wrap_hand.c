@@ -10,12 +10,12 @@
 #include "faults/agent/agent.h"
 #include "faults/agent/real.h"
 
-#define READY(name)                                                                                                  \
-    do {                                                                                                             \
-        if (AGENT_UNLIKELY(!agent_real.name))                                                                        \
-            agent_resolve();                                                                                         \
+#define READY(name)                                                                                                    \
+    do {                                                                                                               \
+        if (AGENT_UNLIKELY(!agent_real.name))                                                                          \
+            agent_resolve();                                                                                           \
     } while (0)
-#define ENTER(call, name, object)                                                                                    \
+#define ENTER(call, name, object)                                                                                      \
     agent_enter(call, WEDGE_FN_##name, __builtin_return_address(0), (uint64_t)(uintptr_t)(object))
 
 static size_t cut(const struct agent_call *call, size_t n)
@@ -58,37 +58,37 @@ AGENT_EXPORT ssize_t write(int fd, const void *buf, size_t n)
 }
 
 /* The mode is there only with these flags (open(2)); read otherwise it would be what happens to be in a register. */
-#define TAKE_MODE(mode, flags)                                                                                       \
-    mode_t mode = 0;                                                                                                 \
-    if (((flags)&O_CREAT) || ((flags)&O_TMPFILE) == O_TMPFILE) {                                                     \
-        va_list ap_;                                                                                                 \
-        va_start(ap_, flags);                                                                                        \
-        mode = va_arg(ap_, mode_t);                                                                                  \
-        va_end(ap_);                                                                                                 \
+#define TAKE_MODE(mode, flags)                                                                                         \
+    mode_t mode = 0;                                                                                                   \
+    if (((flags)&O_CREAT) || ((flags)&O_TMPFILE) == O_TMPFILE) {                                                       \
+        va_list ap_;                                                                                                   \
+        va_start(ap_, flags);                                                                                          \
+        mode = va_arg(ap_, mode_t);                                                                                    \
+        va_end(ap_);                                                                                                   \
     }
-#define OPEN(name)                                                                                                   \
-    AGENT_EXPORT int name(const char *path, int flags, ...)                                                          \
-    {                                                                                                                \
-        TAKE_MODE(mode, flags)                                                                                       \
-        READY(name);                                                                                                 \
-        if (AGENT_LIKELY(!agent_is_armed(WEDGE_FN_##name)))                                                          \
-            return agent_real.name(path, flags, mode);                                                               \
-        struct agent_call call;                                                                                      \
-        if (ENTER(&call, name, 0))                                                                                   \
-            return (int)agent_result(&call, 0);                                                                      \
-        return (int)agent_leave(&call, agent_real.name(path, flags, mode));                                          \
+#define OPEN(name)                                                                                                     \
+    AGENT_EXPORT int name(const char *path, int flags, ...)                                                            \
+    {                                                                                                                  \
+        TAKE_MODE(mode, flags)                                                                                         \
+        READY(name);                                                                                                   \
+        if (AGENT_LIKELY(!agent_is_armed(WEDGE_FN_##name)))                                                            \
+            return agent_real.name(path, flags, mode);                                                                 \
+        struct agent_call call;                                                                                        \
+        if (ENTER(&call, name, 0))                                                                                     \
+            return (int)agent_result(&call, 0);                                                                        \
+        return (int)agent_leave(&call, agent_real.name(path, flags, mode));                                            \
     }
-#define OPENAT(name)                                                                                                 \
-    AGENT_EXPORT int name(int dir, const char *path, int flags, ...)                                                 \
-    {                                                                                                                \
-        TAKE_MODE(mode, flags)                                                                                       \
-        READY(name);                                                                                                 \
-        if (AGENT_LIKELY(!agent_is_armed(WEDGE_FN_##name)))                                                          \
-            return agent_real.name(dir, path, flags, mode);                                                          \
-        struct agent_call call;                                                                                      \
-        if (ENTER(&call, name, 0))                                                                                   \
-            return (int)agent_result(&call, 0);                                                                      \
-        return (int)agent_leave(&call, agent_real.name(dir, path, flags, mode));                                     \
+#define OPENAT(name)                                                                                                   \
+    AGENT_EXPORT int name(int dir, const char *path, int flags, ...)                                                   \
+    {                                                                                                                  \
+        TAKE_MODE(mode, flags)                                                                                         \
+        READY(name);                                                                                                   \
+        if (AGENT_LIKELY(!agent_is_armed(WEDGE_FN_##name)))                                                            \
+            return agent_real.name(dir, path, flags, mode);                                                            \
+        struct agent_call call;                                                                                        \
+        if (ENTER(&call, name, 0))                                                                                     \
+            return (int)agent_result(&call, 0);                                                                        \
+        return (int)agent_leave(&call, agent_real.name(dir, path, flags, mode));                                       \
     }
 OPEN(open)
 OPEN(open64)
@@ -100,7 +100,7 @@ AGENT_EXPORT pid_t fork(void)
     READY(fork);
     struct agent_call call;
     if (AGENT_LIKELY(!agent_is_armed(WEDGE_FN_fork)))
-        call = (struct agent_call){.known = agent_find_here(&call.here)};
+        call.known = agent_find_here(&call.here);
     else if (ENTER(&call, fork, 0))
         return (pid_t)agent_result(&call, 0);
     if (!call.known)
@@ -154,13 +154,13 @@ AGENT_EXPORT int pthread_create(pthread_t *thread, const pthread_attr_t *attr, v
     return rc;
 }
 
-#define WAY_OUT(name)                                                                                                \
-    AGENT_EXPORT __attribute__((noreturn)) void name(int status)                                                     \
-    {                                                                                                                \
-        READY(name);                                                                                                 \
-        agent_exit();                                                                                                \
-        agent_real.name(status);                                                                                     \
-        __builtin_unreachable();                                                                                     \
+#define WAY_OUT(name)                                                                                                  \
+    AGENT_EXPORT __attribute__((noreturn)) void name(int status)                                                       \
+    {                                                                                                                  \
+        READY(name);                                                                                                   \
+        agent_exit();                                                                                                  \
+        agent_real.name(status);                                                                                       \
+        __builtin_unreachable();                                                                                       \
     }
 WAY_OUT(exit)
 WAY_OUT(_exit)

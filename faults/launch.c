@@ -1,0 +1,343 @@
+/*
+ * Preparing a command for the agent, and releasing what the agent holds.
+ *
+ * The program's file is read with bounds checked at each step and never mapped: it may be truncated under us.
+ */
+#include "faults/launch.h"
+
+#include <dirent.h>
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include "base/text.h"
+
+#ifndef WEDGE_INSTALL_LIBDIR
+#error "WEDGE_INSTALL_LIBDIR is the folder that the agent is installed to"
+#endif
+
+enum { MOST_INTERPRETERS = 4, MOST_HEADERS = 256, MOST_DYNAMIC = 4096 };
+
+extern char **environ;
+
+static int refuse(struct wedge_err *err, int code, const char *path, const char *why)
+{
+    wedge_err_set(err, code, "%s %s, so the agent cannot be loaded into it", path, why);
+    wedge_err_remedy(err, "use --no-agent: wedge then watches from outside, without faults and marks");
+    return code;
+}
+
+/* Finds `program` as execvp does. -EACCES when the only candidates may not be executed. */
+static int find_program(const char *program, char path[PATH_MAX], struct wedge_err *err)
+{
+    int rc = -ENOENT;
+    if (strchr(program, '/')) {
+        snprintf(path, PATH_MAX, "%s", program);
+        rc = access(path, X_OK) ? -errno : 0;
+    } else {
+        const char *dirs = getenv("PATH");
+        for (const char *at = dirs && *dirs ? dirs : "/bin:/usr/bin"; *program && at; at = strchr(at, ':')) {
+            at += *at == ':';
+            int len = (int)strcspn(at, ":");
+            struct stat st;
+            int n = snprintf(path, PATH_MAX, "%.*s%s%s", len, at, len ? "/" : "", program);
+            if (n >= PATH_MAX || stat(path, &st) || !S_ISREG(st.st_mode))
+                continue;
+            if (access(path, X_OK) == 0)
+                return 0;
+            rc = -EACCES;
+        }
+    }
+    struct stat st;
+    if (rc == 0 && (stat(path, &st) || !S_ISREG(st.st_mode)))
+        rc = -EACCES;
+    if (rc)
+        wedge_err_set(err, rc, "cannot execute %s: %s", program, strerror(-rc));
+    return rc;
+}
+
+static bool read_at(int fd, void *buf, size_t size, uint64_t offset)
+{
+    return offset <= INT64_MAX && pread(fd, buf, size, (off_t)offset) == (ssize_t)size;
+}
+
+/* A string of the file at `offset`, cut at the buffer. */
+static bool read_text(int fd, char *buf, size_t size, uint64_t offset)
+{
+    ssize_t n = offset <= INT64_MAX ? pread(fd, buf, size - 1, (off_t)offset) : -1;
+    if (n <= 0)
+        return false;
+    buf[n] = 0;
+    return true;
+}
+
+struct elf {
+    int fd;
+    Elf64_Ehdr header;
+    Elf64_Phdr headers[MOST_HEADERS];
+};
+
+static const Elf64_Phdr *segment(const struct elf *elf, uint32_t type)
+{
+    for (int i = 0; i < elf->header.e_phnum; i++)
+        if (elf->headers[i].p_type == type)
+            return &elf->headers[i];
+    return NULL;
+}
+
+/* File offset of a virtual address; UINT64_MAX when no loaded segment has it in the file. */
+static uint64_t file_offset(const struct elf *elf, uint64_t address)
+{
+    for (int i = 0; i < elf->header.e_phnum; i++) {
+        const Elf64_Phdr *p = &elf->headers[i];
+        if (p->p_type == PT_LOAD && address >= p->p_vaddr && address - p->p_vaddr < p->p_filesz)
+            return p->p_offset + (address - p->p_vaddr);
+    }
+    return UINT64_MAX;
+}
+
+/* The name of the sanitizer's runtime among DT_NEEDED, "" none. */
+static void find_asan(const struct elf *elf, char name[64])
+{
+    const Elf64_Phdr *dynamic = segment(elf, PT_DYNAMIC);
+    uint64_t strings = UINT64_MAX;
+    Elf64_Dyn entry;
+    name[0] = 0;
+    if (!dynamic)
+        return;
+    for (int pass = 0; pass < 2; pass++)
+        for (uint64_t i = 0; i < MOST_DYNAMIC && (i + 1) * sizeof(entry) <= dynamic->p_filesz; i++) {
+            if (!read_at(elf->fd, &entry, sizeof(entry), dynamic->p_offset + i * sizeof(entry)) ||
+                entry.d_tag == DT_NULL)
+                break;
+            if (pass == 0 && entry.d_tag == DT_STRTAB)
+                strings = file_offset(elf, entry.d_un.d_ptr);
+            if (pass == 0 || entry.d_tag != DT_NEEDED || strings == UINT64_MAX ||
+                !read_text(elf->fd, name, 64, strings + entry.d_un.d_val))
+                continue;
+            if (strncmp(name, "libasan.so", 10) == 0 || strncmp(name, "libclang_rt.asan", 16) == 0)
+                return;
+        }
+    name[0] = 0;
+}
+
+/* Refuses what cannot take the agent; finds what must stand before it. */
+static int check_elf(struct elf *elf, const char *path, char asan[64], struct wedge_err *err)
+{
+    const Elf64_Ehdr *h = &elf->header;
+    if (!read_at(elf->fd, &elf->header, sizeof(elf->header), 0) || h->e_ident[EI_CLASS] != ELFCLASS64 ||
+        h->e_ident[EI_DATA] != ELFDATA2LSB || h->e_machine != EM_X86_64)
+        return refuse(err, -ENOTSUP, path, "is not a program for x86-64 (64 bits)");
+    if (h->e_phnum == 0 || h->e_phnum > MOST_HEADERS || h->e_phentsize != sizeof(Elf64_Phdr) ||
+        !read_at(elf->fd, elf->headers, h->e_phnum * sizeof(Elf64_Phdr), h->e_phoff))
+        return wedge_err_set(err, -ENOEXEC, "cannot execute %s: its ELF program headers are damaged", path);
+    const Elf64_Phdr *interpreter = segment(elf, PT_INTERP);
+    if (!interpreter)
+        return refuse(err, -ENOTSUP, path, "is statically linked");
+    char name[PATH_MAX] = "";
+    if (read_text(elf->fd, name, sizeof(name), interpreter->p_offset) && !strstr(name, "ld-linux-x86-64"))
+        return refuse(err, -ENOTSUP, path, "does not use glibc's loader");
+    find_asan(elf, asan);
+    return 0;
+}
+
+/* The interpreter of a "#!" line; /bin/sh for a text without one, as execvp does. False: an ELF file. */
+static bool find_interpreter(const char *head, size_t len, char path[PATH_MAX])
+{
+    if (len >= SELFMAG && memcmp(head, ELFMAG, SELFMAG) == 0)
+        return false;
+    if (len < 2 || head[0] != '#' || head[1] != '!') {
+        snprintf(path, PATH_MAX, "/bin/sh");
+        return true;
+    }
+    const char *at = head + 2 + strspn(head + 2, " \t");
+    snprintf(path, PATH_MAX, "%.*s", (int)strcspn(at, " \t\r\n"), at);
+    return true;
+}
+
+static int check_program(const char *program, char asan[64], struct wedge_err *err)
+{
+    char path[PATH_MAX], head[PATH_MAX + 1];
+    int rc = find_program(program, path, err);
+    for (int depth = 0; rc == 0; depth++) {
+        struct stat st;
+        struct elf elf = {.fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
+        if (elf.fd < 0 || fstat(elf.fd, &st)) {
+            rc = wedge_err_set(err, -errno, "cannot read %s: %s", path, strerror(errno));
+            if (elf.fd < 0 && rc == -EACCES) /* may be executed but not read: whether it is static cannot be known */
+                wedge_err_remedy(err, "use --no-agent, or make it readable");
+        } else {
+            ssize_t n = pread(elf.fd, head, sizeof(head) - 1, 0);
+            head[n > 0 ? n : 0] = 0;
+            char next[PATH_MAX];
+            if (find_interpreter(head, n > 0 ? (size_t)n : 0, next)) {
+                memcpy(path, next, sizeof(path));
+                if (depth == MOST_INTERPRETERS)
+                    rc = wedge_err_set(err, -ELOOP, "%s: too many interpreters of interpreters", program);
+                else if (access(path, X_OK))
+                    rc = wedge_err_set(err, -errno, "cannot execute %s: its interpreter %s: %s", program, path,
+                                       strerror(errno));
+                close(elf.fd);
+                continue;
+            }
+            if (st.st_mode & (S_ISUID | S_ISGID))
+                rc = refuse(err, -ENOTSUP, path, "runs with set-user-ID or set-group-ID");
+            else if (fgetxattr(elf.fd, "security.capability", NULL, 0) > 0)
+                rc = refuse(err, -ENOTSUP, path, "has file capabilities");
+            else
+                rc = check_elf(&elf, path, asan, err);
+        }
+        if (elf.fd >= 0)
+            close(elf.fd);
+        break;
+    }
+    return rc;
+}
+
+/* The path of a runtime by its name, in the loader's usual folders and gcc's own; the bare name when it is in none,
+ * which leaves the search to the loader. */
+static void resolve_runtime(const char *name, char path[PATH_MAX])
+{
+    static const char *const dirs[] = {"/lib/x86_64-linux-gnu",
+                                       "/usr/lib/x86_64-linux-gnu",
+                                       "/lib64",
+                                       "/usr/lib64",
+                                       "/usr/local/lib",
+                                       "/usr/lib",
+                                       NULL};
+    static const char gcc[] = "/usr/lib/gcc/x86_64-linux-gnu";
+    for (int i = 0; dirs[i]; i++) {
+        snprintf(path, PATH_MAX, "%s/%s", dirs[i], name);
+        if (access(path, R_OK) == 0)
+            return;
+    }
+    DIR *dir = opendir(gcc);
+    for (struct dirent *entry; dir && (entry = readdir(dir));) {
+        snprintf(path, PATH_MAX, "%s/%s/%s", gcc, entry->d_name, name);
+        if (entry->d_name[0] != '.' && access(path, R_OK) == 0) {
+            closedir(dir);
+            return;
+        }
+    }
+    if (dir)
+        closedir(dir);
+    snprintf(path, PATH_MAX, "%s", name);
+}
+
+static int find_agent(char path[PATH_MAX], struct wedge_err *err)
+{
+    const char *given = getenv("WEDGE_AGENT");
+    char self[PATH_MAX];
+    if (given && *given) {
+        if (!realpath(given, path))
+            return wedge_err_set(err, -ENOENT, "WEDGE_AGENT names %s: %s", given, strerror(errno));
+    } else {
+        ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 32);
+        self[n > 0 ? n : 0] = 0;
+        char *slash = strrchr(self, '/');
+        if (slash)
+            memcpy(slash + 1, "../lib/libwedge-agent.so", 25);
+        if ((!slash || !realpath(self, path)) && !realpath(WEDGE_INSTALL_LIBDIR "/libwedge-agent.so", path)) {
+            wedge_err_set(err, -ENOENT, "the agent, libwedge-agent.so, is not where it belongs");
+            wedge_err_remedy(err, "name it in WEDGE_AGENT, or use --no-agent");
+            return -ENOENT;
+        }
+    }
+    if (strpbrk(path, " :\t\n")) { /* LD_PRELOAD is split at these, and knows no quotes (ld.so(8)) */
+        wedge_err_set(err, -EINVAL, "the agent's path has a blank or a colon, which LD_PRELOAD cannot carry: %s", path);
+        wedge_err_remedy(err, "install wedge elsewhere, or name a copy of the agent in WEDGE_AGENT");
+        return -EINVAL;
+    }
+    return 0;
+}
+
+static bool is_variable(const char *entry, const char *name)
+{
+    size_t n = strlen(name);
+    return strncmp(entry, name, n) == 0 && entry[n] == '=';
+}
+
+int wedge_faults_environ(const struct wedge_arena *arena, const char *program, char ***ret_env, struct wedge_err *err)
+{
+    char asan[64] = "", runtime[PATH_MAX] = "", agent[PATH_MAX];
+    int rc;
+    if ((rc = check_program(program, asan, err)) || (rc = find_agent(agent, err)))
+        return rc;
+    if (asan[0])
+        resolve_runtime(asan, runtime);
+    size_t n = 0, at = 0;
+    while (environ[n])
+        n++;
+    char **env = calloc(n + 3, sizeof(*env));
+    const char *before = getenv("LD_PRELOAD");
+    bool ok = env != NULL;
+    for (size_t i = 0; ok && i < n; i++)
+        if (!is_variable(environ[i], "LD_PRELOAD") && !is_variable(environ[i], WEDGE_ARENA_ENV))
+            ok = (env[at++] = strdup(environ[i])) != NULL;
+    struct wedge_text preload = WEDGE_TEXT_INIT(1 << 20), where = WEDGE_TEXT_INIT(256);
+    wedge_text_addf(&preload, "LD_PRELOAD=%s%s%s", runtime, runtime[0] ? ":" : "", agent);
+    if (before && *before)
+        wedge_text_addf(&preload, ":%s", before);
+    wedge_text_addf(&where, WEDGE_ARENA_ENV "=%s", arena->env);
+    if (!ok || preload.cut || where.cut || !preload.data || !where.data) {
+        wedge_text_free(&preload);
+        wedge_text_free(&where);
+        wedge_faults_environ_free(env);
+        return wedge_err_set(err, -ENOMEM, "no memory for the environment");
+    }
+    env[at++] = preload.data;
+    env[at++] = where.data;
+    *ret_env = env;
+    return 0;
+}
+
+void wedge_faults_environ_free(char **env)
+{
+    for (size_t i = 0; env && env[i]; i++)
+        free(env[i]);
+    free(env);
+}
+
+static void wake(_Atomic uint32_t *word)
+{
+    syscall(SYS_futex, word, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+}
+
+static void let_go(const struct wedge_arena *arena, struct wedge_arena_rule *rule)
+{
+    struct wedge_arena_control *control = wedge_arena_live(arena, WEDGE_SEC_CONTROL, 0);
+    atomic_store(&rule->released, 1); /* block and delay sleep on this word */
+    wake(&rule->released);
+    atomic_fetch_add(&control->released, 1); /* yield on this one */
+    wake(&control->released);
+}
+
+int wedge_faults_release(const struct wedge_arena *arena, const char *rule_id, struct wedge_err *err)
+{
+    const struct wedge_arena_control *control = wedge_arena_live(arena, WEDGE_SEC_CONTROL, 0);
+    for (uint32_t i = 0; i < control->n_rules && i < WEDGE_ARENA_RULES; i++) {
+        struct wedge_arena_rule *rule = wedge_arena_live(arena, WEDGE_SEC_RULES, i);
+        if (strncmp(rule->id, rule_id, sizeof(rule->id)) == 0) {
+            let_go(arena, rule);
+            return 0;
+        }
+    }
+    return wedge_err_input(err, NULL, 0, 0, "no rule has the id `%s`", rule_id), -ENOENT;
+}
+
+void wedge_faults_quiesce(const struct wedge_arena *arena)
+{
+    struct wedge_arena_control *control = wedge_arena_live(arena, WEDGE_SEC_CONTROL, 0);
+    atomic_store(&control->quiesce, 1);
+    for (uint32_t i = 0; i < control->n_rules && i < WEDGE_ARENA_RULES; i++)
+        let_go(arena, wedge_arena_live(arena, WEDGE_SEC_RULES, i));
+}

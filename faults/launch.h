@@ -1,0 +1,27 @@
+/*
+ * The launcher's side of the agent: the environment that loads it into a command, and the words said to it later.
+ */
+#ifndef WEDGE_FAULTS_LAUNCH_H
+#define WEDGE_FAULTS_LAUNCH_H
+
+#include "base/arena.h"
+#include "base/err.h"
+
+/*
+ * The environment for `program` (found in PATH as execvp would): a copy of this process's with LD_PRELOAD and
+ * WEDGE_ARENA set. A program that needs libasan gets that first, what LD_PRELOAD held before comes last. The caller
+ * owns *ret (wedge_faults_environ_free). A script is followed to its interpreter.
+ *
+ * Refused, since the agent would be left out without a word: a static program, one with set-user-ID, set-group-ID or
+ * file capabilities (ld.so(8), secure-execution mode), one not of x86-64 glibc: -ENOTSUP with the remedy. -ENOENT: no
+ * such program, or no agent; -EACCES, -ENOEXEC: cannot be executed; -ENOMEM. Reads files, does not block otherwise.
+ */
+int wedge_faults_environ(const struct wedge_arena *arena, const char *program, char ***ret_env, struct wedge_err *err);
+void wedge_faults_environ_free(char **env); /* takes NULL */
+
+/* Lets go of every thread that rule `rule_id` holds, in all processes, and ends its firing. -ENOENT: no such rule. */
+int wedge_faults_release(const struct wedge_arena *arena, const char *rule_id, struct wedge_err *err);
+/* No fault from now on; every held thread goes on. */
+void wedge_faults_quiesce(const struct wedge_arena *arena);
+
+#endif

@@ -1,0 +1,39 @@
+/* Runs a program under the agent with a plan, for tests. Failures of the set-up are failures of the test. */
+#ifndef WEDGE_FAULTS_TESTS_RUN_H
+#define WEDGE_FAULTS_TESTS_RUN_H
+
+#include <sys/types.h>
+
+#include "base/arena.h"
+
+struct run {
+    struct wedge_arena arena;
+    pid_t pid;
+    int in, out; /* the program's standard input and output, our ends */
+    char text[8192]; /* what it printed so far */
+    size_t len;
+    int status; /* once waited for */
+};
+
+/* Starts argv under `plan` (NULL: an empty one; without the line `plan 1`). */
+void run_start(struct run *run, const char *plan, const char *const *argv);
+/* Reads until the output has `text`. */
+void run_read_until(struct run *run, const char *text);
+/* Closes its input, reads to the end of its output, waits for it. */
+void run_finish(struct run *run);
+void run_free(struct run *run);
+
+struct wedge_arena_rule *run_rule(struct run *run, const char *id);
+/* The record of the name, or NULL. */
+const struct wedge_arena_name *run_name(struct run *run, const char *name);
+/* Waits until *word has at least `value`; fails after ten seconds. */
+void run_await(const _Atomic uint32_t *word, uint32_t value);
+
+/* start, finish; the caller frees. */
+#define RUN(run, plan, ...) run_whole(run, plan, (const char *const[]){__VA_ARGS__, NULL})
+void run_whole(struct run *run, const char *plan, const char *const *argv);
+
+const char *run_target(void); /* path of the target program */
+const char *run_target_no_pie(void);
+
+#endif

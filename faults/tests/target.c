@@ -1,0 +1,270 @@
+/*
+ * A program for the agent's tests: does one thing per mode, tells on standard output what happened, one write per
+ * line so that a kill leaves whole lines. Reads standard input where it shall wait for the test.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <wedge/point.h>
+
+#include "faults/tests/target_so.h"
+
+static void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+static void say(const char *fmt, ...)
+{
+    char line[128];
+    va_list ap;
+    va_start(ap, fmt);
+    int n = vsnprintf(line, sizeof(line), fmt, ap);
+    va_end(ap);
+    if (syscall(SYS_write, 1, line, n) != n) /* not through a wrapper: the tests inject faults into write */
+        abort();
+}
+
+static int number(char **argv, int i, int otherwise)
+{
+    return argv[i] ? atoi(argv[i]) : otherwise;
+}
+
+/* steps N: passes t.step N times, a line before each. */
+static int steps(char **argv)
+{
+    for (int i = 1; i <= number(argv, 2, 5); i++) {
+        say("step %d\n", i);
+        WEDGE_POINT("t.step");
+    }
+    say("done\n");
+    return 0;
+}
+
+/* asks N: the answers of t.ask, and errno, which they must not touch. */
+static int asks(char **argv)
+{
+    for (int i = 1; i <= number(argv, 2, 5); i++) {
+        errno = 77;
+        int answer = WEDGE_ASK("t.ask");
+        say("%d %d\n", answer, errno);
+    }
+    return 0;
+}
+
+static void *thread_steps(void *arg)
+{
+    int n = *(int *)arg;
+    for (int i = 0; i < n; i++)
+        WEDGE_POINT("t.step");
+    return NULL;
+}
+
+/* threads T N: T threads pass t.step N times each. */
+static int threads(char **argv)
+{
+    pthread_t all[64];
+    int count = number(argv, 2, 4), n = number(argv, 3, 10);
+    for (int i = 0; i < count; i++)
+        if (pthread_create(&all[i], NULL, thread_steps, &n))
+            return 1;
+    for (int i = 0; i < count; i++)
+        pthread_join(all[i], NULL);
+    say("done\n");
+    return 0;
+}
+
+static void *pass_a(void *arg)
+{
+    (void)arg;
+    WEDGE_POINT("t.a");
+    say("a\n");
+    WEDGE_POINT("t.a.done");
+    return NULL;
+}
+static void *pass_b(void *arg)
+{
+    (void)arg;
+    WEDGE_POINT("t.b");
+    say("b\n");
+    WEDGE_POINT("t.b.done");
+    return NULL;
+}
+
+/* pair: two threads pass t.a and t.b and say so. */
+static int pair(char **argv)
+{
+    (void)argv;
+    pthread_t a, b;
+    if (pthread_create(&a, NULL, pass_a, NULL) || pthread_create(&b, NULL, pass_b, NULL))
+        return 1;
+    pthread_join(a, NULL);
+    pthread_join(b, NULL);
+    say("done\n");
+    return 0;
+}
+
+/* workers N: N children take the role worker[i], pass t.child, and exit with i; their statuses are told in order.
+ * With "again", each that was killed is made anew, one generation on. */
+static int workers(char **argv)
+{
+    int count = number(argv, 2, 3);
+    bool again = argv[2] && argv[3] && strcmp(argv[3], "again") == 0;
+    for (int i = 1; i <= count; i++)
+        for (int generation = 0; generation < 3; generation++) {
+            pid_t pid = fork();
+            if (pid == 0) {
+                WEDGE_POINT("t.before_role");
+                wedge_role("worker", i, generation);
+                WEDGE_POINT("t.child");
+                _exit(i);
+            }
+            int status;
+            if (pid < 0 || waitpid(pid, &status, 0) != pid)
+                return 1;
+            say("worker %d.%d %s %d\n", i, generation, WIFSIGNALED(status) ? "killed" : "exited",
+                WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+            if (!again || !WIFSIGNALED(status))
+                break;
+        }
+    return 0;
+}
+
+static void on_signal(int number)
+{
+    (void)number;
+    WEDGE_POINT("t.handler");
+}
+
+/* handler: a point is passed in a signal handler, which interrupts a loop of points. */
+static int handler(char **argv)
+{
+    (void)argv;
+    signal(SIGUSR1, on_signal);
+    errno = 77;
+    for (int i = 0; i < 100; i++) {
+        WEDGE_POINT("t.step");
+        if (raise(SIGUSR1))
+            return 1;
+    }
+    say("errno %d\n", errno);
+    return 0;
+}
+
+/* wait: begins a callback and a wait, says so, ends them at the end of standard input. */
+static int wait_mode(char **argv)
+{
+    (void)argv;
+    static int object;
+    char c;
+    wedge_role("waiter", 7, 2);
+    WEDGE_CALLBACK_BEGIN("t.callback", wait_mode, 250);
+    WEDGE_WAIT_BEGIN(&object, WEDGE_WAIT_FOR_ITEM, 4711);
+    say("waiting\n");
+    while (syscall(SYS_read, 0, &c, 1) > 0)
+        ;
+    WEDGE_WAIT_END();
+    WEDGE_CALLBACK_END("t.callback");
+    WEDGE_PROGRESS(40);
+    WEDGE_PROGRESS(2);
+    say("waited\n");
+    while (argv[2] && syscall(SYS_read, 3, &c, 1) > 0)
+        ;
+    return 0;
+}
+
+/* calls: a few wrapped functions and what they returned. */
+static int calls(char **argv)
+{
+    (void)argv;
+    int ends[2];
+    char buf[16] = "";
+    sem_t sem;
+    pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+    pthread_cond_t cond = PTHREAD_COND_INITIALIZER;
+    sem_init(&sem, 0, 0);
+    if (pipe(ends))
+        return 1;
+    errno = 0;
+    long n = write(ends[1], "hello", 5);
+    say("write %ld %d\n", n, n < 0 ? errno : 0);
+    n = write(ends[1], "!", 1);
+    say("write %ld %d\n", n, n < 0 ? errno : 0);
+    n = read(ends[0], buf, sizeof(buf));
+    say("read %ld %s\n", n, buf);
+    int posted = sem_post(&sem), value = -1;
+    sem_getvalue(&sem, &value);
+    say("sem_post %d %d\n", posted, value);
+    struct timespec past = {0};
+    int waited = sem_timedwait(&sem, &past);
+    say("sem_timedwait %d %d\n", waited, waited ? errno : 0);
+    int locked = pthread_mutex_lock(&mutex);
+    say("lock %d\n", locked);
+    int timed = locked ? -1 : pthread_cond_timedwait(&cond, &mutex, &past);
+    say("cond %d\n", timed);
+    return 0;
+}
+
+/* leave HOW: ends by return, exit, _exit. */
+static int leave(char **argv)
+{
+    say("leaving\n");
+    if (strcmp(argv[2], "exit") == 0)
+        exit(3);
+    if (strcmp(argv[2], "_exit") == 0)
+        _exit(3);
+    return 3;
+}
+
+/* vfork: a child on our memory ends by _exit; then we go on. */
+static int vforks(char **argv)
+{
+    (void)argv;
+    pid_t pid = vfork();
+    if (pid == 0) {
+        WEDGE_POINT("t.vfork");
+        _exit(9);
+    }
+    int status = 0;
+    if (pid < 0 || waitpid(pid, &status, 0) != pid)
+        return 1;
+    say("child %d\n", WIFSIGNALED(status) ? 1000 + WTERMSIG(status) : WEXITSTATUS(status));
+    WEDGE_POINT("t.parent");
+    return 0;
+}
+
+/* exec: becomes `steps 2` by exec, after a step of its own. */
+static int execs(char **argv)
+{
+    wedge_role("master", 1, 0);
+    WEDGE_POINT("t.step");
+    execl("/proc/self/exe", argv[0], "steps", "2", (char *)NULL);
+    return 1;
+}
+
+/* library: a point of a shared object. */
+static int library(char **argv)
+{
+    (void)argv;
+    say("answer %d\n", target_so_ask());
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        int (*run)(char **argv);
+    } modes[] = {{"steps", steps},     {"asks", asks},      {"threads", threads}, {"pair", pair},
+                 {"workers", workers}, {"wait", wait_mode}, {"handler", handler}, {"calls", calls},
+                 {"leave", leave},     {"vfork", vforks},   {"exec", execs},      {"library", library}};
+    for (size_t i = 0; argc > 1 && i < sizeof(modes) / sizeof(modes[0]); i++)
+        if (strcmp(modes[i].name, argv[1]) == 0)
+            return modes[i].run(argv);
+    return 2;
+}
