@@ -122,10 +122,10 @@ void run_await(const _Atomic uint32_t *word, uint32_t value)
     }
 }
 
-static const char *beside(const char *name)
+/* A path in the folder of the test; a buffer for each of the callers below. */
+static const char *beside(const char *name, char path[PATH_MAX])
 {
-    static char path[PATH_MAX];
-    ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 64);
+    ssize_t n = readlink("/proc/self/exe", path, PATH_MAX - 64);
     ck_assert_int_gt(n, 0);
     path[n] = 0;
     strcpy(strrchr(path, '/') + 1, name);
@@ -134,10 +134,24 @@ static const char *beside(const char *name)
 
 const char *run_target(void)
 {
-    return beside("faults_target");
+    static char path[PATH_MAX];
+    return beside("faults_target", path);
 }
 
 const char *run_target_no_pie(void)
 {
-    return beside("faults_target_no_pie");
+    static char path[PATH_MAX];
+    return beside("faults_target_no_pie", path);
+}
+
+const char *run_static_target(void)
+{
+    static char path[PATH_MAX];
+    return beside("faults_target_static", path);
+}
+
+const char *run_asan_target(void)
+{
+    static char path[PATH_MAX];
+    return beside("faults_target_asan", path);
 }

@@ -30,7 +30,7 @@ static const struct wedge_arena_proc *proc(uint32_t slot)
 
 START_TEST(test_nth_hit_kills)
 {
-    const char *targets[2] = {strdup(run_target()), strdup(run_target_no_pie())};
+    const char *targets[2] = {run_target(), run_target_no_pie()};
     RUN(&run, "f1 root t.step nth=5 -> kill KILL", targets[_i], "steps", "9");
     ck_assert_int_eq(KILLED(run), SIGKILL);
     ck_assert_str_eq(run.text, "step 1\nstep 2\nstep 3\nstep 4\nstep 5\n");
