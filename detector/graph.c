@@ -1,0 +1,352 @@
+#include "detector/graph.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "detector/wait/wait.h"
+
+/* Edges to a group are written out for reports up to this many threads; a deadlock's own edges are never groups. */
+#define MOST_WRITTEN_OF_GROUP 64
+#define MOST_WRITTEN          20000
+
+static bool has_ended(const struct wedge_thread *t)
+{
+    return t->state == 'Z' || t->state == 'X';
+}
+
+/* Live before anybody is asked: it moves, it is about to, or nobody knows. */
+static bool is_live_by_itself(const struct wedge_look *look, int i)
+{
+    const struct wedge_thread *t = &look->snapshot->threads[i];
+    if (has_ended(t))
+        return false;
+    return t->moved || t->wait.class == WEDGE_WAIT_NONE || t->wait.class == WEDGE_WAIT_UNKNOWN ||
+           t->wait.earliest_ns < WEDGE_WAIT_FAR_NS;
+}
+
+struct counts { /* of live threads */
+    int *by_proc;
+    int tree;
+};
+
+static void count(const struct wedge_look *look, struct counts *c, int thread)
+{
+    const struct wedge_thread *t = &look->snapshot->threads[thread];
+    c->by_proc[t->proc]++;
+    c->tree += look->snapshot->procs[t->proc].in_tree;
+}
+
+static bool is_waker_live(const struct wedge_look *look, const struct wedge_waker *w, const bool *live,
+                          const struct counts *c, bool posix)
+{
+    if (posix && w->flags & WEDGE_WAKER_WEAK)
+        return false;
+    switch (w->target) {
+    case WEDGE_TO_THREAD:
+        return live[w->to];
+    case WEDGE_TO_PROC:
+        /* An armed timer may run a handler in the process, or end it. */
+        return c->by_proc[w->to] > 0 || look->snapshot->procs[w->to].armed_timer;
+    case WEDGE_TO_TREE:
+        return c->tree > 0 || look->tree_changed;
+    case WEDGE_TO_OUTSIDE:
+        return true;
+    case WEDGE_TO_DEAD:
+    case WEDGE_TO_RULE:
+        return false;
+    }
+    return true;
+}
+
+/* The waiting thread itself is never in the count: it is not live while it is asked. */
+static bool can_wake(const struct wedge_look *look, int i, const bool *live, const struct counts *c, bool posix)
+{
+    const struct wedge_look_thread *own = &look->threads[i];
+    const struct wedge_waker *wakers = look->wakers + own->first_waker;
+    uint64_t met = 0;
+    for (size_t k = 0; k < own->n_wakers; k++) {
+        if (!is_waker_live(look, &wakers[k], live, c, posix))
+            continue;
+        if (wakers[k].flags & WEDGE_WAKER_BY_SIGNAL)
+            return true;
+        met |= 1ull << (wakers[k].set & 63);
+    }
+    if (own->n_sets > 64)
+        return true;
+    return own->n_sets && met == (own->n_sets == 64 ? ~0ull : (1ull << own->n_sets) - 1);
+}
+
+static int fixpoint(const struct wedge_look *look, bool *live, bool posix)
+{
+    size_t n = look->snapshot->n_threads;
+    struct counts c = {.by_proc = calloc(look->snapshot->n_procs + 1, sizeof(int))};
+    if (!c.by_proc)
+        return -ENOMEM;
+    for (size_t i = 0; i < n; i++) {
+        live[i] = look->tree_changed ? !has_ended(&look->snapshot->threads[i]) : is_live_by_itself(look, (int)i);
+        if (live[i])
+            count(look, &c, (int)i);
+    }
+    for (bool again = true; again;) {
+        again = false;
+        for (size_t i = 0; i < n; i++) {
+            if (live[i] || has_ended(&look->snapshot->threads[i]) || !can_wake(look, (int)i, live, &c, posix))
+                continue;
+            live[i] = again = true;
+            count(look, &c, (int)i);
+        }
+    }
+    free(c.by_proc);
+    return 0;
+}
+
+/* ---- components: Tarjan's, without recursion. Nodes: threads, then one per process (its threads), then the tree ---- */
+
+struct walk {
+    const struct wedge_look *look;
+    const bool *live;
+    int n_threads, n_procs, n;
+    int *index, *low, *component, *stack, *call, *next_of;
+    int n_stack, n_call, next_index, n_components;
+};
+
+/* The k-th node that node `v` leads to; -1: none here, ask on; -2: no more. Only stuck threads and groups count. */
+static int successor(const struct walk *w, int v, int k)
+{
+    const struct wedge_snapshot *s = w->look->snapshot;
+    if (v < w->n_threads) {
+        const struct wedge_look_thread *own = &w->look->threads[v];
+        if ((size_t)k >= own->n_wakers)
+            return -2;
+        const struct wedge_waker *waker = &w->look->wakers[own->first_waker + (size_t)k];
+        /* A stopped thread has no waker but a signal. */
+        if (waker->flags & (WEDGE_WAKER_WEAK | WEDGE_WAKER_BY_SIGNAL))
+            return -1;
+        if (waker->target == WEDGE_TO_THREAD)
+            return !w->live[waker->to] && !has_ended(&s->threads[waker->to]) ? waker->to : -1;
+        if (waker->target == WEDGE_TO_PROC)
+            return w->n_threads + waker->to;
+        return waker->target == WEDGE_TO_TREE ? w->n - 1 : -1;
+    }
+    if (v < w->n_threads + w->n_procs) {
+        const struct wedge_proc *p = &s->procs[v - w->n_threads];
+        if (k >= p->n_threads)
+            return -2;
+        int t = p->first_thread + k;
+        return !w->live[t] && !has_ended(&s->threads[t]) ? t : -1;
+    }
+    if (k >= w->n_procs)
+        return -2;
+    return s->procs[k].in_tree ? w->n_threads + k : -1;
+}
+
+static void enter(struct walk *w, int v)
+{
+    w->index[v] = w->low[v] = w->next_index++;
+    w->stack[w->n_stack++] = v;
+    w->call[w->n_call++] = v;
+    w->next_of[v] = 0;
+}
+
+static void visit(struct walk *w, int root)
+{
+    enter(w, root);
+    while (w->n_call) {
+        int v = w->call[w->n_call - 1], to = successor(w, v, w->next_of[v]);
+        if (to != -2) {
+            w->next_of[v]++;
+            if (to >= 0 && w->index[to] < 0)
+                enter(w, to);
+            else if (to >= 0 && w->component[to] < 0 && w->index[to] < w->low[v])
+                w->low[v] = w->index[to];
+            continue;
+        }
+        w->n_call--;
+        if (w->n_call && w->low[v] < w->low[w->call[w->n_call - 1]])
+            w->low[w->call[w->n_call - 1]] = w->low[v];
+        if (w->low[v] != w->index[v])
+            continue;
+        int member;
+        do {
+            member = w->stack[--w->n_stack];
+            w->component[member] = w->n_components;
+        } while (member != v);
+        w->n_components++;
+    }
+}
+
+/* Components come out with those they lead to first. For each: is nothing stuck behind it, and to which such end does
+ * it belong. A component of groups alone that leads nowhere (a process without stuck threads) is no end. */
+static void find_ends(const struct walk *w, int *end_of, const bool *has_thread)
+{
+    for (int c = 0; c < w->n_components; c++)
+        end_of[c] = -1;
+    for (int c = 0; c < w->n_components; c++) {
+        for (int v = 0; v < w->n; v++) {
+            if (w->component[v] != c)
+                continue;
+            for (int k = 0, to; (to = successor(w, v, k)) != -2; k++)
+                if (to >= 0 && w->component[to] != c && end_of[w->component[to]] >= 0 &&
+                    (end_of[c] < 0 || end_of[w->component[to]] < end_of[c]))
+                    end_of[c] = end_of[w->component[to]];
+        }
+        if (end_of[c] < 0 && has_thread[c])
+            end_of[c] = c;
+    }
+}
+
+static int collect(struct wedge_graph *graph, const struct walk *w, const int *end_of)
+{
+    for (int c = 0; c < w->n_components; c++) {
+        if (end_of[c] != c)
+            continue;
+        struct wedge_graph_set *sets = realloc(graph->sets, (graph->n_sets + 1) * sizeof(*sets));
+        if (!sets)
+            return -ENOMEM;
+        graph->sets = sets;
+        struct wedge_graph_set *set = &sets[graph->n_sets++];
+        *set = (struct wedge_graph_set){.members = calloc((size_t)w->n_threads, sizeof(int))};
+        if (!set->members)
+            return -ENOMEM;
+        for (int t = 0; t < w->n_threads; t++)
+            if (w->index[t] >= 0 && w->component[t] == c)
+                set->members[set->n_members++] = t;
+        set->core = set->members;
+        set->n_core = set->n_members;
+        for (int t = 0; t < w->n_threads; t++)
+            if (w->index[t] >= 0 && w->component[t] != c && end_of[w->component[t]] == c)
+                set->members[set->n_members++] = t;
+    }
+    return 0;
+}
+
+static int find_sets(struct wedge_graph *graph, const struct wedge_look *look)
+{
+    struct walk w = {.look = look,
+                     .live = graph->live_posix,
+                     .n_threads = (int)look->snapshot->n_threads,
+                     .n_procs = (int)look->snapshot->n_procs};
+    w.n = w.n_threads + w.n_procs + 1;
+    size_t n = (size_t)w.n;
+    int *memory = malloc(7 * n * sizeof(int));
+    bool *has_thread = calloc(n, sizeof(bool));
+    int rc = memory && has_thread ? 0 : -ENOMEM;
+    if (rc)
+        goto out;
+    memset(memory, 0xff, 7 * n * sizeof(int));
+    int *end_of = memory + 6 * n;
+    w.index = memory;
+    w.low = memory + n;
+    w.component = memory + 2 * n;
+    w.stack = memory + 3 * n;
+    w.call = memory + 4 * n;
+    w.next_of = memory + 5 * n;
+    for (int t = 0; t < w.n_threads; t++)
+        if (!w.live[t] && !has_ended(&look->snapshot->threads[t]) && w.index[t] < 0)
+            visit(&w, t);
+    for (int t = 0; t < w.n_threads; t++)
+        if (w.index[t] >= 0)
+            has_thread[w.component[t]] = true;
+    find_ends(&w, end_of, has_thread);
+    rc = collect(graph, &w, end_of);
+out:
+    free(memory);
+    free(has_thread);
+    return rc;
+}
+
+int wedge_graph_build(struct wedge_look *look, struct wedge_graph *ret)
+{
+    size_t n = look->snapshot->n_threads;
+    *ret = (struct wedge_graph){.live = calloc(n + 1, sizeof(bool)), .live_posix = calloc(n + 1, sizeof(bool))};
+    if (!ret->live || !ret->live_posix)
+        return -ENOMEM;
+    int rc = fixpoint(look, ret->live, false);
+    if (!rc)
+        rc = fixpoint(look, ret->live_posix, true);
+    for (size_t i = 0; i < n && !rc; i++)
+        look->snapshot->threads[i].live = ret->live_posix[i];
+    return rc ? rc : find_sets(ret, look);
+}
+
+void wedge_graph_free(struct wedge_graph *graph)
+{
+    for (size_t i = 0; i < graph->n_sets; i++)
+        free(graph->sets[i].members);
+    free(graph->sets);
+    free(graph->live);
+    free(graph->live_posix);
+    memset(graph, 0, sizeof(*graph));
+}
+
+bool wedge_graph_waits_elsewhere(const struct wedge_look *look, int thread)
+{
+    const struct wedge_look_thread *own = &look->threads[thread];
+    int self = look->snapshot->threads[thread].proc;
+    for (size_t k = 0; k < own->n_wakers; k++) {
+        const struct wedge_waker *w = &look->wakers[own->first_waker + k];
+        if (w->flags)
+            continue;
+        if ((w->target == WEDGE_TO_PROC && w->to != self) ||
+            (w->target == WEDGE_TO_THREAD && look->snapshot->threads[w->to].proc != self))
+            return true;
+    }
+    return false;
+}
+
+/* ---- edges for the report ---- */
+
+static void grow_edge(struct wedge_look *look, int from, int to, enum wedge_waker_kind kind,
+                      const struct wedge_waker *w)
+{
+    if (look->snapshot->n_edges == MOST_WRITTEN)
+        return;
+    struct wedge_edge edge = {.from = from,
+                              .to = to,
+                              .kind = kind,
+                              .all = look->threads[from].n_sets > 1,
+                              .set = w->set,
+                              .why = w->why ? w->why : ""};
+    obstack_grow(&look->snapshot->mem, &edge, (int)sizeof(edge));
+    look->snapshot->n_edges++;
+}
+
+static void write_group(struct wedge_look *look, int from, int proc, const struct wedge_waker *w,
+                        enum wedge_waker_kind kind)
+{
+    const struct wedge_proc *p = &look->snapshot->procs[proc];
+    int written = 0;
+    for (int t = p->first_thread; t < p->first_thread + p->n_threads && written < MOST_WRITTEN_OF_GROUP; t++)
+        if (t != from && !has_ended(&look->snapshot->threads[t])) {
+            grow_edge(look, from, t, kind, w);
+            written++;
+        }
+}
+
+int wedge_graph_edges(struct wedge_look *look, const struct wedge_graph *graph)
+{
+    struct wedge_snapshot *s = look->snapshot;
+    s->n_edges = 0;
+    for (size_t i = 0; i < s->n_threads; i++) {
+        if (graph->live_posix[i] || has_ended(&s->threads[i]))
+            continue;
+        for (size_t k = 0; k < look->threads[i].n_wakers; k++) {
+            const struct wedge_waker *w = &look->wakers[look->threads[i].first_waker + k];
+            bool by_signal = w->flags & WEDGE_WAKER_BY_SIGNAL;
+            /* "Anybody might signal it" is true of every thread and would hide the picture. */
+            if (by_signal || w->flags & WEDGE_WAKER_WEAK)
+                continue;
+            if (w->target == WEDGE_TO_THREAD)
+                grow_edge(look, (int)i, w->to, WEDGE_WAKER_THREAD, w);
+            else if (w->target == WEDGE_TO_PROC)
+                write_group(look, (int)i, w->to, w, WEDGE_WAKER_THREAD);
+            else if (w->target == WEDGE_TO_RULE)
+                grow_edge(look, (int)i, w->to, WEDGE_WAKER_RULE, w);
+            else if (w->target == WEDGE_TO_DEAD)
+                grow_edge(look, (int)i, w->to, WEDGE_WAKER_DEAD, w);
+        }
+    }
+    s->edges = obstack_finish(&s->mem);
+    return 0;
+}

@@ -1,0 +1,41 @@
+/*
+ * The wait-for graph: who is live, and which threads wait for each other for ever.
+ *
+ * A wait is an AND of OR-sets of possible wakers. Live are the threads that run, that have a near deadline, or whose
+ * every set has a live member (or the outside); then again, until nothing changes. What remains can never wake by
+ * itself. That is computed twice: once with every waker (what remains is proved), once without those that only a
+ * program outside POSIX would need (what remains besides is evident).
+ *
+ * Invariant: stuck with every waker implies stuck without some.
+ */
+#ifndef WEDGE_DETECTOR_GRAPH_H
+#define WEDGE_DETECTOR_GRAPH_H
+
+#include "detector/look.h"
+
+/* One closed set: a strongly connected component of stuck threads from which no wait leads out, and every stuck
+ * thread that waits for nothing but it. */
+struct wedge_graph_set {
+    int *core;    /* threads of the component */
+    size_t n_core;
+    int *members; /* core first, then those that wait for it */
+    size_t n_members;
+};
+
+struct wedge_graph {
+    bool *live;        /* by thread, counting every waker */
+    bool *live_posix;  /* without the wakers that POSIX excludes */
+    struct wedge_graph_set *sets;
+    size_t n_sets;
+};
+
+/* Runs the fixpoint and finds the sets; sets thread->live. 0 or -ENOMEM. `ret` to be freed also after an error. */
+int wedge_graph_build(struct wedge_look *look, struct wedge_graph *ret);
+void wedge_graph_free(struct wedge_graph *graph);
+
+/* Is any waker of the given thread (not by signal, POSIX ones alone) in another process? */
+bool wedge_graph_waits_elsewhere(const struct wedge_look *look, int thread);
+/* Writes the edges of the stuck threads into the snapshot. 0 or -ENOMEM. */
+int wedge_graph_edges(struct wedge_look *look, const struct wedge_graph *graph);
+
+#endif

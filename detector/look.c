@@ -1,0 +1,507 @@
+#include "detector/look.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "detector/machine.h"
+
+#define MOST_ROUNDS  5
+#define MOST_WANTED  256
+#define MOST_THREADS 65536
+#define LIBC_SIGNALS (3ull << 31) /* 32 and 33: cancellation and setxid, glibc's own */
+
+void wedge_look_note(struct wedge_look *look, pid_t pid, const char *step)
+{
+    if (!look->note)
+        return;
+    look->note->pid = pid;
+    look->note->step = step;
+}
+
+const char *wedge_look_text(struct wedge_look *look, const char *text)
+{
+    return text && *text ? obstack_copy0(&look->snapshot->mem, text, (int)strlen(text)) : "";
+}
+
+const char *wedge_look_textf(struct wedge_look *look, const char *fmt, ...)
+{
+    char buf[1024];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(buf, sizeof(buf), fmt, args);
+    va_end(args);
+    return wedge_look_text(look, buf);
+}
+
+int wedge_look_proc_of(const struct wedge_look *look, pid_t pid)
+{
+    for (size_t i = 0; i < look->snapshot->n_procs; i++)
+        if (look->snapshot->procs[i].pid == pid)
+            return (int)i;
+    return -1;
+}
+
+int wedge_look_thread_of(const struct wedge_look *look, int proc, pid_t ns_tid)
+{
+    const struct wedge_proc *p = &look->snapshot->procs[proc];
+    for (int i = p->first_thread; i < p->first_thread + p->n_threads; i++)
+        if (look->threads[i].status.ns_tid == ns_tid)
+            return i;
+    return -1;
+}
+
+int wedge_look_want(struct wedge_look *look, pid_t pid)
+{
+    int proc = wedge_look_proc_of(look, pid);
+    if (proc >= 0)
+        return proc;
+    for (size_t i = 0; i < look->n_wanted; i++)
+        if (look->wanted[i] == pid)
+            return -1;
+    if (look->n_wanted == MOST_WANTED)
+        return -1;
+    if (look->n_wanted == look->cap_wanted) {
+        size_t cap = look->cap_wanted ? look->cap_wanted * 2 : 16;
+        pid_t *more = realloc(look->wanted, cap * sizeof(*more));
+        if (!more)
+            return -1;
+        look->wanted = more;
+        look->cap_wanted = cap;
+    }
+    look->wanted[look->n_wanted++] = pid;
+    look->found_new = true;
+    return -1;
+}
+
+/* ---- pass A ---- */
+
+static int room_for_threads(struct wedge_look *look, size_t more)
+{
+    struct wedge_snapshot *s = look->snapshot;
+    if (s->n_threads + more <= look->cap_threads)
+        return 0;
+    size_t cap = look->cap_threads ? look->cap_threads : 64;
+    while (cap < s->n_threads + more)
+        cap *= 2;
+    struct wedge_thread *threads = realloc(s->threads, cap * sizeof(*threads));
+    if (threads)
+        s->threads = threads;
+    struct wedge_look_thread *own = realloc(look->threads, cap * sizeof(*own));
+    if (own)
+        look->threads = own;
+    if (!threads || !own)
+        return -ENOMEM;
+    look->cap_threads = cap;
+    return 0;
+}
+
+static int room_for_proc(struct wedge_look *look)
+{
+    struct wedge_snapshot *s = look->snapshot;
+    if (s->n_procs < look->cap_procs)
+        return 0;
+    size_t cap = look->cap_procs ? look->cap_procs * 2 : 16;
+    struct wedge_proc *procs = realloc(s->procs, cap * sizeof(*procs));
+    if (procs)
+        s->procs = procs;
+    struct wedge_look_proc *own = realloc(look->procs, cap * sizeof(*own));
+    if (own)
+        look->procs = own;
+    if (!procs || !own)
+        return -ENOMEM;
+    look->cap_procs = cap;
+    return 0;
+}
+
+/* The state of one thread, as both passes read it. */
+struct reading {
+    struct wedge_proc_stat stat;
+    struct wedge_proc_status status;
+    struct wedge_proc_syscall call;
+    int call_error;
+};
+
+/* Returns 0, or a negative errno when the thread is gone or unreadable altogether. */
+static int read_thread(pid_t pid, pid_t tid, struct reading *r)
+{
+    char text[4096];
+    memset(r, 0, sizeof(*r));
+    ssize_t len = wedge_proc_read(pid, tid, "stat", text, sizeof(text));
+    int rc = len < 0 ? (int)len : wedge_proc_stat_parse(text, &r->stat);
+    if (rc)
+        return rc;
+    len = wedge_proc_read(pid, tid, "status", text, sizeof(text));
+    rc = len < 0 ? (int)len : wedge_proc_status_parse(text, &r->status);
+    if (rc)
+        return rc;
+    len = wedge_proc_read(pid, tid, "syscall", text, sizeof(text));
+    r->call_error = len < 0 ? (int)len : wedge_proc_syscall_parse(text, &r->call);
+    if (r->call_error)
+        r->call.number = -2;
+    return 0;
+}
+
+static void add_thread(struct wedge_look *look, int proc, pid_t tid, const struct reading *r)
+{
+    struct wedge_snapshot *s = look->snapshot;
+    size_t i = s->n_threads++;
+    struct wedge_look_thread *own = &look->threads[i];
+    *own = (struct wedge_look_thread){.status = r->status, .owner = -1};
+    pid_t pid = s->procs[proc].pid;
+    if (wedge_proc_read(pid, tid, "wchan", own->wchan, sizeof(own->wchan)) < 0)
+        own->wchan[0] = '\0';
+    s->threads[i] = (struct wedge_thread){
+        .proc = proc,
+        .tid = tid,
+        .name = wedge_look_text(look, r->stat.comm),
+        .state = r->stat.state,
+        .start_ticks = r->stat.start_ticks,
+        .switches = r->status.switches,
+        .cpu_ticks = r->stat.cpu_ticks,
+        .syscall = r->call.number,
+        .sp = r->call.sp,
+        .pc = r->call.pc,
+        .callback = "",
+        .last_point = "",
+        .rule = -1,
+        .stack_note = "",
+        .wait = {.earliest_ns = INT64_MAX, .call = "", .reason = ""},
+    };
+    memcpy(s->threads[i].args, r->call.args, sizeof(r->call.args));
+    s->procs[proc].n_threads++;
+    uint64_t caught = r->status.sig_caught & ~r->status.sig_blocked & ~LIBC_SIGNALS;
+    look->procs[proc].caught |= caught;
+    s->procs[proc].catches_signals |= caught != 0;
+}
+
+/* 32-bit programs number their calls differently; what is no x86-64 ELF is not decoded. */
+static bool is_foreign(pid_t pid)
+{
+    char path[64];
+    unsigned char ident[20];
+    wedge_proc_path(pid, 0, "exe", path, sizeof(path));
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0)
+        return true;
+    ssize_t got = pread(fd, ident, sizeof(ident), 0);
+    close(fd);
+    return got != sizeof(ident) || memcmp(ident, ELFMAG, SELFMAG) != 0 || ident[EI_CLASS] != ELFCLASS64 ||
+           ident[18] != EM_X86_64 || ident[19] != 0;
+}
+
+static void read_facts(struct wedge_look *look, struct wedge_proc *p, struct wedge_look_proc *own)
+{
+    char text[WEDGE_PROC_PATH_BYTES];
+    wedge_look_note(look, p->pid, "executable");
+    if (wedge_proc_link(p->pid, "exe", text, sizeof(text)) > 0)
+        p->exe = wedge_look_text(look, text);
+    own->foreign = is_foreign(p->pid);
+    wedge_look_note(look, p->pid, "arguments");
+    ssize_t len = wedge_proc_read(p->pid, 0, "cmdline", text, 1024);
+    for (ssize_t i = 0; i < len; i++)
+        if (text[i] == '\0')
+            text[i] = i + 1 < len ? ' ' : '\0';
+    if (len > 0)
+        p->cmdline = wedge_look_text(look, text);
+    wedge_look_note(look, p->pid, "timers");
+    char *timers = NULL;
+    if (wedge_proc_read_all(p->pid, 0, "timers", 1 << 20, &timers) < 0)
+        own->timers_unknown = true;
+    else
+        p->armed_timer = strstr(timers, "notify: signal/") != NULL;
+    free(timers);
+}
+
+static bool is_skipped(const struct wedge_look *look, pid_t pid)
+{
+    for (size_t i = 0; i < look->options->n_skip; i++)
+        if (look->options->skip[i] == pid)
+            return true;
+    return false;
+}
+
+/* Reads one process of the machine. A process that ends under our hands is left out: 0. */
+static int read_proc(struct wedge_look *look, const struct wedge_machine_proc *m)
+{
+    struct wedge_snapshot *s = look->snapshot;
+    char text[1024];
+    struct wedge_proc_stat stat;
+    pid_t *tids = NULL;
+    size_t n = 0;
+    int rc = room_for_proc(look);
+    if (rc)
+        return rc;
+    if (wedge_proc_read(m->pid, 0, "stat", text, sizeof(text)) < 0 || wedge_proc_stat_parse(text, &stat) ||
+        wedge_proc_list(m->pid, MOST_THREADS, &tids, &n))
+        return 0;
+    rc = room_for_threads(look, n);
+    if (rc)
+        goto out;
+    int index = (int)s->n_procs++;
+    struct wedge_proc *p = &s->procs[index];
+    struct wedge_look_proc *own = &look->procs[index];
+    *own = (struct wedge_look_proc){.pgrp = stat.pgrp, .skipped = is_skipped(look, m->pid)};
+    *p = (struct wedge_proc){
+        .pid = m->pid,
+        .ppid = stat.ppid,
+        .start_ticks = stat.start_ticks,
+        .state = stat.state,
+        .comm = wedge_look_text(look, stat.comm),
+        .exe = "",
+        .cmdline = "",
+        .in_tree = m->tree,
+        .role = "",
+        .note = own->skipped ? "could not be read in time" : "",
+        .first_thread = (int)s->n_threads,
+    };
+    own->zombie = (stat.state == 'Z' || stat.state == 'X') && n <= 1;
+    if (!own->skipped && !own->zombie)
+        read_facts(look, p, own);
+    for (size_t i = 0; i < n; i++) {
+        struct reading r;
+        rc = read_thread(m->pid, tids[i], &r);
+        if (rc == -EACCES || rc == -EPERM || r.call_error == -EPERM || r.call_error == -EACCES)
+            p->note = "its calls may not be read (no permission)";
+        if (rc)
+            continue;
+        if (r.stat.state != 'Z' && r.stat.state != 'X')
+            own->reader = tids[i] == m->pid || own->reader == m->pid ? m->pid : tids[i];
+        p->uid = r.status.uid;
+        own->tracer = r.status.tracer;
+        add_thread(look, index, tids[i], &r);
+    }
+    rc = 0;
+out:
+    free(tids);
+    return rc;
+}
+
+static void forget_procs(struct wedge_look *look)
+{
+    for (size_t i = 0; look->snapshot && i < look->snapshot->n_procs; i++) {
+        free(look->procs[i].fds);
+        free(look->procs[i].maps.maps);
+        free(look->procs[i].maps.text);
+    }
+    if (look->snapshot)
+        look->snapshot->n_procs = look->snapshot->n_threads = 0;
+    look->n_wakers = 0;
+    wedge_machine_forget(look);
+}
+
+static int pass_a(struct wedge_look *look)
+{
+    forget_procs(look);
+    int rc = wedge_machine_read(look);
+    /* The root first, so that it is procs[0]. */
+    const struct wedge_machine_proc *root = rc ? NULL : wedge_look_machine_of(look, look->options->root);
+    if (!rc)
+        rc = read_proc(look, root);
+    for (size_t i = 0; i < look->n_machine && !rc; i++) {
+        const struct wedge_machine_proc *m = &look->machine[i];
+        bool wanted = m->tree && m != root;
+        for (size_t k = 0; k < look->n_wanted && !wanted && !m->tree && !m->blind; k++)
+            wanted = look->wanted[k] == m->pid;
+        if (wanted)
+            rc = read_proc(look, m);
+    }
+    if (!rc && (!look->snapshot->n_procs || look->snapshot->procs[0].pid != look->options->root))
+        rc = -ESRCH;
+    return rc;
+}
+
+/* ---- pass B ---- */
+
+static bool is_same(const struct wedge_look *look, size_t i, const struct reading *r)
+{
+    const struct wedge_thread *t = &look->snapshot->threads[i];
+    return t->start_ticks == r->stat.start_ticks && t->state == r->stat.state && t->switches == r->status.switches &&
+           t->syscall == r->call.number && t->pc == r->call.pc && t->sp == r->call.sp &&
+           memcmp(t->args, r->call.args, sizeof(t->args)) == 0 &&
+           look->threads[i].status.sig_blocked == r->status.sig_blocked &&
+           look->threads[i].status.sig_caught == r->status.sig_caught;
+}
+
+/* The thread list of the process is still that of pass A. */
+static bool is_same_list(const struct wedge_look *look, size_t proc)
+{
+    const struct wedge_proc *p = &look->snapshot->procs[proc];
+    pid_t *tids = NULL;
+    size_t n = 0;
+    if (wedge_proc_list(p->pid, MOST_THREADS, &tids, &n))
+        return p->n_threads == 0;
+    bool same = n == (size_t)p->n_threads;
+    for (size_t i = 0; i < n && same; i++)
+        same = tids[i] == look->snapshot->threads[p->first_thread + (int)i].tid;
+    free(tids);
+    return same;
+}
+
+static void compare_lists(struct wedge_look *look)
+{
+    for (size_t i = 0; i < look->snapshot->n_procs; i++) {
+        const struct wedge_proc *p = &look->snapshot->procs[i];
+        if (is_same_list(look, i))
+            continue;
+        for (int k = p->first_thread; k < p->first_thread + p->n_threads; k++)
+            look->snapshot->threads[k].moved = true;
+        if (p->in_tree && !p->n_threads)
+            look->tree_changed = true;
+    }
+}
+
+/* The processes of the tree are still those of pass A: one that came meanwhile was never looked at. */
+static int compare_tree(struct wedge_look *look)
+{
+    size_t tree = 0, known = 0;
+    int rc = wedge_machine_read(look);
+    if (rc)
+        return rc;
+    for (size_t i = 0; i < look->n_machine; i++)
+        tree += look->machine[i].tree;
+    for (size_t i = 0; i < look->snapshot->n_procs; i++) {
+        const struct wedge_proc *p = &look->snapshot->procs[i];
+        const struct wedge_machine_proc *m = wedge_look_machine_of(look, p->pid);
+        known += p->in_tree && m && m->tree && m->start_ticks == p->start_ticks;
+        look->tree_changed |= p->in_tree && !m;
+    }
+    look->tree_changed |= tree != known;
+    return 0;
+}
+
+static int pass_b(struct wedge_look *look)
+{
+    compare_lists(look);
+    for (size_t i = 0; i < look->snapshot->n_threads; i++) {
+        struct wedge_thread *t = &look->snapshot->threads[i];
+        struct reading r;
+        if (read_thread(look->snapshot->procs[t->proc].pid, t->tid, &r) || !is_same(look, i, &r))
+            t->moved = true;
+    }
+    compare_lists(look);
+    return compare_tree(look);
+}
+
+int wedge_look_twice(struct wedge_look *look, int (*decode)(struct wedge_look *), struct wedge_err *err)
+{
+    int rc;
+    for (int round = 0;; round++) {
+        rc = pass_a(look);
+        if (rc)
+            break;
+        const struct wedge_proc *root = &look->snapshot->procs[0];
+        if (root->n_threads && !look->procs[0].zombie && look->snapshot->threads[0].syscall == -2 && *root->note) {
+            rc = -EPERM;
+            break;
+        }
+        look->found_new = false;
+        look->snapshot->taken_ns = wedge_clock_ns();
+        rc = decode(look);
+        if (rc || !look->found_new || round + 1 == MOST_ROUNDS)
+            break;
+    }
+    if (!rc)
+        rc = pass_b(look);
+    wedge_look_note(look, 0, "done");
+    if (rc == -ESRCH)
+        return wedge_err_set(err, rc, "there is no process %d", (int)look->options->root);
+    if (rc == -EPERM)
+        return wedge_err_set(err, rc, "process %d may not be looked at: no permission", (int)look->options->root);
+    if (rc)
+        return wedge_err_set(err, rc, "cannot look at process %d: %s", (int)look->options->root, strerror(-rc));
+    return 0;
+}
+
+/* ---- descriptors and mappings ---- */
+
+int wedge_look_fds(struct wedge_look *look, int proc)
+{
+    struct wedge_look_proc *own = &look->procs[proc];
+    if (!own->fds_read) {
+        pid_t pid = look->snapshot->procs[proc].pid;
+        wedge_look_note(look, pid, "descriptors");
+        own->fds_read = true;
+        own->fds_error = own->skipped ? -EACCES : wedge_fds_read(pid, own->reader, &own->fds, &own->n_fds);
+        for (size_t i = 0; i < own->n_fds; i++)
+            own->async |= own->fds[i].kind == WEDGE_FD_ASYNC;
+    }
+    return own->fds_error;
+}
+
+static int read_maps(struct wedge_look *look, int proc)
+{
+    struct wedge_look_proc *own = &look->procs[proc];
+    pid_t pid = look->snapshot->procs[proc].pid;
+    size_t lines = 0;
+    wedge_look_note(look, pid, "mappings");
+    ssize_t len = own->skipped ? -EACCES : wedge_proc_read_all(pid, own->reader, "maps", 8u << 20, &own->maps.text);
+    if (len < 0)
+        return (int)len;
+    for (const char *c = own->maps.text; *c; c++)
+        lines += *c == '\n';
+    own->maps.maps = calloc(lines + 1, sizeof(*own->maps.maps));
+    if (!own->maps.maps)
+        return -ENOMEM;
+    for (char *line = own->maps.text, *next; *line; line = next) {
+        next = line + strcspn(line, "\n");
+        if (*next)
+            *next++ = '\0';
+        struct wedge_proc_map *map = &own->maps.maps[own->maps.n];
+        if (wedge_proc_map_parse(line, map))
+            continue;
+        own->maps.n++;
+        own->async |= strstr(map->path, "[io_uring]") || strstr(map->path, "/[aio]");
+    }
+    return 0;
+}
+
+int wedge_look_maps(struct wedge_look *look, int proc)
+{
+    struct wedge_look_proc *own = &look->procs[proc];
+    if (!own->maps_read) {
+        own->maps_read = true;
+        own->maps_error = read_maps(look, proc);
+    }
+    return own->maps_error;
+}
+
+const struct wedge_proc_map *wedge_look_map_at(struct wedge_look *look, int proc, uint64_t address)
+{
+    if (wedge_look_maps(look, proc))
+        return NULL;
+    const struct wedge_map_set *set = &look->procs[proc].maps;
+    size_t low = 0, high = set->n;
+    while (low < high) {
+        size_t mid = low + (high - low) / 2;
+        if (address >= set->maps[mid].end)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low < set->n && address >= set->maps[low].start ? &set->maps[low] : NULL;
+}
+
+void wedge_look_free(struct wedge_look *look)
+{
+    size_t n = look->snapshot ? look->snapshot->n_procs : 0;
+    for (size_t i = 0; i < n && look->procs; i++) {
+        free(look->procs[i].fds);
+        free(look->procs[i].maps.maps);
+        free(look->procs[i].maps.text);
+    }
+    free(look->procs);
+    free(look->threads);
+    free(look->machine);
+    free(look->ends);
+    free(look->mappings);
+    free(look->wanted);
+    free(look->wakers);
+}

@@ -1,0 +1,147 @@
+/*
+ * Looking: two passes over /proc for the processes below a root and for everyone who may wake one of them.
+ *
+ *   read all (pass A) -> decode waits and find wakers -> somebody new? again from the start, with them
+ *                                                     -> nobody: read all again (pass B)
+ *
+ * Invariant: every reading of pass A comes before every reading of memory, descriptors and mappings, and these before
+ * every reading of pass B. A thread that is the same in both passes (start time, switch counts, call, asleep) was
+ * therefore asleep at one common moment with every other such thread. What differs is `moved`, and moved is live.
+ *
+ * Everything here belongs to one examination and one thread.
+ */
+#ifndef WEDGE_DETECTOR_LOOK_H
+#define WEDGE_DETECTOR_LOOK_H
+
+#include "detector/examine.h"
+#include "detector/fds.h"
+#include "detector/model.h"
+#include "detector/proc.h"
+
+/* Who may end a wait. Groups stand for their threads, so that a process of a thousand threads needs no million edges.
+ * THREAD and PROC: index in the snapshot. PROC leaves the waiting thread itself out. */
+enum wedge_target { WEDGE_TO_THREAD, WEDGE_TO_PROC, WEDGE_TO_TREE, WEDGE_TO_OUTSIDE, WEDGE_TO_DEAD, WEDGE_TO_RULE };
+
+#define WEDGE_WAKER_BY_SIGNAL 1u /* by EINTR, a handler or cancellation: alone enough, whatever the sets say */
+/* Counts only where a verdict is to be proved; left out, the verdict is evident. */
+#define WEDGE_WAKER_UNLESS_POSIX 2u /* another thread unlocks what it does not own */
+#define WEDGE_WAKER_UNLESS_ALARM 4u /* a timer or a device that /proc does not show may raise a caught signal */
+#define WEDGE_WAKER_WEAK         (WEDGE_WAKER_UNLESS_POSIX | WEDGE_WAKER_UNLESS_ALARM)
+
+struct wedge_waker {
+    enum wedge_target target;
+    int32_t to;
+    unsigned flags;
+    uint16_t set;
+    const char *why;
+};
+
+struct wedge_map_set {
+    struct wedge_proc_map *maps; /* by address; paths point into text */
+    size_t n;
+    char *text;
+};
+
+struct wedge_look_proc {
+    pid_t pgrp, tracer;
+    pid_t reader; /* the thread through which its files are read: a leader that has ended shows none */
+    uint64_t caught; /* signals with a handler, unblocked in some thread; libc's own two left out */
+    bool skipped;   /* the caller said so, or it cannot be read: outside */
+    bool zombie;    /* ended and not reaped */
+    bool foreign;   /* not a 64-bit x86 program: its calls are not ours to decode */
+    bool timers_unknown;
+    bool async; /* io_uring, AIO or KVM */
+    bool fds_read, maps_read;
+    int fds_error, maps_error;
+    struct wedge_fd *fds;
+    size_t n_fds;
+    struct wedge_map_set maps;
+};
+
+struct wedge_look_thread {
+    struct wedge_proc_status status;
+    char wchan[48];      /* "" or "0" when the kernel does not say */
+    size_t first_waker, n_wakers;
+    uint16_t n_sets;
+    bool held; /* by a fault rule */
+    bool exact_owner; /* the owner is recorded so that no other thread may unlock */
+    int32_t owner;    /* thread index of the recorded owner of what it waits for, -1 none */
+    bool owner_dead;  /* a recorded owner that is gone */
+    bool own_process_only; /* nobody but its own process is left to end the wait */
+    bool shared;      /* what it waits for is visible to other processes */
+    bool room;        /* it waits for room in a full buffer */
+    unsigned assumptions;
+};
+
+/* One process of the machine, known by its stat line alone. */
+struct wedge_machine_proc {
+    pid_t pid, ppid, pgrp, session;
+    uint64_t start_ticks;
+    char state;
+    long threads;
+    bool kernel;
+    bool tree;
+    bool blind; /* wedge's own */
+};
+struct wedge_machine_end { /* a pipe end or an unlinked file that somebody holds, or a shared mapping */
+    uint64_t dev, inode;
+    pid_t pid;
+    bool readable, writable, mapping;
+};
+
+struct wedge_look {
+    const struct wedge_examine *options;
+    struct wedge_job_note *note;
+    struct wedge_snapshot *snapshot;
+    struct wedge_look_proc *procs;     /* parallel to snapshot->procs */
+    struct wedge_look_thread *threads; /* parallel to snapshot->threads */
+    size_t cap_procs, cap_threads;
+
+    struct wedge_machine_proc *machine; /* by pid */
+    size_t n_machine;
+    struct wedge_machine_end *ends, *mappings; /* by (dev, inode); made when first asked for in a round */
+    size_t n_ends, cap_ends, n_mappings, cap_mappings;
+    bool ends_read, mappings_read;
+    bool hidden_ends, hidden_mappings; /* a process of the tree, or above it, could not be read */
+    bool hidden_elsewhere;             /* some other process could not */
+
+    pid_t *wanted; /* processes outside the tree to be read in the next round */
+    size_t n_wanted, cap_wanted;
+    bool found_new;
+
+    struct wedge_waker *wakers;
+    size_t n_wakers, cap_wakers;
+    bool tree_changed; /* a process of the tree came or went between the passes */
+    struct wedge_libc_cache *libcs;
+    size_t *cores; /* parallel to snapshot->verdicts: how many victims are the set's core; the snapshot's */
+};
+
+/* Looks twice. `decode` is called once per round, between the passes, to fill waits and wakers. Returns 0, -ESRCH
+ * (no such root), -EPERM (its calls may not be read), -ENOMEM. */
+int wedge_look_twice(struct wedge_look *look, int (*decode)(struct wedge_look *), struct wedge_err *err);
+void wedge_look_free(struct wedge_look *look); /* what is not the snapshot's */
+
+/* Index of a process or thread of the snapshot, -1 none. */
+int wedge_look_proc_of(const struct wedge_look *look, pid_t pid);
+int wedge_look_thread_of(const struct wedge_look *look, int proc, pid_t ns_tid);
+const struct wedge_machine_proc *wedge_look_machine_of(const struct wedge_look *look, pid_t pid);
+/* The process's index if it was read in this round; else -1, and it will be read in the next one (if there is room). */
+int wedge_look_want(struct wedge_look *look, pid_t pid);
+
+/* Descriptors and mappings of a process of the snapshot, read once a round. Negative errno when unreadable. */
+int wedge_look_fds(struct wedge_look *look, int proc);
+int wedge_look_maps(struct wedge_look *look, int proc);
+const struct wedge_proc_map *wedge_look_map_at(struct wedge_look *look, int proc, uint64_t address);
+/* Everyone on the machine who holds an end of pipe (dev, inode), or maps or holds file (dev, inode): a slice of a
+ * table, by pid. */
+const struct wedge_machine_end *wedge_look_ends(struct wedge_look *look, uint64_t dev, uint64_t inode, size_t *ret_n);
+const struct wedge_machine_end *wedge_look_mappings(struct wedge_look *look, uint64_t dev, uint64_t inode,
+                                                    size_t *ret_n);
+
+/* Copies of texts in the snapshot's obstack. */
+const char *wedge_look_text(struct wedge_look *look, const char *text);
+const char *wedge_look_textf(struct wedge_look *look, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+void wedge_look_note(struct wedge_look *look, pid_t pid, const char *step);
+
+#endif

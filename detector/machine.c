@@ -1,0 +1,301 @@
+/*
+ * The machine as a whole: which processes there are, which belong to the tree, and who holds what may be shared.
+ * Possible wakers are looked for here and not in the tree alone: a pipe's other end may be anybody's.
+ *
+ * Invariant: what could not be read is counted (hidden_…), so that nobody mistakes it for "nobody holds it".
+ */
+#include "detector/machine.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define MOST_PROCESSES  131072
+#define MOST_ENDS       1048576
+#define MOST_MAPS_BYTES (8u << 20)
+
+static int compare_machine(const void *a, const void *b)
+{
+    const struct wedge_machine_proc *x = a, *y = b;
+    return (x->pid > y->pid) - (x->pid < y->pid);
+}
+
+static struct wedge_machine_proc *find(struct wedge_look *look, pid_t pid)
+{
+    struct wedge_machine_proc key = {.pid = pid};
+    if (!look->n_machine)
+        return NULL;
+    return bsearch(&key, look->machine, look->n_machine, sizeof(key), compare_machine);
+}
+
+const struct wedge_machine_proc *wedge_look_machine_of(const struct wedge_look *look, pid_t pid)
+{
+    return find((struct wedge_look *)look, pid);
+}
+
+static bool is_listed(const pid_t *list, size_t n, pid_t pid)
+{
+    for (size_t i = 0; i < n; i++)
+        if (list[i] == pid)
+            return true;
+    return false;
+}
+
+/* Orphans of the tree become children of wedge, which is their subreaper: they still belong to it. */
+static bool is_adopted(const struct wedge_look *look, const struct wedge_machine_proc *p,
+                       const struct wedge_machine_proc *root)
+{
+    return p->ppid == root->ppid && p->pid != getpid() && p->start_ticks >= root->start_ticks &&
+           is_listed(look->options->blind, look->options->n_blind, p->ppid) &&
+           !is_listed(look->options->blind, look->options->n_blind, p->pid);
+}
+
+/* Marks the tree, then wedge's own processes: those named, the caller, its parent, and children of these. */
+static int mark(struct wedge_look *look)
+{
+    struct wedge_machine_proc *root = find(look, look->options->root);
+    if (!root || root->state == 'X')
+        return -ESRCH;
+    root->tree = true;
+    for (bool again = true; again;) {
+        again = false;
+        for (size_t i = 0; i < look->n_machine; i++) {
+            struct wedge_machine_proc *p = &look->machine[i], *parent = find(look, p->ppid);
+            if (!p->tree && ((parent && parent->tree) || is_adopted(look, p, root)) && p->pid != getpid())
+                again = p->tree = true;
+        }
+    }
+    for (size_t i = 0; i < look->n_machine; i++) {
+        struct wedge_machine_proc *p = &look->machine[i];
+        p->blind = !p->tree && (p->pid == getpid() || (p->pid == getppid() && p->pid > 1) ||
+                                is_listed(look->options->blind, look->options->n_blind, p->pid));
+    }
+    for (bool again = true; again;) {
+        again = false;
+        for (size_t i = 0; i < look->n_machine; i++) {
+            struct wedge_machine_proc *p = &look->machine[i], *parent = find(look, p->ppid);
+            if (!p->tree && !p->blind && parent && parent->blind)
+                again = p->blind = true;
+        }
+    }
+    return 0;
+}
+
+int wedge_machine_read(struct wedge_look *look)
+{
+    pid_t *pids = NULL;
+    size_t n = 0;
+    char text[1024];
+    int rc = wedge_proc_list(0, MOST_PROCESSES, &pids, &n);
+    if (rc)
+        return rc;
+    free(look->machine);
+    look->n_machine = 0;
+    look->machine = calloc(n, sizeof(*look->machine));
+    if (!look->machine) {
+        free(pids);
+        return -ENOMEM;
+    }
+    for (size_t i = 0; i < n; i++) {
+        struct wedge_proc_stat stat;
+        if (wedge_proc_read(pids[i], 0, "stat", text, sizeof(text)) < 0 || wedge_proc_stat_parse(text, &stat))
+            continue;
+        look->machine[look->n_machine++] = (struct wedge_machine_proc){
+            .pid = pids[i],
+            .ppid = stat.ppid,
+            .pgrp = stat.pgrp,
+            .session = stat.session,
+            .start_ticks = stat.start_ticks,
+            .state = stat.state,
+            .threads = stat.threads,
+            .kernel = stat.kernel,
+        };
+    }
+    free(pids);
+    return mark(look);
+}
+
+/* A process above the root: what it opened, the tree may have inherited. */
+static bool is_above(struct wedge_look *look, pid_t pid)
+{
+    pid_t up = look->options->root;
+    for (int depth = 0; depth < 1000; depth++) {
+        const struct wedge_machine_proc *p = find(look, up);
+        if (!p || p->ppid <= 0)
+            return false;
+        if (p->ppid == pid)
+            return true;
+        up = p->ppid;
+    }
+    return true;
+}
+
+static void hide(struct wedge_look *look, const struct wedge_machine_proc *p, bool *hidden)
+{
+    if (p->tree || is_above(look, p->pid))
+        *hidden = true;
+    else
+        look->hidden_elsewhere = true;
+}
+
+static int add(struct wedge_machine_end **table, size_t *n, size_t *cap, struct wedge_machine_end end)
+{
+    if (*n && (*table)[*n - 1].pid == end.pid && (*table)[*n - 1].dev == end.dev &&
+        (*table)[*n - 1].inode == end.inode) {
+        (*table)[*n - 1].readable |= end.readable;
+        (*table)[*n - 1].writable |= end.writable;
+        return 0;
+    }
+    if (*n == MOST_ENDS)
+        return -EOVERFLOW;
+    if (*n == *cap) {
+        size_t more_cap = *cap ? *cap * 2 : 256;
+        struct wedge_machine_end *more = realloc(*table, more_cap * sizeof(*more));
+        if (!more)
+            return -ENOMEM;
+        *table = more;
+        *cap = more_cap;
+    }
+    (*table)[(*n)++] = end;
+    return 0;
+}
+
+static int compare_ends(const void *a, const void *b)
+{
+    const struct wedge_machine_end *x = a, *y = b;
+    if (x->dev != y->dev)
+        return x->dev < y->dev ? -1 : 1;
+    if (x->inode != y->inode)
+        return x->inode < y->inode ? -1 : 1;
+    return (x->pid > y->pid) - (x->pid < y->pid);
+}
+
+static bool is_gone(int error)
+{
+    return error == -ENOENT || error == -ESRCH;
+}
+
+/* A thread of the process that still has files: the leader, or when it has ended another one. */
+static pid_t reader_of(const struct wedge_machine_proc *p)
+{
+    if (p->state != 'Z')
+        return 0;
+    pid_t *tids = NULL, reader = 0;
+    size_t n = 0;
+    if (wedge_proc_list(p->pid, MOST_PROCESSES, &tids, &n))
+        return 0;
+    reader = n > 1 ? tids[n - 1] : 0;
+    free(tids);
+    return reader;
+}
+
+static bool has_files(const struct wedge_machine_proc *p)
+{
+    return !p->kernel && p->state != 'X' && !(p->state == 'Z' && p->threads <= 1);
+}
+
+static void read_ends(struct wedge_look *look)
+{
+    look->ends_read = true;
+    look->n_ends = 0;
+    for (size_t i = 0; i < look->n_machine; i++) {
+        const struct wedge_machine_proc *p = &look->machine[i];
+        struct wedge_fd *fds = NULL;
+        size_t n = 0;
+        if (!has_files(p))
+            continue;
+        wedge_look_note(look, p->pid, "descriptors");
+        int rc = is_listed(look->options->skip, look->options->n_skip, p->pid)
+                     ? -EACCES
+                     : wedge_fds_read(p->pid, reader_of(p), &fds, &n);
+        for (size_t k = 0; k < n && !rc; k++)
+            if (fds[k].kind == WEDGE_FD_PIPE || fds[k].kind == WEDGE_FD_UNLINKED)
+                rc = add(&look->ends, &look->n_ends, &look->cap_ends,
+                         (struct wedge_machine_end){.dev = fds[k].dev,
+                                                    .inode = fds[k].inode,
+                                                    .pid = p->pid,
+                                                    .readable = fds[k].readable,
+                                                    .writable = fds[k].writable});
+        free(fds);
+        if (rc && !is_gone(rc))
+            hide(look, p, &look->hidden_ends);
+    }
+    if (look->n_ends)
+        qsort(look->ends, look->n_ends, sizeof(*look->ends), compare_ends);
+}
+
+static void read_mappings(struct wedge_look *look)
+{
+    look->mappings_read = true;
+    look->n_mappings = 0;
+    for (size_t i = 0; i < look->n_machine; i++) {
+        const struct wedge_machine_proc *p = &look->machine[i];
+        char *text = NULL;
+        if (!has_files(p))
+            continue;
+        wedge_look_note(look, p->pid, "mappings");
+        ssize_t len = is_listed(look->options->skip, look->options->n_skip, p->pid)
+                          ? -EACCES
+                          : wedge_proc_read_all(p->pid, reader_of(p), "maps", MOST_MAPS_BYTES, &text);
+        int rc = len < 0 ? (int)len : len >= (ssize_t)MOST_MAPS_BYTES ? -EOVERFLOW : 0;
+        for (char *line = text, *next; line && *line && !rc; line = next) {
+            struct wedge_proc_map map;
+            next = strchr(line, '\n');
+            if (next)
+                *next++ = '\0';
+            if (wedge_proc_map_parse(line, &map) == 0 && map.shared && map.inode)
+                rc = add(&look->mappings, &look->n_mappings, &look->cap_mappings,
+                         (struct wedge_machine_end){.dev = (uint64_t)map.dev_major << 32 | map.dev_minor,
+                                                    .inode = map.inode,
+                                                    .pid = p->pid,
+                                                    .mapping = true});
+            if (!next)
+                break;
+        }
+        free(text);
+        if (rc && !is_gone(rc))
+            hide(look, p, &look->hidden_mappings);
+    }
+    if (look->n_mappings)
+        qsort(look->mappings, look->n_mappings, sizeof(*look->mappings), compare_ends);
+}
+
+static const struct wedge_machine_end *slice(const struct wedge_machine_end *table, size_t n, uint64_t dev,
+                                             uint64_t inode, size_t *ret_n)
+{
+    size_t low = 0, high = n;
+    while (low < high) {
+        size_t mid = low + (high - low) / 2;
+        if (table[mid].dev < dev || (table[mid].dev == dev && table[mid].inode < inode))
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    size_t end = low;
+    while (end < n && table[end].dev == dev && table[end].inode == inode)
+        end++;
+    *ret_n = end - low;
+    return table ? table + low : NULL;
+}
+
+const struct wedge_machine_end *wedge_look_ends(struct wedge_look *look, uint64_t dev, uint64_t inode, size_t *ret_n)
+{
+    if (!look->ends_read)
+        read_ends(look);
+    return slice(look->ends, look->n_ends, dev, inode, ret_n);
+}
+
+const struct wedge_machine_end *wedge_look_mappings(struct wedge_look *look, uint64_t dev, uint64_t inode,
+                                                    size_t *ret_n)
+{
+    if (!look->mappings_read)
+        read_mappings(look);
+    return slice(look->mappings, look->n_mappings, dev, inode, ret_n);
+}
+
+void wedge_machine_forget(struct wedge_look *look)
+{
+    look->ends_read = look->mappings_read = false;
+    look->hidden_ends = look->hidden_mappings = look->hidden_elsewhere = false;
+}

@@ -1,0 +1,12 @@
+/* The machine's processes and what they share (machine.c). The getters are in look.h; this is for look.c alone. */
+#ifndef WEDGE_DETECTOR_MACHINE_H
+#define WEDGE_DETECTOR_MACHINE_H
+
+#include "detector/look.h"
+
+/* Lists every process and marks the tree and wedge's own. -ESRCH: the root is not there. */
+int wedge_machine_read(struct wedge_look *look);
+/* What is shared is to be read again when next asked for. */
+void wedge_machine_forget(struct wedge_look *look);
+
+#endif

@@ -1,0 +1,75 @@
+/*
+ * Readers of /proc: bounded, and indifferent to what a hostile process writes into its own name, arguments or paths.
+ *
+ * Every function reads at most the buffer it was given and takes any bytes: a parser that meets what it does not know
+ * says -EBADMSG and sets nothing. Parsers work on text alone, so that tests can feed them.
+ *
+ * Blocking: cmdline and memory of another process may block on its whim (its mmap lock,
+ * userfaultfd); call those in a disposable child. stat, status, syscall and wchan do not.
+ * Threads: all safe. Source of the formats: proc(5), Documentation/filesystems/proc.rst.
+ */
+#ifndef WEDGE_DETECTOR_PROC_H
+#define WEDGE_DETECTOR_PROC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define WEDGE_PROC_COMM_BYTES 64
+#define WEDGE_PROC_PATH_BYTES 4096
+
+/* Path of a file of process `pid`, or of its thread `tid` when that is not 0. `file` "" gives the folder. */
+void wedge_proc_path(pid_t pid, pid_t tid, const char *file, char *buf, size_t size);
+
+/* Reads /proc/PID[/task/TID]/FILE into buf, NUL-terminated, cut at size - 1. Returns the bytes or a negative errno
+ * (-ENOENT and -ESRCH: it is gone; -EACCES and -EPERM: not ours to read). */
+ssize_t wedge_proc_read(pid_t pid, pid_t tid, const char *file, char *buf, size_t size);
+/* The same with a buffer of its own of at most max_bytes, to be freed by the caller. */
+ssize_t wedge_proc_read_all(pid_t pid, pid_t tid, const char *file, size_t max_bytes, char **ret);
+/* Reads a link of /proc/PID; NUL-terminated, cut. Returns the bytes or a negative errno. */
+ssize_t wedge_proc_link(pid_t pid, const char *file, char *buf, size_t size);
+
+/* The numbers in a folder of /proc (pid 0: /proc itself; else /proc/PID/task), in increasing order; freed by the
+ * caller. -EOVERFLOW past `max`. */
+int wedge_proc_list(pid_t pid, size_t max, pid_t **ret, size_t *ret_n);
+
+struct wedge_proc_stat {
+    pid_t pid, ppid, pgrp, session;
+    char comm[WEDGE_PROC_COMM_BYTES]; /* any bytes but NUL */
+    char state;
+    uint64_t cpu_ticks, start_ticks; /* user and system together; since boot */
+    long threads;
+    bool kernel; /* a kernel thread */
+};
+int wedge_proc_stat_parse(const char *text, struct wedge_proc_stat *ret);
+
+struct wedge_proc_status {
+    pid_t tracer;
+    pid_t ns_tid; /* its TID in the innermost PID namespace it is in */
+    uid_t uid;
+    uint64_t switches; /* voluntary and not */
+    uint64_t sig_pending, sig_shared_pending, sig_blocked, sig_caught; /* bit n-1: signal n */
+};
+int wedge_proc_status_parse(const char *text, struct wedge_proc_status *ret);
+
+struct wedge_proc_syscall {
+    int number; /* -1 running or not in a call */
+    uint64_t args[6], sp, pc;
+};
+int wedge_proc_syscall_parse(const char *text, struct wedge_proc_syscall *ret);
+
+struct wedge_proc_map {
+    uint64_t start, end, offset, inode;
+    uint32_t dev_major, dev_minor;
+    bool shared, executable;
+    bool deleted;     /* its last name is gone */
+    const char *path; /* into the line, "" none; without " (deleted)" */
+};
+/* Parses one line of maps, in place (the newline and " (deleted)" are cut). */
+int wedge_proc_map_parse(char *line, struct wedge_proc_map *ret);
+
+/* Copies memory of a process. 0 when all of it came, -EFAULT for a part or none, or process_vm_readv's errno. */
+int wedge_proc_memory(pid_t pid, uint64_t address, void *buf, size_t size);
+
+#endif

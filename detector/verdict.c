@@ -1,0 +1,351 @@
+#include "detector/verdict.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "detector/wait/wait.h"
+
+static void *copy(struct wedge_look *look, const void *data, size_t bytes)
+{
+    return obstack_copy(&look->snapshot->mem, data, (int)bytes);
+}
+
+const struct wedge_frame *wedge_verdict_own_frame(const struct wedge_thread *thread)
+{
+    for (size_t i = 0; i < thread->n_frames; i++)
+        if (!thread->frames[i].libc && !thread->frames[i].signal)
+            return &thread->frames[i];
+    return NULL;
+}
+
+size_t wedge_verdict_core(const struct wedge_look *look, const struct wedge_verdict *verdict)
+{
+    return look->cores[verdict - look->snapshot->verdicts];
+}
+
+/* ---- the kind of a closed set ---- */
+
+static bool has_ended(const struct wedge_thread *t)
+{
+    return t->state == 'Z' || t->state == 'X';
+}
+
+static bool any_core(const struct wedge_look *look, const struct wedge_graph_set *set,
+                     bool (*is)(const struct wedge_look *, int))
+{
+    for (size_t i = 0; i < set->n_core; i++)
+        if (is(look, set->core[i]))
+            return true;
+    return false;
+}
+
+static bool owns_itself(const struct wedge_look *look, int t)
+{
+    return look->threads[t].owner == t;
+}
+static bool is_abandoned(const struct wedge_look *look, int t)
+{
+    return look->threads[t].owner_dead;
+}
+static bool has_no_owner(const struct wedge_look *look, int t)
+{
+    return look->threads[t].owner < 0;
+}
+static bool is_in_callback(const struct wedge_look *look, int t)
+{
+    return look->snapshot->threads[t].wait.callback;
+}
+static bool is_stopped(const struct wedge_look *look, int t)
+{
+    return look->snapshot->threads[t].wait.class == WEDGE_WAIT_STOPPED;
+}
+static bool waits_for_room(const struct wedge_look *look, int t)
+{
+    return look->threads[t].room;
+}
+/* Nobody but its own process is left to end it. */
+static bool is_orphaned(const struct wedge_look *look, int t)
+{
+    const struct wedge_look_thread *own = &look->threads[t];
+    return own->own_process_only && !own->held && !own->room;
+}
+static bool has_orphaned_buffer(const struct wedge_look *look, int t)
+{
+    return look->threads[t].own_process_only && look->threads[t].room;
+}
+
+/* A full buffer takes part. A lone writer whose readers are gone has nobody to be in a circle with. */
+static bool is_backpressure(const struct wedge_look *look, const struct wedge_graph_set *set)
+{
+    if (!any_core(look, set, waits_for_room))
+        return false;
+    if (set->n_core == 1)
+        return wedge_graph_waits_elsewhere(look, set->core[0]);
+    bool elsewhere = false;
+    for (size_t i = 0; i < set->n_core; i++)
+        elsewhere |= look->threads[set->core[i]].room && wedge_graph_waits_elsewhere(look, set->core[i]);
+    return elsewhere || !look->snapshot->n_dead;
+}
+
+static enum wedge_verdict_kind kind_of(const struct wedge_look *look, const struct wedge_graph_set *set)
+{
+    if (any_core(look, set, owns_itself))
+        return WEDGE_VERDICT_SELF_DEADLOCK;
+    if (any_core(look, set, is_abandoned))
+        return WEDGE_VERDICT_ABANDONED_LOCK;
+    if (!any_core(look, set, has_no_owner))
+        return WEDGE_VERDICT_LOCK_CYCLE;
+    if (any_core(look, set, is_in_callback))
+        return WEDGE_VERDICT_STUCK_CALLBACK;
+    if (is_backpressure(look, set))
+        return WEDGE_VERDICT_MUTUAL_BACKPRESSURE;
+    if (any_core(look, set, is_orphaned) || any_core(look, set, has_orphaned_buffer))
+        return WEDGE_VERDICT_ORPHANED_WAIT;
+    if (any_core(look, set, is_stopped))
+        return WEDGE_VERDICT_STOPPED;
+    return WEDGE_VERDICT_CLOSED_WAIT;
+}
+
+/* ---- certainty and scope ---- */
+
+/* Why a set is not proved: the waker that only a program outside POSIX, or a timer, would need. */
+static const char *doubt(const struct wedge_look *look, const struct wedge_graph *graph, const struct wedge_graph_set *set)
+{
+    for (size_t i = 0; i < set->n_core; i++) {
+        const struct wedge_look_thread *own = &look->threads[set->core[i]];
+        if (!graph->live[set->core[i]])
+            continue;
+        for (size_t k = 0; k < own->n_wakers; k++) {
+            const struct wedge_waker *w = &look->wakers[own->first_waker + k];
+            if (w->flags & WEDGE_WAKER_UNLESS_ALARM)
+                return w->why;
+            if (w->flags & WEDGE_WAKER_UNLESS_POSIX)
+                return "a live thread reaches the lock and might release what it does not own";
+        }
+    }
+    for (size_t i = 0; i < set->n_core; i++)
+        if (look->procs[look->snapshot->threads[set->core[i]].proc].async)
+            return "its process has work done by the kernel (io_uring, AIO or KVM) that /proc does not show";
+    return NULL;
+}
+
+static enum wedge_scope scope_of(const struct wedge_look *look, const bool *live, const int *members, size_t n)
+{
+    const struct wedge_proc *root = &look->snapshot->procs[0];
+    bool takes_part = false;
+    for (int t = root->first_thread; t < root->first_thread + root->n_threads; t++)
+        if (live[t] && !has_ended(&look->snapshot->threads[t]))
+            return WEDGE_SCOPE_PART;
+    for (size_t i = 0; i < n; i++)
+        takes_part |= look->snapshot->threads[members[i]].proc == 0;
+    return takes_part ? WEDGE_SCOPE_WHOLE : WEDGE_SCOPE_PART;
+}
+
+static const char *rule_text(enum wedge_verdict_kind kind)
+{
+    switch (kind) {
+    case WEDGE_VERDICT_SELF_DEADLOCK:
+        return "a thread waits for a lock that it owns";
+    case WEDGE_VERDICT_ABANDONED_LOCK:
+        return "the recorded owner of the lock is gone";
+    case WEDGE_VERDICT_LOCK_CYCLE:
+        return "each owns what the next waits for";
+    case WEDGE_VERDICT_STUCK_CALLBACK:
+        return "a user's function cannot return, and the others wait for it";
+    case WEDGE_VERDICT_ORPHANED_WAIT:
+        return "everyone who could end the wait is dead, gone, or waits itself";
+    case WEDGE_VERDICT_STOPPED:
+        return "nobody is left to continue what is stopped";
+    default:
+        return "no thread that could end one of these waits can run";
+    }
+}
+
+static void add_culprits(struct wedge_look *look, struct wedge_verdict *v, const struct wedge_graph_set *set)
+{
+    int *culprits = malloc((set->n_core + 1) * sizeof(int));
+    size_t n = 0;
+    bool all = v->kind != WEDGE_VERDICT_STUCK_CALLBACK;
+    if (v->kind == WEDGE_VERDICT_ORPHANED_WAIT || v->kind == WEDGE_VERDICT_ABANDONED_LOCK || !culprits)
+        goto out;
+    for (size_t i = 0; i < set->n_core; i++)
+        if (all || is_in_callback(look, set->core[i]))
+            culprits[n++] = set->core[i];
+out:
+    v->culprits = copy(look, culprits ? culprits : set->core, n * sizeof(int));
+    v->n_culprits = n;
+    free(culprits);
+}
+
+/* Dead processes that could have acted: those that did not leave by themselves, and only if there are none of these,
+ * the others. */
+static void add_dead(struct wedge_look *look, struct wedge_verdict *v)
+{
+    const struct wedge_snapshot *s = look->snapshot;
+    if (v->kind != WEDGE_VERDICT_ORPHANED_WAIT && v->kind != WEDGE_VERDICT_ABANDONED_LOCK)
+        return;
+    int *dead = obstack_alloc(&look->snapshot->mem, (int)((s->n_dead + 1) * sizeof(int)));
+    for (int left = 0; left <= 1 && !v->n_dead; left++)
+        for (size_t i = 0; i < s->n_dead; i++)
+            if ((strcmp(s->dead[i].how, "exited") == 0) == (left == 1))
+                dead[v->n_dead++] = (int)i;
+    v->dead = dead;
+}
+
+static void fill(struct wedge_look *look, const struct wedge_graph *graph, const struct wedge_graph_set *set,
+                 struct wedge_verdict *v, size_t *ret_core)
+{
+    const char *why_not = doubt(look, graph, set);
+    bool proved = !why_not;
+    const bool *live = proved ? graph->live : graph->live_posix;
+    int *victims = obstack_alloc(&look->snapshot->mem, (int)((set->n_members + 1) * sizeof(int)));
+    *v = (struct wedge_verdict){
+        .kind = kind_of(look, set),
+        .certainty = proved ? WEDGE_PROVED : WEDGE_EVIDENT,
+        .summary = "",
+        .signature = "",
+        .signature_roles = "",
+        .victims = victims,
+        .assumptions = WEDGE_ASSUME_NO_OUTSIDE_KILL,
+        .stuck_until_ns = INT64_MAX,
+    };
+    *ret_core = set->n_core;
+    for (size_t i = 0; i < set->n_members; i++) {
+        int t = set->members[i];
+        if (i >= set->n_core && live[t])
+            continue; /* it waits for them, but is not itself proved to */
+        victims[v->n_victims++] = t;
+        const struct wedge_look_thread *own = &look->threads[t];
+        v->assumptions |= own->assumptions & (proved ? ~WEDGE_ASSUME_POSIX_OWNER : ~0u);
+        if (look->snapshot->threads[t].wait.earliest_ns < v->stuck_until_ns)
+            v->stuck_until_ns = look->snapshot->threads[t].wait.earliest_ns;
+    }
+    v->scope = scope_of(look, live, v->victims, v->n_victims);
+    v->reason = why_not ? why_not : rule_text(v->kind);
+    add_culprits(look, v, set);
+    add_dead(look, v);
+}
+
+/* ---- verdicts without a closed set ---- */
+
+static struct wedge_verdict plain(struct wedge_look *look, enum wedge_verdict_kind kind, const char *reason)
+{
+    return (struct wedge_verdict){
+        .kind = kind,
+        .certainty = kind == WEDGE_VERDICT_NO_PROGRESS ? WEDGE_SUSPECTED : WEDGE_EVIDENT,
+        .scope = WEDGE_SCOPE_WHOLE,
+        .reason = reason,
+        .summary = "",
+        .signature = "",
+        .signature_roles = "",
+        .victims = copy(look, "", 0),
+        .culprits = copy(look, "", 0),
+        .stuck_until_ns = INT64_MAX,
+    };
+}
+
+/* Every thread of the tree stands still by its own account: they are all named. */
+static struct wedge_verdict stalled(struct wedge_look *look)
+{
+    const struct wedge_snapshot *s = look->snapshot;
+    struct wedge_verdict v =
+        plain(look, WEDGE_VERDICT_NO_PROGRESS,
+              wedge_look_textf(look, "no progress for %.1f s", (double)look->options->stalled_ns / WEDGE_NS_PER_S));
+    v.victims = obstack_alloc(&look->snapshot->mem, (int)((s->n_threads + 1) * sizeof(int)));
+    for (size_t i = 0; i < s->n_threads; i++)
+        if (s->procs[s->threads[i].proc].in_tree && !has_ended(&s->threads[i]))
+            v.victims[v.n_victims++] = (int)i;
+    return v;
+}
+
+static struct wedge_verdict healthy(struct wedge_look *look)
+{
+    const struct wedge_snapshot *s = look->snapshot;
+    bool runs = look->tree_changed, outside = false;
+    if (look->procs[0].zombie)
+        return plain(look, WEDGE_VERDICT_FINISHED, "the process has ended");
+    for (size_t i = 0; i < s->n_threads; i++) {
+        const struct wedge_thread *t = &s->threads[i];
+        if (!s->procs[t->proc].in_tree || has_ended(t))
+            continue;
+        runs |= t->moved || t->wait.class == WEDGE_WAIT_NONE || t->wait.class == WEDGE_WAIT_UNKNOWN;
+        outside |= t->wait.class == WEDGE_WAIT_OUTSIDE || t->wait.class == WEDGE_WAIT_SOCKET ||
+                   t->wait.class == WEDGE_WAIT_SIGNAL ||
+                   (t->live && (t->wait.class == WEDGE_WAIT_POLL || t->wait.class == WEDGE_WAIT_PIPE_READ ||
+                                t->wait.class == WEDGE_WAIT_PIPE_WRITE || t->wait.class == WEDGE_WAIT_FUTEX) &&
+                    t->wait.earliest_ns >= WEDGE_WAIT_FAR_NS);
+    }
+    return !runs && outside ? plain(look, WEDGE_VERDICT_IDLE, "it waits for the outside, and nothing runs")
+                            : plain(look, WEDGE_VERDICT_RUNNING, "something runs, or will by the clock");
+}
+
+/* ---- all together ---- */
+
+struct made {
+    struct wedge_verdict verdict;
+    size_t core;
+};
+
+static int compare_made(const void *a, const void *b)
+{
+    const struct wedge_verdict *x = &((const struct made *)a)->verdict, *y = &((const struct made *)b)->verdict;
+    if (x->scope != y->scope)
+        return x->scope == WEDGE_SCOPE_WHOLE ? -1 : 1;
+    if (x->kind != y->kind)
+        return x->kind < y->kind ? -1 : 1;
+    /* A stable order: by the first victim. */
+    int v = x->n_victims ? x->victims[0] : -1, w = y->n_victims ? y->victims[0] : -1;
+    return (v > w) - (v < w);
+}
+
+static bool is_of_tree(const struct wedge_look *look, const struct wedge_graph_set *set)
+{
+    for (size_t i = 0; i < set->n_members; i++)
+        if (look->snapshot->procs[look->snapshot->threads[set->members[i]].proc].in_tree)
+            return true;
+    return false;
+}
+
+int wedge_verdict_make(struct wedge_look *look, const struct wedge_graph *graph)
+{
+    struct wedge_snapshot *s = look->snapshot;
+    struct made *made = calloc(graph->n_sets + 2, sizeof(*made));
+    size_t n = 0;
+    bool whole = false;
+    if (!made)
+        return -ENOMEM;
+    for (size_t i = 0; i < graph->n_sets; i++) {
+        if (!is_of_tree(look, &graph->sets[i]))
+            continue;
+        fill(look, graph, &graph->sets[i], &made[n].verdict, &made[n].core);
+        whole |= made[n++].verdict.scope == WEDGE_SCOPE_WHOLE;
+    }
+    if (look->options->stalled && !whole && !look->procs[0].zombie) {
+        made[n].verdict = stalled(look);
+        made[n].core = made[n].verdict.n_victims;
+        n++;
+    }
+    if (!n)
+        made[n++].verdict = healthy(look);
+    qsort(made, n, sizeof(*made), compare_made);
+    s->verdicts = obstack_alloc(&s->mem, (int)(n * sizeof(*s->verdicts)));
+    look->cores = obstack_alloc(&s->mem, (int)(n * sizeof(*look->cores)));
+    s->n_verdicts = n;
+    for (size_t i = 0; i < n; i++) {
+        s->verdicts[i] = made[i].verdict;
+        look->cores[i] = made[i].core;
+    }
+    free(made);
+    return 0;
+}
+
+void wedge_verdict_word(struct wedge_look *look)
+{
+    for (size_t i = 0; i < look->snapshot->n_verdicts; i++) {
+        struct wedge_verdict *v = &look->snapshot->verdicts[i];
+        wedge_verdict_sign(look, v);
+        v->summary = wedge_verdict_summary(look, v);
+    }
+}

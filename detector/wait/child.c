@@ -1,0 +1,116 @@
+/*
+ * waitpid and its family: the children that it asks for must end, and any of their threads may do that.
+ */
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "detector/wait/wait.h"
+
+enum asked { ASKED_ALL, ASKED_PID, ASKED_GROUP, ASKED_UNKNOWN };
+
+static enum asked what_is_asked(const struct wedge_thread *t, pid_t own_group, pid_t *ret)
+{
+    if (t->syscall == SYS_wait4) {
+        pid_t pid = (pid_t)t->args[0];
+        *ret = pid > 0 ? pid : pid == 0 ? own_group : -pid;
+        return pid == -1 ? ASKED_ALL : pid > 0 ? ASKED_PID : ASKED_GROUP;
+    }
+    *ret = (pid_t)t->args[1];
+    if (!(t->args[3] & WEXITED))
+        return ASKED_UNKNOWN;
+    switch ((int)t->args[0]) {
+    case P_ALL:
+        return ASKED_ALL;
+    case P_PID:
+        return ASKED_PID;
+    case P_PGID:
+        *ret = *ret ? *ret : own_group;
+        return ASKED_GROUP;
+    default:
+        return ASKED_UNKNOWN;
+    }
+}
+
+/* Whoever traces may wait for its tracees, children or not. */
+static bool traces(struct wedge_look *look, pid_t pid)
+{
+    char text[4096];
+    struct wedge_proc_status status;
+    for (size_t i = 0; i < look->n_machine; i++) {
+        if (look->machine[i].kernel || look->machine[i].blind)
+            continue;
+        if (wedge_proc_read(look->machine[i].pid, 0, "status", text, sizeof(text)) > 0 &&
+            wedge_proc_status_parse(text, &status) == 0 && status.tracer == pid)
+            return true;
+    }
+    return false;
+}
+
+/* TIDs in the arguments are of the waiting process's own PID namespace. */
+static bool is_asked(struct wedge_look *look, int proc, enum asked asked, pid_t id)
+{
+    const struct wedge_proc *p = &look->snapshot->procs[proc];
+    if (asked == ASKED_ALL)
+        return true;
+    if (asked == ASKED_GROUP)
+        return look->procs[proc].pgrp == id;
+    return p->n_threads ? look->threads[p->first_thread].status.ns_tid == id : p->pid == id;
+}
+
+static void decode(struct wedge_look *look, int thread)
+{
+    struct wedge_thread *t = &look->snapshot->threads[thread];
+    pid_t self = look->snapshot->procs[t->proc].pid, id = 0;
+    enum asked asked = what_is_asked(t, look->procs[t->proc].pgrp, &id);
+    int n = 0;
+    pid_t first = 0;
+    if (asked == ASKED_UNKNOWN || look->threads[thread].status.ns_tid != t->tid) {
+        wedge_wait_unknown(look, thread, "a wait for children that is not decoded");
+        return;
+    }
+    if (traces(look, self)) {
+        wedge_wait_unknown(look, thread, "it traces another process");
+        return;
+    }
+    for (size_t i = 0; i < look->snapshot->n_procs; i++) {
+        const struct wedge_proc *p = &look->snapshot->procs[i];
+        if (p->ppid != self || !is_asked(look, (int)i, asked, id))
+            continue;
+        if (look->procs[i].zombie) {
+            wedge_wait_unknown(look, thread, "a child has ended already: it is about to wake");
+            return;
+        }
+        first = n++ ? first : p->pid;
+        wedge_waker_add(look, thread, 0, WEDGE_TO_PROC, (int)i, 0, "must end");
+    }
+    /* Children that were not read: a waker pulled in from outside the tree has its own. */
+    for (size_t i = 0; i < look->n_machine; i++) {
+        const struct wedge_machine_proc *m = &look->machine[i];
+        bool may = asked == ASKED_ALL || (asked == ASKED_GROUP ? m->pgrp == id : m->pid == id);
+        if (m->ppid == self && may && wedge_look_proc_of(look, m->pid) < 0) {
+            wedge_waker_add_pid(look, thread, 0, m->pid, "must end");
+            first = n++ ? first : m->pid;
+        }
+    }
+    if (!n) {
+        wedge_wait_unknown(look, thread, "it has no such child: it is about to wake");
+        return;
+    }
+    struct wedge_object *o = &t->wait.object;
+    wedge_wait_is(look, thread, WEDGE_WAIT_CHILD, "a child must end");
+    if (n == 1) {
+        snprintf(o->key, sizeof(o->key), "child %d", (int)first);
+        snprintf(o->describe, sizeof(o->describe), "end of process %d", (int)first);
+    } else {
+        snprintf(o->key, sizeof(o->key), "children of %d", (int)self);
+        snprintf(o->describe, sizeof(o->describe), "end of one of %d processes", n);
+    }
+    wedge_waker_add_signals(look, thread);
+    look->threads[thread].assumptions |= WEDGE_ASSUME_NO_OUTSIDE_KILL;
+}
+
+static const int calls[] = {SYS_wait4, SYS_waitid, -1};
+static const char *const wchans[] = {"do_wait", "kernel_wait", "do_waitid", "kernel_waitid", NULL};
+const struct wedge_wait_ops wedge_wait_child = {.name = "child", .calls = calls, .wchans = wchans, .decode = decode};

@@ -1,0 +1,41 @@
+/*
+ * Waits that the clock, a signal or the network ends: sleeps, pause and its kin, sockets.
+ *
+ * A thread that sleeps on purpose is live however long it sleeps: it is no victim, and what waits for it will be
+ * served. A signal may come from anywhere.
+ */
+#include <sys/syscall.h>
+
+#include "detector/wait/wait.h"
+
+static void decode_sleep(struct wedge_look *look, int thread)
+{
+    wedge_wait_is(look, thread, WEDGE_WAIT_SLEEP, "the clock wakes it");
+    look->snapshot->threads[thread].wait.earliest_ns = 0;
+}
+
+static void decode_signal(struct wedge_look *look, int thread)
+{
+    wedge_wait_outside(look, thread, WEDGE_WAIT_SIGNAL, "a signal may come from outside");
+}
+
+static void decode_socket(struct wedge_look *look, int thread)
+{
+    wedge_wait_outside(look, thread, WEDGE_WAIT_SOCKET, "a peer outside may end it");
+}
+
+static const int sleeps[] = {SYS_nanosleep, SYS_clock_nanosleep, -1};
+static const char *const sleep_wchans[] = {"hrtimer_nanosleep", "do_nanosleep", "common_nsleep", "clock_nanosleep",
+                                           "alarm_timer_nsleep", "alarmtimer_do_nsleep", NULL};
+const struct wedge_wait_ops wedge_wait_sleep = {
+    .name = "sleep", .calls = sleeps, .wchans = sleep_wchans, .decode = decode_sleep};
+
+static const int signals[] = {SYS_pause, SYS_rt_sigsuspend, SYS_rt_sigtimedwait, -1};
+static const char *const anywhere[] = {"", NULL};
+const struct wedge_wait_ops wedge_wait_signal = {
+    .name = "signal", .calls = signals, .wchans = anywhere, .decode = decode_signal};
+
+static const int sockets[] = {SYS_accept,   SYS_accept4, SYS_connect, SYS_recvfrom, SYS_recvmsg,
+                              SYS_recvmmsg, SYS_sendto,  SYS_sendmsg, SYS_sendmmsg, -1};
+const struct wedge_wait_ops wedge_wait_socket = {
+    .name = "socket", .calls = sockets, .wchans = anywhere, .decode = decode_socket};

@@ -1,0 +1,293 @@
+/*
+ * Dispatch: which decoder a blocked thread belongs to, and what all decoders share.
+ */
+#include "detector/wait/wait.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+
+#define BIT(signal) (1ull << ((signal)-1))
+/* Signals that a timer (setitimer, alarm) or a descriptor (SIGIO) raises without a thread that we could see. */
+#define RAISED_UNSEEN (BIT(SIGALRM) | BIT(SIGIO))
+
+static const struct wedge_wait_ops *const all[] = {
+    &wedge_wait_futex, &wedge_wait_pipe,   &wedge_wait_child,  &wedge_wait_poll,
+    &wedge_wait_sleep, &wedge_wait_signal, &wedge_wait_socket,
+};
+
+const char *wedge_wait_syscall_name(int number)
+{
+    static const struct {
+        int number;
+        const char *name;
+    } names[] = {
+        {SYS_read, "read"},
+        {SYS_readv, "readv"},
+        {SYS_write, "write"},
+        {SYS_writev, "writev"},
+        {SYS_futex, "futex"},
+        {SYS_wait4, "wait4"},
+        {SYS_waitid, "waitid"},
+        {SYS_poll, "poll"},
+        {SYS_ppoll, "ppoll"},
+        {SYS_select, "select"},
+        {SYS_pselect6, "pselect6"},
+        {SYS_epoll_wait, "epoll_wait"},
+        {SYS_epoll_pwait, "epoll_pwait"},
+        {441, "epoll_pwait2"},
+        {SYS_nanosleep, "nanosleep"},
+        {SYS_clock_nanosleep, "clock_nanosleep"},
+        {SYS_restart_syscall, "restart_syscall"},
+        {SYS_pause, "pause"},
+        {SYS_rt_sigsuspend, "rt_sigsuspend"},
+        {SYS_rt_sigtimedwait, "rt_sigtimedwait"},
+        {SYS_accept, "accept"},
+        {SYS_accept4, "accept4"},
+        {SYS_connect, "connect"},
+        {SYS_recvfrom, "recvfrom"},
+        {SYS_recvmsg, "recvmsg"},
+        {SYS_recvmmsg, "recvmmsg"},
+        {SYS_sendto, "sendto"},
+        {SYS_sendmsg, "sendmsg"},
+        {SYS_sendmmsg, "sendmmsg"},
+        {SYS_flock, "flock"},
+        {SYS_fcntl, "fcntl"},
+        {SYS_semop, "semop"},
+        {SYS_semtimedop, "semtimedop"},
+        {SYS_msgrcv, "msgrcv"},
+        {SYS_msgsnd, "msgsnd"},
+        {SYS_mq_timedreceive, "mq_timedreceive"},
+        {SYS_mq_timedsend, "mq_timedsend"},
+        {SYS_io_getevents, "io_getevents"},
+        {426, "io_uring_enter"},
+        {SYS_openat, "openat"},
+        {SYS_open, "open"},
+        {SYS_fsync, "fsync"},
+        {SYS_vfork, "vfork"},
+        {435, "clone3"},
+        {SYS_clone, "clone"},
+        {449, "futex_waitv"},
+    };
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (names[i].number == number)
+            return names[i].name;
+    return "";
+}
+
+void wedge_wait_is(struct wedge_look *look, int thread, enum wedge_wait_class class, const char *reason)
+{
+    struct wedge_wait *wait = &look->snapshot->threads[thread].wait;
+    wait->class = class;
+    wait->reason = reason;
+}
+
+void wedge_wait_unknown(struct wedge_look *look, int thread, const char *reason)
+{
+    wedge_wait_is(look, thread, WEDGE_WAIT_UNKNOWN, reason);
+    look->threads[thread].n_wakers = 0;
+    look->threads[thread].n_sets = 0;
+    look->n_wakers = look->threads[thread].first_waker;
+    wedge_waker_add(look, thread, 0, WEDGE_TO_OUTSIDE, -1, 0, reason);
+}
+
+void wedge_wait_outside(struct wedge_look *look, int thread, enum wedge_wait_class class, const char *reason)
+{
+    wedge_wait_is(look, thread, class, reason);
+    wedge_waker_add(look, thread, 0, WEDGE_TO_OUTSIDE, -1, 0, reason);
+}
+
+void wedge_waker_add(struct wedge_look *look, int thread, uint16_t set, enum wedge_target target, int to,
+                     unsigned flags, const char *why)
+{
+    struct wedge_look_thread *own = &look->threads[thread];
+    if (look->n_wakers == look->cap_wakers) {
+        size_t cap = look->cap_wakers ? look->cap_wakers * 2 : 256;
+        struct wedge_waker *more = realloc(look->wakers, cap * sizeof(*more));
+        if (!more) {
+            /* A waker that cannot be remembered must not be forgotten: the thread counts as running. */
+            look->snapshot->threads[thread].moved = true;
+            return;
+        }
+        look->wakers = more;
+        look->cap_wakers = cap;
+    }
+    look->wakers[look->n_wakers++] =
+        (struct wedge_waker){.target = target, .to = to, .flags = flags, .set = set, .why = why};
+    own->n_wakers++;
+    if (!(flags & WEDGE_WAKER_BY_SIGNAL) && set >= own->n_sets)
+        own->n_sets = (uint16_t)(set + 1);
+}
+
+void wedge_waker_add_pid(struct wedge_look *look, int thread, uint16_t set, pid_t pid, const char *why)
+{
+    int proc = wedge_look_want(look, pid);
+    if (proc < 0)
+        wedge_waker_add(look, thread, set, WEDGE_TO_OUTSIDE, -1, 0, "a process outside the tree");
+    else if (look->procs[proc].skipped)
+        wedge_waker_add(look, thread, set, WEDGE_TO_OUTSIDE, -1, 0, "a process that could not be read");
+    else
+        wedge_waker_add(look, thread, set, WEDGE_TO_PROC, proc, 0, why);
+}
+
+void wedge_waker_add_signals(struct wedge_look *look, int thread)
+{
+    struct wedge_thread *t = &look->snapshot->threads[thread];
+    const struct wedge_look_proc *own = &look->procs[t->proc];
+    t->wait.eintr = true;
+    wedge_waker_add(look, thread, 0, WEDGE_TO_PROC, t->proc, WEDGE_WAKER_BY_SIGNAL, "may signal or cancel it");
+    look->threads[thread].assumptions |= WEDGE_ASSUME_NO_OUTSIDE_SIGNAL;
+    if (!own->caught)
+        return;
+    wedge_waker_add(look, thread, 0, WEDGE_TO_TREE, -1, WEDGE_WAKER_BY_SIGNAL, "may send a signal that it handles");
+    if (own->caught & RAISED_UNSEEN)
+        wedge_waker_add(look, thread, 0, WEDGE_TO_OUTSIDE, -1, WEDGE_WAKER_BY_SIGNAL | WEDGE_WAKER_UNLESS_ALARM,
+                        "a timer may raise a signal that it handles (SIGALRM, SIGIO)");
+    else if (own->timers_unknown)
+        wedge_waker_add(look, thread, 0, WEDGE_TO_OUTSIDE, -1, WEDGE_WAKER_BY_SIGNAL | WEDGE_WAKER_UNLESS_ALARM,
+                        "its timers cannot be read");
+}
+
+void wedge_wait_until(struct wedge_look *look, int thread, int clock, int64_t ns)
+{
+    struct timespec now;
+    clock_gettime(clock, &now);
+    int64_t now_ns = (int64_t)now.tv_sec * WEDGE_NS_PER_S + now.tv_nsec;
+    look->snapshot->threads[thread].wait.earliest_ns = ns > now_ns ? ns - now_ns : 0;
+}
+
+/* How long a process has existed, so that a relative deadline of unknown beginning has a lower bound. */
+static int64_t age_ns(const struct wedge_proc *p)
+{
+    struct timespec boot;
+    clock_gettime(CLOCK_BOOTTIME, &boot);
+    int64_t now = (int64_t)boot.tv_sec * WEDGE_NS_PER_S + boot.tv_nsec;
+    int64_t start = (int64_t)(p->start_ticks * (uint64_t)(WEDGE_NS_PER_S / sysconf(_SC_CLK_TCK)));
+    return now > start ? now - start + WEDGE_NS_PER_S : WEDGE_NS_PER_S;
+}
+
+void wedge_wait_for(struct wedge_look *look, int thread, int64_t ns)
+{
+    struct wedge_thread *t = &look->snapshot->threads[thread];
+    int64_t age = age_ns(&look->snapshot->procs[t->proc]);
+    t->wait.earliest_ns = ns > age ? ns - age : 0;
+}
+
+bool wedge_wait_timespec(struct wedge_look *look, int thread, uint64_t address, int64_t *ret_ns)
+{
+    const struct wedge_thread *t = &look->snapshot->threads[thread];
+    pid_t pid = look->snapshot->procs[t->proc].pid;
+    int64_t value[2];
+    wedge_look_note(look, pid, "memory");
+    if (wedge_proc_memory(pid, address, value, sizeof(value)) || value[0] < 0 || value[1] < 0 ||
+        value[1] >= WEDGE_NS_PER_S)
+        return false;
+    *ret_ns = value[0] >= INT64_MAX / WEDGE_NS_PER_S - 1 ? INT64_MAX : value[0] * WEDGE_NS_PER_S + value[1];
+    return true;
+}
+
+static bool is_call_of(const struct wedge_wait_ops *ops, int call)
+{
+    for (const int *c = ops->calls; *c >= 0; c++)
+        if (*c == call)
+            return true;
+    return false;
+}
+
+/* An unreadable wchan is not held against a thread whose call we know; one that names another place is. */
+static bool is_wchan_of(const struct wedge_wait_ops *ops, const char *wchan)
+{
+    if (!*wchan || strcmp(wchan, "0") == 0)
+        return true;
+    for (const char *const *w = ops->wchans; *w; w++)
+        if (strncmp(wchan, *w, strlen(*w)) == 0)
+            return true;
+    return false;
+}
+
+/* After a stop, some calls show as restart_syscall with the arguments of the one before: the kernel function in
+ * which the thread sleeps says which decoder may look at them. */
+static const struct wedge_wait_ops *restarted(const char *wchan)
+{
+    static const struct wedge_wait_ops *const may[] = {&wedge_wait_futex, &wedge_wait_poll, &wedge_wait_sleep};
+    if (!*wchan || strcmp(wchan, "0") == 0)
+        return NULL;
+    for (size_t i = 0; i < sizeof(may) / sizeof(may[0]); i++)
+        if (is_wchan_of(may[i], wchan))
+            return may[i];
+    return NULL;
+}
+
+static void decode_blocked(struct wedge_look *look, int thread)
+{
+    struct wedge_thread *t = &look->snapshot->threads[thread];
+    const char *wchan = look->threads[thread].wchan;
+    const struct wedge_wait_ops *ops = NULL;
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]) && !ops; i++)
+        if (is_call_of(all[i], t->syscall))
+            ops = all[i];
+    if (!ops && t->syscall == SYS_restart_syscall)
+        ops = restarted(wchan);
+    if (!ops)
+        wedge_wait_unknown(look, thread, "a system call that is not decoded");
+    else if (!is_wchan_of(ops, wchan))
+        wedge_wait_unknown(look, thread, "it sleeps in another place of the kernel than its call would");
+    else
+        ops->decode(look, thread);
+}
+
+static void decode(struct wedge_look *look, int thread)
+{
+    struct wedge_thread *t = &look->snapshot->threads[thread];
+    struct wedge_look_thread *own = &look->threads[thread];
+    const struct wedge_look_proc *proc = &look->procs[t->proc];
+    own->first_waker = look->n_wakers;
+    t->wait.call = wedge_wait_syscall_name(t->syscall);
+    if (t->state == 'Z' || t->state == 'X')
+        wedge_wait_is(look, thread, WEDGE_WAIT_NONE, "it has ended");
+    else if (proc->skipped)
+        wedge_wait_unknown(look, thread, "its process could not be read in time");
+    else if (t->state == 'T') {
+        wedge_wait_is(look, thread, WEDGE_WAIT_STOPPED, "it is stopped by a signal");
+        own->assumptions |= WEDGE_ASSUME_NO_OUTSIDE_SIGNAL;
+        wedge_waker_add(look, thread, 0, WEDGE_TO_TREE, -1, WEDGE_WAKER_BY_SIGNAL, "may continue it");
+        /* The threads of a process stop together: one set, not one each. */
+        wedge_waker_add(look, thread, 0, WEDGE_TO_PROC, t->proc, 0, "is stopped with it");
+    } else if (own->status.tracer || t->state == 't')
+        wedge_wait_unknown(look, thread, "it is traced: its tracer decides");
+    else if (t->state == 'R')
+        wedge_wait_is(look, thread, WEDGE_WAIT_NONE, "it runs");
+    else if (t->state == 'D')
+        wedge_wait_unknown(look, thread, "it sleeps uninterruptibly");
+    else if (t->state != 'S' || t->syscall < 0)
+        wedge_wait_unknown(look, thread, t->syscall == -2 ? "its call may not be read" : "it is in no system call");
+    else if (proc->foreign)
+        wedge_wait_unknown(look, thread, "no 64-bit x86 program");
+    else if ((own->status.sig_pending | own->status.sig_shared_pending) & ~own->status.sig_blocked)
+        wedge_wait_unknown(look, thread, "a signal is pending");
+    else if (!wedge_wait_held(look, thread)) {
+        decode_blocked(look, thread);
+        wedge_wait_annotate(look, thread);
+    }
+}
+
+int wedge_wait_decode(struct wedge_look *look)
+{
+    wedge_wait_annotate_procs(look);
+    /* Processes that run without a thread we see (io_uring, AIO, KVM) are known from descriptors and mappings. */
+    for (size_t i = 0; i < look->snapshot->n_procs; i++) {
+        if (look->procs[i].zombie || look->procs[i].skipped)
+            continue;
+        wedge_look_fds(look, (int)i);
+        wedge_look_maps(look, (int)i);
+    }
+    for (size_t i = 0; i < look->snapshot->n_threads; i++)
+        decode(look, (int)i);
+    return 0;
+}

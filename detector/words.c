@@ -1,0 +1,227 @@
+/*
+ * Summaries: one or two plain sentences that name threads, functions, lines, objects and the cause. A person who reads
+ * nothing else of a report should know from them where to look.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/text.h"
+#include "detector/verdict.h"
+
+#define MOST_NAMED 3 /* more threads than this are counted instead of named */
+#define MOST_TEXT  4096
+
+static void add_proc(struct wedge_text *text, const char *role, int index, const char *comm, pid_t pid)
+{
+    if (*role && index)
+        wedge_text_addf(text, "%s[%d] (pid %d)", role, index, (int)pid);
+    else
+        wedge_text_addf(text, "%s (pid %d)", *role ? role : *comm ? comm : "process", (int)pid);
+}
+
+/* "worker[1] (pid 77)", and the thread where it is not the leader. */
+static void add_who(struct wedge_text *text, const struct wedge_look *look, int thread)
+{
+    const struct wedge_thread *t = &look->snapshot->threads[thread];
+    const struct wedge_proc *p = &look->snapshot->procs[t->proc];
+    if (t->tid != p->pid)
+        wedge_text_addf(text, "thread %s (tid %d) of ", t->name, (int)t->tid);
+    add_proc(text, p->role, p->role_index, p->comm, p->pid);
+}
+
+static void add_where(struct wedge_text *text, const struct wedge_thread *t)
+{
+    const struct wedge_frame *f = wedge_verdict_own_frame(t);
+    if (t->wait.call && *t->wait.call)
+        wedge_text_addf(text, " in %s()", t->wait.call);
+    if (!f || !f->function)
+        return;
+    wedge_text_addf(text, ", called from %s()", f->function);
+    if (f->file)
+        wedge_text_addf(text, " at %s:%d", f->file, f->line);
+}
+
+static const char *rule_id(const struct wedge_look *look, int rule)
+{
+    return rule >= 0 && (size_t)rule < look->snapshot->n_faults ? look->snapshot->faults[rule].id : "?";
+}
+
+/* "X waits for Y in f(), called from g() at h.c:1". */
+static void add_wait(struct wedge_text *text, const struct wedge_look *look, int thread)
+{
+    const struct wedge_thread *t = &look->snapshot->threads[thread];
+    add_who(text, look, thread);
+    if (t->wait.class == WEDGE_WAIT_HELD) {
+        wedge_text_addf(text, " is held by fault rule %s", rule_id(look, t->rule));
+        if (t->wait.call && *t->wait.call)
+            wedge_text_addf(text, " at %s", t->wait.call);
+        const struct wedge_frame *f = wedge_verdict_own_frame(t);
+        if (f && f->function) {
+            wedge_text_addf(text, ", in %s()", f->function);
+            if (f->file)
+                wedge_text_addf(text, " at %s:%d", f->file, f->line);
+        }
+        return;
+    }
+    if (t->wait.class == WEDGE_WAIT_STOPPED) {
+        wedge_text_add(text, " is stopped by a signal");
+        return;
+    }
+    wedge_text_addf(text, " waits for %s", *t->wait.object.describe ? t->wait.object.describe : "something");
+    add_where(text, t);
+}
+
+static void add_waits(struct wedge_text *text, const struct wedge_look *look, const int *threads, size_t n)
+{
+    for (size_t i = 0; i < n && i < MOST_NAMED; i++) {
+        wedge_text_add(text, i == 0 ? "" : "; ");
+        add_wait(text, look, threads[i]);
+    }
+    if (n > MOST_NAMED)
+        wedge_text_addf(text, "; and %zu more", n - MOST_NAMED);
+}
+
+static void add_dead(struct wedge_text *text, const struct wedge_look *look, const struct wedge_verdict *v)
+{
+    for (size_t i = 0; i < v->n_dead && i < MOST_NAMED; i++) {
+        const struct wedge_dead *d = &look->snapshot->dead[v->dead[i]];
+        wedge_text_add(text, i == 0 ? "" : ", ");
+        add_proc(text, d->role, d->role_index, "", d->pid);
+        wedge_text_addf(text, " %s%s", strncmp(d->how, "killed", 6) == 0 || strncmp(d->how, "ended", 5) == 0 ? "was " :
+                        strcmp(d->how, "gone") == 0 ? "is " : "has ", d->how);
+        if (*d->last_point)
+            wedge_text_addf(text, " after %s", d->last_point);
+    }
+    if (v->n_dead > MOST_NAMED)
+        wedge_text_addf(text, " and %zu more", v->n_dead - MOST_NAMED);
+}
+
+static void say_cycle(struct wedge_text *text, const struct wedge_look *look, const struct wedge_verdict *v, size_t core)
+{
+    for (size_t i = 0; i < core && i < MOST_NAMED; i++) {
+        int owner = look->threads[v->victims[i]].owner;
+        wedge_text_add(text, i == 0 ? "" : "; ");
+        add_wait(text, look, v->victims[i]);
+        wedge_text_add(text, ", which ");
+        if (owner >= 0)
+            add_who(text, look, owner);
+        wedge_text_add(text, " owns");
+    }
+    if (core > MOST_NAMED)
+        wedge_text_addf(text, "; and so on over %zu threads", core);
+    wedge_text_add(text, ": none of them can go on.");
+}
+
+static void say_callback(struct wedge_text *text, const struct wedge_look *look, const struct wedge_verdict *v,
+                         size_t core)
+{
+    for (size_t i = 0; i < core; i++) {
+        const struct wedge_thread *t = &look->snapshot->threads[v->victims[i]];
+        if (!t->wait.callback)
+            continue;
+        const struct wedge_frame *at = NULL;
+        for (size_t k = 0; k < t->n_frames && t->callback_function && !at; k++)
+            if (t->frames[k].function && strcmp(t->frames[k].function, t->callback_function) == 0)
+                at = &t->frames[k];
+        wedge_text_addf(text, "The user's %s", t->callback);
+        if (t->callback_function)
+            wedge_text_addf(text, ", %s()", t->callback_function);
+        if (at && at->file)
+            wedge_text_addf(text, " at %s:%d", at->file, at->line);
+        wedge_text_add(text, ", never returns: ");
+        add_wait(text, look, v->victims[i]);
+        int64_t since = look->snapshot->taken_ns - t->callback_since_ns;
+        if (t->callback_since_ns > 0 && since > 0)
+            wedge_text_addf(text, " (in it for %.1f s)", (double)since / WEDGE_NS_PER_S);
+        wedge_text_add(text, ".");
+        return;
+    }
+}
+
+static void say_rest(struct wedge_text *text, const struct wedge_look *look, const struct wedge_verdict *v, size_t core)
+{
+    size_t rest = v->n_victims - core;
+    if (rest == 0)
+        return;
+    wedge_text_add(text, " ");
+    add_wait(text, look, v->victims[core]);
+    if (rest > 1)
+        wedge_text_addf(text, ", and %zu more thread%s for them", rest - 1, rest == 2 ? " waits" : "s wait");
+    wedge_text_add(text, ".");
+}
+
+static void say_hang(struct wedge_text *text, const struct wedge_look *look, const struct wedge_verdict *v)
+{
+    size_t core = wedge_verdict_core(look, v);
+    switch (v->kind) {
+    case WEDGE_VERDICT_SELF_DEADLOCK:
+        add_wait(text, look, v->victims[0]);
+        wedge_text_add(text, ", which it owns itself.");
+        break;
+    case WEDGE_VERDICT_LOCK_CYCLE:
+        say_cycle(text, look, v, core);
+        break;
+    case WEDGE_VERDICT_STUCK_CALLBACK:
+        say_callback(text, look, v, core);
+        break;
+    case WEDGE_VERDICT_ABANDONED_LOCK:
+        add_waits(text, look, v->victims, core);
+        wedge_text_add(text, ", and the owner is gone");
+        if (v->n_dead) {
+            wedge_text_add(text, ": ");
+            add_dead(text, look, v);
+        }
+        wedge_text_add(text, ".");
+        break;
+    case WEDGE_VERDICT_ORPHANED_WAIT:
+        add_waits(text, look, v->victims, core);
+        wedge_text_add(text, ". Nobody is left who could end it");
+        if (v->n_dead) {
+            wedge_text_add(text, ": ");
+            add_dead(text, look, v);
+        }
+        wedge_text_add(text, ".");
+        break;
+    case WEDGE_VERDICT_MUTUAL_BACKPRESSURE:
+        add_waits(text, look, v->victims, core);
+        wedge_text_add(text, ": a buffer is full, and whoever would empty it waits as well.");
+        break;
+    default:
+        add_waits(text, look, v->victims, core);
+        wedge_text_add(text, ". Nobody who could end this can run.");
+    }
+    say_rest(text, look, v, core);
+}
+
+const char *wedge_verdict_summary(struct wedge_look *look, const struct wedge_verdict *v)
+{
+    struct wedge_text text = WEDGE_TEXT_INIT(MOST_TEXT);
+    const struct wedge_proc *root = &look->snapshot->procs[0];
+    switch (v->kind) {
+    case WEDGE_VERDICT_IDLE:
+        add_proc(&text, root->role, root->role_index, root->comm, root->pid);
+        wedge_text_add(&text, " waits for the outside: no hang.");
+        break;
+    case WEDGE_VERDICT_RUNNING:
+        add_proc(&text, root->role, root->role_index, root->comm, root->pid);
+        wedge_text_add(&text, " runs.");
+        break;
+    case WEDGE_VERDICT_FINISHED:
+        add_proc(&text, root->role, root->role_index, root->comm, root->pid);
+        wedge_text_add(&text, " has ended.");
+        break;
+    case WEDGE_VERDICT_NO_PROGRESS:
+        add_proc(&text, root->role, root->role_index, root->comm, root->pid);
+        wedge_text_addf(&text, " has made no progress for %.1f s. ",
+                        (double)look->options->stalled_ns / WEDGE_NS_PER_S);
+        add_waits(&text, look, v->victims, v->n_victims);
+        wedge_text_add(&text, ".");
+        break;
+    default:
+        say_hang(&text, look, v);
+    }
+    const char *copy = wedge_look_text(look, text.data);
+    wedge_text_free(&text);
+    return copy;
+}
