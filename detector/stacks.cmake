@@ -1,14 +1,6 @@
-# The stacks of the detector: what capture.h promises, from the stop to the
-# names. Included by detector/CMakeLists.txt, which owns the library.
-pkg_check_modules(LIBDW REQUIRED IMPORTED_TARGET libdw libelf)
-pkg_check_modules(LIBUNWIND REQUIRED IMPORTED_TARGET libunwind-generic)
-find_library(LIBIBERTY iberty REQUIRED)
-
+# Tests of the stacks: what capture.h promises, from the stop to the names.
+# Included by detector/CMakeLists.txt, which owns the library.
 set(WEDGE_STACKS_DIR ${CMAKE_CURRENT_LIST_DIR})
-set(WEDGE_STACKS_SOURCES
-  call_site.c capture.c elf_file.c elf_image.c elf_symbols.c stop.c symbols.c target_memory.c unwind.c unwind_dwfl.c)
-list(TRANSFORM WEDGE_STACKS_SOURCES PREPEND ${WEDGE_STACKS_DIR}/)
-set(WEDGE_STACKS_LIBS PkgConfig::LIBUNWIND PkgConfig::LIBDW ${LIBIBERTY})
 
 # wedge_add_stacks_target(NAME OPTIONS … LINK …): the same blocked program, built in one more way. Never
 # instrumented: it stands for other people's programs.
@@ -37,9 +29,19 @@ function(wedge_add_stacks_tests lib)
     OPTIONS -O0 -fno-omit-frame-pointer -fno-asynchronous-unwind-tables -fno-unwind-tables -g0)
   wedge_add_stacks_target(stacks_target_stripped OPTIONS -O2 -fomit-frame-pointer LINK -s)
 
-  wedge_add_unit_test(test_capture 
-    SOURCES ${WEDGE_STACKS_DIR}/tests/test_capture.c ${WEDGE_STACKS_DIR}/tests/stacks_harness.c LIBS ${lib})
-  add_dependencies(test_capture
+  set(targets
     stacks_target_plain stacks_target_o2 stacks_target_static stacks_target_static_pie stacks_target_no_hdr
     stacks_target_debug_frame stacks_target_no_cfi stacks_target_stripped)
+
+  set(tests ${WEDGE_STACKS_DIR}/tests)
+  wedge_add_unit_test(test_target_memory SOURCES ${tests}/test_target_memory.c LIBS ${lib})
+  wedge_add_unit_test(test_capture SOURCES ${tests}/test_capture.c ${tests}/stacks_harness.c LIBS ${lib})
+  add_dependencies(test_capture ${targets})
+  # The oracle is part of the comparison, not of wedge: without it there is nothing to compare with.
+  find_program(EU_STACK eu-stack)
+  if(EU_STACK)
+    wedge_add_unit_test(test_stacks_oracle SOURCES ${tests}/test_stacks_oracle.c ${tests}/stacks_harness.c LIBS ${lib})
+    target_compile_definitions(test_stacks_oracle PRIVATE EU_STACK="${EU_STACK}")
+    add_dependencies(test_stacks_oracle ${targets})
+  endif()
 endfunction()

@@ -103,10 +103,18 @@ static bool is_skipped(const struct wedge_stop *stop, pid_t tid)
 /* 0 or a negative errno. Seizing alone disturbs nobody. */
 static int seize(struct tracer *tracer, pid_t tid, struct wedge_stop_thread *record)
 {
+    char text[1024];
+    struct wedge_proc_stat stat;
     if (tracer->n == tracer->cap)
         return -E2BIG;
-    if (ptrace(PTRACE_SEIZE, tid, NULL, NULL))
-        return -errno;
+    if (ptrace(PTRACE_SEIZE, tid, NULL, NULL)) {
+        int rc = -errno;
+        /* EPERM also means that the thread has begun to end (ptrace_attach, exit_state). */
+        if (rc == -EPERM && (wedge_proc_read(tracer->stop->pid, tid, "stat", text, sizeof(text)) <= 0 ||
+                             wedge_proc_stat_parse(text, &stat) || stat.state == 'Z' || stat.state == 'X'))
+            rc = -ESRCH;
+        return rc;
+    }
     tracer->held[tracer->n++] = (struct held){.tid = tid, .record = record, .state = SEIZED};
     return 0;
 }

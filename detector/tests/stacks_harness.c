@@ -81,6 +81,8 @@ static void read_said(struct stacks_target *target)
             ck_assert_uint_lt(++target->n, STACKS_THREADS_MAX);
             continue;
         }
+        if (sscanf(line, "function %63s 0x%lx", target->function, &target->address) == 2)
+            continue;
         said--;
         int got = sscanf(line, "frame %63s %d %15s", said->frames[said->n].function, &said->frames[said->n].line,
                          inlined);
@@ -146,15 +148,20 @@ int stacks_target_ask(struct stacks_target *target)
 
 void stacks_snapshot_init(struct wedge_snapshot *snapshot, pid_t pid)
 {
+    ck_assert(stacks_snapshot_try(snapshot, pid));
+}
+
+bool stacks_snapshot_try(struct wedge_snapshot *snapshot, pid_t pid)
+{
     char text[1024];
     struct wedge_proc_stat stat;
     pid_t *tids;
     size_t n;
+    if (wedge_proc_read(pid, 0, "stat", text, sizeof(text)) <= 0 || wedge_proc_stat_parse(text, &stat) ||
+        wedge_proc_list(pid, STACKS_THREADS_MAX * 2, &tids, &n))
+        return false;
     memset(snapshot, 0, sizeof(*snapshot));
     obstack_init(&snapshot->mem);
-    ck_assert_int_eq(wedge_proc_list(pid, STACKS_THREADS_MAX * 2, &tids, &n), 0);
-    ck_assert_int_gt(wedge_proc_read(pid, 0, "stat", text, sizeof(text)), 0);
-    ck_assert_int_eq(wedge_proc_stat_parse(text, &stat), 0);
     snapshot->root = pid;
     snapshot->n_procs = 1;
     snapshot->procs = obstack_alloc(&snapshot->mem, sizeof(*snapshot->procs));
@@ -171,6 +178,7 @@ void stacks_snapshot_init(struct wedge_snapshot *snapshot, pid_t pid)
         snapshot->threads[i].stack_note = "";
     }
     free(tids);
+    return true;
 }
 
 void stacks_snapshot_done(struct wedge_snapshot *snapshot)

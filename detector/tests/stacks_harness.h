@@ -28,6 +28,8 @@ struct stacks_target {
     FILE *out; /* its standard output */
     struct stacks_said said[STACKS_THREADS_MAX];
     size_t n;
+    char function[64]; /* one of its functions and where that begins */
+    unsigned long address;
 };
 
 /* Starts a program (a path, or a name in the folder of the running test) with `cases` (NULL-terminated, or NULL) and
@@ -39,8 +41,9 @@ int stacks_target_ask(struct stacks_target *target);
 /* The path of a program beside the running test. */
 void stacks_path(const char *name, char *buf, size_t size);
 
-/* A snapshot with one process and its threads as they are now. */
-void stacks_snapshot_init(struct wedge_snapshot *snapshot, pid_t pid);
+/* A snapshot with one process and its threads as they are now; false (and no snapshot) when it is gone. */
+bool stacks_snapshot_try(struct wedge_snapshot *snapshot, pid_t pid);
+void stacks_snapshot_init(struct wedge_snapshot *snapshot, pid_t pid); /* of one that is there */
 void stacks_snapshot_done(struct wedge_snapshot *snapshot);
 const struct wedge_thread *stacks_thread(const struct wedge_snapshot *snapshot, pid_t tid);
 

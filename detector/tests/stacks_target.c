@@ -4,6 +4,7 @@
  *
  *   thread TID CASE LIBC    one per thread (LIBC: the call it waits in), followed by its
  *   frame FUNCTION LINE [inlined]
+ *   function NAME ADDRESS   where one of its functions begins
  *   ready                   all threads have said theirs; main goes on to wait in read(0)
  *
  * Each thread speaks before it blocks; the reader looks into /proc until all sleep. A line on standard input is
@@ -294,7 +295,7 @@ int main(int argc, char **argv)
         }
     }
     pthread_sigmask(SIG_UNBLOCK, &realtime, NULL);
-    printf("ready\n");
+    printf("function read_outer %p\nready\n", (void *)read_outer);
     fflush(stdout);
     serve();
     _exit(0);

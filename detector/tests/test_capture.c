@@ -387,10 +387,9 @@ START_TEST(test_target_ends_meanwhile)
                 struct wedge_snapshot snapshot;
                 struct wedge_capture *capture;
                 struct wedge_err err;
-                if (stacks_state(target.pid, target.pid, NULL) == 'X' ||
-                    stacks_state(target.pid, target.pid, NULL) == 'Z')
+                char state = stacks_state(target.pid, target.pid, NULL);
+                if (state == 'X' || state == 'Z' || !stacks_snapshot_try(&snapshot, target.pid))
                     _exit(0);
-                stacks_snapshot_init(&snapshot, target.pid);
                 rc = wedge_capture_proc(&snapshot, 0, 1000, NULL, &capture, &err);
                 if (rc == 0 && write(begun[1], "b", 1) == 1) {
                     wedge_capture_unwind(capture, &err);
@@ -399,7 +398,7 @@ START_TEST(test_target_ends_meanwhile)
                 }
                 stacks_snapshot_done(&snapshot);
             }
-            _exit(rc == -ESRCH ? 0 : 1);
+            _exit(rc == -ESRCH ? 0 : -rc);
         }
         char byte;
         close(begun[1]);
