@@ -50,13 +50,17 @@ void agent_resolve(void)
     _Static_assert(sizeof(symbols) / sizeof(symbols[0]) == sizeof(agent_real) / sizeof(void *), "one pointer each");
     void **to = (void **)&agent_real;
     for (size_t i = 0; i < sizeof(symbols) / sizeof(symbols[0]); i++) {
-        /* Two condition variables live in libc: a call to the wrong one corrupts. */
-        const char *version = symbols[i].version;
-        if (!version && i < WEDGE_FN_COUNT && agent_condition_since_2_3_2(i))
-            version = "GLIBC_2.3.2";
-        to[i] = version ? dlvsym(RTLD_NEXT, symbols[i].name, version) : NULL;
-        if (!to[i])
-            to[i] = dlsym(RTLD_NEXT, symbols[i].name);
+        void *found = NULL;
+        if (symbols[i].version)
+            found = dlvsym(RTLD_NEXT, symbols[i].name, symbols[i].version);
+        if (!found)
+            found = dlsym(RTLD_NEXT, symbols[i].name);
+        /* Two condition variables live in libc, and a call to the wrong one corrupts. Before glibc 2.36 dlsym may
+         * give the old one; what comes next may also be a sanitizer's, which has no version and must not be missed. */
+        if (i < WEDGE_FN_COUNT && agent_condition_since_2_3_2(i) &&
+            found == dlvsym(RTLD_NEXT, symbols[i].name, "GLIBC_2.2.5"))
+            found = dlvsym(RTLD_NEXT, symbols[i].name, "GLIBC_2.3.2");
+        to[i] = found;
     }
     agent_gcov_dump = (void (*)(void))dlsym(RTLD_DEFAULT, "__gcov_dump");
 }
