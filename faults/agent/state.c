@@ -31,19 +31,27 @@ uint64_t agent_mix(uint64_t x)
     return x ^ x >> 31;
 }
 
+/* The TID as libc keeps it in its structure of the thread, which the thread pointer points to (the x86-64 ABI keeps
+ * that pointer at %fs:0). */
+static int32_t tid_of_libc(uint32_t offset)
+{
+    const char *thread;
+    __asm__("mov %%fs:0, %0" : "=r"(thread));
+    return *(const int32_t *)(const void *)(thread + offset);
+}
+
 static int32_t own_tid(void)
 {
     if (tid_offset && !atomic_load_explicit(&agent_page->tid_by_call, memory_order_relaxed))
-        return *(const int32_t *)((const char *)__builtin_thread_pointer() + tid_offset);
+        return tid_of_libc(tid_offset);
     return sys_gettid();
 }
 
-/* glibc 2.36 keeps the TID at +0x2d0 of struct pthread, where the thread pointer points; taken only if it agrees with
- * the kernel now. It spares a system call per thread, which a sandbox might not allow. */
+/* glibc 2.36 keeps the TID at +0x2d0 of struct pthread; taken only if it agrees with the kernel now. It spares a system call per thread, which a sandbox might not allow. */
 static void find_tid_offset(void)
 {
     const uint32_t offset = 0x2d0;
-    if (*(const int32_t *)((const char *)__builtin_thread_pointer() + offset) == sys_gettid())
+    if (tid_of_libc(offset) == sys_gettid())
         tid_offset = offset;
 }
 
@@ -263,7 +271,7 @@ static void check_in_child(void)
 {
     uint32_t nth = self.forking;
     int32_t pid = sys_getpid();
-    if (tid_offset && *(const int32_t *)((const char *)__builtin_thread_pointer() + tid_offset) != sys_gettid())
+    if (tid_offset && tid_of_libc(tid_offset) != sys_gettid())
         atomic_store_explicit(&agent_page->tid_by_call, 1, memory_order_relaxed);
     if (nth == 0 && last_proc != AGENT_NONE)
         nth = atomic_fetch_add_explicit(&agent_arena.procs[last_proc].children, 1, memory_order_relaxed) + 1;
@@ -312,8 +320,9 @@ void agent_check_in_image(void)
     } else { /* after exec: the same process, its role too; its threads are gone */
         struct wedge_arena_proc *proc = &agent_arena.procs[slot];
         for (uint32_t i = 0; i < agent_arena.n_threads; i++)
+            /* A slot with an odd generation may be in another process's hands by now. */
             if (agent_arena.threads[i].proc == slot &&
-                atomic_load_explicit(&agent_arena.threads[i].gen, memory_order_relaxed) != 0)
+                atomic_load_explicit(&agent_arena.threads[i].gen, memory_order_acquire) == 2)
                 agent_abandon_thread(i);
         atomic_fetch_add_explicit(&proc->gen, 1, memory_order_acq_rel);
         proc->start_ticks = ticks;

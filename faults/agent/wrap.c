@@ -45,6 +45,7 @@ void agent_resolve(void)
         {"_exit", NULL},
         {"_Exit", NULL},
         {"quick_exit", NULL},
+        {"dlopen", NULL},
         {"pthread_create", NULL},
     };
     _Static_assert(sizeof(symbols) / sizeof(symbols[0]) == sizeof(agent_real) / sizeof(void *), "one pointer each");

@@ -2,6 +2,7 @@
  * Wrappers that follow no pattern: counted transfers (short), open with its optional mode, fork and pthread_create
  * (who is born of whom), and the ways out of a process.
  */
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -152,6 +153,27 @@ AGENT_EXPORT int pthread_create(pthread_t *thread, const pthread_attr_t *attr, v
     if (rc)
         agent_abandon_thread(slot);
     return rc;
+}
+
+/*
+ * A library loaded later has places too. dlopen asks for its caller by the return address (RUNPATH, $ORIGIN); where
+ * that matters, for a name without a slash or with a "$", the call is passed on as a jump, which keeps the address and
+ * leaves nobody to arm the places afterwards: such a library's places stay unarmed until the next dlopen by path.
+ */
+AGENT_EXPORT void *dlopen(const char *file, int mode)
+{
+    bool path = false, dollar = false;
+    READY(dlopen);
+    for (const char *at = file; at && *at; at++) {
+        path |= *at == '/';
+        dollar |= *at == '$';
+    }
+    if (!agent_arena.ready || !path || dollar)
+        return agent_real.dlopen(file, mode);
+    void *library = agent_real.dlopen(file, mode);
+    if (library)
+        agent_arm_places();
+    return library;
 }
 
 #define WAY_OUT(name)                                                                                                  \

@@ -2,6 +2,7 @@
  * A program for the agent's tests: does one thing per mode, tells on standard output what happened, one write per
  * line so that a kill leaves whole lines. Reads standard input where it shall wait for the test.
  */
+#include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
 #include <semaphore.h>
@@ -255,6 +256,17 @@ static int library(char **argv)
     return 0;
 }
 
+/* plugin PATH: a point of a library that is loaded now. */
+static int plugin(char **argv)
+{
+    void *library = dlopen(argv[2], RTLD_NOW);
+    int (*ask)(void) = library ? (int (*)(void))dlsym(library, "target_so_ask") : NULL;
+    if (!ask)
+        return 1;
+    say("answer %d\n", ask());
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -262,7 +274,8 @@ int main(int argc, char **argv)
         int (*run)(char **argv);
     } modes[] = {{"steps", steps},     {"asks", asks},      {"threads", threads}, {"pair", pair},
                  {"workers", workers}, {"wait", wait_mode}, {"handler", handler}, {"calls", calls},
-                 {"leave", leave},     {"vfork", vforks},   {"exec", execs},      {"library", library}};
+                 {"leave", leave},     {"vfork", vforks},   {"exec", execs},      {"library", library},
+                 {"plugin", plugin}};
     for (size_t i = 0; argc > 1 && i < sizeof(modes) / sizeof(modes[0]); i++)
         if (strcmp(modes[i].name, argv[1]) == 0)
             return modes[i].run(argv);

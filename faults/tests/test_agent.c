@@ -1,5 +1,6 @@
 /* The agent in real programs: who is hit, which hit, what happens, and what is written down about it. */
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -371,6 +372,17 @@ START_TEST(test_shared_object)
 }
 END_TEST
 
+START_TEST(test_library_loaded_later)
+{
+    char path[PATH_MAX];
+    snprintf(path, sizeof(path), "%.*s/../lib/libfaults_plugin.so", (int)(strrchr(run_target(), '/') - run_target()),
+             run_target());
+    RUN(&run, "f1 * so.ask -> errno EIO", run_target(), "plugin", path);
+    ck_assert_str_eq(run.text, "answer -5\n");
+    run_free(&run);
+}
+END_TEST
+
 START_TEST(test_functions)
 {
     static const struct {
@@ -561,6 +573,7 @@ static void fill(TCase *tcase)
     tcase_add_test(tcase, test_a_callback_can_be_blocked);
     tcase_add_test(tcase, test_signal_handler);
     tcase_add_test(tcase, test_shared_object);
+    tcase_add_test(tcase, test_library_loaded_later);
     tcase_add_loop_test(tcase, test_functions, 0, 14);
     tcase_add_test(tcase, test_kill_after_the_effect);
     tcase_add_loop_test(tcase, test_exit, 0, 3);
