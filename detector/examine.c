@@ -97,7 +97,7 @@ static int take_stacks(struct wedge_look *look)
 static const char *what_is_lacking(const struct wedge_look *look)
 {
     if (look->hidden_ends || look->hidden_mappings)
-        return "a process of the tree, or above it, could not be read";
+        return "a process of the tree could not be read";
     if (look->hidden_elsewhere)
         return "some processes outside the tree could not be read";
     return "";

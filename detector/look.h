@@ -102,8 +102,9 @@ struct wedge_look {
     struct wedge_machine_end *ends, *mappings; /* by (dev, inode); made when first asked for in a round */
     size_t n_ends, cap_ends, n_mappings, cap_mappings;
     bool ends_read, mappings_read;
-    bool hidden_ends, hidden_mappings; /* a process of the tree, or above it, could not be read */
-    bool hidden_elsewhere;             /* some other process could not */
+    bool hidden_ends, hidden_mappings; /* a process of the tree could not be read */
+    bool hidden_above;                 /* a process above the root could not */
+    bool hidden_elsewhere;             /* some process outside the tree could not */
 
     pid_t *wanted; /* processes outside the tree to be read in the next round */
     size_t n_wanted, cap_wanted;

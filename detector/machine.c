@@ -131,12 +131,16 @@ static bool is_above(struct wedge_look *look, pid_t pid)
     return true;
 }
 
+/* Somebody else's processes (init, sshd) are unreadable for every ordinary user. Outside the tree they can have what
+ * the tree has only by inheritance or by message: mappings do not survive exec, and an inherited pipe is one that the
+ * root has as a standard stream (wait/pipe.c asks). The rest is the assumption complete-view. */
 static void hide(struct wedge_look *look, const struct wedge_machine_proc *p, bool *hidden)
 {
-    if (p->tree || is_above(look, p->pid))
+    if (p->tree)
         *hidden = true;
     else
         look->hidden_elsewhere = true;
+    look->hidden_above |= !p->tree && is_above(look, p->pid);
 }
 
 static int add(struct wedge_machine_end **table, size_t *n, size_t *cap, struct wedge_machine_end end)
@@ -297,5 +301,5 @@ const struct wedge_machine_end *wedge_look_mappings(struct wedge_look *look, uin
 void wedge_machine_forget(struct wedge_look *look)
 {
     look->ends_read = look->mappings_read = false;
-    look->hidden_ends = look->hidden_mappings = look->hidden_elsewhere = false;
+    look->hidden_ends = look->hidden_mappings = look->hidden_above = look->hidden_elsewhere = false;
 }

@@ -260,6 +260,20 @@ static struct wedge_verdict stalled(struct wedge_look *look)
     return v;
 }
 
+static bool waits_for_outside(const struct wedge_look *look, int thread)
+{
+    const struct wedge_look_thread *own = &look->threads[thread];
+    for (size_t k = 0; k < own->n_wakers; k++) {
+        const struct wedge_waker *w = &look->wakers[own->first_waker + k];
+        if (w->target == WEDGE_TO_OUTSIDE && !w->flags)
+            return true;
+        /* Whoever is behind a process outside the tree is the outside as well. */
+        if (w->target == WEDGE_TO_PROC && !w->flags && !look->snapshot->procs[w->to].in_tree)
+            return true;
+    }
+    return false;
+}
+
 static struct wedge_verdict healthy(struct wedge_look *look)
 {
     const struct wedge_snapshot *s = look->snapshot;
@@ -271,11 +285,7 @@ static struct wedge_verdict healthy(struct wedge_look *look)
         if (!s->procs[t->proc].in_tree || has_ended(t))
             continue;
         runs |= t->moved || t->wait.class == WEDGE_WAIT_NONE || t->wait.class == WEDGE_WAIT_UNKNOWN;
-        outside |= t->wait.class == WEDGE_WAIT_OUTSIDE || t->wait.class == WEDGE_WAIT_SOCKET ||
-                   t->wait.class == WEDGE_WAIT_SIGNAL ||
-                   (t->live && (t->wait.class == WEDGE_WAIT_POLL || t->wait.class == WEDGE_WAIT_PIPE_READ ||
-                                t->wait.class == WEDGE_WAIT_PIPE_WRITE || t->wait.class == WEDGE_WAIT_FUTEX) &&
-                    t->wait.earliest_ns >= WEDGE_WAIT_FAR_NS);
+        outside |= waits_for_outside(look, (int)i);
     }
     return !runs && outside ? plain(look, WEDGE_VERDICT_IDLE, "it waits for the outside, and nothing runs")
                             : plain(look, WEDGE_VERDICT_RUNNING, "something runs, or will by the clock");

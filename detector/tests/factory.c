@@ -32,12 +32,13 @@ static void die(const char *what)
     exit(3);
 }
 
+static int ready_fd = 1; /* 3 when that was open before anything else was opened */
+
 static void ready(void)
 {
-    int fd = fcntl(3, F_GETFD) >= 0 ? 3 : 1;
-    if (write(fd, "ready\n", 6) != 6)
+    if (write(ready_fd, "ready\n", 6) != 6)
         die("ready");
-    if (fd == 3)
+    if (ready_fd == 3)
         close(3);
 }
 
@@ -657,6 +658,8 @@ static const struct {
 
 int main(int argc, char **argv)
 {
+    if (fcntl(3, F_GETFD) >= 0)
+        ready_fd = 3;
     for (size_t i = 0; argc == 2 && i < sizeof(cases) / sizeof(cases[0]); i++)
         if (strcmp(argv[1], cases[i].name) == 0) {
             cases[i].run();

@@ -199,7 +199,7 @@ static enum owner find_owner(struct wedge_look *look, int thread, const struct f
             return OWNER_UNKNOWN; /* not read in this round */
     }
     /* TIDs in memory are the target's; ours name other threads. */
-    if (nested || (f->shared && (look->hidden_mappings || look->hidden_elsewhere)))
+    if (nested || (f->shared && look->hidden_mappings))
         return OWNER_UNKNOWN;
     if (!exists(tid) || (!f->shared && is_thread_above(look, f->pid, tid)))
         return OWNER_GONE;

@@ -11,6 +11,20 @@
 
 #include "detector/wait/wait.h"
 
+/* The root has the pipe as a standard stream: whoever is above it gave it that, and may have the other end. */
+static bool is_standard_stream(struct wedge_look *look, uint64_t dev, uint64_t inode)
+{
+    const struct wedge_look_proc *root = &look->procs[0];
+    if (wedge_look_fds(look, 0))
+        return true;
+    for (int number = 0; number <= 2; number++) {
+        const struct wedge_fd *fd = wedge_fds_find(root->fds, root->n_fds, number);
+        if (fd && fd->kind == WEDGE_FD_PIPE && fd->dev == dev && fd->inode == inode)
+            return true;
+    }
+    return false;
+}
+
 bool wedge_wait_pipe_ends(struct wedge_look *look, int thread, uint64_t dev, uint64_t inode,
                           enum wedge_wait_class class, bool *ret_own_only)
 {
@@ -33,10 +47,11 @@ bool wedge_wait_pipe_ends(struct wedge_look *look, int thread, uint64_t dev, uin
     look->threads[thread].assumptions |= WEDGE_ASSUME_COMPLETE_VIEW;
     if (!any)
         wedge_waker_add(look, thread, 0, WEDGE_TO_OUTSIDE, -1, 0, "nobody is seen to hold the other end: incomplete view");
-    else if (look->hidden_ends)
+    bool hidden = look->hidden_ends || (look->hidden_above && is_standard_stream(look, dev, inode));
+    if (any && hidden)
         wedge_waker_add(look, thread, 0, WEDGE_TO_OUTSIDE, -1, 0, "a process that may hold the other end cannot be read");
     *ret_own_only = any && own_only;
-    return any && !look->hidden_ends;
+    return any && !hidden;
 }
 
 static void decode(struct wedge_look *look, int thread)
