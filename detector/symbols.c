@@ -43,7 +43,7 @@ struct nest {
 
 bool wedge_symbols_is_libc(const char *module)
 {
-    static const char *const stems[] = {"libc", "ld-linux-x86-64", "libpthread", "libwedge-agent", "ld-musl-x86_64",
+    static const char *const stems[] = {"libc", "ld", "ld-linux-x86-64", "libpthread", "libwedge-agent", "ld-musl-x86_64",
                                         "libc.musl-x86_64", "libasan", "libtsan", "liblsan", "libubsan"};
     const char *base = strrchr(module, '/');
     base = base ? base + 1 : module;
