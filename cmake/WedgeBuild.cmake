@@ -37,7 +37,9 @@ if(WEDGE_SANITIZE)
 endif()
 if(WEDGE_COVERAGE)
   target_compile_options(wedge-instrument INTERFACE --coverage -fprofile-update=atomic)
-  target_link_options(wedge-instrument INTERFACE --coverage)
+  target_link_options(wedge-instrument INTERFACE --coverage
+    # The agent looks __gcov_dump up by name before a deliberate kill: SIGKILL leaves no counters.
+    $<$<STREQUAL:$<TARGET_PROPERTY:TYPE>,EXECUTABLE>:LINKER:-u,__gcov_dump,--export-dynamic-symbol=__gcov_dump>)
   target_compile_definitions(wedge-instrument INTERFACE WEDGE_COVERAGE=1)
 endif()
 

@@ -283,7 +283,7 @@ static int parse_lines(struct wedge_plan *plan, const char *text, struct wedge_e
     for (const char *line = text; *line; line += *line == '\n') {
         source.line++;
         size_t len = strcspn(line, "\n");
-        struct plan_token tokens[MOST_TOKENS];
+        struct plan_token tokens[MOST_TOKENS] = {{.at = line}};
         int n = split(&source, line, len, tokens);
         if (n < 0)
             return n;

@@ -70,7 +70,7 @@ static int parse_role(const struct plan_source *source, const struct plan_token 
 int plan_parse_who(const struct plan_source *source, const struct plan_token *token, struct plan_rule *out)
 {
     struct wedge_arena_rule *rule = &out->rule;
-    int next, rc;
+    int next = token->len, rc;
     rule->role_gen = -1;
     if (plan_is(token, "*")) {
         rule->who = WEDGE_WHO_ANY;

@@ -125,7 +125,7 @@ static bool map_arena(const char *where)
         st.st_size >= (off_t)sizeof(struct wedge_arena_header))
         base = sys_call(SYS_mmap, 0, st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     sys_call(SYS_close, fd, 0, 0, 0, 0, 0);
-    if (base < 0 && base > -4096)
+    if (base <= 0 && base > -4096)
         return false;
     if (header_is_ours((void *)base, (uint64_t)st.st_size, nonce) && use((uint8_t *)base))
         return true;
@@ -138,7 +138,7 @@ static bool map_arena(const char *where)
 static bool make_page(void)
 {
     long page = sys_call(SYS_mmap, 0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (page < 0 && page > -4096)
+    if (page <= 0 && page > -4096)
         return false;
     if (sys_call(SYS_madvise, page, 4096, MADV_WIPEONFORK, 0, 0, 0)) {
         sys_call(SYS_munmap, page, 4096, 0, 0, 0, 0);

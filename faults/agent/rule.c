@@ -162,7 +162,9 @@ static void die(const struct agent_here *here, uint32_t number, long signal)
             sys_call(SYS_exit_group, agent_arena.rules[number].arg, 0, 0, 0, 0, 0);
     }
     sys_call(SYS_kill, here->proc->pid, signal, 0, 0, 0, 0);
-    while (signal == SIGKILL) /* the kill ends the call before it returns; this is for init of a PID namespace */
+    if (signal != SIGKILL)
+        return;
+    for (;;) /* init of a PID namespace alone gets here: the kernel spares it its own signals */
         sys_call(SYS_exit_group, 128 + SIGKILL, 0, 0, 0, 0, 0);
 }
 

@@ -514,6 +514,26 @@ START_TEST(test_an_empty_plan_changes_nothing)
 }
 END_TEST
 
+#ifdef WEDGE_COVERAGE
+/* A deliberate kill leaves the target's counters behind, which SIGKILL by itself would not. */
+START_TEST(test_kill_dumps_counters)
+{
+    char folder[] = "/tmp/wedge-gcov-XXXXXX", command[128], line[PATH_MAX];
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    setenv("GCOV_PREFIX", folder, 1);
+    RUN(&run, "f1 root t.step nth=2 -> kill KILL", run_target(), "steps", "3");
+    unsetenv("GCOV_PREFIX");
+    ck_assert_int_eq(KILLED(run), SIGKILL);
+    snprintf(command, sizeof(command), "find %s -name 'target.c.gcda'; rm -r %s", folder, folder);
+    FILE *find = popen(command, "r");
+    ck_assert_ptr_nonnull(find);
+    ck_assert_ptr_nonnull(fgets(line, sizeof(line), find));
+    pclose(find);
+    run_free(&run);
+}
+END_TEST
+#endif
+
 /* The agent imports nothing that allocates, prints or locks. */
 START_TEST(test_imports)
 {
@@ -583,6 +603,9 @@ static void fill(TCase *tcase)
 #endif
     tcase_add_test(tcase, test_exec_keeps_the_process);
     tcase_add_loop_test(tcase, test_an_empty_plan_changes_nothing, 0, 4);
+#ifdef WEDGE_COVERAGE
+    tcase_add_test(tcase, test_kill_dumps_counters);
+#endif
     tcase_add_test(tcase, test_imports);
 }
 
