@@ -1,0 +1,258 @@
+/*
+ * The disposable child makes snapshot and report and sends either the report or its error as JSON; the parent takes
+ * at most 16 MiB and believes nothing it has not checked.
+ *
+ *   try ──ended──> parse, check ──> report
+ *    │ deadline of this try, or it died: which process was it looking at?
+ *    └──> skip that one, try again (at most 8 times, within the whole deadline)
+ */
+#include "reports/examine.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "reports/put.h"
+#include "reports/report.h"
+
+enum { MOST_TRIES = 8, MOST_BYTES = 16 << 20, LEAST_TRY_MS = 200 };
+
+struct work { /* what the child is told */
+    wedge_report_examiner *examiner;
+    const struct wedge_examine *options;
+};
+
+struct skipped {
+    pid_t pid;
+    char step[160];
+};
+
+static int send_bytes(const char *buffer, size_t size, void *data)
+{
+    const int out = *(const int *)data;
+    while (size > 0) {
+        ssize_t n = write(out, buffer, size);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return -1;
+        buffer += n;
+        size -= (size_t)n;
+    }
+    return 0;
+}
+
+static json_t *error_tree(const struct wedge_err *err)
+{
+    struct wedge_put p = {0};
+    json_t *o = json_object(), *top = json_object();
+    wedge_put_int(&p, o, "code", err->code);
+    wedge_put_bool(&p, o, "input", err->class == WEDGE_ERR_INPUT);
+    wedge_put_str(&p, o, "message", err->message);
+    wedge_put_str(&p, o, "remedy", err->remedy);
+    wedge_put(&p, top, "error", o);
+    if (!p.failed)
+        return top;
+    json_decref(top);
+    return NULL;
+}
+
+static int count_bytes(const char *buffer, size_t size, void *data)
+{
+    (void)buffer;
+    *(size_t *)data += size;
+    return 0;
+}
+
+static size_t size_of(const json_t *report)
+{
+    size_t bytes = 0;
+    return json_dump_callback(report, count_bytes, &bytes, JSON_COMPACT) ? SIZE_MAX : bytes;
+}
+
+static void drop_stacks(struct wedge_put *p, json_t *report, bool live_alone)
+{
+    size_t i, j;
+    json_t *process, *thread;
+    json_array_foreach(json_object_get(report, "processes"), i, process)
+        json_array_foreach(json_object_get(process, "threads"), j, thread)
+        {
+            json_t *frames = json_object_get(thread, "frames");
+            if (live_alone && !json_is_true(json_object_get(thread, "live")))
+                continue;
+            if (json_array_size(frames) == 0)
+                continue;
+            json_array_clear(frames);
+            wedge_put_str(p, thread, "stack_note", "left out: the report would be too large");
+        }
+}
+
+/* A program of many thousand threads: first the stacks of those that have no part in it go, then all. */
+static int fit(json_t *report)
+{
+    struct wedge_put p = {0};
+    char note[600];
+    const char *const lacks = wedge_report_text(report, "complete");
+    if (size_of(report) <= MOST_BYTES)
+        return 0;
+    snprintf(note, sizeof(note), "%s%sstacks were left out, the report would be too large", lacks, *lacks ? "; " : "");
+    drop_stacks(&p, report, true);
+    if (size_of(report) + sizeof(note) > MOST_BYTES)
+        drop_stacks(&p, report, false);
+    wedge_put_str(&p, report, "complete", note);
+    return p.failed ? -ENOMEM : 0;
+}
+
+/* In the child. */
+static int child(void *arg, int out, struct wedge_job_note *note)
+{
+    const struct work *work = arg;
+    struct wedge_snapshot *snapshot = NULL;
+    struct wedge_err err = {0};
+    int rc = work->examiner(work->options, note, &snapshot, &err);
+    note->pid = 0;
+    note->step = "writing the report";
+    if (rc && !err.code)
+        wedge_err_set(&err, rc, "cannot examine process %d: %s", work->options->root, strerror(-rc));
+    json_t *tree = rc ? error_tree(&err) : wedge_report_new(NULL, snapshot);
+    rc = tree ? fit(tree) : -ENOMEM;
+    if (!rc && json_dump_callback(tree, send_bytes, &out, JSON_COMPACT))
+        rc = -EIO;
+    json_decref(tree);
+    wedge_snapshot_free(snapshot);
+    return rc;
+}
+
+/* What the child sent: a report or its error. */
+static int parse(const struct wedge_job_result *result, json_t **ret, struct wedge_err *err)
+{
+    json_error_t where;
+    json_t *tree = json_loadb(result->data ? result->data : "", result->len, JSON_REJECT_DUPLICATES, &where);
+    if (!tree)
+        return wedge_err_set(err, -EBADMSG, "the examination sent no report: %s", where.text);
+    json_t *error = json_object_get(tree, "error");
+    int rc = 0;
+    if (error) {
+        rc = (int)json_integer_value(json_object_get(error, "code"));
+        rc = rc < 0 && rc > -4096 ? rc : -EBADMSG;
+        wedge_err_set(err, rc, "%s", wedge_report_text(error, "message"));
+        if (err && json_is_true(json_object_get(error, "input")))
+            err->class = WEDGE_ERR_INPUT;
+        if (*wedge_report_text(error, "remedy"))
+            wedge_err_remedy(err, "%s", wedge_report_text(error, "remedy"));
+    } else {
+        rc = wedge_report_check(tree, err);
+    }
+    if (rc)
+        json_decref(tree);
+    else
+        *ret = tree;
+    return rc;
+}
+
+static int name_skipped(json_t *report, const struct skipped *skipped, size_t n)
+{
+    struct wedge_put p = {0};
+    for (size_t i = 0; i < n; i++) {
+        json_t *o = json_object();
+        wedge_put_int(&p, o, "pid", skipped[i].pid);
+        wedge_put_str(&p, o, "step", skipped[i].step);
+        wedge_put_item(&p, json_object_get(report, "skipped"), o);
+    }
+    return p.failed ? -ENOMEM : 0;
+}
+
+/* What is said when there is no one to skip, or no time or try left. */
+static int give_up(const struct wedge_job_result *r, int deadline_ms, struct wedge_err *err)
+{
+    const char *step = r->last_step ? r->last_step : "starting";
+    char at[64] = "";
+    if (r->last_pid > 0)
+        snprintf(at, sizeof(at), " of process %d", r->last_pid);
+    switch (r->status) {
+    case -ETIMEDOUT:
+        wedge_err_set(err, -ETIMEDOUT, "the examination did not end within %d ms: it was at '%s'%s", deadline_ms, step,
+                      at);
+        return wedge_err_remedy(err, "is that process's memory served by a userfault handler or a dead file system?"),
+               -ETIMEDOUT;
+    case -ECHILD:
+        return wedge_err_set(err, -ECHILD, "the examination was ended by signal %d at '%s'%s", r->signal, step, at);
+    case -E2BIG:
+        return wedge_err_set(err, -E2BIG, "the report is larger than %d MiB", MOST_BYTES >> 20);
+    default:
+        return wedge_err_set(err, r->status, "the examination failed at '%s'%s: %s", step, at, strerror(-r->status));
+    }
+}
+
+/* Can this try be made again without the process it hung or died on? Remembers that one. */
+static bool skip(const struct wedge_job_result *r, pid_t root, struct skipped *skipped, pid_t *pids, size_t given,
+                 size_t *n)
+{
+    if ((r->status != -ETIMEDOUT && r->status != -ECHILD) || r->last_pid <= 0 || r->last_pid == root ||
+        *n == MOST_TRIES)
+        return false;
+    for (size_t i = 0; i < given + *n; i++)
+        if (pids[i] == r->last_pid)
+            return false;
+    pids[given + *n] = r->last_pid;
+    skipped[*n].pid = r->last_pid;
+    snprintf(skipped[*n].step, sizeof(skipped[*n].step), "%s: %s", r->last_step ? r->last_step : "unknown step",
+             r->status == -ETIMEDOUT ? "did not end in time" : "ended the examination");
+    (*n)++;
+    return true;
+}
+
+int wedge_report_examine_by(wedge_report_examiner *examiner, const struct wedge_examine *options, int deadline_ms,
+                            json_t **ret, struct wedge_err *err)
+{
+    const int64_t deadline_ns = wedge_clock_ns() + deadline_ms * WEDGE_NS_PER_MS;
+    struct skipped skipped[MOST_TRIES];
+    struct wedge_examine own = *options;
+    struct work work = {examiner, &own};
+    json_t *report = NULL;
+    size_t n = 0;
+    int rc;
+    pid_t *pids = calloc(options->n_skip + MOST_TRIES, sizeof(*pids));
+    if (!pids)
+        return wedge_err_set(err, -ENOMEM, "no memory for an examination");
+    if (options->n_skip)
+        memcpy(pids, options->skip, options->n_skip * sizeof(*pids));
+    own.skip = pids;
+    for (;;) {
+        struct wedge_job_result result;
+        int left_ms = (int)((deadline_ns - wedge_clock_ns()) / WEDGE_NS_PER_MS);
+        /* Half of what is left for each try, so that there is always something left for the one without the culprit. */
+        int try_ms = left_ms / 2 > LEAST_TRY_MS ? left_ms / 2 : left_ms;
+        own.n_skip = options->n_skip + n;
+        rc = wedge_job_run(child, &work, try_ms > 0 ? try_ms : 1, MOST_BYTES, &result);
+        if (rc) {
+            wedge_err_set(err, rc, "cannot start an examination: %s", strerror(-rc));
+            break;
+        }
+        bool again = result.status &&
+                     deadline_ns - wedge_clock_ns() > LEAST_TRY_MS * WEDGE_NS_PER_MS / 2 &&
+                     skip(&result, options->root, skipped, pids, options->n_skip, &n);
+        if (!again)
+            rc = result.status ? give_up(&result, deadline_ms, err) : parse(&result, &report, err);
+        wedge_job_result_free(&result);
+        if (again)
+            continue;
+        if (!rc && name_skipped(report, skipped, n)) {
+            json_decref(report);
+            rc = wedge_err_set(err, -ENOMEM, "no memory for the report");
+        }
+        if (!rc)
+            *ret = report;
+        break;
+    }
+    free(pids);
+    return rc;
+}
+
+int wedge_report_examine(const struct wedge_examine *options, int deadline_ms, json_t **ret, struct wedge_err *err)
+{
+    return wedge_report_examine_by(wedge_detector_examine, options, deadline_ms, ret, err);
+}

@@ -1,0 +1,241 @@
+/*
+ * The HTML page: page.html with its places filled in. What must be readable without a script (the verdict and what it
+ * means) is written here as HTML; everything else is the model as JSON, drawn by report.js and graph.js.
+ *
+ * Safety: a text reaches the page in two ways alone, escaped as HTML (escaped) or inside the JSON (data), in which no
+ * `<`, `>` or `&` is left and everything that is not ASCII is escaped, so that no text can end the element or be taken
+ * for a line end of JavaScript. Scripts and styles carry a random nonce, and the page forbids all others.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "base/text.h"
+#include "reports/assets.h"
+#include "reports/report.h"
+#include "reports/words.h"
+#include "reports/write.h"
+
+enum { MOST_BYTES = 64 << 20 };
+
+struct page {
+    struct wedge_text out;
+    const json_t *report;
+    char nonce[33];
+    char *data; /* the model, compact */
+};
+
+/* Text between tags or inside a quoted attribute. */
+static void escaped(struct page *p, const char *text)
+{
+    for (size_t len; *text; text += len) {
+        len = strcspn(text, "<>&\"'");
+        wedge_text_add_bytes(&p->out, text, len);
+        if (!text[len])
+            break;
+        wedge_text_addf(&p->out, "&#%d;", text[len]);
+        len++;
+    }
+}
+
+static void element(struct page *p, const char *tag, const char *class, const char *text)
+{
+    wedge_text_addf(&p->out, "<%s class=\"%s\">", tag, class);
+    escaped(p, text);
+    wedge_text_addf(&p->out, "</%s>\n", tag);
+}
+
+static const char *verdict(const struct page *p, const char *field)
+{
+    return wedge_report_text(json_object_get(p->report, "verdict"), field);
+}
+
+static bool is_hang(const struct page *p)
+{
+    return json_is_true(json_object_get(json_object_get(p->report, "verdict"), "hang"));
+}
+
+static void put_title(struct page *p)
+{
+    escaped(p, wedge_word_kind(verdict(p, "kind")).title);
+    wedge_text_add(&p->out, is_hang(p) ? " – wedge report" : " (no hang) – wedge report");
+}
+
+static void put_class(struct page *p)
+{
+    escaped(p, is_hang(p) ? verdict(p, "certainty") : "no-hang");
+}
+
+/* What was run, in one line. */
+static void put_command(struct page *p)
+{
+    const json_t *run = json_object_get(p->report, "run"), *word;
+    const char *scenario = wedge_report_text(run, "scenario");
+    size_t i;
+    if (*scenario) {
+        wedge_text_add(&p->out, "scenario <b>");
+        escaped(p, scenario);
+        wedge_text_add(&p->out, "</b> · ");
+    }
+    if (json_is_array(json_object_get(run, "command"))) {
+        wedge_text_add(&p->out, "<code>");
+        json_array_foreach(json_object_get(run, "command"), i, word)
+        {
+            wedge_text_add(&p->out, i ? " " : "");
+            escaped(p, json_string_value(word));
+        }
+        wedge_text_add(&p->out, "</code>");
+    } else if (json_is_integer(json_object_get(p->report, "root"))) {
+        wedge_text_addf(&p->out, "process %" JSON_INTEGER_FORMAT,
+                        json_integer_value(json_object_get(p->report, "root")));
+    }
+    if (*wedge_report_text(run, "started")) {
+        wedge_text_add(&p->out, " · <time>");
+        escaped(p, wedge_report_text(run, "started"));
+        wedge_text_add(&p->out, "</time>");
+    }
+}
+
+static void definition(struct page *p, const char *term, const char *text)
+{
+    wedge_text_add(&p->out, "<div>");
+    element(p, "dt", "term", term);
+    element(p, "dd", "means", text);
+    wedge_text_add(&p->out, "</div>\n");
+}
+
+static void put_verdict(struct page *p)
+{
+    struct wedge_word kind = wedge_word_kind(verdict(p, "kind"));
+    struct wedge_word certainty = wedge_word_certainty(verdict(p, "certainty"));
+    struct wedge_word scope = wedge_word_scope(verdict(p, "scope"));
+    wedge_text_add(&p->out, "<div class=\"title\">\n");
+    element(p, "h1", "kind", kind.title);
+    if (is_hang(p)) {
+        element(p, "span", "chip certainty", certainty.title);
+        element(p, "span", "chip scope", scope.title);
+    } else {
+        element(p, "span", "chip certainty", "no hang");
+    }
+    wedge_text_add(&p->out, "</div>\n");
+    element(p, "p", "summary", *verdict(p, "summary") ? verdict(p, "summary") : kind.means);
+    wedge_text_add(&p->out, "<dl class=\"words\">\n");
+    definition(p, kind.title, kind.means);
+    if (is_hang(p)) {
+        definition(p, certainty.title, certainty.means);
+        definition(p, scope.title, scope.means);
+    }
+    if (is_hang(p) && *verdict(p, "reason"))
+        definition(p, strcmp(verdict(p, "certainty"), "proved") == 0 ? "Why proved" : "Why not proved",
+                   verdict(p, "reason"));
+    if (*kind.next)
+        definition(p, "What to do next", kind.next);
+    wedge_text_add(&p->out, "</dl>\n");
+}
+
+/* The words of the assumptions, for the script: it knows the model alone. */
+static void put_words(struct page *p)
+{
+    static const char *const words[] = {"no-outside-signal", "no-outside-kill", "posix-owner", "complete-view"};
+    json_t *all = json_object(), *kinds = json_object();
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+        json_object_set_new(all, words[i], json_string(wedge_word_assumption(words[i]).means));
+    for (size_t i = 0; wedge_verdict_words[i]; i++)
+        json_object_set_new(kinds, wedge_verdict_words[i], json_string(wedge_word_kind(wedge_verdict_words[i]).title));
+    json_t *both = json_pack("{s:o,s:o}", "assumptions", all, "kinds", kinds);
+    char *text = json_dumps(both, JSON_COMPACT | JSON_ENSURE_ASCII);
+    if (text)
+        wedge_text_add(&p->out, text);
+    else
+        p->out.cut = true;
+    free(text);
+    json_decref(both);
+}
+
+static void put_data(struct page *p)
+{
+    for (const char *at = p->data; *at;) {
+        size_t len = strcspn(at, "<>&");
+        wedge_text_add_bytes(&p->out, at, len);
+        if (!at[len])
+            break;
+        wedge_text_addf(&p->out, "\\u%04x", at[len]);
+        at += len + 1;
+    }
+}
+
+/* An asset as it is. Published scripts name their source map, which a browser's tools would ask for: cut there. */
+static void put_asset(struct page *p, const char *name, size_t name_len)
+{
+    static const char map[] = "//# sourceMappingURL=";
+    const struct wedge_asset *asset = wedge_asset_find(name, name_len);
+    if (!asset) {
+        p->out.cut = true;
+        return;
+    }
+    const char *end = memmem(asset->data, asset->len, map, sizeof(map) - 1);
+    wedge_text_add_bytes(&p->out, asset->data, end ? (size_t)(end - asset->data) : asset->len);
+}
+
+/* One place of page.html: {{name}}, or {{>file}} for an asset. */
+static void put_place(struct page *p, const char *name, size_t len)
+{
+    static const struct {
+        const char *name;
+        void (*put)(struct page *);
+    } places[] = {{"title", put_title}, {"class", put_class}, {"command", put_command},
+                  {"verdict", put_verdict}, {"words", put_words}, {"data", put_data}};
+    if (len && name[0] == '>') {
+        put_asset(p, name + 1, len - 1);
+        return;
+    }
+    if (len == 5 && memcmp(name, "nonce", 5) == 0) {
+        wedge_text_add(&p->out, p->nonce);
+        return;
+    }
+    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++)
+        if (strlen(places[i].name) == len && memcmp(places[i].name, name, len) == 0) {
+            places[i].put(p);
+            return;
+        }
+    p->out.cut = true; /* a place that nobody fills: the page is wrong, and a test sees it */
+}
+
+static void fill(struct page *p)
+{
+    const struct wedge_asset *page = wedge_asset_find("page.html", strlen("page.html"));
+    const char *at = page->data, *end = page->data + page->len;
+    while (at < end) {
+        const char *open = memmem(at, (size_t)(end - at), "{{", 2);
+        const char *close = open ? memmem(open, (size_t)(end - open), "}}", 2) : NULL;
+        if (!close) {
+            wedge_text_add_bytes(&p->out, at, (size_t)(end - at));
+            return;
+        }
+        wedge_text_add_bytes(&p->out, at, (size_t)(open - at));
+        put_place(p, open + 2, (size_t)(close - open) - 2);
+        at = close + 2;
+    }
+}
+
+int wedge_report_write_html(const json_t *report, int dirfd, const char *name, struct wedge_err *err)
+{
+    struct page p = {.out = WEDGE_TEXT_INIT(MOST_BYTES), .report = report};
+    uint64_t chance[2];
+    int rc;
+    if (getrandom(chance, sizeof(chance), 0) != sizeof(chance))
+        return wedge_err_set(err, -EIO, "cannot get a random number: %s", strerror(errno));
+    snprintf(p.nonce, sizeof(p.nonce), "%016" PRIx64 "%016" PRIx64, chance[0], chance[1]);
+    p.data = json_dumps(report, JSON_COMPACT | JSON_ENSURE_ASCII);
+    if (p.data)
+        fill(&p);
+    if (!p.data || p.out.cut)
+        rc = wedge_err_set(err, -ENOMEM, "no memory for %s", name);
+    else
+        rc = wedge_report_save(dirfd, name, p.out.data, p.out.len, err);
+    free(p.data);
+    wedge_text_free(&p.out);
+    return rc;
+}

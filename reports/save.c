@@ -1,0 +1,163 @@
+/* Folders and files: safe beside others who may write in the same place, never half there. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "reports/write.h"
+
+/* Opens one component below `at`, which stays open. A link is followed when root or we made it: a stranger's link in
+ * a folder like /tmp would have us write where he likes. */
+static int open_component(int at, const char *name)
+{
+    struct stat st;
+    int flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
+    int made = mkdirat(at, name, 0700) ? -errno : 0; /* "." and ".." are there: EEXIST */
+    if (fstatat(at, name, &st, AT_SYMLINK_NOFOLLOW))
+        return made ? made : -errno;
+    if (!S_ISLNK(st.st_mode))
+        flags |= O_NOFOLLOW;
+    else if (st.st_uid != 0 && st.st_uid != geteuid())
+        return -ELOOP;
+    int fd = openat(at, name, flags);
+    return fd < 0 ? -errno : fd;
+}
+
+int wedge_report_open_dir(const char *dir, int *ret_dirfd, struct wedge_err *err)
+{
+    char *path = strdup(dir), *save = NULL;
+    if (!path)
+        return wedge_err_set(err, -ENOMEM, "no memory");
+    int fd = open(*dir == '/' ? "/" : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int rc = fd < 0 ? -errno : 0;
+    for (char *part = strtok_r(path, "/", &save); !rc && part; part = strtok_r(NULL, "/", &save)) {
+        int next = open_component(fd, part);
+        close(fd);
+        fd = next;
+        rc = next < 0 ? next : 0;
+    }
+    free(path);
+    if (!rc) {
+        *ret_dirfd = fd;
+        return 0;
+    }
+    wedge_err_set(err, rc, "cannot open the folder %s for reports: %s", dir, strerror(-rc));
+    if (rc == -ELOOP)
+        wedge_err_remedy(err, "a link of another user stands in its path; choose another folder with -o");
+    else
+        wedge_err_remedy(err, "choose another folder with -o");
+    return rc;
+}
+
+static int write_all(int fd, const char *data, size_t len)
+{
+    while (len > 0) {
+        ssize_t n = write(fd, data, len);
+        if (n < 0 && errno != EINTR)
+            return -errno;
+        if (n > 0) {
+            data += n;
+            len -= (size_t)n;
+        }
+    }
+    return 0;
+}
+
+int wedge_report_save(int dirfd, const char *name, const void *data, size_t len, struct wedge_err *err)
+{
+    char temporary[256];
+    uint64_t chance;
+    int fd = -1, rc = -EEXIST;
+    for (int i = 0; i < 16 && fd < 0 && rc == -EEXIST; i++) {
+        if (getrandom(&chance, sizeof(chance), 0) != sizeof(chance))
+            return wedge_err_set(err, -EIO, "cannot get a random number: %s", strerror(errno));
+        snprintf(temporary, sizeof(temporary), ".%.200s.%016llx", name, (unsigned long long)chance);
+        fd = openat(dirfd, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+        rc = fd < 0 ? -errno : 0;
+    }
+    if (!rc) {
+        rc = write_all(fd, data, len);
+        if (close(fd) && !rc)
+            rc = -errno;
+        if (!rc && renameat(dirfd, temporary, dirfd, name))
+            rc = -errno;
+        if (rc)
+            unlinkat(dirfd, temporary, 0);
+    }
+    return rc ? wedge_err_set(err, rc, "cannot write %s: %s", name, strerror(-rc)) : 0;
+}
+
+int wedge_report_write_json(const json_t *report, int dirfd, const char *name, struct wedge_err *err)
+{
+    char *text = json_dumps(report, JSON_INDENT(2));
+    if (!text)
+        return wedge_err_set(err, -ENOMEM, "no memory for %s", name);
+    size_t len = strlen(text);
+    text[len] = '\n'; /* in the place of the NUL: the length is what counts from here on */
+    int rc = wedge_report_save(dirfd, name, text, len + 1, err);
+    free(text);
+    return rc;
+}
+
+int wedge_report_write_dir(const char *dir, const json_t *report, struct wedge_err *err)
+{
+    int dirfd;
+    int rc = wedge_report_open_dir(dir, &dirfd, err);
+    if (rc)
+        return rc;
+    rc = wedge_report_write_json(report, dirfd, "report.json", err);
+    if (!rc)
+        rc = wedge_report_write_html(report, dirfd, "report.html", err);
+    close(dirfd);
+    return rc;
+}
+
+/* Is the report.json of this folder one of the same snapshot? A run that found nothing leaves that of an earlier one. */
+static bool is_beside(int dirfd, const json_t *report)
+{
+    int fd = openat(dirfd, "report.json", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    struct stat st;
+    if (fd < 0)
+        return false;
+    json_t *other = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) ? json_loadfd(fd, 0, NULL) : NULL;
+    close(fd);
+    bool same = other && json_equal(json_object_get(other, "taken_ns"), json_object_get(report, "taken_ns")) &&
+                json_equal(json_object_get(other, "verdict"), json_object_get(report, "verdict"));
+    json_decref(other);
+    return same;
+}
+
+int wedge_report_write_result(const char *dir, const json_t *report, int exit_status, struct wedge_err *err)
+{
+    static const char *const fields[] = {"kind", "certainty", "scope", "hang", "summary", "signature"};
+    static const char *const files[] = {"report.json", "report.html"};
+    const json_t *verdict = json_object_get(report, "verdict");
+    json_t *brief = json_object(), *paths = json_array();
+    int dirfd;
+    int rc = wedge_report_open_dir(dir, &dirfd, err);
+    if (rc) {
+        json_decref(brief);
+        json_decref(paths);
+        return rc;
+    }
+    bool failed = false, beside = is_beside(dirfd, report);
+    for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
+        failed |= json_object_set(brief, fields[i], json_object_get(verdict, fields[i])) != 0;
+    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
+        if (beside)
+            failed |= json_array_append_new(paths, json_string(files[i])) != 0;
+    json_t *result = failed ? NULL
+                            : json_pack("{s:s,s:O,s:i,s:O}", "schema", "wedge.result/1", "verdict", brief, "exit",
+                                        exit_status, "files", paths);
+    rc = result ? wedge_report_write_json(result, dirfd, "result.json", err)
+                : wedge_err_set(err, -ENOMEM, "no memory for result.json");
+    json_decref(result);
+    json_decref(brief);
+    json_decref(paths);
+    close(dirfd);
+    return rc;
+}

@@ -1,0 +1,454 @@
+/*
+ * A report for a person at a terminal, 60 to 120 columns wide.
+ *
+ *   HANG: orphaned wait (proved, the whole program)
+ *     what happened, in the words of the summary
+ *   Cause            who could have acted and did not
+ *   Who waits        thread by thread: call, function, line, object, and under it who could end that wait
+ *   Faults           what the plan did
+ *   Rests on         the assumptions
+ *   What to do next
+ *
+ * Invariant: every text of the model passes wedge_text_plain before it is printed; the only escape sequences are ours.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "reports/report.h"
+#include "reports/words.h"
+#include "reports/write.h"
+
+enum { MOST_BYTES = 8 << 20, MOST_GROUPS = 40, MOST_WAKERS = 8, LONGEST = 2048 };
+
+enum style { PLAIN, BOLD, RED, YELLOW, GREEN, DIM };
+
+struct page {
+    struct wedge_text out;
+    const json_t *report;
+    int columns;
+    bool color, all;
+};
+
+/* Threads that look the same: one line for all. */
+struct group {
+    const json_t *process, *thread;
+    size_t count;
+};
+
+static void styled(struct page *p, enum style style, const char *text)
+{
+    static const char *const codes[] = {"", "\033[1m", "\033[1;31m", "\033[33m", "\033[32m", "\033[2m"};
+    char plain[4 * LONGEST];
+    wedge_text_plain(text, plain, sizeof(plain));
+    if (p->color && style != PLAIN)
+        wedge_text_addf(&p->out, "%s%s\033[0m", codes[style], plain);
+    else
+        wedge_text_add(&p->out, plain);
+}
+
+/* Columns that `len` bytes of UTF-8 take, counting each character as one. */
+static int width_of(const char *s, size_t len)
+{
+    int n = 0;
+    for (size_t i = 0; i < len; i++)
+        n += ((unsigned char)s[i] & 0xc0) != 0x80;
+    return n;
+}
+
+/* Prints words from column `at`, which the caller has reached already; goes on at `indent` in further lines, and ends
+ * the last one. A word longer than a line stays whole. */
+static void wrapped(struct page *p, int at, int indent, enum style style, const char *text)
+{
+    char plain[4 * LONGEST], word[4 * LONGEST];
+    bool first = true;
+    wedge_text_plain(text, plain, sizeof(plain));
+    for (const char *s = plain; *s;) {
+        size_t len = strcspn(s, " ");
+        int width = width_of(s, len);
+        if (!first && at + 1 + width > p->columns) {
+            wedge_text_addf(&p->out, "\n%*s", indent, "");
+            at = indent;
+            first = true;
+        }
+        if (len) {
+            if (!first) {
+                wedge_text_add(&p->out, " ");
+                at++;
+            }
+            memcpy(word, s, len);
+            word[len] = 0;
+            styled(p, style, word);
+            at += width;
+            first = false;
+        }
+        s += len + (s[len] == ' ');
+    }
+    wedge_text_add(&p->out, "\n");
+}
+
+static void heading(struct page *p, const char *title)
+{
+    wedge_text_add(&p->out, "\n");
+    styled(p, BOLD, title);
+    wedge_text_add(&p->out, "\n");
+}
+
+static void indented(struct page *p, int indent, enum style style, const char *text)
+{
+    wedge_text_addf(&p->out, "%*s", indent, "");
+    wrapped(p, indent, indent, style, text);
+}
+
+static const char *get(const json_t *object, const char *path)
+{
+    return wedge_report_text(object, path);
+}
+
+/* "worker[2]", or the name of the process. */
+static void who_text(const json_t *role, const char *otherwise, char *buf, size_t size)
+{
+    if (json_is_object(role))
+        snprintf(buf, size, "%s[%lld]", get(role, "name"), json_integer_value(json_object_get(role, "index")));
+    else
+        snprintf(buf, size, "%s", otherwise);
+}
+
+static void place_text(const json_t *frame, char *buf, size_t size)
+{
+    long long line = json_integer_value(json_object_get(frame, "line"));
+    const char *function = get(frame, "function"), *file = get(frame, "file");
+    if (*function && *file && line)
+        snprintf(buf, size, "%s (%s:%lld)", function, file, line);
+    else if (*function)
+        snprintf(buf, size, "%s", function);
+    else
+        buf[0] = 0;
+}
+
+static const json_t *own_frame(const json_t *thread)
+{
+    size_t i;
+    const json_t *frame;
+    json_array_foreach(json_object_get(thread, "frames"), i, frame)
+        if (!json_is_true(json_object_get(frame, "libc")) && *get(frame, "function"))
+            return frame;
+    return NULL;
+}
+
+/* Finds the thread or dead process that a node names. */
+static const json_t *find_node(const json_t *report, const char *node, const json_t **ret_process)
+{
+    size_t i, j;
+    const json_t *process, *item;
+    *ret_process = NULL;
+    json_array_foreach(json_object_get(report, "processes"), i, process)
+        json_array_foreach(json_object_get(process, "threads"), j, item)
+            if (strcmp(get(item, "node"), node) == 0) {
+                *ret_process = process;
+                return item;
+            }
+    json_array_foreach(json_object_get(report, "dead"), i, item)
+        if (strcmp(get(item, "node"), node) == 0)
+            return item;
+    return NULL;
+}
+
+static void node_text(const json_t *report, const char *node, char *buf, size_t size)
+{
+    const json_t *process;
+    const json_t *found = find_node(report, node, &process);
+    char who[256];
+    if (strncmp(node, "r:", 2) == 0) {
+        snprintf(buf, size, "rule %s of the plan", node + 2);
+    } else if (!found) {
+        snprintf(buf, size, "%s", node[0] == 'o' ? "the outside" : node);
+    } else if (!process) {
+        who_text(json_object_get(found, "role"), "process", who, sizeof(who));
+        snprintf(buf, size, "%s (pid %s, %s)", who, node + 1, get(found, "how"));
+    } else {
+        who_text(json_object_get(process, "role"), get(process, "comm"), who, sizeof(who));
+        if (strcmp(who, get(found, "name")) == 0)
+            snprintf(buf, size, "%s (thread %s)", who, node + 1);
+        else
+            snprintf(buf, size, "%s, %s (thread %s)", who, get(found, "name"), node + 1);
+    }
+}
+
+static void headline(struct page *p)
+{
+    const json_t *v = json_object_get(p->report, "verdict");
+    struct wedge_word kind = wedge_word_kind(get(v, "kind"));
+    bool hang = json_is_true(json_object_get(v, "hang"));
+    bool proved = strcmp(get(v, "certainty"), "proved") == 0;
+    char sure[256];
+    styled(p, !hang ? GREEN : proved ? RED : YELLOW, hang ? "HANG: " : "No hang: ");
+    styled(p, BOLD, kind.title);
+    snprintf(sure, sizeof(sure), " (%s, %s)", wedge_word_certainty(get(v, "certainty")).title,
+             wedge_word_scope(get(v, "scope")).title);
+    if (hang)
+        styled(p, PLAIN, sure);
+    wedge_text_add(&p->out, "\n");
+    if (*get(v, "summary"))
+        indented(p, 2, PLAIN, get(v, "summary"));
+    indented(p, 2, DIM, kind.means);
+    if (hang && !proved && *get(v, "reason")) {
+        snprintf(sure, sizeof(sure), "Not proved: %s", get(v, "reason"));
+        indented(p, 2, YELLOW, sure);
+    }
+}
+
+static void party_line(struct page *p, const json_t *party)
+{
+    char who[256], place[512], line[LONGEST];
+    who_text(json_object_get(party, "role"), get(party, "process"), who, sizeof(who));
+    if (get(party, "node")[0] == 'd') {
+        const char *last = get(party, "last_point");
+        snprintf(line, sizeof(line), "%s (pid %lld): %s%s%s", *who ? who : "process",
+                 json_integer_value(json_object_get(party, "pid")), get(party, "how"), *last ? ", last at " : "", last);
+    } else {
+        place_text(party, place, sizeof(place));
+        snprintf(line, sizeof(line), "%s, thread %s (%lld): %s%s%s", who, get(party, "name"),
+                 json_integer_value(json_object_get(party, "tid")),
+                 *get(party, "call") ? "in " : "runs", get(party, "call"), *place ? ", called from " : "");
+        strncat(line, place, sizeof(line) - strlen(line) - 1);
+    }
+    indented(p, 2, PLAIN, line);
+}
+
+static void cause(struct page *p)
+{
+    const json_t *culprits = json_object_get(json_object_get(p->report, "verdict"), "culprits");
+    size_t i;
+    const json_t *party;
+    if (json_array_size(culprits) == 0)
+        return;
+    heading(p, "Cause: who could have acted and did not");
+    json_array_foreach(culprits, i, party)
+    {
+        if (i == MOST_WAKERS) {
+            wedge_text_addf(&p->out, "  and %zu more\n", json_array_size(culprits) - i);
+            break;
+        }
+        party_line(p, party);
+    }
+}
+
+static bool same_text(const json_t *a, const json_t *b, const char *path)
+{
+    return strcmp(get(a, path), get(b, path)) == 0;
+}
+
+static bool same_look(const struct group *g, const json_t *process, const json_t *thread)
+{
+    const json_t *a = own_frame(g->thread), *b = own_frame(thread);
+    return same_text(g->process, process, "comm") && same_text(g->process, process, "role.name") &&
+           same_text(g->thread, thread, "name") && same_text(g->thread, thread, "wait.class") &&
+           same_text(g->thread, thread, "wait.call") && same_text(g->thread, thread, "wait.object.key") &&
+           same_text(a, b, "function") && same_text(a, b, "file") &&
+           json_integer_value(json_object_get(a, "line")) == json_integer_value(json_object_get(b, "line"));
+}
+
+/* Does the thread belong into the list? With a hang those that are stuck; otherwise all. */
+static bool is_wanted(const struct page *p, const json_t *thread)
+{
+    bool hang = json_is_true(json_object_get(json_object_get(p->report, "verdict"), "hang"));
+    bool some_stuck = json_integer_value(json_object_get(json_object_get(p->report, "metrics"), "stuck_threads")) > 0;
+    return p->all || !hang || !some_stuck || !json_is_true(json_object_get(thread, "live"));
+}
+
+static size_t gather(const struct page *p, struct group *groups, size_t *ret_rest)
+{
+    size_t n = 0, i, j, g;
+    const json_t *process, *thread;
+    *ret_rest = 0;
+    json_array_foreach(json_object_get(p->report, "processes"), i, process)
+        json_array_foreach(json_object_get(process, "threads"), j, thread)
+        {
+            if (!is_wanted(p, thread) || (!json_is_true(json_object_get(process, "in_tree")) && !p->all))
+                continue;
+            for (g = 0; g < n && !same_look(&groups[g], process, thread); g++)
+                ;
+            if (g < n)
+                groups[g].count++;
+            else if (n < MOST_GROUPS)
+                groups[n++] = (struct group){process, thread, 1};
+            else
+                (*ret_rest)++;
+        }
+    return n;
+}
+
+/* Who could end the wait of this thread, without those who could only interrupt it. */
+static void wakers(struct page *p, const json_t *thread)
+{
+    const json_t *edges = json_object_get(p->report, "edges"), *edge;
+    size_t i, shown = 0, more = 0;
+    json_array_foreach(edges, i, edge)
+    {
+        char who[512], line[LONGEST];
+        if (strcmp(get(edge, "from"), get(thread, "node")) != 0 || strcmp(get(edge, "kind"), "signal") == 0)
+            continue;
+        if (shown == MOST_WAKERS) {
+            more++;
+            continue;
+        }
+        node_text(p->report, get(edge, "to"), who, sizeof(who));
+        snprintf(line, sizeof(line), "%s%s%s", who, *get(edge, "why") ? ": " : "", get(edge, "why"));
+        wedge_text_add(&p->out, "      <- ");
+        wrapped(p, 9, 9, PLAIN, line);
+        shown++;
+    }
+    if (more)
+        wedge_text_addf(&p->out, "      <- and %zu more\n", more);
+}
+
+static void group_lines(struct page *p, const struct group *g)
+{
+    char who[256], place[512], line[LONGEST];
+    const json_t *wait = json_object_get(g->thread, "wait");
+    const char *object = get(wait, "object.describe");
+    long long tid = json_integer_value(json_object_get(g->thread, "tid"));
+    who_text(json_object_get(g->process, "role"), get(g->process, "comm"), who, sizeof(who));
+    if (g->count > 1)
+        snprintf(line, sizeof(line), "%s %s, %zu threads alike (%lld, …)", who, get(g->thread, "name"), g->count, tid);
+    else if (strcmp(who, get(g->thread, "name")) == 0)
+        snprintf(line, sizeof(line), "%s (thread %lld)", who, tid);
+    else
+        snprintf(line, sizeof(line), "%s, %s (thread %lld)", who, get(g->thread, "name"), tid);
+    indented(p, 2, BOLD, line);
+    place_text(own_frame(g->thread), place, sizeof(place));
+    if (*get(wait, "call"))
+        snprintf(line, sizeof(line), "waits in %s%s%s%s%s", get(wait, "call"), *place ? ", called from " : "", place,
+                 *object ? ", for " : "", object);
+    else
+        snprintf(line, sizeof(line), "%s%s%s", strcmp(get(wait, "class"), "none") == 0 ? "runs" : get(wait, "reason"),
+                 *place ? " in " : "", place);
+    indented(p, 4, PLAIN, line);
+    if (*get(g->thread, "callback.name")) {
+        snprintf(line, sizeof(line), "inside the user's %s%s%s", get(g->thread, "callback.name"),
+                 *get(g->thread, "callback.function") ? ": " : "", get(g->thread, "callback.function"));
+        indented(p, 4, YELLOW, line);
+    }
+    wakers(p, g->thread);
+}
+
+static void who_waits(struct page *p)
+{
+    struct group groups[MOST_GROUPS];
+    size_t rest;
+    size_t n = gather(p, groups, &rest);
+    if (!n)
+        return;
+    heading(p, "Who waits for whom  (<- who could end the wait)");
+    for (size_t i = 0; i < n; i++)
+        group_lines(p, &groups[i]);
+    if (rest)
+        wedge_text_addf(&p->out, "  and %zu more threads, see report.html\n", rest);
+}
+
+static void faults(struct page *p)
+{
+    const json_t *all = json_object_get(p->report, "faults"), *fault;
+    size_t i;
+    if (json_array_size(all) == 0)
+        return;
+    heading(p, "Faults of the plan");
+    json_array_foreach(all, i, fault)
+    {
+        char line[LONGEST];
+        long long fired = json_integer_value(json_object_get(fault, "fired"));
+        const char *must = !fired && json_is_true(json_object_get(fault, "must_fire")) ? " although it had to" : "";
+        snprintf(line, sizeof(line), "%s  [%s %lld %s of %lld hits%s%s]", get(fault, "text"),
+                 fired ? "fired" : "never fired:", fired, fired == 1 ? "time" : "times",
+                 json_integer_value(json_object_get(fault, "hits")), must,
+                 json_is_true(json_object_get(fault, "held_now")) ? ", holds a thread now" : "");
+        indented(p, 2, fired ? PLAIN : YELLOW, line);
+    }
+}
+
+static void rests_on(struct page *p)
+{
+    const json_t *v = json_object_get(p->report, "verdict"), *item;
+    size_t i;
+    char line[LONGEST];
+    if (json_array_size(json_object_get(v, "assumptions"))) {
+        heading(p, "Rests on");
+        json_array_foreach(json_object_get(v, "assumptions"), i, item)
+            indented(p, 2, PLAIN, wedge_word_assumption(json_string_value(item)).means);
+    }
+    const json_t *skipped = json_object_get(p->report, "skipped");
+    if (!*get(p->report, "complete") && !json_array_size(skipped))
+        return;
+    heading(p, "What could not be seen");
+    if (*get(p->report, "complete"))
+        indented(p, 2, PLAIN, get(p->report, "complete"));
+    json_array_foreach(skipped, i, item)
+    {
+        snprintf(line, sizeof(line), "process %lld was left out (%s)",
+                 json_integer_value(json_object_get(item, "pid")), get(item, "step"));
+        indented(p, 2, PLAIN, line);
+    }
+}
+
+static void others(struct page *p)
+{
+    const json_t *all = json_object_get(p->report, "verdicts"), *v;
+    size_t i;
+    if (json_array_size(all) < 2)
+        return;
+    heading(p, "Also found");
+    json_array_foreach(all, i, v)
+    {
+        char line[LONGEST];
+        if (i == 0)
+            continue;
+        snprintf(line, sizeof(line), "%s (%s, %s): %s", wedge_word_kind(get(v, "kind")).title, get(v, "certainty"),
+                 wedge_word_scope(get(v, "scope")).title, get(v, "summary"));
+        indented(p, 2, PLAIN, line);
+    }
+}
+
+static void next_steps(struct page *p)
+{
+    const json_t *v = json_object_get(p->report, "verdict");
+    struct wedge_word kind = wedge_word_kind(get(v, "kind"));
+    if (*kind.next) {
+        heading(p, "What to do next");
+        indented(p, 2, PLAIN, kind.next);
+    }
+    if (*get(v, "signature")) {
+        wedge_text_add(&p->out, "\n");
+        styled(p, DIM, get(v, "signature"));
+        wedge_text_add(&p->out, "\n");
+    }
+}
+
+int wedge_report_write_text(const json_t *report, FILE *out, const struct wedge_report_text_options *options,
+                            struct wedge_err *err)
+{
+    static const struct wedge_report_text_options usual;
+    options = options ? options : &usual;
+    struct page p = {.out = WEDGE_TEXT_INIT(MOST_BYTES),
+                     .report = report,
+                     .columns = options->columns ? options->columns : 100,
+                     .color = options->color,
+                     .all = options->all_threads};
+    p.columns = p.columns < 60 ? 60 : p.columns;
+    headline(&p);
+    cause(&p);
+    who_waits(&p);
+    faults(&p);
+    rests_on(&p);
+    others(&p);
+    next_steps(&p);
+    int rc = 0;
+    errno = 0;
+    if (p.out.cut || !p.out.data)
+        rc = wedge_err_set(err, -ENOMEM, "no memory for the report as text");
+    else if (fwrite(p.out.data, 1, p.out.len, out) != p.out.len || fflush(out))
+        rc = wedge_err_set(err, -EIO, "cannot print the report: %s", strerror(errno ? errno : EIO));
+    wedge_text_free(&p.out);
+    return rc;
+}
