@@ -1,0 +1,456 @@
+/* <wedge/pool.h> with someone dying: what the hardened preset promises then, and what the reported one loses. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/tests/suite.h"
+#include "pool/tests/util.h"
+
+static struct tally tally;
+
+static void say_pid(int fd)
+{
+    pid_t pid = getpid();
+    ck_assert_int_eq(write(fd, &pid, sizeof(pid)), sizeof(pid));
+}
+
+/* Task 1 says who has it and never ends; the others are squared. */
+static int first_is_held(struct wedge_pool_task *task, void *context)
+{
+    const struct tally *t = context;
+    char byte;
+    if (task->id != 1)
+        return square_task(task, context);
+    say_pid(t->say_fd);
+    return read(t->go_fd, &byte, 1) == 1 ? 0 : 1;
+}
+
+/* Every task says who has it and never ends. */
+static int all_are_held(struct wedge_pool_task *task, void *context)
+{
+    const struct tally *t = context;
+    char byte;
+    (void)task;
+    say_pid(t->say_fd);
+    return read(t->go_fd, &byte, 1) == 1 ? 0 : 1;
+}
+
+struct pipes {
+    int said[2], go[2];
+};
+
+static struct wedge_pool_callbacks held_callbacks(struct pipes *pipes,
+                                                  int (*task)(struct wedge_pool_task *, void *))
+{
+    struct wedge_pool_callbacks callbacks = square_callbacks(&tally);
+    tally_init(&tally);
+    make_pipe(pipes->said);
+    make_pipe(pipes->go);
+    tally.say_fd = pipes->said[1];
+    tally.go_fd = pipes->go[0];
+    callbacks.task = task;
+    return callbacks;
+}
+
+START_TEST(a_killed_workers_task_is_lost_and_the_worker_replaced)
+{
+    enum { N = 200 };
+    struct pipes pipes;
+    struct wedge_pool *pool = MAKE_POOL("hardened", "processes=2", "threads=2", "queue=8");
+    struct wedge_pool_callbacks callbacks = held_callbacks(&pipes, first_is_held);
+    struct wedge_pool_stats stats;
+    bool iterate = _i;
+    if (iterate)
+        callbacks.collect = NULL;
+    ck_assert_int_eq(wedge_pool_start(pool, &callbacks, NULL), 0);
+    put_number(pool, 1);
+    pid_t pid = read_pid(pipes.said[0]);
+    ck_assert(pid == wedge_pool_worker_pid(pool, 1) || pid == wedge_pool_worker_pid(pool, 2));
+    ck_assert_int_eq(kill(pid, SIGKILL), 0);
+    for (uint64_t number = 2; number <= N; number++) {
+        struct wedge_pool_result result;
+        uint64_t buffer;
+        int rc;
+        while ((rc = wedge_pool_put(pool, &number, sizeof(number), WEDGE_POOL_NEVER, NULL)) == -ENOBUFS) {
+            ck_assert_int_eq(wedge_pool_take(pool, &result, &buffer, sizeof(buffer), WEDGE_POOL_NEVER), 0);
+            tally_add(&tally, &result);
+        }
+        ck_assert_int_eq(rc, 0);
+    }
+    ck_assert_int_eq(wedge_pool_close(pool, WEDGE_POOL_NEVER), 0);
+    if (iterate)
+        take_all(pool, &tally);
+    ck_assert_int_eq(wedge_pool_join(pool, WEDGE_POOL_NEVER, NULL), 0);
+    tally_check_each_once(&tally, N);
+    ck_assert_int_eq(tally.outcome[1], WEDGE_POOL_LOST);
+    ck_assert_uint_eq(tally.outcomes[WEDGE_POOL_LOST], 1);
+    ck_assert_uint_eq(tally.outcomes[WEDGE_POOL_OK], N - 1);
+    wedge_pool_stats(pool, &stats);
+    ck_assert_uint_eq(stats.deaths, 1);
+    ck_assert_uint_le(stats.replaced, 1); /* drained first: nobody is needed */
+    wedge_pool_destroy(pool);
+    check_no_child();
+}
+END_TEST
+
+/* The only worker dies with a task in hand and more queued: without a replacement nothing would go on. */
+START_TEST(the_only_worker_is_replaced_after_close)
+{
+    struct pipes pipes;
+    struct wedge_pool *pool = MAKE_POOL("hardened", "processes=1", "threads=1");
+    struct wedge_pool_callbacks callbacks = held_callbacks(&pipes, first_is_held);
+    struct wedge_pool_stats stats;
+    ck_assert_int_eq(wedge_pool_start(pool, &callbacks, NULL), 0);
+    for (uint64_t number = 1; number <= 5; number++)
+        put_number(pool, number);
+    ck_assert_int_eq(wedge_pool_close(pool, WEDGE_POOL_NEVER), 0);
+    ck_assert_int_eq(kill(read_pid(pipes.said[0]), SIGKILL), 0);
+    ck_assert_int_eq(wedge_pool_join(pool, WEDGE_POOL_NEVER, NULL), 0);
+    tally_check_each_once(&tally, 5);
+    ck_assert_uint_eq(tally.outcomes[WEDGE_POOL_LOST], 1);
+    wedge_pool_stats(pool, &stats);
+    ck_assert_uint_eq(stats.replaced, 1);
+    wedge_pool_destroy(pool);
+    check_no_child();
+}
+END_TEST
+
+static int say_init(const struct wedge_pool_place *place, void *context)
+{
+    const struct tally *t = context;
+    (void)place;
+    say_pid(t->say_fd);
+    return 0;
+}
+
+/* In the stream an idle worker's death takes the reader lock with it; here it holds nothing. */
+START_TEST(an_idle_workers_death_costs_nothing)
+{
+    struct pipes pipes;
+    struct wedge_pool *pool = MAKE_POOL("hardened", "processes=1", "threads=2");
+    struct wedge_pool_callbacks callbacks = held_callbacks(&pipes, square_task);
+    callbacks.process_init = say_init;
+    ck_assert_int_eq(wedge_pool_start(pool, &callbacks, NULL), 0);
+    pid_t first = read_pid(pipes.said[0]);
+    put_number(pool, 1);
+    ck_assert_int_eq(kill(first, SIGKILL), 0);
+    ck_assert_int_ne(read_pid(pipes.said[0]), first);
+    put_number(pool, 2);
+    ck_assert_int_eq(wedge_pool_join(pool, WEDGE_POOL_NEVER, NULL), 0);
+    tally_check_each_once(&tally, 2);
+    ck_assert_int_eq(tally.outcome[2], WEDGE_POOL_OK);
+    wedge_pool_destroy(pool);
+    check_no_child();
+}
+END_TEST
+
+/* Item 1.1a with its cure: the dead workers' tasks are forgotten, and the collector leaves all the same. */
+START_TEST(reported_forgets_a_dead_workers_task)
+{
+    struct pipes pipes;
+    struct wedge_pool *pool = MAKE_POOL("reported", "processes=1", "threads=2", "collector_wait=20",
+                                        "collector_leaves=no_workers");
+    struct wedge_pool_callbacks callbacks = held_callbacks(&pipes, all_are_held);
+    ck_assert_int_eq(wedge_pool_start(pool, &callbacks, NULL), 0);
+    for (uint64_t number = 1; number <= 6; number++)
+        put_number(pool, number);
+    pid_t pid = read_pid(pipes.said[0]);
+    ck_assert_int_eq(read_pid(pipes.said[0]), pid); /* both threads have one */
+    ck_assert_int_eq(wedge_pool_close(pool, WEDGE_POOL_NEVER), 0);
+    ck_assert_int_eq(kill(pid, SIGKILL), 0);
+    ck_assert_int_eq(wedge_pool_join(pool, WEDGE_POOL_NEVER, NULL), 0);
+    ck_assert_uint_eq(tally.reported, 0);
+    wedge_pool_destroy(pool);
+    check_no_child();
+}
+END_TEST
+
+/* Item 1.1a itself: every worker is dead, and join's deadline is all there is. destroy cleans up even so. */
+START_TEST(reported_collector_waits_for_the_dead)
+{
+    struct pipes pipes;
+    struct wedge_pool *pool = MAKE_POOL("reported", "processes=1", "threads=1");
+    struct wedge_pool_callbacks callbacks = held_callbacks(&pipes, all_are_held);
+    struct wedge_pool_err err = {0};
+    ck_assert_int_eq(wedge_pool_start(pool, &callbacks, NULL), 0);
+    put_number(pool, 1);
+    pid_t pid = read_pid(pipes.said[0]);
+    ck_assert_int_eq(wedge_pool_close(pool, WEDGE_POOL_NEVER), 0);
+    ck_assert_int_eq(kill(pid, SIGKILL), 0);
+    int rc;
+    do
+        rc = wedge_pool_join(pool, wedge_pool_after_ms(100), &err);
+    while (rc == -ETIMEDOUT && strstr(err.message, "workers have not left"));
+    ck_assert_int_eq(rc, -ETIMEDOUT);
+    ck_assert_msg(strstr(err.message, "the collector has not left; 1 task") != NULL, "%s", err.message);
+    ck_assert_int_eq(wedge_pool_shutdown(pool, 0, &err), -ETIMEDOUT); /* its own mark reaches the collector */
+    wedge_pool_destroy(pool);
+    check_no_child();
+}
+END_TEST
+
+START_TEST(reported_is_destroyed_while_it_hangs)
+{
+    struct pipes pipes;
+    struct wedge_pool *pool = MAKE_POOL("reported", "processes=2", "threads=2", "queue=2");
+    struct wedge_pool_callbacks callbacks = held_callbacks(&pipes, all_are_held);
+    uint64_t number = 9;
+    int rc = 0;
+    ck_assert_int_eq(wedge_pool_start(pool, &callbacks, NULL), 0);
+    while (rc == 0)
+        rc = wedge_pool_put(pool, &number, sizeof(number), wedge_pool_after_ms(200), NULL);
+    ck_assert_int_eq(rc, -ETIMEDOUT);
+    wedge_pool_destroy(pool); /* workers in their tasks, the collector in its read */
+    check_no_child();
+}
+END_TEST
+
+static int stuck_first_generation(const struct wedge_pool_place *place, void *context)
+{
+    const struct tally *t = context;
+    char byte;
+    if (place->generation == 0)
+        return read(t->go_fd, &byte, 1) == 1 ? 0 : 1; /* nobody writes */
+    return 0;
+}
+
+/* Item 2.3 with its cure, in both presets; a: process initializer, b: thread initializer. */
+START_TEST(a_stuck_initializer_is_ended_and_replaced)
+{
+    bool hardened = _i & 1, thread = _i & 2;
+    struct pipes pipes;
+    struct wedge_pool *pool = MAKE_POOL(hardened ? "hardened" : "reported", "processes=2", "threads=1", "queue=3",
+                                        "start_limit=100");
+    struct wedge_pool_callbacks callbacks = held_callbacks(&pipes, square_task);
+    struct wedge_pool_stats stats;
+    if (thread)
+        callbacks.thread_init = stuck_first_generation;
+    else
+        callbacks.process_init = stuck_first_generation;
+    ck_assert_int_eq(wedge_pool_start(pool, &callbacks, NULL), 0);
+    for (uint64_t number = 1; number <= 10; number++)
+        put_number(pool, number);
+    ck_assert_int_eq(wedge_pool_join(pool, WEDGE_POOL_NEVER, NULL), 0);
+    tally_check_each_once(&tally, 10);
+    ck_assert_uint_eq(tally.outcomes[WEDGE_POOL_OK], 10);
+    wedge_pool_stats(pool, &stats);
+    ck_assert_uint_eq(stats.deaths, 2);
+    ck_assert_uint_eq(stats.replaced, 2);
+    wedge_pool_destroy(pool);
+    check_no_child();
+}
+END_TEST
+
+/* Nothing fills up, so that only join is there to look; the stop marks are still in the queue. */
+START_TEST(reported_start_limit_holds_in_join)
+{
+    struct pipes pipes;
+    struct wedge_pool *pool = MAKE_POOL("reported", "processes=2", "threads=1", "start_limit=100");
+    struct wedge_pool_callbacks callbacks = held_callbacks(&pipes, square_task);
+    callbacks.process_init = stuck_first_generation;
+    ck_assert_int_eq(wedge_pool_start(pool, &callbacks, NULL), 0);
+    for (uint64_t number = 1; number <= 5; number++)
+        put_number(pool, number);
+    ck_assert_int_eq(wedge_pool_join(pool, WEDGE_POOL_NEVER, NULL), 0);
+    tally_check_each_once(&tally, 5);
+    wedge_pool_destroy(pool);
+    check_no_child();
+}
+END_TEST
+
+static int failing_init(const struct wedge_pool_place *place, void *context)
+{
+    (void)place;
+    (void)context;
+    return 5;
+}
+
+START_TEST(a_crash_loop_is_broken)
+{
+    struct wedge_pool *pool = MAKE_POOL("hardened", "processes=2", "threads=1", "restart_limit=2");
+    struct wedge_pool_callbacks callbacks = square_callbacks(&tally);
+    struct wedge_pool_stats stats;
+    uint64_t number = 1;
+    int rc = 0;
+    tally_init(&tally);
+    callbacks.process_init = failing_init;
+    ck_assert_int_eq(wedge_pool_start(pool, &callbacks, NULL), 0);
+    for (; rc == 0; number++) /* full after a while: then it is the breaker that ends the wait */
+        rc = wedge_pool_put(pool, &number, sizeof(number), WEDGE_POOL_NEVER, NULL);
+    ck_assert_int_eq(rc, -ENOTRECOVERABLE);
+    ck_assert_int_eq(wedge_pool_join(pool, WEDGE_POOL_NEVER, NULL), 0);
+    wedge_pool_stats(pool, &stats);
+    ck_assert(stats.broken);
+    ck_assert_uint_eq(stats.accepted, stats.reported);
+    ck_assert_uint_gt(stats.accepted, 0);
+    ck_assert_uint_eq(tally.outcomes[WEDGE_POOL_INIT_FAILED], stats.accepted);
+    ck_assert_uint_ge(stats.deaths, 5);
+    tally_check_each_once(&tally, (unsigned)stats.accepted);
+    wedge_pool_destroy(pool);
+    check_no_child();
+}
+END_TEST
+
+START_TEST(a_task_past_its_limit_times_out)
+{
+    struct pipes pipes;
+    struct wedge_pool *pool = MAKE_POOL("hardened", "processes=1", "threads=1", "task_limit=100");
+    struct wedge_pool_callbacks callbacks = held_callbacks(&pipes, first_is_held);
+    ck_assert_int_eq(wedge_pool_start(pool, &callbacks, NULL), 0);
+    for (uint64_t number = 1; number <= 5; number++)
+        put_number(pool, number);
+    ck_assert_int_eq(wedge_pool_join(pool, WEDGE_POOL_NEVER, NULL), 0);
+    tally_check_each_once(&tally, 5);
+    ck_assert_int_eq(tally.outcome[1], WEDGE_POOL_TIMEOUT);
+    ck_assert_uint_eq(tally.outcomes[WEDGE_POOL_OK], 4);
+    wedge_pool_destroy(pool);
+    check_no_child();
+}
+END_TEST
+
+START_TEST(shutdown_settles_every_task)
+{
+    enum { N = 10 };
+    struct pipes pipes;
+    struct wedge_pool *pool = MAKE_POOL("hardened", "processes=2", "threads=1");
+    struct wedge_pool_callbacks callbacks = held_callbacks(&pipes, all_are_held);
+    struct wedge_pool_err err = {0};
+    ck_assert_int_eq(wedge_pool_start(pool, &callbacks, NULL), 0);
+    for (uint64_t number = 1; number <= N; number++)
+        put_number(pool, number);
+    read_pid(pipes.said[0]);
+    read_pid(pipes.said[0]);
+    ck_assert_int_eq(wedge_pool_shutdown(pool, wedge_pool_after_ms(20), &err), -ETIMEDOUT);
+    tally_check_each_once(&tally, N);
+    ck_assert_uint_eq(tally.outcomes[WEDGE_POOL_LOST], 2);
+    ck_assert_uint_eq(tally.outcomes[WEDGE_POOL_CANCELLED], N - 2);
+    wedge_pool_destroy(pool);
+    check_no_child();
+}
+END_TEST
+
+static pid_t parent_of(pid_t pid)
+{
+    char path[64], line[512];
+    int parent = 0;
+    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+    FILE *file = fopen(path, "re");
+    ck_assert_ptr_nonnull(file);
+    ck_assert_ptr_nonnull(fgets(line, sizeof(line), file));
+    fclose(file);
+    const char *after_name = strrchr(line, ')');
+    ck_assert_ptr_nonnull(after_name);
+    ck_assert_int_eq(sscanf(after_name, ") %*c %d", &parent), 1);
+    return parent;
+}
+
+/* Without the zygote nobody can be started: what it had is settled, and put refuses. */
+START_TEST(the_zygotes_death_breaks_the_pool_and_hangs_nobody)
+{
+    enum { N = 6 };
+    struct pipes pipes;
+    struct wedge_pool *pool = MAKE_POOL("hardened", "processes=2", "threads=1", "queue=4");
+    struct wedge_pool_callbacks callbacks = held_callbacks(&pipes, all_are_held);
+    struct wedge_pool_stats stats;
+    uint64_t number = N + 1;
+    int rc = 0;
+    ck_assert_int_eq(wedge_pool_start(pool, &callbacks, NULL), 0);
+    for (uint64_t i = 1; i <= N; i++)
+        put_number(pool, i);
+    pid_t worker = read_pid(pipes.said[0]), zygote = parent_of(worker);
+    read_pid(pipes.said[0]);
+    ck_assert_int_eq(parent_of(zygote), getpid());
+    ck_assert_int_eq(kill(zygote, SIGKILL), 0);
+    while (rc == 0) /* room comes from the lost ones */
+        rc = wedge_pool_put(pool, &number, sizeof(number), WEDGE_POOL_NEVER, NULL);
+    ck_assert_int_eq(rc, -ENOTRECOVERABLE);
+    ck_assert_int_eq(wedge_pool_join(pool, WEDGE_POOL_NEVER, NULL), 0);
+    wedge_pool_stats(pool, &stats);
+    ck_assert_uint_eq(stats.accepted, stats.reported);
+    tally_check_each_once(&tally, (unsigned)stats.accepted);
+    ck_assert_uint_eq(tally.outcomes[WEDGE_POOL_LOST], 2);
+    wedge_pool_destroy(pool);
+    check_no_child();
+}
+END_TEST
+
+/* Every process of the pool has the write end of `alive`: it is closed when the last of them is gone. */
+START_TEST(a_dead_parent_leaves_nobody)
+{
+    struct pipes pipes;
+    struct wedge_pool_callbacks callbacks = held_callbacks(&pipes, all_are_held);
+    int alive[2];
+    make_pipe(alive);
+    pid_t parent = fork();
+    ck_assert_int_ge(parent, 0);
+    if (parent == 0) {
+        close(alive[0]);
+        struct wedge_pool *pool = MAKE_POOL("hardened", "processes=2", "threads=2");
+        ck_assert_int_eq(wedge_pool_start(pool, &callbacks, NULL), 0);
+        for (uint64_t number = 1; number <= 4; number++)
+            put_number(pool, number);
+        wedge_pool_join(pool, WEDGE_POOL_NEVER, NULL);
+        _exit(1); /* not reached: the tasks never end */
+    }
+    close(alive[1]);
+    for (int i = 0; i < 4; i++)
+        read_pid(pipes.said[0]);
+    ck_assert(!closed_within(alive[0], 0));
+    ck_assert_int_eq(kill(parent, SIGKILL), 0);
+    ck_assert_int_eq(waitpid(parent, NULL, 0), parent);
+    ck_assert_msg(closed_within(alive[0], 2000), "a process of the pool outlived its parent");
+}
+END_TEST
+
+/* A worker is killed again and again under load, each time with a task in hand: the accounts stay right. */
+START_TEST(accounts_hold_under_kills)
+{
+    enum { KILLS = 25, PER = 20 };
+    struct pipes pipes;
+    struct wedge_pool *pool = MAKE_POOL("hardened", "processes=2", "threads=2", "queue=8");
+    struct wedge_pool_callbacks callbacks = held_callbacks(&pipes, square_task);
+    struct wedge_pool_stats stats;
+    uint64_t number = 0;
+    callbacks.process_init = say_init;
+    ck_assert_int_eq(wedge_pool_start(pool, &callbacks, NULL), 0);
+    for (int i = 0; i < KILLS; i++) {
+        pid_t pid = read_pid(pipes.said[0]);
+        for (int k = 0; k < PER; k++)
+            put_number(pool, ++number);
+        ck_assert_int_eq(kill(pid, SIGKILL), 0);
+    }
+    ck_assert_int_eq(wedge_pool_join(pool, WEDGE_POOL_NEVER, NULL), 0);
+    tally_check_each_once(&tally, KILLS * PER);
+    ck_assert_uint_eq(tally.outcomes[WEDGE_POOL_OK] + tally.outcomes[WEDGE_POOL_LOST], KILLS * PER);
+    wedge_pool_stats(pool, &stats);
+    ck_assert_uint_ge(stats.deaths, KILLS - 1); /* the last may have left in order before the signal */
+    wedge_pool_destroy(pool);
+    check_no_child();
+}
+END_TEST
+
+static void fill(TCase *t)
+{
+    tcase_add_loop_test(t, a_killed_workers_task_is_lost_and_the_worker_replaced, 0, 2);
+    tcase_add_test(t, the_only_worker_is_replaced_after_close);
+    tcase_add_test(t, an_idle_workers_death_costs_nothing);
+    tcase_add_test(t, reported_forgets_a_dead_workers_task);
+    tcase_add_test(t, reported_collector_waits_for_the_dead);
+    tcase_add_test(t, reported_is_destroyed_while_it_hangs);
+    tcase_add_loop_test(t, a_stuck_initializer_is_ended_and_replaced, 0, 4);
+    tcase_add_test(t, reported_start_limit_holds_in_join);
+    tcase_add_test(t, a_crash_loop_is_broken);
+    tcase_add_test(t, a_task_past_its_limit_times_out);
+    tcase_add_test(t, shutdown_settles_every_task);
+    tcase_add_test(t, the_zygotes_death_breaks_the_pool_and_hangs_nobody);
+    tcase_add_test(t, a_dead_parent_leaves_nobody);
+    tcase_add_test(t, accounts_hold_under_kills);
+}
+
+int main(void)
+{
+    return wedge_test_main("deaths", 30, fill);
+}

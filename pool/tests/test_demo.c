@@ -1,0 +1,128 @@
+/* wedge-pool-demo: its counts line, its exit status, and bad usage that names what would be right. */
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/tests/suite.h"
+
+struct ran {
+    int status;
+    char out[512], err[2048];
+};
+
+static void read_all(int fd, char *buf, size_t size)
+{
+    size_t used = 0;
+    ssize_t n;
+    while (used < size - 1 && (n = read(fd, buf + used, size - 1 - used)) > 0)
+        used += (size_t)n;
+    buf[used] = '\0';
+    close(fd);
+}
+
+/* Runs the demo with up to seven arguments, NULL-terminated. */
+static struct ran run_demo(const char *const *args)
+{
+    struct ran ran;
+    const char *argv[9] = {WEDGE_POOL_DEMO};
+    int out[2], err[2];
+    for (int i = 0; args[i]; i++)
+        argv[i + 1] = args[i];
+    ck_assert_int_eq(pipe2(out, O_CLOEXEC), 0);
+    ck_assert_int_eq(pipe2(err, O_CLOEXEC), 0);
+    pid_t pid = fork();
+    ck_assert_int_ge(pid, 0);
+    if (pid == 0) {
+        dup2(out[1], 1);
+        dup2(err[1], 2);
+        execv(argv[0], (char *const *)argv);
+        _exit(127);
+    }
+    close(out[1]);
+    close(err[1]);
+    read_all(out[0], ran.out, sizeof(ran.out));
+    read_all(err[0], ran.err, sizeof(ran.err));
+    ck_assert_int_eq(waitpid(pid, &ran.status, 0), pid);
+    ck_assert(WIFEXITED(ran.status));
+    ran.status = WEXITSTATUS(ran.status);
+    return ran;
+}
+
+static const char *const healthy[][8] = {
+    {NULL},
+    {"--preset=reported", NULL},
+    {"--preset=proposed", NULL},
+    {"--preset=hardened", NULL},
+    {"--preset=reported", "--results=iterate", NULL},
+    {"--preset=hardened", "--results=iterate", "--queue=2", "--processes=1", NULL},
+    {"--preset=reported", "--set", "result_bound=none", "--results=iterate", "--queue=2", NULL},
+    {"--preset=hardened", "--deadline-ms=20000", "--task-ms=1", "--threads=3", NULL},
+    {"--preset=reported", "--deadline-ms=20000", "--task-ms=1", "--threads=3", NULL},
+};
+
+START_TEST(healthy_runs_report_each_task)
+{
+    struct ran ran = run_demo(healthy[_i]);
+    ck_assert_msg(ran.status == 0, "%d: %s", ran.status, ran.err);
+    ck_assert_str_eq(ran.out, "counts: accepted=12 reported=12 ok=12 error=0 lost=0 timeout=0 cancelled=0 "
+                              "init_failed=0 twice=0\n");
+    ck_assert_str_eq(ran.err, "");
+}
+END_TEST
+
+/* The natural fill of item 2.2, ended by the demo's own deadline: what was put and what came back is counted. */
+START_TEST(a_deadline_ends_a_real_hang)
+{
+    const char *const args[] = {"--preset=reported", "--results=iterate", "--queue=2",        "--tasks=50",
+                                "--processes=1",     "--threads=1",       "--deadline-ms=300", NULL};
+    struct ran ran = run_demo(args);
+    ck_assert_int_eq(ran.status, 3);
+    ck_assert_msg(strstr(ran.out, "counts: accepted=5 ") == ran.out, "%s", ran.out);
+    ck_assert_ptr_nonnull(strstr(ran.err, "put"));
+}
+END_TEST
+
+static const struct {
+    const char *args[4];
+    const char *message;
+} bad[] = {
+    {{"--preset=robust", NULL}, "reported, proposed, hardened"},
+    {{"--set", "threads=0", NULL}, "threads: '0' is not allowed; 1 to 64"},
+    {{"--set", "colour=red", NULL}, "colour: no such setting"},
+    {{"--set", "threads", NULL}, "key=value"},
+    {{"--set=collector_wait=5", NULL}, "not a setting of preset hardened"},
+    {{"--processes=0", NULL}, "processes: '0' is not allowed; 1 to 256"},
+    {{"--threads=65", NULL}, "1 to 64"},
+    {{"--queue=-1", NULL}, "1 to 65536 or auto"},
+    {{"--tasks=many", NULL}, "--tasks: 'many' is not allowed; 0 to 10000000"},
+    {{"--tasks=-1", NULL}, "--tasks: '-1' is not allowed"},
+    {{"--tasks=", NULL}, "--tasks: '' is not allowed"},
+    {{"--task-ms=1s", NULL}, "--task-ms: '1s' is not allowed"},
+    {{"--deadline-ms=86400001", NULL}, "0 to 86400000"},
+    {{"--results=both", NULL}, "--results: 'both' is not allowed; collector or iterate"},
+    {{"more", NULL}, "no arguments are expected"},
+    {{"--frobnicate", NULL}, "frobnicate"},
+};
+
+START_TEST(bad_usage_says_what_is_right)
+{
+    struct ran ran = run_demo(bad[_i].args);
+    ck_assert_int_eq(ran.status, 2);
+    ck_assert_str_eq(ran.out, "");
+    ck_assert_msg(strstr(ran.err, bad[_i].message) != NULL, "%s", ran.err);
+}
+END_TEST
+
+static void fill(TCase *t)
+{
+    tcase_add_loop_test(t, healthy_runs_report_each_task, 0, sizeof(healthy) / sizeof(healthy[0]));
+    tcase_add_test(t, a_deadline_ends_a_real_hang);
+    tcase_add_loop_test(t, bad_usage_says_what_is_right, 0, sizeof(bad) / sizeof(bad[0]));
+}
+
+int main(void)
+{
+    return wedge_test_main("demo", 30, fill);
+}

@@ -1,0 +1,216 @@
+/* pool/ledger: every change from every state does what the drawing in ledger.h says, and nothing else. */
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/tests/suite.h"
+#include "pool/ledger.h"
+
+static const struct wedge_ledger_owner someone = {.worker = 256, .incarnation = 1048575, .thread = 64};
+
+/* Every state a slot can be in; the outcomes under their public numbers. */
+static const int states[] = {WEDGE_LEDGER_FREE,    WEDGE_LEDGER_WRITING,  WEDGE_LEDGER_QUEUED,    WEDGE_LEDGER_CLAIMED,
+                             WEDGE_LEDGER_TAKEN,   WEDGE_POOL_OK,         WEDGE_POOL_ERROR,       WEDGE_POOL_LOST,
+                             WEDGE_POOL_TIMEOUT,   WEDGE_POOL_CANCELLED,  WEDGE_POOL_INIT_FAILED};
+#define N_STATES ((int)(sizeof(states) / sizeof(states[0])))
+
+/* Takes a fresh slot to `state` by the ledger's own changes. Returns the claim, where there was one. */
+static uint64_t bring_to(wedge_ledger_word *slot, int state)
+{
+    uint64_t claim = 0;
+    enum wedge_pool_outcome outcome;
+    atomic_store(slot, 0);
+    if (state == WEDGE_LEDGER_FREE)
+        return 0;
+    ck_assert(wedge_ledger_reserve(slot));
+    if (state == WEDGE_LEDGER_WRITING)
+        return 0;
+    ck_assert(wedge_ledger_publish(slot));
+    if (state == WEDGE_LEDGER_QUEUED)
+        return 0;
+    if (state == WEDGE_POOL_CANCELLED || state == WEDGE_POOL_INIT_FAILED) {
+        ck_assert(wedge_ledger_withdraw(slot, (enum wedge_pool_outcome)state));
+        return 0;
+    }
+    ck_assert(wedge_ledger_claim(slot, someone, &claim));
+    if (state == WEDGE_POOL_OK || state == WEDGE_POOL_ERROR)
+        ck_assert(wedge_ledger_finish(slot, claim, (enum wedge_pool_outcome)state));
+    if (state == WEDGE_POOL_LOST || state == WEDGE_POOL_TIMEOUT)
+        ck_assert(wedge_ledger_condemn(slot, someone.worker, someone.incarnation, (enum wedge_pool_outcome)state));
+    if (state == WEDGE_LEDGER_TAKEN) {
+        ck_assert(wedge_ledger_finish(slot, claim, WEDGE_POOL_OK));
+        ck_assert(wedge_ledger_collect(slot, &outcome));
+    }
+    return claim;
+}
+
+enum { RESERVE, PUBLISH, ABANDON, CLAIM, FINISH, CONDEMN, WITHDRAW, COLLECT, RELEASE, N_CHANGES };
+
+/* Applies one change; returns the state it leads to by the drawing, or -1 where the drawing has no such arrow. */
+static int apply(wedge_ledger_word *slot, int change, int from, uint64_t claim, bool *ret_changed)
+{
+    enum wedge_pool_outcome outcome = WEDGE_POOL_OUTCOMES;
+    uint64_t new_claim;
+    bool is_outcome = from >= WEDGE_POOL_OK && from < WEDGE_POOL_OUTCOMES;
+    switch (change) {
+    case RESERVE:
+        *ret_changed = wedge_ledger_reserve(slot);
+        return from == WEDGE_LEDGER_FREE ? WEDGE_LEDGER_WRITING : -1;
+    case PUBLISH:
+        *ret_changed = wedge_ledger_publish(slot);
+        return from == WEDGE_LEDGER_WRITING ? WEDGE_LEDGER_QUEUED : -1;
+    case ABANDON:
+        *ret_changed = wedge_ledger_abandon(slot);
+        return from == WEDGE_LEDGER_WRITING ? WEDGE_LEDGER_FREE : -1;
+    case CLAIM:
+        *ret_changed = wedge_ledger_claim(slot, someone, &new_claim);
+        return from == WEDGE_LEDGER_QUEUED ? WEDGE_LEDGER_CLAIMED : -1;
+    case FINISH:
+        *ret_changed = wedge_ledger_finish(slot, claim, WEDGE_POOL_ERROR);
+        return from == WEDGE_LEDGER_CLAIMED ? (int)WEDGE_POOL_ERROR : -1;
+    case CONDEMN:
+        *ret_changed = wedge_ledger_condemn(slot, someone.worker, someone.incarnation, WEDGE_POOL_LOST);
+        return from == WEDGE_LEDGER_CLAIMED ? (int)WEDGE_POOL_LOST : -1;
+    case WITHDRAW:
+        *ret_changed = wedge_ledger_withdraw(slot, WEDGE_POOL_CANCELLED);
+        return from == WEDGE_LEDGER_QUEUED ? (int)WEDGE_POOL_CANCELLED : -1;
+    case COLLECT:
+        *ret_changed = wedge_ledger_collect(slot, &outcome);
+        if (*ret_changed)
+            ck_assert_int_eq(outcome, from);
+        return is_outcome ? WEDGE_LEDGER_TAKEN : -1;
+    default:
+        *ret_changed = wedge_ledger_release(slot);
+        return from == WEDGE_LEDGER_TAKEN ? WEDGE_LEDGER_FREE : -1;
+    }
+}
+
+START_TEST(each_change_from_each_state)
+{
+    int from = states[_i / N_CHANGES], change = _i % N_CHANGES;
+    wedge_ledger_word slot;
+    bool changed;
+    uint64_t claim = bring_to(&slot, from), before = atomic_load(&slot);
+    ck_assert_int_eq(wedge_ledger_state_of(before), from);
+    ck_assert_int_eq(wedge_ledger_is_outcome(before), from >= WEDGE_POOL_OK && from < WEDGE_POOL_OUTCOMES);
+    int to = apply(&slot, change, from, claim, &changed);
+    ck_assert_int_eq(changed, to >= 0);
+    if (to >= 0)
+        ck_assert_int_eq(wedge_ledger_state_of(atomic_load(&slot)), to);
+    else
+        ck_assert_uint_eq(atomic_load(&slot), before);
+}
+END_TEST
+
+START_TEST(owner_survives_the_word)
+{
+    wedge_ledger_word slot;
+    bring_to(&slot, WEDGE_LEDGER_CLAIMED);
+    struct wedge_ledger_owner owner = wedge_ledger_owner_of(atomic_load(&slot));
+    ck_assert_uint_eq(owner.worker, someone.worker);
+    ck_assert_uint_eq(owner.incarnation, someone.incarnation);
+    ck_assert_uint_eq(owner.thread, someone.thread);
+}
+END_TEST
+
+START_TEST(only_the_dead_incarnation_is_condemned)
+{
+    wedge_ledger_word slot;
+    bring_to(&slot, WEDGE_LEDGER_CLAIMED);
+    ck_assert(!wedge_ledger_condemn(&slot, someone.worker - 1, someone.incarnation, WEDGE_POOL_LOST));
+    ck_assert(!wedge_ledger_condemn(&slot, someone.worker, someone.incarnation - 1, WEDGE_POOL_LOST));
+    ck_assert_int_eq(wedge_ledger_state_of(atomic_load(&slot)), WEDGE_LEDGER_CLAIMED);
+    ck_assert(wedge_ledger_condemn(&slot, someone.worker, someone.incarnation, WEDGE_POOL_TIMEOUT));
+}
+END_TEST
+
+START_TEST(an_outcome_must_fit_its_change)
+{
+    wedge_ledger_word slot;
+    uint64_t claim = bring_to(&slot, WEDGE_LEDGER_CLAIMED);
+    for (int outcome = 0; outcome <= WEDGE_POOL_OUTCOMES; outcome++) {
+        if (outcome != WEDGE_POOL_OK && outcome != WEDGE_POOL_ERROR)
+            ck_assert(!wedge_ledger_finish(&slot, claim, (enum wedge_pool_outcome)outcome));
+        if (outcome != WEDGE_POOL_LOST && outcome != WEDGE_POOL_TIMEOUT)
+            ck_assert(!wedge_ledger_condemn(&slot, someone.worker, someone.incarnation,
+                                            (enum wedge_pool_outcome)outcome));
+    }
+    bring_to(&slot, WEDGE_LEDGER_QUEUED);
+    for (int outcome = 0; outcome <= WEDGE_POOL_OUTCOMES; outcome++)
+        if (outcome != WEDGE_POOL_CANCELLED && outcome != WEDGE_POOL_INIT_FAILED)
+            ck_assert(!wedge_ledger_withdraw(&slot, (enum wedge_pool_outcome)outcome));
+    ck_assert_int_eq(wedge_ledger_state_of(atomic_load(&slot)), WEDGE_LEDGER_QUEUED);
+}
+END_TEST
+
+START_TEST(a_claim_of_an_earlier_use_finishes_nothing)
+{
+    wedge_ledger_word slot;
+    enum wedge_pool_outcome outcome;
+    uint64_t old = bring_to(&slot, WEDGE_LEDGER_CLAIMED), claim;
+    ck_assert(wedge_ledger_condemn(&slot, someone.worker, someone.incarnation, WEDGE_POOL_LOST));
+    ck_assert(wedge_ledger_collect(&slot, &outcome));
+    ck_assert(wedge_ledger_release(&slot));
+    ck_assert(wedge_ledger_reserve(&slot));
+    ck_assert(wedge_ledger_publish(&slot));
+    ck_assert(wedge_ledger_claim(&slot, someone, &claim));
+    ck_assert_uint_ne(claim, old);
+    ck_assert(!wedge_ledger_finish(&slot, old, WEDGE_POOL_OK));
+    ck_assert(wedge_ledger_finish(&slot, claim, WEDGE_POOL_OK));
+}
+END_TEST
+
+/* The supervisor's LOST and the worker's OK race for one claim: exactly one of them wins, each time. */
+struct race {
+    wedge_ledger_word slot;
+    uint64_t claim;
+    pthread_barrier_t start, end;
+    bool finished;
+};
+#define ROUNDS 2000
+
+static void *finisher(void *arg)
+{
+    struct race *race = arg;
+    for (int i = 0; i < ROUNDS; i++) {
+        pthread_barrier_wait(&race->start);
+        race->finished = wedge_ledger_finish(&race->slot, race->claim, WEDGE_POOL_OK);
+        pthread_barrier_wait(&race->end);
+    }
+    return NULL;
+}
+
+START_TEST(exactly_one_outcome_wins)
+{
+    struct race race = {0};
+    pthread_t thread;
+    pthread_barrier_init(&race.start, NULL, 2);
+    pthread_barrier_init(&race.end, NULL, 2);
+    race.claim = bring_to(&race.slot, WEDGE_LEDGER_CLAIMED);
+    ck_assert_int_eq(pthread_create(&thread, NULL, finisher, &race), 0);
+    for (int i = 0; i < ROUNDS; i++) {
+        race.claim = bring_to(&race.slot, WEDGE_LEDGER_CLAIMED);
+        pthread_barrier_wait(&race.start);
+        bool condemned = wedge_ledger_condemn(&race.slot, someone.worker, someone.incarnation, WEDGE_POOL_LOST);
+        pthread_barrier_wait(&race.end);
+        ck_assert_int_ne(condemned, race.finished);
+        ck_assert_int_eq(wedge_ledger_state_of(atomic_load(&race.slot)), condemned ? (int)WEDGE_POOL_LOST
+                                                                                   : (int)WEDGE_POOL_OK);
+    }
+    pthread_join(thread, NULL);
+}
+END_TEST
+
+static void fill(TCase *t)
+{
+    tcase_add_loop_test(t, each_change_from_each_state, 0, N_STATES * N_CHANGES);
+    tcase_add_test(t, owner_survives_the_word);
+    tcase_add_test(t, only_the_dead_incarnation_is_condemned);
+    tcase_add_test(t, an_outcome_must_fit_its_change);
+    tcase_add_test(t, a_claim_of_an_earlier_use_finishes_nothing);
+    tcase_add_test(t, exactly_one_outcome_wins);
+}
+
+int main(void)
+{
+    return wedge_test_main("ledger", 30, fill);
+}

@@ -1,0 +1,179 @@
+/* pool/settings: each preset's values, what a setting may be, and refusals that name key, value and range. */
+#include <errno.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/tests/suite.h"
+#include "pool/settings.h"
+
+static struct wedge_pool_settings preset(const char *name)
+{
+    struct wedge_pool_settings settings;
+    ck_assert_int_eq(wedge_pool_settings_init(&settings, name, NULL), 0);
+    return settings;
+}
+
+START_TEST(presets_differ_where_the_table_says)
+{
+    struct wedge_pool_settings reported = preset("reported"), proposed = preset("proposed"), hardened = preset(NULL);
+    ck_assert_str_eq(hardened.preset, "hardened");
+    ck_assert(hardened.hardened && !reported.hardened && !proposed.hardened);
+    ck_assert_int_eq(reported.collector_wait_ms, WEDGE_POOL_NO_LIMIT);
+    ck_assert_int_eq(reported.collector_leaves, WEDGE_POOL_LEAVES_MARK);
+    ck_assert_int_eq(reported.close_wait_ms, WEDGE_POOL_NO_LIMIT);
+    ck_assert_int_eq(reported.start_limit_ms, WEDGE_POOL_NO_LIMIT);
+    ck_assert_int_eq(reported.result_put, WEDGE_POOL_FULL_WAIT);
+    ck_assert_int_eq(proposed.collector_wait_ms, 1000);
+    ck_assert_int_eq(proposed.collector_leaves, WEDGE_POOL_LEAVES_EITHER);
+    ck_assert_int_eq(proposed.close_wait_ms, 1000);
+    ck_assert_int_eq(proposed.result_put, WEDGE_POOL_FULL_DROP);
+    ck_assert_int_eq(hardened.start_limit_ms, 10000);
+}
+END_TEST
+
+START_TEST(unknown_preset_is_refused)
+{
+    struct wedge_pool_settings settings = {.threads = 77};
+    struct wedge_pool_err err;
+    ck_assert_int_eq(wedge_pool_settings_init(&settings, "robust", &err), -EINVAL);
+    ck_assert_int_eq(err.code, -EINVAL);
+    ck_assert_ptr_nonnull(strstr(err.message, "robust"));
+    ck_assert_ptr_nonnull(strstr(err.message, "hardened"));
+    ck_assert_int_eq(settings.threads, 77);
+}
+END_TEST
+
+/* What must be refused, and the three things that the message must name. */
+static const struct {
+    const char *preset, *setting, *key, *value, *range;
+} refusals[] = {
+    {"hardened", "", "", "''", "key=value"},
+    {"hardened", "threads", "threads", "threads", "key=value"},
+    {"hardened", "=3", "", "=3", "key=value"},
+    {"hardened", "thread=3", "thread", "thread", "no such setting"},
+    {"hardened", "threads =3", "threads ", "", "no such setting"},
+    {"hardened", "THREADS=3", "THREADS", "", "no such setting"},
+    {"hardened", "threads=", "threads", "''", "1 to 64"},
+    {"hardened", "threads=0", "threads", "'0'", "1 to 64"},
+    {"hardened", "threads=65", "threads", "'65'", "1 to 64"},
+    {"hardened", "threads=-1", "threads", "'-1'", "1 to 64"},
+    {"hardened", "threads=+2", "threads", "'+2'", "1 to 64"},
+    {"hardened", "threads=2 ", "threads", "'2 '", "1 to 64"},
+    {"hardened", "threads= 2", "threads", "' 2'", "1 to 64"},
+    {"hardened", "threads=2.0", "threads", "'2.0'", "1 to 64"},
+    {"hardened", "threads=0x2", "threads", "'0x2'", "1 to 64"},
+    {"hardened", "threads=2e0", "threads", "'2e0'", "1 to 64"},
+    {"hardened", "threads=two", "threads", "'two'", "1 to 64"},
+    {"hardened", "threads=never", "threads", "'never'", "1 to 64"},
+    {"hardened", "threads=99999999999999999999999999", "threads", "'9999999999", "1 to 64"},
+    {"hardened", "threads=18446744073709551617", "threads", "'18446744073709551617'", "1 to 64"},
+    {"hardened", "processes=0", "processes", "'0'", "1 to 256"},
+    {"hardened", "processes=257", "processes", "'257'", "1 to 256"},
+    {"hardened", "queue=0", "queue", "'0'", "1 to 65536 or auto"},
+    {"hardened", "queue=65537", "queue", "'65537'", "1 to 65536 or auto"},
+    {"hardened", "queue=Auto", "queue", "'Auto'", "1 to 65536 or auto"},
+    {"hardened", "payload_bytes=7", "payload_bytes", "'7'", "8 to 1048576"},
+    {"hardened", "payload_bytes=1048577", "payload_bytes", "'1048577'", "8 to 1048576"},
+    {"hardened", "start_limit=0", "start_limit", "'0'", "1 to 3600000 ms or never"},
+    {"hardened", "start_limit=1s", "start_limit", "'1s'", "1 to 3600000 ms or never"},
+    {"hardened", "start_limit=3600001", "start_limit", "'3600001'", "1 to 3600000 ms or never"},
+    {"hardened", "task_limit=0", "task_limit", "'0'", "1 to 3600000 ms or never"},
+    {"hardened", "restart_limit=0", "restart_limit", "'0'", "1 to 1000"},
+    {"hardened", "restart_limit=never", "restart_limit", "'never'", "1 to 1000"},
+    {"hardened", "collector_wait=100", "collector_wait", "", "not a setting of preset hardened"},
+    {"hardened", "collector_leaves=mark", "collector_leaves", "", "not a setting of preset hardened"},
+    {"hardened", "close_wait=100", "close_wait", "", "not a setting of preset hardened"},
+    {"hardened", "result_bound=none", "result_bound", "", "not a setting of preset hardened"},
+    {"hardened", "result_put=drop", "result_put", "", "not a setting of preset hardened"},
+    {"reported", "task_limit=100", "task_limit", "", "not a setting of preset reported"},
+    {"reported", "restart_limit=3", "restart_limit", "", "not a setting of preset reported"},
+    {"proposed", "restart_limit=3", "restart_limit", "", "not a setting of preset proposed"},
+    {"reported", "collector_wait=0", "collector_wait", "'0'", "1 to 3600000 ms or never"},
+    {"reported", "collector_leaves=", "collector_leaves", "''", "mark or no_workers or accounted or either"},
+    {"reported", "collector_leaves=marks", "collector_leaves", "'marks'", "mark or no_workers or accounted"},
+    {"reported", "collector_leaves=1", "collector_leaves", "'1'", "mark or no_workers or accounted"},
+    {"reported", "result_bound=reserved", "result_bound", "'reserved'", "bounded or none"},
+    {"reported", "result_bound=100", "result_bound", "'100'", "bounded or none"},
+    {"reported", "result_put=WAIT", "result_put", "'WAIT'", "wait or drop"},
+    {"reported", "close_wait=none", "close_wait", "'none'", "1 to 3600000 ms or never"},
+    /* settings of the contract's table that are not built */
+    {"reported", "supervisor=none", "supervisor", "", "no such setting"},
+    {"reported", "transport=slots", "transport", "", "no such setting"},
+    {"reported", "queue_lock=robust", "queue_lock", "", "no such setting"},
+    {"hardened", "final_limit=100", "final_limit", "", "no such setting"},
+    {"hardened", "log=queued", "log", "", "no such setting"},
+};
+
+START_TEST(refusals_name_key_value_and_range)
+{
+    struct wedge_pool_settings settings = preset(refusals[_i].preset), before = settings;
+    struct wedge_pool_err err = {0};
+    ck_assert_int_eq(wedge_pool_settings_set(&settings, refusals[_i].setting, &err), -EINVAL);
+    ck_assert_int_eq(err.code, -EINVAL);
+    ck_assert_msg(strstr(err.message, refusals[_i].key) != NULL, "%s", err.message);
+    ck_assert_msg(strstr(err.message, refusals[_i].value) != NULL, "%s", err.message);
+    ck_assert_msg(strstr(err.message, refusals[_i].range) != NULL, "%s", err.message);
+    ck_assert_mem_eq(&settings, &before, sizeof(settings));
+}
+END_TEST
+
+START_TEST(settings_change_what_they_name)
+{
+    struct wedge_pool_settings s = preset("reported");
+    static const char *const all[] = {"processes=256", "threads=1", "queue=65536", "payload_bytes=8",
+                                      "collector_wait=3600000", "collector_leaves=no_workers", "close_wait=1",
+                                      "result_bound=none", "result_put=drop", "start_limit=300"};
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+        ck_assert_int_eq(wedge_pool_settings_set(&s, all[i], NULL), 0);
+    ck_assert_int_eq(s.processes, 256);
+    ck_assert_int_eq(s.threads, 1);
+    ck_assert_uint_eq(wedge_pool_settings_queue(&s), 65536);
+    ck_assert_int_eq(s.payload_bytes, 8);
+    ck_assert_int_eq(s.collector_wait_ms, 3600000);
+    ck_assert_int_eq(s.collector_leaves, WEDGE_POOL_LEAVES_NO_WORKERS);
+    ck_assert_int_eq(s.close_wait_ms, 1);
+    ck_assert_int_eq(s.result_bound, WEDGE_POOL_RESULTS_GROW);
+    ck_assert_int_eq(s.result_put, WEDGE_POOL_FULL_DROP);
+    ck_assert_int_eq(s.start_limit_ms, 300);
+    ck_assert_int_eq(wedge_pool_settings_set(&s, "start_limit=never", NULL), 0);
+    ck_assert_int_eq(s.start_limit_ms, WEDGE_POOL_NO_LIMIT);
+}
+END_TEST
+
+START_TEST(queue_auto_follows_the_workers)
+{
+    struct wedge_pool_settings s = preset("hardened");
+    ck_assert_int_eq(wedge_pool_settings_set(&s, "processes=2", NULL), 0);
+    ck_assert_int_eq(wedge_pool_settings_set(&s, "threads=2", NULL), 0);
+    ck_assert_uint_eq(wedge_pool_settings_queue(&s), 42);
+    ck_assert_int_eq(wedge_pool_settings_set(&s, "queue=7", NULL), 0);
+    ck_assert_uint_eq(wedge_pool_settings_queue(&s), 7);
+    ck_assert_int_eq(wedge_pool_settings_set(&s, "queue=auto", NULL), 0);
+    ck_assert_uint_eq(wedge_pool_settings_queue(&s), 42);
+}
+END_TEST
+
+START_TEST(deadlines_do_not_overflow)
+{
+    int64_t before = wedge_clock_ns();
+    ck_assert_int_eq(wedge_pool_settings_until(-1), WEDGE_POOL_NEVER);
+    ck_assert_int_eq(wedge_pool_settings_until(INT64_MAX), WEDGE_POOL_NEVER);
+    ck_assert_int_ge(wedge_pool_settings_until(1000), before + 1000 * WEDGE_NS_PER_MS);
+    ck_assert_int_le(wedge_pool_settings_until(0), wedge_clock_ns());
+}
+END_TEST
+
+static void fill(TCase *t)
+{
+    tcase_add_test(t, presets_differ_where_the_table_says);
+    tcase_add_test(t, unknown_preset_is_refused);
+    tcase_add_loop_test(t, refusals_name_key_value_and_range, 0, sizeof(refusals) / sizeof(refusals[0]));
+    tcase_add_test(t, settings_change_what_they_name);
+    tcase_add_test(t, queue_auto_follows_the_workers);
+    tcase_add_test(t, deadlines_do_not_overflow);
+}
+
+int main(void)
+{
+    return wedge_test_main("settings", 10, fill);
+}
