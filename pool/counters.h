@@ -9,9 +9,7 @@ static inline void wedge_counters_save(void)
     __gcov_dump();
 }
 #else
-static inline void wedge_counters_save(void)
-{
-}
+static inline void wedge_counters_save(void) {}
 #endif
 
 #endif

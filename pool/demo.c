@@ -59,8 +59,7 @@ __attribute__((noinline)) static int demo_task(struct wedge_pool_task *task, voi
 {
     const struct demo *demo = context;
     struct demo_answer answer;
-    struct timespec pause = {.tv_sec = demo->options.task_ms / 1000,
-                             .tv_nsec = demo->options.task_ms % 1000 * 1000000};
+    struct timespec pause = {.tv_sec = demo->options.task_ms / 1000, .tv_nsec = demo->options.task_ms % 1000 * 1000000};
     if (task->bytes != sizeof(answer.number))
         return EINVAL;
     memcpy(&answer.number, task->data, sizeof(answer.number));
@@ -159,7 +158,17 @@ static void print_counts(const struct demo *demo)
     fflush(stdout);
 }
 
-enum { OPT_PRESET = 1000, OPT_SET, OPT_PROCESSES, OPT_THREADS, OPT_TASKS, OPT_QUEUE, OPT_RESULTS, OPT_TASK, OPT_DEADLINE };
+enum {
+    OPT_PRESET = 1000,
+    OPT_SET,
+    OPT_PROCESSES,
+    OPT_THREADS,
+    OPT_TASKS,
+    OPT_QUEUE,
+    OPT_RESULTS,
+    OPT_TASK,
+    OPT_DEADLINE
+};
 
 static const struct argp_option option_table[] = {
     {"preset", OPT_PRESET, "NAME", 0, "reported, proposed or hardened (default)", 0},
@@ -260,10 +269,14 @@ static int make_pool(const struct options *options, struct wedge_pool **ret)
 
 int main(int argc, char **argv)
 {
-    static const struct argp argp = {option_table, parse, NULL,
+    static const struct argp argp = {option_table,
+                                     parse,
+                                     NULL,
                                      "Runs a pool on small tasks and counts what became of each.\v"
                                      "Example: wedge-pool-demo --preset=hardened --tasks=1000 --set start_limit=500",
-                                     NULL, NULL, NULL};
+                                     NULL,
+                                     NULL,
+                                     NULL};
     static struct demo demo = {.options = {.tasks = 12, .deadline_ms = -1}};
     struct wedge_pool_err err = {0};
     struct wedge_pool *pool;

@@ -21,12 +21,12 @@ struct wedge_feeder_node; /* a message in the list, owned by the feeder */
 
 struct wedge_feeder {
     pthread_mutex_t lock; /* guards the list and `stopping` */
-    pthread_cond_t more;  /* signalled by add and stop */
+    pthread_cond_t more; /* signalled by add and stop */
     struct wedge_feeder_node *first, **last;
     bool stopping;
     bool started; /* the thread exists and is to be joined */
     pthread_t thread;
-    int fd;        /* the pipe's write end, not owned */
+    int fd; /* the pipe's write end, not owned */
     sem_t *writer; /* the pipe's writer lock, in shared memory */
     void (*written)(void); /* called in the feeder after each message, NULL nothing */
 };

@@ -47,9 +47,9 @@ enum wedge_ledger_state {
 /* Bits of a word: state 4, thread 8, worker 12, incarnation 20, use 20. Limits of the settings keep within them;
  * an incarnation counts modulo 2^20. */
 struct wedge_ledger_owner {
-    uint32_t worker;      /* from 1; 0 nobody */
+    uint32_t worker; /* from 1; 0 nobody */
     uint32_t incarnation; /* modulo 2^20 */
-    uint32_t thread;      /* from 1 */
+    uint32_t thread; /* from 1 */
 };
 #define WEDGE_LEDGER_INCARNATIONS (1u << 20)
 
@@ -60,17 +60,17 @@ struct wedge_ledger_owner wedge_ledger_owner_of(uint64_t word);
 bool wedge_ledger_is_outcome(uint64_t word);
 
 /* Each returns whether the slot was in the state that the change starts from, and has been changed. */
-bool wedge_ledger_reserve(wedge_ledger_word *slot);                                  /* FREE -> WRITING */
-bool wedge_ledger_publish(wedge_ledger_word *slot);                                  /* WRITING -> QUEUED */
-bool wedge_ledger_abandon(wedge_ledger_word *slot);                                  /* WRITING -> FREE */
+bool wedge_ledger_reserve(wedge_ledger_word *slot); /* FREE -> WRITING */
+bool wedge_ledger_publish(wedge_ledger_word *slot); /* WRITING -> QUEUED */
+bool wedge_ledger_abandon(wedge_ledger_word *slot); /* WRITING -> FREE */
 bool wedge_ledger_claim(wedge_ledger_word *slot, struct wedge_ledger_owner owner,
-                        uint64_t *ret_claim);                                        /* QUEUED -> CLAIMED */
+                        uint64_t *ret_claim); /* QUEUED -> CLAIMED */
 bool wedge_ledger_finish(wedge_ledger_word *slot, uint64_t claim,
-                         enum wedge_pool_outcome outcome);                           /* that very claim -> OK, ERROR */
+                         enum wedge_pool_outcome outcome); /* that very claim -> OK, ERROR */
 bool wedge_ledger_condemn(wedge_ledger_word *slot, uint32_t worker, uint32_t incarnation,
-                          enum wedge_pool_outcome outcome);                          /* its CLAIMED -> LOST, TIMEOUT */
+                          enum wedge_pool_outcome outcome); /* its CLAIMED -> LOST, TIMEOUT */
 bool wedge_ledger_withdraw(wedge_ledger_word *slot, enum wedge_pool_outcome outcome); /* QUEUED -> CANCELLED, … */
-bool wedge_ledger_collect(wedge_ledger_word *slot, enum wedge_pool_outcome *ret);    /* an outcome -> TAKEN */
-bool wedge_ledger_release(wedge_ledger_word *slot);                                  /* TAKEN -> FREE, next use */
+bool wedge_ledger_collect(wedge_ledger_word *slot, enum wedge_pool_outcome *ret); /* an outcome -> TAKEN */
+bool wedge_ledger_release(wedge_ledger_word *slot); /* TAKEN -> FREE, next use */
 
 #endif

@@ -101,8 +101,8 @@ int wedge_pool_put(struct wedge_pool *pool, const void *data, size_t bytes, int6
             return -EPIPE;
         pool->keeper->look(pool);
         uint64_t id = 0;
-        rc = pool->transport->put(pool, data, bytes,
-                                  wedge_pool_earlier(until_ns, pool->keeper->look_again_ns(pool)), &id);
+        rc = pool->transport->put(pool, data, bytes, wedge_pool_earlier(until_ns, pool->keeper->look_again_ns(pool)),
+                                  &id);
         if (rc == 0) {
             atomic_fetch_add(&pool->accepted, 1);
             if (ret_id)
@@ -113,8 +113,7 @@ int wedge_pool_put(struct wedge_pool *pool, const void *data, size_t bytes, int6
     return rc;
 }
 
-int wedge_pool_take(struct wedge_pool *pool, struct wedge_pool_result *ret, void *buffer, size_t room,
-                    int64_t until_ns)
+int wedge_pool_take(struct wedge_pool *pool, struct wedge_pool_result *ret, void *buffer, size_t room, int64_t until_ns)
 {
     struct wedge_pool_item item;
     int rc;

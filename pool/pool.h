@@ -41,7 +41,7 @@ struct wedge_pool_seat_shared {
 
 struct wedge_pool_shared {
     struct wedge_word news; /* bumped at each change that join waits for */
-    _Atomic uint32_t closed;   /* hardened: set after the last put is complete; workers then leave once it is drained */
+    _Atomic uint32_t closed; /* hardened: set after the last put is complete; workers then leave once it is drained */
     _Atomic uint64_t finished; /* hardened: tasks that workers finished: progress, to tell a crash loop by */
     struct wedge_pool_seat_shared seats[WEDGE_POOL_PROCESSES_MAX];
 };
@@ -57,7 +57,7 @@ struct wedge_pool_seat {
     int64_t started_ns;
     bool started_once;
     enum wedge_pool_seat_phase phase; /* supervisor alone */
-    bool condemned;                   /* supervisor: SIGKILL was sent, the death is awaited */
+    bool condemned; /* supervisor: SIGKILL was sent, the death is awaited */
 };
 
 /* One thing that came out of a pool: a result, or a stop mark of a stream. */
@@ -76,8 +76,8 @@ struct wedge_pool_hand {
     struct wedge_pool_worker *worker;
     struct wedge_pool_place place;
     struct wedge_pool_task task; /* filled by get */
-    uint8_t *buffer;             /* the thread's, 2 × payload_bytes: task, result */
-    uint32_t slot;               /* slots: which, and the word it was claimed with */
+    uint8_t *buffer; /* the thread's, 2 × payload_bytes: task, result */
+    uint32_t slot; /* slots: which, and the word it was claimed with */
     uint64_t claim;
 };
 
@@ -136,10 +136,10 @@ struct wedge_pool {
     const struct wedge_pool_transport *transport;
     const struct wedge_pool_keeper *keeper;
     struct wedge_pool_shared *shared; /* NULL before start */
-    void *transport_data;             /* struct wedge_stream or wedge_slots, the transport's own */
-    void *keeper_data;                /* struct wedge_supervisor, NULL for looks */
+    void *transport_data; /* struct wedge_stream or wedge_slots, the transport's own */
+    void *keeper_data; /* struct wedge_supervisor, NULL for looks */
 
-    _Atomic uint32_t phase;  /* enum wedge_pool_phase */
+    _Atomic uint32_t phase; /* enum wedge_pool_phase */
     _Atomic uint32_t broken; /* hardened: nobody is started any more and nobody is left */
     _Atomic uint32_t putters; /* hardened: puts in progress; close waits for them, bounded: they do not block then */
     _Atomic uint64_t next_id, accepted, reported, deaths, replaced;
@@ -152,9 +152,9 @@ struct wedge_pool {
     bool collector_started, collector_joined; /* the owner's */
     _Atomic uint32_t collector_left;
     _Atomic int64_t collect_since_ns; /* 0: the collector is not in the user's function */
-    _Atomic uint32_t collector_stop;  /* destroy: leave at the next look */
-    _Atomic uint32_t takers;          /* threads inside wedge_pool_take */
-    uint32_t marks_seen;              /* streams; the one taker's */
+    _Atomic uint32_t collector_stop; /* destroy: leave at the next look */
+    _Atomic uint32_t takers; /* threads inside wedge_pool_take */
+    uint32_t marks_seen; /* streams; the one taker's */
 };
 
 /* worker.c: the life of a worker process, from just after its fork. Never returns. */

@@ -60,7 +60,6 @@ bool wedge_seat_start_overdue(struct wedge_pool *pool, uint32_t index, int64_t n
 {
     const struct wedge_pool_seat *seat = &pool->seats[index];
     int64_t limit_ms = pool->settings.start_limit_ms;
-    return seat->pid != 0 && limit_ms >= 0 &&
-           atomic_load(&pool->shared->seats[index].stage) == WEDGE_POOL_STARTING &&
+    return seat->pid != 0 && limit_ms >= 0 && atomic_load(&pool->shared->seats[index].stage) == WEDGE_POOL_STARTING &&
            now_ns - seat->started_ns >= limit_ms * WEDGE_NS_PER_MS;
 }

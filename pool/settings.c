@@ -40,8 +40,8 @@ struct field {
     enum scope scope;
     enum form form;
     size_t offset;
-    int64_t min, max;            /* numbers and limits */
-    const struct choice *words;  /* what else is allowed, NULL nothing */
+    int64_t min, max; /* numbers and limits */
+    const struct choice *words; /* what else is allowed, NULL nothing */
 };
 
 #define AT(member) offsetof(struct wedge_pool_settings, member)
@@ -78,7 +78,9 @@ int wedge_pool_settings_init(struct wedge_pool_settings *ret, const char *preset
     long cpus = sysconf(_SC_NPROCESSORS_ONLN);
     struct wedge_pool_settings s = {
         .preset = "hardened",
-        .processes = cpus < 1 ? 1 : cpus > WEDGE_POOL_PROCESSES_MAX ? WEDGE_POOL_PROCESSES_MAX : cpus,
+        .processes = cpus < 1                          ? 1
+                     : cpus > WEDGE_POOL_PROCESSES_MAX ? WEDGE_POOL_PROCESSES_MAX
+                                                       : cpus,
         .threads = 2,
         .payload_bytes = 256,
         .collector_wait_ms = WEDGE_POOL_NO_LIMIT,

@@ -12,10 +12,10 @@
 #define WEDGE_POOL_NO_LIMIT      (-1) /* a limit or wait of "never" */
 
 enum wedge_pool_leaves { /* when the results end, beside their stop marks; bits */
-    WEDGE_POOL_LEAVES_MARK = 0,
-    WEDGE_POOL_LEAVES_NO_WORKERS = 1,
-    WEDGE_POOL_LEAVES_ACCOUNTED = 2,
-    WEDGE_POOL_LEAVES_EITHER = 3,
+                         WEDGE_POOL_LEAVES_MARK = 0,
+                         WEDGE_POOL_LEAVES_NO_WORKERS = 1,
+                         WEDGE_POOL_LEAVES_ACCOUNTED = 2,
+                         WEDGE_POOL_LEAVES_EITHER = 3,
 };
 enum wedge_pool_bound { WEDGE_POOL_RESULTS_BOUNDED, WEDGE_POOL_RESULTS_GROW };
 enum wedge_pool_full { WEDGE_POOL_FULL_WAIT, WEDGE_POOL_FULL_DROP };
@@ -30,8 +30,8 @@ struct wedge_pool_settings {
     int64_t collector_wait_ms, close_wait_ms, start_limit_ms, task_limit_ms; /* or WEDGE_POOL_NO_LIMIT */
     int64_t restart_limit;
     int64_t collector_leaves; /* enum wedge_pool_leaves */
-    int64_t result_bound;     /* enum wedge_pool_bound */
-    int64_t result_put;       /* enum wedge_pool_full */
+    int64_t result_bound; /* enum wedge_pool_bound */
+    int64_t result_put; /* enum wedge_pool_full */
 };
 
 /* Fills `err` (may be NULL) and returns `code`. */

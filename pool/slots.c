@@ -33,7 +33,7 @@ struct slot {
 struct slots_shared {
     struct wedge_word items, done, room;
     _Atomic uint32_t put_at, claim_at, take_at; /* hints: where the next look begins */
-    struct slot slots[];                        /* n of them, then n × 2 × payload_bytes */
+    struct slot slots[]; /* n of them, then n × 2 × payload_bytes */
 };
 
 struct wedge_slots {
@@ -59,15 +59,14 @@ static int slots_create(struct wedge_pool *pool, struct wedge_pool_err *err)
     if (!slots)
         return wedge_pool_err_set(err, -ENOMEM, "no memory for the slots");
     pool->transport_data = slots;
-    slots->n = wedge_pool_settings_queue(&pool->settings) +
-               (uint32_t)(pool->settings.processes * pool->settings.threads);
+    slots->n =
+        wedge_pool_settings_queue(&pool->settings) + (uint32_t)(pool->settings.processes * pool->settings.threads);
     slots->payload_bytes = ((size_t)pool->settings.payload_bytes + 7) & ~(size_t)7;
     size_t head_bytes = sizeof(struct slots_shared) + slots->n * sizeof(struct slot);
     slots->map_bytes = head_bytes + (size_t)slots->n * 2 * slots->payload_bytes;
     void *map = mmap(NULL, slots->map_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (map == MAP_FAILED)
-        return wedge_pool_err_set(err, -ENOMEM, "no shared memory: %u slots are %zu bytes", slots->n,
-                                  slots->map_bytes);
+        return wedge_pool_err_set(err, -ENOMEM, "no shared memory: %u slots are %zu bytes", slots->n, slots->map_bytes);
     slots->shared = map; /* zeroed: every slot is FREE */
     slots->payloads = (uint8_t *)map + head_bytes;
     return 0;

@@ -251,8 +251,8 @@ static int stream_create(struct wedge_pool *pool, struct wedge_pool_err *err)
     pool->transport_data = stream;
     stream->tasks.read_fd = stream->tasks.write_fd = stream->results.read_fd = stream->results.write_fd = -1;
     stream->body = malloc((size_t)pool->settings.payload_bytes);
-    struct queue_shared *shared = mmap(NULL, 2 * sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
-                                       -1, 0);
+    struct queue_shared *shared =
+        mmap(NULL, 2 * sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (shared == MAP_FAILED || !stream->body)
         return wedge_pool_err_set(err, -ENOMEM, "no memory for the queues");
     stream->shared = shared;

@@ -42,12 +42,12 @@ struct wedge_supervisor {
     struct wedge_zygote zygote;
     int epoll, timer, kick;
     pthread_t thread;
-    bool thread_started;        /* the owner's */
-    _Atomic uint32_t ending;    /* end: kill everyone, start nobody, withdraw what is queued */
-    _Atomic uint32_t finished;  /* the thread is about to leave */
+    bool thread_started; /* the owner's */
+    _Atomic uint32_t ending; /* end: kill everyone, start nobody, withdraw what is queued */
+    _Atomic uint32_t finished; /* the thread is about to leave */
     /* The rest is the thread's own. */
     bool zygote_gone, breaker_open, died_starting;
-    uint32_t streak;            /* deaths in a row */
+    uint32_t streak; /* deaths in a row */
     uint64_t finished_at_death; /* shared->finished then */
     int64_t last_death_ns, restart_ns;
 };
@@ -189,8 +189,7 @@ static void ask_for(struct wedge_pool *pool, uint32_t index)
     wedge_seat_prepare(pool, index);
     seat->phase = WEDGE_SEAT_ASKED;
     unlock(pool);
-    struct wedge_zygote_message order = {
-        .op = WEDGE_ZYGOTE_SPAWN, .index = index, .generation = seat->generation};
+    struct wedge_zygote_message order = {.op = WEDGE_ZYGOTE_SPAWN, .index = index, .generation = seat->generation};
     if (wedge_zygote_send(&sup->zygote, &order) < 0)
         seat->phase = WEDGE_SEAT_EMPTY; /* its end of file follows and settles the rest */
 }
@@ -205,8 +204,8 @@ static int64_t tend_seats(struct wedge_pool *pool, int64_t now_ns)
         struct wedge_pool_seat *seat = &pool->seats[i];
         if (seat->phase == WEDGE_SEAT_ALIVE && !seat->condemned) {
             int64_t task_ns = wedge_slots_first_overdue(pool, i + 1);
-            seat->condemned = atomic_load(&sup->ending) || task_ns <= now_ns ||
-                              wedge_seat_start_overdue(pool, i, now_ns);
+            seat->condemned =
+                atomic_load(&sup->ending) || task_ns <= now_ns || wedge_seat_start_overdue(pool, i, now_ns);
             if (seat->condemned)
                 wedge_seat_kill(seat);
             else if (task_ns < next_ns)

@@ -33,7 +33,7 @@ struct wedge_zygote_message {
     uint32_t op;
     uint32_t index; /* of the seat, from 0 */
     uint32_t generation;
-    int32_t pid;    /* SPAWNED: negative errno when fork failed */
+    int32_t pid; /* SPAWNED: negative errno when fork failed */
     int32_t status; /* REAPED: waitpid's */
 };
 

@@ -42,8 +42,7 @@ struct pipes {
     int said[2], go[2];
 };
 
-static struct wedge_pool_callbacks held_callbacks(struct pipes *pipes,
-                                                  int (*task)(struct wedge_pool_task *, void *))
+static struct wedge_pool_callbacks held_callbacks(struct pipes *pipes, int (*task)(struct wedge_pool_task *, void *))
 {
     struct wedge_pool_callbacks callbacks = square_callbacks(&tally);
     tally_init(&tally);
@@ -151,8 +150,8 @@ END_TEST
 START_TEST(reported_forgets_a_dead_workers_task)
 {
     struct pipes pipes;
-    struct wedge_pool *pool = MAKE_POOL("reported", "processes=1", "threads=2", "collector_wait=20",
-                                        "collector_leaves=no_workers");
+    struct wedge_pool *pool =
+        MAKE_POOL("reported", "processes=1", "threads=2", "collector_wait=20", "collector_leaves=no_workers");
     struct wedge_pool_callbacks callbacks = held_callbacks(&pipes, all_are_held);
     ck_assert_int_eq(wedge_pool_start(pool, &callbacks, NULL), 0);
     for (uint64_t number = 1; number <= 6; number++)
@@ -222,8 +221,8 @@ START_TEST(a_stuck_initializer_is_ended_and_replaced)
 {
     bool hardened = _i & 1, thread = _i & 2;
     struct pipes pipes;
-    struct wedge_pool *pool = MAKE_POOL(hardened ? "hardened" : "reported", "processes=2", "threads=1", "queue=3",
-                                        "start_limit=100");
+    struct wedge_pool *pool =
+        MAKE_POOL(hardened ? "hardened" : "reported", "processes=2", "threads=1", "queue=3", "start_limit=100");
     struct wedge_pool_callbacks callbacks = held_callbacks(&pipes, square_task);
     struct wedge_pool_stats stats;
     if (thread)

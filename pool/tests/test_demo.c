@@ -75,7 +75,7 @@ END_TEST
 /* The natural fill of item 2.2, ended by the demo's own deadline: what was put and what came back is counted. */
 START_TEST(a_deadline_ends_a_real_hang)
 {
-    const char *const args[] = {"--preset=reported", "--results=iterate", "--queue=2",        "--tasks=50",
+    const char *const args[] = {"--preset=reported", "--results=iterate", "--queue=2",         "--tasks=50",
                                 "--processes=1",     "--threads=1",       "--deadline-ms=300", NULL};
     struct ran ran = run_demo(args);
     ck_assert_int_eq(ran.status, 3);

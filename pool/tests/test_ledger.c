@@ -8,9 +8,9 @@
 static const struct wedge_ledger_owner someone = {.worker = 256, .incarnation = 1048575, .thread = 64};
 
 /* Every state a slot can be in; the outcomes under their public numbers. */
-static const int states[] = {WEDGE_LEDGER_FREE,    WEDGE_LEDGER_WRITING,  WEDGE_LEDGER_QUEUED,    WEDGE_LEDGER_CLAIMED,
-                             WEDGE_LEDGER_TAKEN,   WEDGE_POOL_OK,         WEDGE_POOL_ERROR,       WEDGE_POOL_LOST,
-                             WEDGE_POOL_TIMEOUT,   WEDGE_POOL_CANCELLED,  WEDGE_POOL_INIT_FAILED};
+static const int states[] = {WEDGE_LEDGER_FREE,  WEDGE_LEDGER_WRITING, WEDGE_LEDGER_QUEUED,   WEDGE_LEDGER_CLAIMED,
+                             WEDGE_LEDGER_TAKEN, WEDGE_POOL_OK,        WEDGE_POOL_ERROR,      WEDGE_POOL_LOST,
+                             WEDGE_POOL_TIMEOUT, WEDGE_POOL_CANCELLED, WEDGE_POOL_INIT_FAILED};
 #define N_STATES ((int)(sizeof(states) / sizeof(states[0])))
 
 /* Takes a fresh slot to `state` by the ledger's own changes. Returns the claim, where there was one. */
@@ -131,8 +131,8 @@ START_TEST(an_outcome_must_fit_its_change)
         if (outcome != WEDGE_POOL_OK && outcome != WEDGE_POOL_ERROR)
             ck_assert(!wedge_ledger_finish(&slot, claim, (enum wedge_pool_outcome)outcome));
         if (outcome != WEDGE_POOL_LOST && outcome != WEDGE_POOL_TIMEOUT)
-            ck_assert(!wedge_ledger_condemn(&slot, someone.worker, someone.incarnation,
-                                            (enum wedge_pool_outcome)outcome));
+            ck_assert(
+                !wedge_ledger_condemn(&slot, someone.worker, someone.incarnation, (enum wedge_pool_outcome)outcome));
     }
     bring_to(&slot, WEDGE_LEDGER_QUEUED);
     for (int outcome = 0; outcome <= WEDGE_POOL_OUTCOMES; outcome++)
@@ -193,8 +193,8 @@ START_TEST(exactly_one_outcome_wins)
         bool condemned = wedge_ledger_condemn(&race.slot, someone.worker, someone.incarnation, WEDGE_POOL_LOST);
         pthread_barrier_wait(&race.end);
         ck_assert_int_ne(condemned, race.finished);
-        ck_assert_int_eq(wedge_ledger_state_of(atomic_load(&race.slot)), condemned ? (int)WEDGE_POOL_LOST
-                                                                                   : (int)WEDGE_POOL_OK);
+        ck_assert_int_eq(wedge_ledger_state_of(atomic_load(&race.slot)),
+                         condemned ? (int)WEDGE_POOL_LOST : (int)WEDGE_POOL_OK);
     }
     pthread_join(thread, NULL);
 }

@@ -120,9 +120,16 @@ END_TEST
 START_TEST(settings_change_what_they_name)
 {
     struct wedge_pool_settings s = preset("reported");
-    static const char *const all[] = {"processes=256", "threads=1", "queue=65536", "payload_bytes=8",
-                                      "collector_wait=3600000", "collector_leaves=no_workers", "close_wait=1",
-                                      "result_bound=none", "result_put=drop", "start_limit=300"};
+    static const char *const all[] = {"processes=256",
+                                      "threads=1",
+                                      "queue=65536",
+                                      "payload_bytes=8",
+                                      "collector_wait=3600000",
+                                      "collector_leaves=no_workers",
+                                      "close_wait=1",
+                                      "result_bound=none",
+                                      "result_put=drop",
+                                      "start_limit=300"};
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
         ck_assert_int_eq(wedge_pool_settings_set(&s, all[i], NULL), 0);
     ck_assert_int_eq(s.processes, 256);

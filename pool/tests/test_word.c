@@ -8,8 +8,8 @@
 
 static struct wedge_word *shared_words(int n)
 {
-    void *map = mmap(NULL, sizeof(struct wedge_word) * (size_t)n, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
-                     -1, 0);
+    void *map =
+        mmap(NULL, sizeof(struct wedge_word) * (size_t)n, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     ck_assert_ptr_ne(map, MAP_FAILED);
     return map;
 }

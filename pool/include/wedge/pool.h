@@ -57,13 +57,13 @@ struct wedge_pool_err {
 
 /* How a task ended. Each accepted task has exactly one outcome in `hardened`. */
 enum wedge_pool_outcome {
-    WEDGE_POOL_OK = 1,      /* the task function returned 0 */
-    WEDGE_POOL_ERROR,       /* it returned something else (`code`), or its result did not fit (-EMSGSIZE) */
-    WEDGE_POOL_LOST,        /* its worker died with the task in hand */
-    WEDGE_POOL_TIMEOUT,     /* its worker was ended because the task was past `task_limit` */
-    WEDGE_POOL_CANCELLED,   /* withdrawn before any worker took it: shutdown, or no worker is left */
+    WEDGE_POOL_OK = 1, /* the task function returned 0 */
+    WEDGE_POOL_ERROR, /* it returned something else (`code`), or its result did not fit (-EMSGSIZE) */
+    WEDGE_POOL_LOST, /* its worker died with the task in hand */
+    WEDGE_POOL_TIMEOUT, /* its worker was ended because the task was past `task_limit` */
+    WEDGE_POOL_CANCELLED, /* withdrawn before any worker took it: shutdown, or no worker is left */
     WEDGE_POOL_INIT_FAILED, /* no worker got through its initializers; the task was never taken */
-    WEDGE_POOL_OUTCOMES     /* one more than the last */
+    WEDGE_POOL_OUTCOMES /* one more than the last */
 };
 /* The outcome as a word ("ok", "lost", …); "?" for anything else. Static, safe anywhere. */
 WEDGE_POOL_API const char *wedge_pool_outcome_name(enum wedge_pool_outcome outcome);
@@ -88,9 +88,9 @@ struct wedge_pool_task {
 struct wedge_pool_result {
     uint64_t id;
     enum wedge_pool_outcome outcome;
-    int code;         /* what the task function returned; 0 for outcomes without one */
+    int code; /* what the task function returned; 0 for outcomes without one */
     const void *data; /* collect: the pool's, until the callback returns. take: the caller's buffer */
-    size_t bytes;     /* of the result; more than the caller's buffer holds: cut to it, `bytes` says the whole */
+    size_t bytes; /* of the result; more than the caller's buffer holds: cut to it, `bytes` says the whole */
 };
 
 /*
@@ -201,10 +201,10 @@ WEDGE_POOL_API void wedge_pool_destroy(struct wedge_pool *pool);
 
 /* Figures. At every quiet point of `hardened` accepted = reported + in flight. */
 struct wedge_pool_stats {
-    uint64_t accepted, reported;             /* reported: handed to collect or by take */
-    uint64_t outcomes[WEDGE_POOL_OUTCOMES];  /* reported, by outcome */
-    uint64_t deaths, replaced;               /* worker processes */
-    unsigned workers, workers_alive;         /* processes wanted, and those believed alive at the last look */
+    uint64_t accepted, reported; /* reported: handed to collect or by take */
+    uint64_t outcomes[WEDGE_POOL_OUTCOMES]; /* reported, by outcome */
+    uint64_t deaths, replaced; /* worker processes */
+    unsigned workers, workers_alive; /* processes wanted, and those believed alive at the last look */
     bool closed, broken;
 };
 /* Copies the figures, each read by itself. Does not block. */
