@@ -16,7 +16,8 @@
  *
  * A thread keeps its slot's number in 16 bytes of initial-exec TLS together with the ordinal of the process it was
  * claimed in; another ordinal means that the TLS was inherited over a fork. A vfork child shares the page and the TLS
- * with its parent; it is told apart by getpid before anything acts, and writes nothing but a hit.
+ * with its parent; on a thread that ever called vfork it is told apart by getpid before anything acts, and writes
+ * nothing but a hit. Elsewhere a pass makes no system call, so that a sandboxed process survives it.
  */
 #ifndef WEDGE_FAULTS_AGENT_H
 #define WEDGE_FAULTS_AGENT_H
@@ -79,6 +80,9 @@ void agent_announce_thread(uint32_t slot); /* by the thread itself */
 void agent_abandon_thread(uint32_t slot); /* claimed, never announced */
 void agent_match_process(const struct agent_here *here); /* fills agent_page->who */
 uint64_t agent_mix(uint64_t x);
+void agent_before_vfork(void);
+/* On its parent's memory the caller may not act in its parent's name. */
+bool agent_is_vfork_child(const struct agent_here *here);
 
 /* record.c: what the detector reads */
 void agent_event(const struct agent_here *here, struct wedge_arena_event *event); /* fills tid, pid, when */

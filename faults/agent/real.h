@@ -30,6 +30,7 @@ struct agent_real {
     void (*_exit)(int status);
     void (*_Exit)(int status);
     void (*quick_exit)(int status);
+    pid_t (*vfork)(void);
     void *(*dlopen)(const char *file, int mode);
     int (*pthread_create)(pthread_t *thread, const pthread_attr_t *attr, void *(*start)(void *), void *arg);
 };

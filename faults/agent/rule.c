@@ -141,8 +141,8 @@ static bool decide(const struct agent_here *here, uint32_t number, const struct 
         atomic_fetch_add_explicit(&rule->misplaced, 1, memory_order_relaxed);
         return false;
     }
-    if (sys_getpid() != here->proc->pid)
-        return false; /* a vfork child, on its parent's memory: it may not act in its parent's name */
+    if (agent_is_vfork_child(here))
+        return false;
     if (rule->per == WEDGE_PER_TREE)
         return add_below(&rule->admitted, rule->max);
     return add_below(&counts->fired, rule->max);
@@ -270,8 +270,8 @@ void agent_life(const struct agent_here *here, enum wedge_rule_what what, bool b
 void agent_exit(void)
 {
     struct agent_here here;
-    if (!agent_find_here(&here) || sys_getpid() != here.proc->pid)
-        return; /* not ours to end: a vfork child */
+    if (!agent_find_here(&here) || agent_is_vfork_child(&here))
+        return;
     if (atomic_exchange(&agent_page->exited, 1))
         return;
     struct wedge_arena_event event = {.kind = WEDGE_EV_EXIT};

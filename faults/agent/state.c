@@ -19,6 +19,7 @@ static __thread struct {
     uint32_t ordinal; /* of the process the slot was claimed in, 0 none */
     uint32_t slot; /* AGENT_NONE: none was left */
     uint32_t forking; /* ordinal of the child that is being made, 0 none: the child inherits it */
+    uint32_t vforked; /* this thread has called vfork */
 } self __attribute__((tls_model("initial-exec")));
 _Static_assert(sizeof(self) <= 64, "static TLS is scarce");
 
@@ -334,6 +335,16 @@ void agent_check_in_image(void)
         agent_page->ordinal = proc->ordinal;
     }
     finish_check_in();
+}
+
+void agent_before_vfork(void)
+{
+    self.vforked = 1;
+}
+
+bool agent_is_vfork_child(const struct agent_here *here)
+{
+    return AGENT_UNLIKELY(self.vforked) && sys_getpid() != here->proc->pid;
 }
 
 void agent_before_fork(struct agent_here *here)

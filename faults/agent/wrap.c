@@ -45,6 +45,7 @@ void agent_resolve(void)
         {"_exit", NULL},
         {"_Exit", NULL},
         {"quick_exit", NULL},
+        {"vfork", NULL},
         {"dlopen", NULL},
         {"pthread_create", NULL},
     };

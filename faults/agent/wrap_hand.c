@@ -114,6 +114,30 @@ AGENT_EXPORT pid_t fork(void)
     return (pid_t)agent_leave(&call, pid);
 }
 
+/* vfork returns twice on one stack frame, so its wrapper may not have one: it jumps on, with the caller's return
+ * address on top of the stack as it was. */
+void *agent_prepare_vfork(void);
+__attribute__((used)) void *agent_prepare_vfork(void)
+{
+    READY(vfork);
+    agent_before_vfork();
+    return (void *)agent_real.vfork;
+}
+__asm__(".text\n"
+        ".globl vfork\n"
+        ".type vfork, @function\n"
+        "vfork:\n"
+        "    .cfi_startproc\n"
+        "    endbr64\n"
+        "    subq $8, %rsp\n" /* a call wants the stack at a multiple of 16 */
+        "    .cfi_adjust_cfa_offset 8\n"
+        "    call agent_prepare_vfork\n"
+        "    addq $8, %rsp\n"
+        "    .cfi_adjust_cfa_offset -8\n"
+        "    jmp *%rax\n"
+        "    .cfi_endproc\n"
+        ".size vfork, . - vfork\n");
+
 /*
  * A thread's slot is claimed by its creator, so that "the nth thread of that thread" does not depend on who runs
  * first. Start routine and argument wait here, one entry per slot; the claim makes the entry the creator's alone, and

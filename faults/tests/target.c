@@ -4,14 +4,18 @@
  */
 #include <dlfcn.h>
 #include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -83,6 +87,7 @@ static int threads(char **argv)
 static void *pass_a(void *arg)
 {
     (void)arg;
+    pthread_setname_np(pthread_self(), "pass-a");
     WEDGE_POINT("t.a");
     say("a\n");
     WEDGE_POINT("t.a.done");
@@ -91,6 +96,7 @@ static void *pass_a(void *arg)
 static void *pass_b(void *arg)
 {
     (void)arg;
+    pthread_setname_np(pthread_self(), "pass-b");
     WEDGE_POINT("t.b");
     say("b\n");
     WEDGE_POINT("t.b.done");
@@ -267,6 +273,66 @@ static int plugin(char **argv)
     return 0;
 }
 
+/* many N: N threads one after the other, each passes t.step once. */
+static int many(char **argv)
+{
+    int one = 1;
+    for (int i = 0; i < number(argv, 2, 10); i++) {
+        pthread_t thread;
+        if (pthread_create(&thread, NULL, thread_steps, &one) || pthread_join(thread, NULL))
+            return 1;
+    }
+    say("done\n");
+    return 0;
+}
+
+/* crowd P N: P children at once pass t.step N times each; tells how many were killed. */
+static int crowd(char **argv)
+{
+    int children = number(argv, 2, 4), n = number(argv, 3, 100), killed = 0, status;
+    for (int i = 0; i < children; i++) {
+        pid_t pid = fork();
+        if (pid < 0)
+            return 1;
+        if (pid == 0) {
+            thread_steps(&n);
+            _exit(0);
+        }
+    }
+    while (wait(&status) > 0)
+        killed += WIFSIGNALED(status);
+    say("killed %d\n", killed);
+    return 0;
+}
+
+/* sandbox: behind a filter by which any call but read, write and exit is death. */
+static int sandbox(char **argv)
+{
+    (void)argv;
+    static int object;
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_read, 3, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_write, 2, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_exit, 1, 0),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog filter = {.len = sizeof(code) / sizeof(code[0]), .filter = code};
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter))
+        return 1;
+    wedge_role("boxed", 1, 0);
+    WEDGE_POINT("t.step");
+    WEDGE_WAIT_BEGIN(&object, WEDGE_WAIT_FOR_ITEM, 0);
+    WEDGE_WAIT_END();
+    WEDGE_PROGRESS(1);
+    char line[] = "answer 0\n";
+    line[7] = (char)('0' + WEDGE_ASK("t.ask"));
+    long n = write(1, line, sizeof(line) - 1);
+    syscall(SYS_exit, n == -1 ? 0 : 5);
+    return 1;
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -275,7 +341,7 @@ int main(int argc, char **argv)
     } modes[] = {{"steps", steps},     {"asks", asks},      {"threads", threads}, {"pair", pair},
                  {"workers", workers}, {"wait", wait_mode}, {"handler", handler}, {"calls", calls},
                  {"leave", leave},     {"vfork", vforks},   {"exec", execs},      {"library", library},
-                 {"plugin", plugin}};
+                 {"plugin", plugin},   {"many", many},      {"crowd", crowd},     {"sandbox", sandbox}};
     for (size_t i = 0; argc > 1 && i < sizeof(modes) / sizeof(modes[0]); i++)
         if (strcmp(modes[i].name, argv[1]) == 0)
             return modes[i].run(argv);

@@ -185,6 +185,54 @@ START_TEST(test_scripts_are_followed)
 }
 END_TEST
 
+#ifndef __SANITIZE_ADDRESS__ /* whose runtime would have to be preloaded by hand here */
+/* Whatever WEDGE_ARENA holds, a program runs as if there were no agent. */
+START_TEST(test_agent_passes_through)
+{
+    static const char *const values[] = {"",
+                                         "x",
+                                         "1",
+                                         "1:2",
+                                         "1:2:",
+                                         ":::",
+                                         "1:2:3:4",
+                                         "1:2:xyz",
+                                         "-1:3:ff",
+                                         "99999999999999999999:1:1",
+                                         "4194305:3:ff",
+                                         "FILE",
+                                         "NONCE",
+                                         "NULL"};
+    const char *value = values[_i];
+    char text[160], **env;
+    struct run run = {0};
+    ck_assert_int_eq(wedge_faults_environ(&arena, "sh", &env, &err), 0);
+    const char *preload = variable(env, "LD_PRELOAD");
+    int zero = open("/dev/zero", O_RDWR | O_CLOEXEC);
+    if (strcmp(value, "FILE") == 0)
+        snprintf(text, sizeof(text), "%d:%d:ff", getpid(), zero);
+    else if (strcmp(value, "NONCE") == 0)
+        snprintf(text, sizeof(text), "%d:%d:123456789abcdef", getpid(), arena.fd);
+    else if (strcmp(value, "NULL") == 0)
+        snprintf(text, sizeof(text), "%d:1000:0", getpid());
+    else
+        snprintf(text, sizeof(text), "%s", value);
+    char command[PATH_MAX * 2];
+    snprintf(command, sizeof(command), "LD_PRELOAD='%s' WEDGE_ARENA='%s' '%s' workers 2; echo $?", preload, text,
+             run_target());
+    FILE *out = popen(command, "r");
+    ck_assert_ptr_nonnull(out);
+    run.len = fread(run.text, 1, sizeof(run.text) - 1, out);
+    pclose(out);
+    ck_assert_str_eq(run.text, "worker 1.0 exited 1\nworker 2.0 exited 2\n0\n");
+    const struct wedge_arena_proc *proc = wedge_arena_live(&arena, WEDGE_SEC_PROCS, 0);
+    ck_assert_uint_eq(atomic_load(&proc->gen), 0);
+    close(zero);
+    wedge_faults_environ_free(env);
+}
+END_TEST
+#endif
+
 #ifdef HAVE_ASAN_TARGET
 START_TEST(test_asan_comes_first)
 {
@@ -221,6 +269,9 @@ static void fill(TCase *tcase)
     tcase_add_test(tcase, test_environment);
     tcase_add_test(tcase, test_agent_is_looked_for);
     tcase_add_test(tcase, test_scripts_are_followed);
+#ifndef __SANITIZE_ADDRESS__
+    tcase_add_loop_test(tcase, test_agent_passes_through, 0, 14);
+#endif
 #ifdef HAVE_ASAN_TARGET
     tcase_add_test(tcase, test_asan_comes_first);
 #endif
