@@ -72,7 +72,7 @@ static void looks_look(struct wedge_pool *pool)
     lock(pool);
     for (uint32_t i = 0; i < pool->settings.processes; i++) {
         struct wedge_pool_seat *seat = &pool->seats[i];
-        bool overdue = wedge_seat_start_overdue(pool, i, now_ns);
+        bool overdue = wedge_seat_start_limit_ns(pool, i) <= now_ns;
         if (overdue)
             wedge_seat_kill(seat);
         if (seat->pid)

@@ -37,6 +37,7 @@ enum wedge_pool_stage { WEDGE_POOL_STARTING, WEDGE_POOL_READY, WEDGE_POOL_LEAVIN
 struct wedge_pool_seat_shared {
     _Atomic uint32_t stage;
     _Atomic uint32_t threads_ready; /* of `threads`; the one that completes them makes the worker READY */
+    _Atomic int64_t final_since_ns[WEDGE_POOL_THREADS_MAX + 1]; /* 0: not in its finalizer. [0] the process's */
 } __attribute__((aligned(64)));
 
 struct wedge_pool_shared {
@@ -150,7 +151,6 @@ struct wedge_pool {
 
     pthread_t collector;
     bool collector_started, collector_joined; /* the owner's */
-    _Atomic uint32_t collector_left;
     _Atomic int64_t collect_since_ns; /* 0: the collector is not in the user's function */
     _Atomic uint32_t collector_stop; /* destroy: leave at the next look */
     _Atomic uint32_t takers; /* threads inside wedge_pool_take */

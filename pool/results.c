@@ -83,8 +83,6 @@ static void *collector_main(void *arg)
         atomic_store(&pool->collect_since_ns, 0);
         wedge_pool_results_done(pool, &item);
     }
-    atomic_store(&pool->collector_left, 1);
-    wedge_word_bump(&pool->shared->news, INT_MAX);
     return NULL;
 }
 

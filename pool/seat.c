@@ -23,6 +23,8 @@ void wedge_seat_prepare(struct wedge_pool *pool, uint32_t index)
     seat->condemned = false;
     seat->started_ns = wedge_clock_ns();
     atomic_store(&pool->shared->seats[index].threads_ready, 0);
+    for (int64_t i = 0; i <= pool->settings.threads; i++)
+        atomic_store(&pool->shared->seats[index].final_since_ns[i], 0);
     atomic_store(&pool->shared->seats[index].stage, WEDGE_POOL_STARTING);
 }
 
@@ -56,10 +58,24 @@ void wedge_seat_clear(struct wedge_pool_seat *seat)
     seat->pid = 0;
 }
 
-bool wedge_seat_start_overdue(struct wedge_pool *pool, uint32_t index, int64_t now_ns)
+int64_t wedge_seat_start_limit_ns(struct wedge_pool *pool, uint32_t index)
 {
     const struct wedge_pool_seat *seat = &pool->seats[index];
     int64_t limit_ms = pool->settings.start_limit_ms;
-    return seat->pid != 0 && limit_ms >= 0 && atomic_load(&pool->shared->seats[index].stage) == WEDGE_POOL_STARTING &&
-           now_ns - seat->started_ns >= limit_ms * WEDGE_NS_PER_MS;
+    if (seat->pid == 0 || limit_ms < 0 || atomic_load(&pool->shared->seats[index].stage) != WEDGE_POOL_STARTING)
+        return WEDGE_POOL_NEVER;
+    return seat->started_ns + limit_ms * WEDGE_NS_PER_MS;
+}
+
+int64_t wedge_seat_final_limit_ns(struct wedge_pool *pool, uint32_t index)
+{
+    int64_t limit_ms = pool->settings.final_limit_ms, first_ns = WEDGE_POOL_NEVER;
+    if (pool->seats[index].pid == 0 || limit_ms < 0)
+        return first_ns;
+    for (int64_t i = 0; i <= pool->settings.threads; i++) {
+        int64_t since_ns = atomic_load(&pool->shared->seats[index].final_since_ns[i]);
+        if (since_ns != 0)
+            first_ns = wedge_pool_earlier(first_ns, since_ns + limit_ms * WEDGE_NS_PER_MS);
+    }
+    return first_ns;
 }

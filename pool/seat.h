@@ -16,7 +16,9 @@ bool wedge_seat_alive(const struct wedge_pool_seat *seat);
 void wedge_seat_kill(const struct wedge_pool_seat *seat);
 /* The process is gone: the seat is free for the next generation. */
 void wedge_seat_clear(struct wedge_pool_seat *seat);
-/* Whether the worker is past start_limit and not ready. */
-bool wedge_seat_start_overdue(struct wedge_pool *pool, uint32_t index, int64_t now_ns);
+/* When the worker, not ready yet, gets past start_limit; WEDGE_POOL_NEVER: ready, nobody there, or no limit. */
+int64_t wedge_seat_start_limit_ns(struct wedge_pool *pool, uint32_t index);
+/* When the first of its finalizers that are running gets past final_limit. */
+int64_t wedge_seat_final_limit_ns(struct wedge_pool *pool, uint32_t index);
 
 #endif

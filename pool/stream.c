@@ -311,7 +311,7 @@ static void stream_cut(struct wedge_pool *pool)
 static int stream_take(struct wedge_pool *pool, struct wedge_pool_item *ret, int64_t until_ns)
 {
     struct wedge_stream *stream = pool->transport_data;
-    struct message head;
+    struct message head = {0};
     int rc = receive(&stream->results, &head, stream->body, until_ns);
     if (rc < 0)
         return rc;
@@ -356,7 +356,7 @@ static int stream_get(struct wedge_pool_hand *hand)
     struct wedge_pool *pool = hand->worker->pool;
     struct wedge_stream *stream = pool->transport_data;
     size_t payload = (size_t)pool->settings.payload_bytes;
-    struct message head;
+    struct message head = {0};
     if (receive(&stream->tasks, &head, hand->buffer, WEDGE_POOL_NEVER) < 0 || head.kind == MESSAGE_MARK)
         return -ENODATA;
     hand->task = (struct wedge_pool_task){.id = head.id,

@@ -194,6 +194,14 @@ static void ask_for(struct wedge_pool *pool, uint32_t index)
         seat->phase = WEDGE_SEAT_EMPTY; /* its end of file follows and settles the rest */
 }
 
+/* When this worker is to be ended: the first of its limits. */
+static int64_t seat_limit_ns(struct wedge_pool *pool, uint32_t index)
+{
+    int64_t limit_ns = wedge_slots_first_overdue(pool, index + 1);
+    limit_ns = wedge_pool_earlier(limit_ns, wedge_seat_start_limit_ns(pool, index));
+    return wedge_pool_earlier(limit_ns, wedge_seat_final_limit_ns(pool, index));
+}
+
 /* Ends those past a limit, or all; fills empty seats. Returns the next time at which there is something to do. */
 static int64_t tend_seats(struct wedge_pool *pool, int64_t now_ns)
 {
@@ -203,24 +211,23 @@ static int64_t tend_seats(struct wedge_pool *pool, int64_t now_ns)
     for (uint32_t i = 0; i < pool->settings.processes; i++) {
         struct wedge_pool_seat *seat = &pool->seats[i];
         if (seat->phase == WEDGE_SEAT_ALIVE && !seat->condemned) {
-            int64_t task_ns = wedge_slots_first_overdue(pool, i + 1);
-            seat->condemned =
-                atomic_load(&sup->ending) || task_ns <= now_ns || wedge_seat_start_overdue(pool, i, now_ns);
+            int64_t limit_ns = seat_limit_ns(pool, i);
+            seat->condemned = atomic_load(&sup->ending) || limit_ns <= now_ns;
             if (seat->condemned)
                 wedge_seat_kill(seat);
-            else if (task_ns < next_ns)
-                next_ns = task_ns;
+            else
+                next_ns = wedge_pool_earlier(next_ns, limit_ns);
         }
         if (seat->phase == WEDGE_SEAT_EMPTY && wanted && now_ns >= sup->restart_ns)
             ask_for(pool, i);
         else if (seat->phase == WEDGE_SEAT_EMPTY && wanted)
             next_ns = wedge_pool_earlier(next_ns, sup->restart_ns);
     }
-    /* Limits of what starts or is claimed from now on cannot end before these. */
-    if (pool->settings.start_limit_ms >= 0)
-        next_ns = wedge_pool_earlier(next_ns, now_ns + pool->settings.start_limit_ms * WEDGE_NS_PER_MS / 4);
+    /* A worker does not say when it claims or finalizes: what begins right after this look ends no sooner than this. */
     if (pool->settings.task_limit_ms >= 0)
         next_ns = wedge_pool_earlier(next_ns, now_ns + pool->settings.task_limit_ms * WEDGE_NS_PER_MS);
+    if (pool->settings.final_limit_ms >= 0)
+        next_ns = wedge_pool_earlier(next_ns, now_ns + pool->settings.final_limit_ms * WEDGE_NS_PER_MS);
     return next_ns;
 }
 

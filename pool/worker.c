@@ -70,24 +70,36 @@ static int run_thread_init(struct wedge_pool_hand *hand)
     return rc;
 }
 
+/* Where the thread (0: the process) says since when its finalizer runs, for final_limit. */
+static _Atomic int64_t *final_since(const struct wedge_pool *pool, const struct wedge_pool_place *place)
+{
+    return &pool->shared->seats[place->process - 1].final_since_ns[place->thread];
+}
+
 static void run_thread_final(struct wedge_pool_hand *hand)
 {
     const struct wedge_pool *pool = hand->worker->pool;
+    int64_t limit_ms = pool->settings.final_limit_ms;
     if (!pool->callbacks.thread_final)
         return;
-    WEDGE_CALLBACK_BEGIN("thread_final", pool->callbacks.thread_final, 0);
+    atomic_store(final_since(pool, &hand->place), wedge_clock_ns());
+    WEDGE_CALLBACK_BEGIN("thread_final", pool->callbacks.thread_final, limit_ms > 0 ? limit_ms : 0);
     pool->callbacks.thread_final(&hand->place, pool->callbacks.context);
     WEDGE_CALLBACK_END("thread_final");
+    atomic_store(final_since(pool, &hand->place), 0);
 }
 
 static void run_process_final(struct wedge_pool_worker *worker)
 {
     const struct wedge_pool *pool = worker->pool;
+    int64_t limit_ms = pool->settings.final_limit_ms;
     if (!pool->callbacks.process_final)
         return;
-    WEDGE_CALLBACK_BEGIN("process_final", pool->callbacks.process_final, 0);
+    atomic_store(final_since(pool, &worker->place), wedge_clock_ns());
+    WEDGE_CALLBACK_BEGIN("process_final", pool->callbacks.process_final, limit_ms > 0 ? limit_ms : 0);
     pool->callbacks.process_final(&worker->place, pool->callbacks.context);
     WEDGE_CALLBACK_END("process_final");
+    atomic_store(final_since(pool, &worker->place), 0);
 }
 
 /* Runs the user's function on the task in hand and hands its result in. */

@@ -260,6 +260,38 @@ START_TEST(reported_start_limit_holds_in_join)
 }
 END_TEST
 
+static void stuck_final(const struct wedge_pool_place *place, void *context)
+{
+    const struct tally *t = context;
+    char byte;
+    (void)place;
+    ck_assert_int_eq(read(t->go_fd, &byte, 1), 1); /* nobody writes */
+}
+
+/* Items 2.3c and d with their cure: join returns, nothing is lost that was finished. */
+START_TEST(a_stuck_finalizer_is_ended)
+{
+    struct pipes pipes;
+    struct wedge_pool *pool = MAKE_POOL("hardened", "processes=2", "threads=2", "final_limit=100");
+    struct wedge_pool_callbacks callbacks = held_callbacks(&pipes, square_task);
+    struct wedge_pool_stats stats;
+    if (_i)
+        callbacks.thread_final = stuck_final;
+    else
+        callbacks.process_final = stuck_final;
+    ck_assert_int_eq(wedge_pool_start(pool, &callbacks, NULL), 0);
+    for (uint64_t number = 1; number <= 10; number++)
+        put_number(pool, number);
+    ck_assert_int_eq(wedge_pool_join(pool, WEDGE_POOL_NEVER, NULL), 0);
+    tally_check_each_once(&tally, 10);
+    ck_assert_uint_eq(tally.outcomes[WEDGE_POOL_OK], 10);
+    wedge_pool_stats(pool, &stats);
+    ck_assert_uint_eq(stats.deaths, 2);
+    wedge_pool_destroy(pool);
+    check_no_child();
+}
+END_TEST
+
 static int failing_init(const struct wedge_pool_place *place, void *context)
 {
     (void)place;
@@ -441,6 +473,7 @@ static void fill(TCase *t)
     tcase_add_test(t, reported_is_destroyed_while_it_hangs);
     tcase_add_loop_test(t, a_stuck_initializer_is_ended_and_replaced, 0, 4);
     tcase_add_test(t, reported_start_limit_holds_in_join);
+    tcase_add_loop_test(t, a_stuck_finalizer_is_ended, 0, 2);
     tcase_add_test(t, a_crash_loop_is_broken);
     tcase_add_test(t, a_task_past_its_limit_times_out);
     tcase_add_test(t, shutdown_settles_every_task);

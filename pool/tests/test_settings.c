@@ -28,6 +28,8 @@ START_TEST(presets_differ_where_the_table_says)
     ck_assert_int_eq(proposed.close_wait_ms, 1000);
     ck_assert_int_eq(proposed.result_put, WEDGE_POOL_FULL_DROP);
     ck_assert_int_eq(hardened.start_limit_ms, 10000);
+    ck_assert_int_eq(hardened.final_limit_ms, 10000);
+    ck_assert_int_eq(reported.final_limit_ms, WEDGE_POOL_NO_LIMIT);
 }
 END_TEST
 
@@ -100,7 +102,9 @@ static const struct {
     {"reported", "supervisor=none", "supervisor", "", "no such setting"},
     {"reported", "transport=slots", "transport", "", "no such setting"},
     {"reported", "queue_lock=robust", "queue_lock", "", "no such setting"},
-    {"hardened", "final_limit=100", "final_limit", "", "no such setting"},
+    {"reported", "final_limit=100", "final_limit", "", "not a setting of preset reported"},
+    {"hardened", "final_limit=0", "final_limit", "'0'", "1 to 3600000 ms or never"},
+    {"hardened", "parent_death=ignored", "parent_death", "", "no such setting"},
     {"hardened", "log=queued", "log", "", "no such setting"},
 };
 

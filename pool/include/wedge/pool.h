@@ -144,6 +144,8 @@ WEDGE_POOL_API int wedge_pool_create(const char *preset, struct wedge_pool **ret
  *                                                      ended and replaced
  *   task_limit        -          -          never      never, 1 to 3600000: past it a task's process is ended and
  *                                                      replaced, the task a TIMEOUT, its siblings LOST
+ *   final_limit       -          -          10000      never, 1 to 3600000: past it in a finalizer a worker is ended;
+ *                                                      what its other threads had in hand is LOST
  *   restart_limit     -          -          8          1 to 1000: times `processes`, so many deaths in a row with
  *                                                      no task finished and under 10 s between them end the replacing
  */
