@@ -331,7 +331,8 @@ int wedge_faults_release(const struct wedge_arena *arena, const char *rule_id, s
             return 0;
         }
     }
-    return wedge_err_input(err, NULL, 0, 0, "no rule has the id `%s`", rule_id), -ENOENT;
+    wedge_err_input(err, NULL, 0, 0, "no rule has the id `%s`", rule_id);
+    return -ENOENT;
 }
 
 void wedge_faults_quiesce(const struct wedge_arena *arena)

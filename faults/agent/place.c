@@ -63,10 +63,10 @@ static void set_last_point(struct agent_here *here, uint32_t name, uint64_t call
 {
     if (!here->thread)
         return;
-    here->thread->last_point = name;
-    here->thread->last_point_ns = sys_now_ns();
     struct wedge_arena_event event = {.kind = WEDGE_EV_POINT, .name = name, .caller = caller};
     agent_event(here, &event);
+    here->thread->last_point = name;
+    here->thread->last_point_ns = event.when_ns;
 }
 
 static long ask_answer(const struct agent_site *site)
