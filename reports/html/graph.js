@@ -1,0 +1,282 @@
+// Who waits for whom, as a picture: the model becomes a graph of few nodes (threads that look alike become one), dagre
+// places it, and it is drawn as SVG. Texts of the model enter the page by textContent alone.
+"use strict";
+
+const wedgeGraph = (() => {
+  const SVG = "http://www.w3.org/2000/svg";
+  const MOST_NODES = 60;
+  const ALONE_UP_TO = 9; // so many threads are still drawn one by one
+  const LABEL = 30, NODE = 34; // characters before a text is cut; the whole stands in its title
+
+  function svg(name, attributes, ...children) {
+    const element = document.createElementNS(SVG, name);
+    for (const [key, value] of Object.entries(attributes || {})) element.setAttribute(key, value);
+    for (const child of children) if (child) element.append(child);
+    return element;
+  }
+
+  function text(words, attributes) {
+    const element = svg("text", attributes);
+    element.textContent = words;
+    return element;
+  }
+
+  function cut(words, most) {
+    const characters = Array.from(words);
+    return characters.length > most ? characters.slice(0, most - 1).join("") + "…" : words;
+  }
+
+  function fileName(path) {
+    return path.slice(path.lastIndexOf("/") + 1);
+  }
+
+  // Which threads, dead processes and rules take part.
+  function parties(model) {
+    const wanted = new Set();
+    for (const v of model.report.verdicts) for (const p of [...v.culprits, ...v.victims]) wanted.add(p.node);
+    for (const thread of model.threads.values())
+      if (!thread.live || (!model.anyStuck && thread.process.in_tree)) wanted.add(thread.node);
+    const edges = model.report.edges.filter((e) => e.kind !== "signal" && wanted.has(e.from));
+    for (const e of edges) wanted.add(e.to);
+    return { wanted, edges };
+  }
+
+  function describeThread(model, thread) {
+    const frame = model.ownFrame(thread);
+    const lines = [];
+    if (frame) lines.push({ words: frame.function, code: true });
+    const where = frame && frame.file ? fileName(frame.file) + (frame.line ? ":" + frame.line : "") : "";
+    const call = thread.wait.class === "none" ? "runs" : thread.wait.call ? "in " + thread.wait.call : thread.wait.class;
+    lines.push({ words: [call, where].filter(Boolean).join(" · "), muted: true });
+    if (thread.callback) lines.push({ words: "inside " + thread.callback.name, muted: true });
+    return lines;
+  }
+
+  // One box for each thread, or for all that look alike.
+  function boxOf(model, node, alone) {
+    const thread = model.threads.get(node), dead = model.dead.get(node);
+    const culprit = model.culprits.has(node);
+    if (thread) {
+      const owner = model.who(thread.process);
+      const lines = describeThread(model, thread);
+      return {
+        kind: "thread", culprit, live: thread.live, node, hue: model.hue(thread.process),
+        cluster: alone ? "p" + thread.process.pid : "g" + model.family(thread.process),
+        clusterName: alone ? owner + " · pid " + thread.process.pid : model.family(thread.process),
+        key: alone ? node : JSON.stringify(["t", model.family(thread.process), thread.name, thread.live, culprit, thread.wait.class,
+          thread.wait.object && thread.wait.object.key, lines]),
+        head: thread.name, lines,
+      };
+    }
+    if (dead)
+      return {
+        kind: "dead", culprit, node, hue: 7, key: alone ? node : JSON.stringify(["d", model.familyOfDead(dead), dead.how, dead.last_point]),
+        head: model.whoDead(dead), family: model.familyOfDead(dead),
+        lines: [{ words: dead.how, muted: true }, ...(dead.last_point ? [{ words: "last at " + dead.last_point, muted: true }] : [])],
+      };
+    if (node.startsWith("r:")) {
+      const rule = model.report.faults.find((f) => f.id === node.slice(2));
+      return { kind: "rule", culprit, node, hue: 3, key: node, head: "rule " + node.slice(2) + " of the plan",
+        lines: rule ? [{ words: rule.text, muted: true }] : [] };
+    }
+    return { kind: "outside", culprit: false, node, hue: 7, key: node, head: "the outside",
+      lines: [{ words: "network, terminal, other programs", muted: true }] };
+  }
+
+  function build(model) {
+    const { wanted, edges } = parties(model);
+    const alone = [...wanted].filter((n) => n[0] === "t" || n[0] === "d").length <= ALONE_UP_TO;
+    const boxes = new Map(), byNode = new Map();
+    let left = 0;
+    for (const node of wanted) {
+      // Threads that are neither stuck nor a waker of someone stuck only make the picture larger.
+      const box = boxOf(model, node, alone);
+      const known = boxes.get(box.key);
+      if (!known && boxes.size >= MOST_NODES) {
+        left++;
+        continue;
+      }
+      if (known) known.members.push(node);
+      else boxes.set(box.key, Object.assign(box, { members: [node] }));
+      byNode.set(node, boxes.get(box.key));
+    }
+    const links = new Map();
+    for (const e of edges) {
+      const from = byNode.get(e.from), to = byNode.get(e.to);
+      if (!from || !to) continue;
+      const key = JSON.stringify([from.key, to.key]);
+      const link = links.get(key) || { from, to, why: new Set(), about: new Set(), count: 0 };
+      if (e.why) link.why.add(e.why);
+      if (e.object) link.about.add(e.object);
+      link.count++;
+      links.set(key, link);
+    }
+    return { boxes: [...boxes.values()], links: [...links.values()], left };
+  }
+
+  // Tarjan's components: an edge inside one is part of a circle.
+  function markCircles(graph) {
+    let next = 0;
+    const stack = [];
+    const out = new Map(graph.boxes.map((b) => [b, []]));
+    for (const l of graph.links) out.get(l.from).push(l.to);
+    function visit(box) {
+      box.index = box.low = next++;
+      stack.push(box);
+      box.onStack = true;
+      for (const to of out.get(box)) {
+        if (to.index === undefined) {
+          visit(to);
+          box.low = Math.min(box.low, to.low);
+        } else if (to.onStack) box.low = Math.min(box.low, to.index);
+      }
+      if (box.low !== box.index) return;
+      for (let member; member !== box; ) {
+        member = stack.pop();
+        member.onStack = false;
+        member.circle = box.index;
+      }
+    }
+    for (const box of graph.boxes) if (box.index === undefined) visit(box);
+    for (const l of graph.links) l.closed = l.from.circle === l.to.circle;
+  }
+
+  const pen = document.createElement("canvas").getContext("2d");
+  function measure(words, font) {
+    pen.font = font;
+    return Math.ceil(pen.measureText(words).width);
+  }
+  const SANS = 'system-ui, -apple-system, "Segoe UI", Roboto, "Liberation Sans", "DejaVu Sans", sans-serif';
+  const MONO = 'ui-monospace, "SF Mono", "Cascadia Mono", "Liberation Mono", "DejaVu Sans Mono", monospace';
+
+  function sizeBox(box) {
+    const n = box.members.length;
+    box.shownHead = cut(n > 1 ? (box.kind === "dead" ? box.family : box.head) + "  × " + n : box.head, NODE);
+    box.shown = box.lines.map((l) => ({ ...l, words: cut(l.words, NODE + 4) }));
+    const widths = [measure(box.shownHead, "650 13px " + SANS) + (box.culprit ? 52 : 0),
+      ...box.shown.map((l) => measure(l.words, l.code ? "12px " + MONO : "12px " + SANS))];
+    box.width = Math.max(120, ...widths) + 34;
+    box.height = 22 + 18 * (1 + box.shown.length);
+  }
+
+  function sizeLink(link) {
+    const why = [...link.why], about = [...link.about];
+    link.label = [cut(why.join(", ") || "could end the wait", LABEL + 6), ...about.slice(0, 1).map((a) => cut(a, LABEL + 10))];
+    link.full = why.join(", ") + (about.length ? " – " + about.join("; ") : "");
+    link.width = Math.max(...link.label.map((w) => measure(w, "12px " + SANS))) + 14;
+    link.height = 17 * link.label.length + 4;
+  }
+
+  function layout(graph) {
+    const g = new dagre.graphlib.Graph({ compound: true, multigraph: false });
+    g.setGraph({ rankdir: "TB", nodesep: 34, ranksep: 42, edgesep: 22, marginx: 24, marginy: 30 });
+    graph.boxes.forEach((box, i) => {
+      sizeBox(box);
+      box.id = "n" + i;
+      g.setNode(box.id, { width: box.width, height: box.height });
+    });
+    const clusters = new Map();
+    for (const box of graph.boxes.filter((b) => b.cluster)) {
+      if (!clusters.has(box.cluster)) {
+        clusters.set(box.cluster, { name: box.clusterName, hue: box.hue });
+        g.setNode(box.cluster, {});
+      }
+      g.setParent(box.id, box.cluster);
+    }
+    for (const link of graph.links) {
+      sizeLink(link);
+      g.setEdge(link.from.id, link.to.id, { width: link.width, height: link.height, labelpos: "c" });
+    }
+    dagre.layout(g);
+    return { g, clusters };
+  }
+
+  function path(points) {
+    if (points.length < 3) return "M" + points.map((p) => p.x + " " + p.y).join("L");
+    // Through the middles of the segments, with the given points as handles.
+    let d = "M" + points[0].x + " " + points[0].y;
+    for (let i = 1; i < points.length - 1; i++) {
+      const end = i === points.length - 2 ? points[i + 1]
+        : { x: (points[i].x + points[i + 1].x) / 2, y: (points[i].y + points[i + 1].y) / 2 };
+      d += "Q" + points[i].x + " " + points[i].y + " " + end.x + " " + end.y;
+    }
+    return d;
+  }
+
+  function drawBox(box, at) {
+    const x = at.x - box.width / 2, y = at.y - box.height / 2;
+    const group = svg("g", { class: ["node", box.kind, "hue" + box.hue, box.culprit ? "culprit" : "", box.live ? "live" : ""].join(" ") });
+    if (box.kind === "outside")
+      group.append(svg("ellipse", { class: "box", cx: at.x, cy: at.y, rx: box.width / 2, ry: box.height / 2 + 4 }));
+    else
+      group.append(svg("rect", { class: "box", x, y, width: box.width, height: box.height, rx: 7 }));
+    if (box.kind === "thread") group.append(svg("rect", { class: "bar", x: x + 6, y: y + 8, width: 4, height: box.height - 16, rx: 2 }));
+    const middle = box.kind === "outside";
+    const left = middle ? at.x : x + 18;
+    const anchor = middle ? { "text-anchor": "middle" } : {};
+    group.append(text(box.shownHead, { x: left, y: y + 23, class: "t0", ...anchor }));
+    if (box.culprit) group.append(text("cause", { x: x + box.width - 12, y: y + 22, class: "tag", "text-anchor": "end" }));
+    box.shown.forEach((l, i) =>
+      group.append(text(l.words, { x: left, y: y + 23 + 18 * (i + 1), class: "t2" + (l.code ? " code" : ""), ...anchor })));
+    const title = svg("title");
+    title.textContent = [box.head, ...box.lines.map((l) => l.words), ...(box.members.length > 1 ? [box.members.length + " alike"] : [])].join("\n");
+    group.prepend(title);
+    if (box.kind !== "thread") return group;
+    const link = svg("a", { href: "#" + box.node });
+    link.append(group);
+    return link;
+  }
+
+  function drawLink(link, at) {
+    const group = svg("g", { class: ["edge", link.closed ? "closed" : "", link.to.kind === "dead" ? "to-dead" : ""].join(" ") });
+    const title = svg("title");
+    title.textContent = link.from.head + " waits; " + link.to.head + ": " + link.full;
+    group.append(title, svg("path", { d: path(at.points), "marker-end": link.closed ? "url(#arrow-closed)" : "url(#arrow)" }));
+    return group;
+  }
+
+  // Labels lie above all lines.
+  function drawLabel(link, at) {
+    const group = svg("g", { class: "edge label" });
+    group.append(svg("rect", { class: "plate", x: at.x - link.width / 2, y: at.y - link.height / 2, width: link.width, height: link.height, rx: 4 }));
+    link.label.forEach((words, i) =>
+      group.append(text(words, { x: at.x, y: at.y - link.height / 2 + 15 + 17 * i, class: i ? "about" : "why" })));
+    return group;
+  }
+
+  function arrow(id, name) {
+    return svg("marker", { id, viewBox: "0 0 10 10", refX: 9, refY: 5, markerWidth: 9, markerHeight: 9, markerUnits: "userSpaceOnUse", orient: "auto" },
+      svg("path", { d: "M0 0L10 5L0 10z", class: name }));
+  }
+
+  // The picture, or null when there is nothing to draw.
+  function draw(model) {
+    const graph = build(model);
+    if (graph.boxes.length === 0) return null;
+    markCircles(graph);
+    const { g, clusters } = layout(graph);
+    const clusterShapes = [];
+    let top = 0;
+    for (const [id, cluster] of clusters) {
+      const at = g.node(id);
+      const width = Math.max(at.width + 12, measure(cluster.name, "650 12.5px " + SANS) + 28);
+      const x = at.x - width / 2, y = at.y - at.height / 2 - 14;
+      top = Math.min(top, y);
+      const shape = svg("g", { class: "cluster hue" + cluster.hue });
+      shape.append(svg("rect", { x, y, width, height: at.height + 26, rx: 9 }), text(cut(cluster.name, 60), { x: x + 12, y: y + 18 }));
+      clusterShapes.push(shape);
+    }
+    const size = g.graph();
+    const picture = svg("svg", { viewBox: "0 " + Math.min(0, top - 6) + " " + size.width + " " + (size.height - Math.min(0, top - 6)),
+      width: size.width, height: size.height, role: "img", "aria-label": "Who waits for whom. The same follows as a list." });
+    picture.append(svg("defs", {}, arrow("arrow", "arrow"), arrow("arrow-closed", "arrow closed")));
+    picture.append(...clusterShapes);
+    for (const link of graph.links) picture.append(drawLink(link, g.edge(link.from.id, link.to.id)));
+    for (const box of graph.boxes) picture.append(drawBox(box, g.node(box.id)));
+    for (const link of graph.links) picture.append(drawLabel(link, g.edge(link.from.id, link.to.id)));
+    return { picture, left: graph.left, circles: graph.links.some((l) => l.closed), kinds: new Set(graph.boxes.map((b) => b.kind)),
+      live: graph.boxes.some((b) => b.live), culprits: graph.boxes.some((b) => b.culprit) };
+  }
+
+  return { draw, svg };
+})();
