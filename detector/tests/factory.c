@@ -376,7 +376,9 @@ static void epoll_own_pipe(void)
     struct epoll_event event = {.events = EPOLLIN};
     epoll_ctl(set, EPOLL_CTL_ADD, ends[0], &event);
     ready();
-    epoll_wait(set, &event, 1, -1);
+    /* A stop for a stack ends this call, unlike most, with EINTR. */
+    while (epoll_wait(set, &event, 1, -1) < 0 && errno == EINTR)
+        ;
 }
 
 /* The parent waits for a child that somebody stopped. */
