@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "detector/wait/wait.h"
 
 /* Edges to a group are written out for reports up to this many threads; a deadlock's own edges are never groups. */
@@ -23,6 +24,13 @@ static bool is_live_by_itself(const struct wedge_look *look, int i)
         return false;
     return t->moved || t->wait.class == WEDGE_WAIT_NONE || t->wait.class == WEDGE_WAIT_UNKNOWN ||
            t->wait.earliest_ns < WEDGE_WAIT_FAR_NS;
+}
+
+bool wedge_graph_is_past_limit(const struct wedge_look *look, int thread)
+{
+    const struct wedge_thread *t = &look->snapshot->threads[thread];
+    return t->wait.callback && t->callback_limit_ms > 0 && t->callback_since_ns > 0 &&
+           (look->snapshot->taken_ns - t->callback_since_ns) / WEDGE_NS_PER_MS > t->callback_limit_ms;
 }
 
 struct counts { /* of live threads */
@@ -84,6 +92,8 @@ static int fixpoint(const struct wedge_look *look, bool *live, bool posix)
     if (!c.by_proc)
         return -ENOMEM;
     for (size_t i = 0; i < n; i++) {
+        if (posix && wedge_graph_is_past_limit(look, (int)i))
+            continue;
         live[i] = look->tree_changed ? !has_ended(&look->snapshot->threads[i]) : is_live_by_itself(look, (int)i);
         if (live[i])
             count(look, &c, (int)i);
@@ -91,7 +101,8 @@ static int fixpoint(const struct wedge_look *look, bool *live, bool posix)
     for (bool again = true; again;) {
         again = false;
         for (size_t i = 0; i < n; i++) {
-            if (live[i] || has_ended(&look->snapshot->threads[i]) || !can_wake(look, (int)i, live, &c, posix))
+            if (live[i] || has_ended(&look->snapshot->threads[i]) || !can_wake(look, (int)i, live, &c, posix) ||
+                (posix && wedge_graph_is_past_limit(look, (int)i)))
                 continue;
             live[i] = again = true;
             count(look, &c, (int)i);

@@ -4,7 +4,8 @@
  * A wait is an AND of OR-sets of possible wakers. Live are the threads that run, that have a near deadline, or whose
  * every set has a live member (or the outside); then again, until nothing changes. What remains can never wake by
  * itself. That is computed twice: once with every waker (what remains is proved), once without those that only a
- * program outside POSIX would need (what remains besides is evident).
+ * program outside POSIX would need, and with users' functions past their own limit counted as stuck (what remains
+ * besides is evident).
  *
  * Invariant: stuck with every waker implies stuck without some.
  */
@@ -33,6 +34,8 @@ struct wedge_graph {
 int wedge_graph_build(struct wedge_look *look, struct wedge_graph *ret);
 void wedge_graph_free(struct wedge_graph *graph);
 
+/* It is in a declared user's function for longer than that function's limit. */
+bool wedge_graph_is_past_limit(const struct wedge_look *look, int thread);
 /* Is any waker of the given thread (not by signal, POSIX ones alone) in another process? */
 bool wedge_graph_waits_elsewhere(const struct wedge_look *look, int thread);
 /* Writes the edges of the stuck threads into the snapshot. 0 or -ENOMEM. */

@@ -110,13 +110,16 @@ static enum wedge_verdict_kind kind_of(const struct wedge_look *look, const stru
 
 /* ---- certainty and scope ---- */
 
-/* Why a set is not proved: the waker that only a program outside POSIX, or a timer, would need. */
-static const char *doubt(const struct wedge_look *look, const struct wedge_graph *graph, const struct wedge_graph_set *set)
+/* Why a set is not proved: the waker that only a program outside POSIX, or a timer, would need. NULL: it is. */
+static const char *doubt(const struct wedge_look *look, const struct wedge_graph *graph,
+                         const struct wedge_graph_set *set)
 {
     for (size_t i = 0; i < set->n_core; i++) {
         const struct wedge_look_thread *own = &look->threads[set->core[i]];
         if (!graph->live[set->core[i]])
             continue;
+        if (wedge_graph_is_past_limit(look, set->core[i]))
+            return "the user's function is past its limit, and may return all the same";
         for (size_t k = 0; k < own->n_wakers; k++) {
             const struct wedge_waker *w = &look->wakers[own->first_waker + k];
             if (w->flags & WEDGE_WAKER_UNLESS_ALARM)

@@ -64,6 +64,11 @@ static void add_wait(struct wedge_text *text, const struct wedge_look *look, int
         }
         return;
     }
+    if (t->wait.class == WEDGE_WAIT_NONE || t->wait.class == WEDGE_WAIT_SLEEP) {
+        wedge_text_add(text, t->wait.class == WEDGE_WAIT_NONE ? " runs" : " sleeps");
+        add_where(text, t);
+        return;
+    }
     if (t->wait.class == WEDGE_WAIT_STOPPED) {
         wedge_text_add(text, " is stopped by a signal");
         return;
@@ -129,7 +134,7 @@ static void say_callback(struct wedge_text *text, const struct wedge_look *look,
             wedge_text_addf(text, ", %s()", t->callback_function);
         if (at && at->file)
             wedge_text_addf(text, " at %s:%d", at->file, at->line);
-        wedge_text_add(text, ", never returns: ");
+        wedge_text_add(text, v->certainty == WEDGE_PROVED ? ", never returns: " : ", does not return: ");
         add_wait(text, look, v->victims[i]);
         int64_t since = look->snapshot->taken_ns - t->callback_since_ns;
         if (t->callback_since_ns > 0 && since > 0)

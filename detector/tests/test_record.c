@@ -235,6 +235,40 @@ START_TEST(test_held_for_a_while)
 }
 END_TEST
 
+/* A user's function that could go on but is past its own limit: evident, and named. Before the limit: no hang. */
+START_TEST(test_past_its_limit)
+{
+    bool past = _i;
+    int ends[2];
+    ck_assert_int_eq(pipe(ends), 0);
+    pid_t root = fork_child();
+    if (root == 0) {
+        char byte;
+        close(ends[1]); /* the test has the other end: the outside */
+        _exit(read(ends[0], &byte, 1) == 1);
+    }
+    add_proc(0, root, "collector", 0);
+    struct wedge_arena_thread *t = add_thread(0, root);
+    t->callback.name = wedge_arena_name(&arena, "collect");
+    t->callback.since_ns = (uint64_t)(wedge_clock_ns() - 2 * WEDGE_NS_PER_S);
+    t->callback.limit_ms = past ? 1000 : 600000;
+    t->callback.seq = 2;
+    struct wedge_snapshot *s = examine(root);
+    const struct wedge_verdict *v = &s->verdicts[0];
+    if (past) {
+        ck_assert_str_eq(wedge_verdict_words[v->kind], "stuck-callback");
+        ck_assert_int_eq(v->certainty, WEDGE_EVIDENT);
+        ck_assert_ptr_nonnull(strstr(v->summary, "The user's collect"));
+    } else {
+        ck_assert(!wedge_verdict_is_hang(v->kind));
+    }
+    wedge_snapshot_free(s);
+    close(ends[0]);
+    close(ends[1]);
+    end(root);
+}
+END_TEST
+
 /* The record says "held", but the thread sleeps elsewhere: the record is not believed. */
 START_TEST(test_a_lying_record)
 {
@@ -340,6 +374,7 @@ static void fill(TCase *tcase)
     tcase_add_test(tcase, test_held_in_a_callback);
     tcase_add_test(tcase, test_held_until_somebody_acts);
     tcase_add_test(tcase, test_held_for_a_while);
+    tcase_add_loop_test(tcase, test_past_its_limit, 0, 2);
     tcase_add_test(tcase, test_a_lying_record);
     tcase_add_test(tcase, test_annotated_room);
     tcase_add_test(tcase, test_the_dead_are_named);

@@ -14,8 +14,8 @@
 #include "base/clock.h"
 
 #define BIT(signal) (1ull << ((signal)-1))
-/* Signals that a timer (setitimer, alarm) or a descriptor (SIGIO) raises without a thread that we could see. */
-#define RAISED_UNSEEN (BIT(SIGALRM) | BIT(SIGIO))
+/* Signals that a timer (setitimer, alarm) or a descriptor (SIGIO, SIGURG) raises without a thread that we could see. */
+#define RAISED_UNSEEN (BIT(SIGALRM) | BIT(SIGIO) | BIT(SIGURG))
 
 static const struct wedge_wait_ops *const all[] = {
     &wedge_wait_futex, &wedge_wait_pipe,   &wedge_wait_child,  &wedge_wait_poll,

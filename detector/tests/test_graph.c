@@ -1,0 +1,256 @@
+/*
+ * detector/graph on graphs made by hand: what is live, what is stuck with and without POSIX, which sets there are.
+ *
+ * Threads are numbered from 0 and belong to one process; an edge says that `from` waits for `to` in OR-set `set`.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/tests/suite.h"
+#include "detector/graph.h"
+
+#define MOST 8
+
+static struct wedge_look look;
+static struct wedge_snapshot snapshot;
+static struct wedge_thread threads[MOST];
+static struct wedge_look_thread own[MOST];
+static struct wedge_proc procs[MOST];
+static struct wedge_look_proc own_procs[MOST];
+static struct wedge_waker wakers[64];
+static struct wedge_graph graph;
+
+/* n threads, all of one process, all blocked without wakers. */
+static void blocked(int n)
+{
+    memset(&look, 0, sizeof(look));
+    memset(&snapshot, 0, sizeof(snapshot));
+    memset(threads, 0, sizeof(threads));
+    memset(own, 0, sizeof(own));
+    memset(procs, 0, sizeof(procs));
+    snapshot.threads = threads;
+    snapshot.n_threads = (size_t)n;
+    snapshot.procs = procs;
+    snapshot.n_procs = 1;
+    procs[0] = (struct wedge_proc){.n_threads = n, .in_tree = true};
+    look = (struct wedge_look){.snapshot = &snapshot, .threads = own, .procs = own_procs, .wakers = wakers};
+    for (int i = 0; i < n; i++) {
+        threads[i].state = 'S';
+        threads[i].wait.class = WEDGE_WAIT_FUTEX;
+        threads[i].wait.earliest_ns = INT64_MAX;
+        own[i].owner = -1;
+        own[i].n_sets = 1;
+    }
+}
+
+/* Edges are to be added in the order of their threads. */
+static void edge(int from, int set, enum wedge_target target, int to, unsigned flags)
+{
+    struct wedge_look_thread *t = &own[from];
+    if (!t->n_wakers)
+        t->first_waker = look.n_wakers;
+    wakers[look.n_wakers++] =
+        (struct wedge_waker){.target = target, .to = to, .flags = flags, .set = (uint16_t)set, .why = "test"};
+    t->n_wakers++;
+    if (set >= t->n_sets)
+        t->n_sets = (uint16_t)(set + 1);
+}
+
+static void running(int thread)
+{
+    threads[thread].state = 'R';
+    threads[thread].wait.class = WEDGE_WAIT_NONE;
+}
+
+static void build(void)
+{
+    ck_assert_int_eq(wedge_graph_build(&look, &graph), 0);
+}
+
+static void teardown(void)
+{
+    wedge_graph_free(&graph);
+}
+
+START_TEST(test_a_cycle_and_who_waits_for_it)
+{
+    blocked(4);
+    edge(0, 0, WEDGE_TO_THREAD, 1, 0);
+    edge(1, 0, WEDGE_TO_THREAD, 2, 0);
+    edge(2, 0, WEDGE_TO_THREAD, 1, 0);
+    running(3);
+    build();
+    ck_assert(!graph.live[0] && !graph.live[1] && !graph.live[2] && graph.live[3]);
+    ck_assert_uint_eq(graph.n_sets, 1);
+    ck_assert_uint_eq(graph.sets[0].n_core, 2);
+    ck_assert_int_eq(graph.sets[0].core[0], 1);
+    ck_assert_int_eq(graph.sets[0].core[1], 2);
+    ck_assert_uint_eq(graph.sets[0].n_members, 3);
+    ck_assert_int_eq(graph.sets[0].members[2], 0);
+    ck_assert(threads[3].live && !threads[0].live);
+}
+END_TEST
+
+/* A chain that ends in somebody who runs, who has a near deadline, or in the outside, is live all along. */
+START_TEST(test_a_chain_is_as_live_as_its_end)
+{
+    blocked(3);
+    edge(0, 0, WEDGE_TO_THREAD, 1, 0);
+    edge(1, 0, WEDGE_TO_THREAD, 2, 0);
+    if (_i == 0)
+        running(2);
+    else if (_i == 1)
+        threads[2].wait.earliest_ns = 1000;
+    else if (_i == 2)
+        edge(2, 0, WEDGE_TO_OUTSIDE, -1, 0);
+    else if (_i == 3)
+        threads[2].moved = true;
+    else
+        threads[2].wait.class = WEDGE_WAIT_UNKNOWN;
+    build();
+    for (int i = 0; i < 3; i++)
+        ck_assert(graph.live[i] && graph.live_posix[i]);
+    ck_assert_uint_eq(graph.n_sets, 0);
+}
+END_TEST
+
+/* Deadlines further than an hour away make nothing live. */
+START_TEST(test_far_deadlines)
+{
+    blocked(2);
+    edge(0, 0, WEDGE_TO_THREAD, 1, 0);
+    threads[1].wait.earliest_ns = 3600ll * 1000000000 + (_i ? 0 : -1);
+    build();
+    ck_assert_int_eq(graph.live[0], !_i);
+    ck_assert_int_eq(graph.live[1], !_i);
+    ck_assert_uint_eq(graph.n_sets, (size_t)_i);
+}
+END_TEST
+
+/* OR inside a set, AND between sets. */
+START_TEST(test_or_and_and)
+{
+    blocked(3);
+    running(2);
+    edge(0, 0, WEDGE_TO_THREAD, 1, 0);
+    edge(0, _i, WEDGE_TO_THREAD, 2, 0);
+    build();
+    ck_assert_int_eq(graph.live[0], _i == 0);
+    ck_assert(!graph.live[1]);
+}
+END_TEST
+
+START_TEST(test_a_signal_ends_any_wait)
+{
+    blocked(3);
+    running(2);
+    edge(0, 0, WEDGE_TO_THREAD, 1, 0);
+    edge(0, 1, WEDGE_TO_THREAD, 1, 0);
+    edge(0, 0, WEDGE_TO_TREE, -1, WEDGE_WAKER_BY_SIGNAL);
+    build();
+    ck_assert(graph.live[0] && !graph.live[1]);
+}
+END_TEST
+
+/* A waker that only a program outside POSIX needs keeps from proof, not from evidence. */
+START_TEST(test_weak_wakers)
+{
+    blocked(3);
+    running(2);
+    edge(0, 0, WEDGE_TO_THREAD, 1, 0);
+    edge(0, 0, WEDGE_TO_PROC, 0, WEDGE_WAKER_UNLESS_POSIX);
+    edge(1, 0, WEDGE_TO_THREAD, 0, 0);
+    build();
+    ck_assert(graph.live[0] && graph.live[1]);
+    ck_assert(!graph.live_posix[0] && !graph.live_posix[1]);
+    ck_assert_uint_eq(graph.n_sets, 1);
+    ck_assert_uint_eq(graph.sets[0].n_core, 2);
+}
+END_TEST
+
+/* "Any thread of the process": itself does not count, another one does. */
+START_TEST(test_groups)
+{
+    blocked(2);
+    edge(0, 0, WEDGE_TO_PROC, 0, 0);
+    edge(1, 0, WEDGE_TO_PROC, 0, 0);
+    if (_i)
+        running(1);
+    build();
+    ck_assert_int_eq(graph.live[0], _i);
+    ck_assert_uint_eq(graph.n_sets, _i ? 0 : 1);
+    if (!_i)
+        ck_assert_uint_eq(graph.sets[0].n_core, 2);
+}
+END_TEST
+
+START_TEST(test_an_armed_timer_is_live)
+{
+    blocked(1);
+    edge(0, 0, WEDGE_TO_PROC, 0, WEDGE_WAKER_BY_SIGNAL);
+    procs[0].armed_timer = _i;
+    build();
+    ck_assert_int_eq(graph.live[0], _i);
+}
+END_TEST
+
+/* The dead wake nobody, and are no victims. */
+START_TEST(test_the_dead)
+{
+    blocked(2);
+    edge(0, 0, WEDGE_TO_THREAD, 1, 0);
+    threads[1].state = 'Z';
+    build();
+    ck_assert(!graph.live[0]);
+    ck_assert_uint_eq(graph.n_sets, 1);
+    ck_assert_uint_eq(graph.sets[0].n_members, 1);
+    ck_assert_int_eq(graph.sets[0].members[0], 0);
+}
+END_TEST
+
+START_TEST(test_two_sets)
+{
+    blocked(5);
+    edge(0, 0, WEDGE_TO_THREAD, 1, 0);
+    edge(1, 0, WEDGE_TO_THREAD, 0, 0);
+    edge(2, 0, WEDGE_TO_THREAD, 3, 0);
+    edge(3, 0, WEDGE_TO_THREAD, 2, 0);
+    edge(4, 0, WEDGE_TO_THREAD, 0, 0);
+    edge(4, 0, WEDGE_TO_THREAD, 2, 0);
+    build();
+    ck_assert_uint_eq(graph.n_sets, 2);
+    ck_assert_uint_eq(graph.sets[0].n_members + graph.sets[1].n_members, 5);
+}
+END_TEST
+
+/* The tree was not the same in both passes: whoever came was never looked at, so nothing is claimed. */
+START_TEST(test_a_changed_tree_proves_nothing)
+{
+    blocked(1);
+    look.tree_changed = true;
+    build();
+    ck_assert(graph.live[0] && graph.live_posix[0]);
+    ck_assert_uint_eq(graph.n_sets, 0);
+}
+END_TEST
+
+static void fill(TCase *tcase)
+{
+    tcase_add_checked_fixture(tcase, NULL, teardown);
+    tcase_add_test(tcase, test_a_cycle_and_who_waits_for_it);
+    tcase_add_loop_test(tcase, test_a_chain_is_as_live_as_its_end, 0, 5);
+    tcase_add_loop_test(tcase, test_far_deadlines, 0, 2);
+    tcase_add_loop_test(tcase, test_or_and_and, 0, 2);
+    tcase_add_test(tcase, test_a_signal_ends_any_wait);
+    tcase_add_test(tcase, test_weak_wakers);
+    tcase_add_loop_test(tcase, test_groups, 0, 2);
+    tcase_add_loop_test(tcase, test_an_armed_timer_is_live, 0, 2);
+    tcase_add_test(tcase, test_the_dead);
+    tcase_add_test(tcase, test_two_sets);
+    tcase_add_test(tcase, test_a_changed_tree_proves_nothing);
+}
+
+int main(void)
+{
+    return wedge_test_main("graph", 30, fill);
+}
