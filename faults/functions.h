@@ -37,6 +37,10 @@ enum wedge_function_style { WEDGE_STYLE_MINUS1, WEDGE_STYLE_CODE };
 
 #define WEDGE_FUNCTIONS_GENERATED(F)                                                                                  \
     F(int, close, close, MINUS1, DROP, (int fd), (fd), "EINTR EIO ENOSPC EDQUOT")                                     \
+    F(int, __open_2, open, MINUS1, NONE, (const char *path, int flags), (path, flags), "EINTR EMFILE ENFILE ENOMEM ENOSPC") \
+    F(int, __open64_2, open, MINUS1, NONE, (const char *path, int flags), (path, flags), "EINTR EMFILE ENFILE ENOMEM ENOSPC") \
+    F(int, __openat_2, open, MINUS1, NONE, (int dir, const char *path, int flags), (dir, path, flags), "EINTR EMFILE ENFILE ENOMEM ENOSPC") \
+    F(int, __openat64_2, open, MINUS1, NONE, (int dir, const char *path, int flags), (dir, path, flags), "EINTR EMFILE ENFILE ENOMEM ENOSPC") \
     F(pid_t, waitpid, waitpid, MINUS1, NONE, (pid_t pid, int *status, int options), (pid, status, options), "EINTR")  \
     F(pid_t, wait, waitpid, MINUS1, NONE, (int *status), (status), "EINTR")                                           \
     F(pid_t, wait4, waitpid, MINUS1, NONE, (pid_t pid, int *status, int options, struct rusage *usage), (pid, status, options, usage), "EINTR") \

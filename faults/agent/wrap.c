@@ -132,6 +132,10 @@ int64_t agent_leave(struct agent_call *call, int64_t result)
 /* A wrapper has its function's own name, except the condition variables: theirs has two versions (below). */
 #define WRAPPER(name) WRAPPER_##name
 #define WRAPPER_close close
+#define WRAPPER___open_2 __open_2
+#define WRAPPER___open64_2 __open64_2
+#define WRAPPER___openat_2 __openat_2
+#define WRAPPER___openat64_2 __openat64_2
 #define WRAPPER_waitpid waitpid
 #define WRAPPER_wait wait
 #define WRAPPER_wait4 wait4
@@ -156,6 +160,10 @@ int64_t agent_leave(struct agent_call *call, int64_t result)
 #define WRAPPER_clock_nanosleep clock_nanosleep
 #define WRAPPER_usleep usleep
 /* Not declared by the headers unless fortified, or by us alone. */
+int __open_2(const char *path, int flags);
+int __open64_2(const char *path, int flags);
+int __openat_2(int dir, const char *path, int flags);
+int __openat64_2(int dir, const char *path, int flags);
 int __poll_chk(struct pollfd *fds, nfds_t n, int timeout_ms, size_t size);
 int agent_new_pthread_cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex);
 int agent_new_pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *mutex, const struct timespec *until);

@@ -474,6 +474,8 @@ START_TEST(test_functions)
         {"f1 * write nth=1 -> short 2", "write 2 0\nwrite 1 0\nread 3 he!\n"},
         {"f1 * write -> return 0 after", "write 0 0\nwrite 0 0\nread 6 hello!\n"},
         {"f1 * read -> short 3", "read 3 hel\n"},
+        {"f1 * open:family -> errno EMFILE", "open -24\n"},
+        {"f1 * open,openat -> errno EMFILE", "open 0\n"},
         {"f1 * sem_post -> drop", "sem_post 0 0\nsem_timedwait -1 110\n"},
         {"f1 * sem_wait:family -> errno EINTR", "sem_timedwait -1 4\n"},
         {"f1 * sem_wait -> errno EINTR", "sem_timedwait 0 0\n"},
@@ -681,7 +683,7 @@ static void fill(TCase *tcase)
         tcase_add_test(tcase, test_no_call_of_its_own);
 #endif
     tcase_add_test(tcase, test_library_loaded_later);
-    tcase_add_loop_test(tcase, test_functions, 0, 14);
+    tcase_add_loop_test(tcase, test_functions, 0, 16);
     tcase_add_test(tcase, test_kill_after_the_effect);
     tcase_add_loop_test(tcase, test_exit, 0, 3);
     tcase_add_test(tcase, test_stop);
