@@ -25,8 +25,12 @@ static void seal(struct wedge_look *look)
     struct wedge_snapshot *s = look->snapshot;
     struct wedge_proc *procs = s->procs;
     struct wedge_thread *threads = s->threads;
-    s->procs = obstack_copy(&s->mem, procs, (int)(s->n_procs * sizeof(*procs)));
-    s->threads = obstack_copy(&s->mem, threads, (int)(s->n_threads * sizeof(*threads)));
+    s->procs = obstack_alloc(&s->mem, (int)(s->n_procs * sizeof(*procs)));
+    s->threads = obstack_alloc(&s->mem, (int)(s->n_threads * sizeof(*threads)));
+    if (s->n_procs)
+        memcpy(s->procs, procs, s->n_procs * sizeof(*procs));
+    if (s->n_threads)
+        memcpy(s->threads, threads, s->n_threads * sizeof(*threads));
     free(procs);
     free(threads);
 }
