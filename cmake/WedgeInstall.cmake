@@ -27,6 +27,7 @@ endfunction()
 
 wedge_install_pc(wedge)
 if(TARGET wedge-pool)
+  set_target_properties(wedge-pool PROPERTIES EXPORT_NAME pool)
   wedge_install_pc(wedge-pool)
 endif()
 
