@@ -98,11 +98,16 @@ static void put_command(struct page *p)
     }
 }
 
-static void definition(struct page *p, const char *term, const char *text)
+static void definition(struct page *p, const char *term, const char *text, const char *here)
 {
     wedge_text_add(&p->out, "<div>");
     element(p, "dt", "term", term);
     element(p, "dd", "means", text);
+    if (*here) {
+        wedge_text_add(&p->out, "<dd class=\"here\"><b>Here:</b> ");
+        escaped(p, here);
+        wedge_text_add(&p->out, ".</dd>\n");
+    }
     wedge_text_add(&p->out, "</div>\n");
 }
 
@@ -122,16 +127,13 @@ static void put_verdict(struct page *p)
     wedge_text_add(&p->out, "</div>\n");
     element(p, "p", "summary", *verdict(p, "summary") ? verdict(p, "summary") : kind.means);
     wedge_text_add(&p->out, "<dl class=\"words\">\n");
-    definition(p, kind.title, kind.means);
+    definition(p, kind.title, kind.means, "");
     if (is_hang(p)) {
-        definition(p, certainty.title, certainty.means);
-        definition(p, scope.title, scope.means);
+        definition(p, scope.title, scope.means, "");
+        definition(p, certainty.title, certainty.means, verdict(p, "reason"));
     }
-    if (is_hang(p) && *verdict(p, "reason"))
-        definition(p, strcmp(verdict(p, "certainty"), "proved") == 0 ? "Why proved" : "Why not proved",
-                   verdict(p, "reason"));
     if (*kind.next)
-        definition(p, "What to do next", kind.next);
+        definition(p, "What to do next", kind.next, "");
     wedge_text_add(&p->out, "</dl>\n");
 }
 

@@ -115,6 +115,18 @@ static void who_text(const json_t *role, const char *otherwise, char *buf, size_
         snprintf(buf, size, "%s", otherwise);
 }
 
+/* "worker[2], feeder": the process alone where that says it all. The first thread has no name of its own. */
+static void thread_text(const json_t *process, const json_t *thread, char *buf, size_t size)
+{
+    const char *name = get(thread, "name");
+    bool first = json_equal(json_object_get(thread, "tid"), json_object_get(process, "pid"));
+    who_text(json_object_get(process, "role"), get(process, "comm"), buf, size);
+    if (json_array_size(json_object_get(process, "threads")) == 1 || strcmp(name, buf) == 0)
+        return;
+    size_t len = strlen(buf);
+    snprintf(buf + len, size - len, ", %s", first && strcmp(name, get(process, "comm")) == 0 ? "main thread" : name);
+}
+
 static void place_text(const json_t *frame, char *buf, size_t size)
 {
     long long line = json_integer_value(json_object_get(frame, "line"));
@@ -168,11 +180,8 @@ static void node_text(const json_t *report, const char *node, char *buf, size_t 
         who_text(json_object_get(found, "role"), "process", who, sizeof(who));
         snprintf(buf, size, "%s (pid %s, %s)", who, node + 1, get(found, "how"));
     } else {
-        who_text(json_object_get(process, "role"), get(process, "comm"), who, sizeof(who));
-        if (strcmp(who, get(found, "name")) == 0)
-            snprintf(buf, size, "%s (thread %s)", who, node + 1);
-        else
-            snprintf(buf, size, "%s, %s (thread %s)", who, get(found, "name"), node + 1);
+        thread_text(process, found, who, sizeof(who));
+        snprintf(buf, size, "%s (thread %s)", who, node + 1);
     }
 }
 
@@ -201,18 +210,15 @@ static void headline(struct page *p)
 
 static void party_line(struct page *p, const json_t *party)
 {
-    char who[256], place[512], line[LONGEST];
-    who_text(json_object_get(party, "role"), get(party, "process"), who, sizeof(who));
+    char who[512], place[512], line[LONGEST];
+    const char *last = get(party, "last_point");
+    node_text(p->report, get(party, "node"), who, sizeof(who));
     if (get(party, "node")[0] == 'd') {
-        const char *last = get(party, "last_point");
-        snprintf(line, sizeof(line), "%s (pid %lld): %s%s%s", *who ? who : "process",
-                 json_integer_value(json_object_get(party, "pid")), get(party, "how"), *last ? ", last at " : "", last);
+        snprintf(line, sizeof(line), "%s%s%s", who, *last ? ", last at " : "", last);
     } else {
         place_text(party, place, sizeof(place));
-        snprintf(line, sizeof(line), "%s, thread %s (%lld): %s%s%s", who, get(party, "name"),
-                 json_integer_value(json_object_get(party, "tid")),
-                 *get(party, "call") ? "in " : "runs", get(party, "call"), *place ? ", called from " : "");
-        strncat(line, place, sizeof(line) - strlen(line) - 1);
+        snprintf(line, sizeof(line), "%s: %s%s%s%s", who, *get(party, "call") ? "in " : "runs", get(party, "call"),
+                 *place ? ", called from " : "", place);
     }
     indented(p, 2, PLAIN, line);
 }
@@ -280,43 +286,91 @@ static size_t gather(const struct page *p, struct group *groups, size_t *ret_res
     return n;
 }
 
+/* What an edge looks like: wakers that differ in their numbers alone share a line. */
+static void edge_look(const json_t *report, const json_t *edge, char *buf, size_t size)
+{
+    const char *node = get(edge, "to");
+    const json_t *process;
+    const json_t *found = find_node(report, node, &process);
+    const char *role = get(process ? process : found, "role.name");
+    if (process)
+        snprintf(buf, size, "t %s %s %s %s", role, get(process, "comm"), get(found, "name"), get(edge, "why"));
+    else if (found)
+        snprintf(buf, size, "d %s %s %s", role, get(found, "how"), get(edge, "why"));
+    else
+        snprintf(buf, size, "%s %s", node, get(edge, "why"));
+}
+
 /* Who could end the wait of this thread, without those who could only interrupt it. */
 static void wakers(struct page *p, const json_t *thread)
 {
-    const json_t *edges = json_object_get(p->report, "edges"), *edge;
-    size_t i, shown = 0, more = 0;
-    json_array_foreach(edges, i, edge)
+    struct {
+        char look[LONGEST];
+        const json_t *edge;
+        size_t count;
+    } shown[MOST_WAKERS];
+    const json_t *edge;
+    size_t i, n = 0, more = 0, at;
+    json_array_foreach(json_object_get(p->report, "edges"), i, edge)
     {
-        char who[512], line[LONGEST];
+        char look[LONGEST];
         if (strcmp(get(edge, "from"), get(thread, "node")) != 0 || strcmp(get(edge, "kind"), "signal") == 0)
             continue;
-        if (shown == MOST_WAKERS) {
+        edge_look(p->report, edge, look, sizeof(look));
+        for (at = 0; at < n && strcmp(shown[at].look, look) != 0; at++)
+            ;
+        if (at < n) {
+            shown[at].count++;
+        } else if (n < MOST_WAKERS) {
+            memcpy(shown[n].look, look, sizeof(look));
+            shown[n].edge = edge;
+            shown[n++].count = 1;
+        } else {
             more++;
-            continue;
         }
-        node_text(p->report, get(edge, "to"), who, sizeof(who));
-        snprintf(line, sizeof(line), "%s%s%s", who, *get(edge, "why") ? ": " : "", get(edge, "why"));
+    }
+    for (i = 0; i < n; i++) {
+        char who[512], line[LONGEST], alike[48] = "";
+        node_text(p->report, get(shown[i].edge, "to"), who, sizeof(who));
+        if (shown[i].count > 1)
+            snprintf(alike, sizeof(alike), " and %zu alike", shown[i].count - 1);
+        snprintf(line, sizeof(line), "%s%s%s%s", who, alike, *get(shown[i].edge, "why") ? ": " : "",
+                 get(shown[i].edge, "why"));
         wedge_text_add(&p->out, "      <- ");
         wrapped(p, 9, 9, PLAIN, line);
-        shown++;
     }
     if (more)
         wedge_text_addf(&p->out, "      <- and %zu more\n", more);
 }
 
+static void stack(struct page *p, const json_t *thread)
+{
+    const json_t *frame;
+    size_t i;
+    json_array_foreach(json_object_get(thread, "frames"), i, frame)
+    {
+        char place[512], line[LONGEST];
+        place_text(frame, place, sizeof(place));
+        if (*place)
+            snprintf(line, sizeof(line), "#%zu %s", i, place);
+        else
+            snprintf(line, sizeof(line), "#%zu %s+%s", i, get(frame, "module"), get(frame, "offset"));
+        indented(p, 6, json_is_true(json_object_get(frame, "libc")) ? DIM : PLAIN, line);
+    }
+    if (*get(thread, "stack_note"))
+        indented(p, 6, DIM, get(thread, "stack_note"));
+}
+
 static void group_lines(struct page *p, const struct group *g)
 {
-    char who[256], place[512], line[LONGEST];
+    char who[512], place[512], line[LONGEST];
     const json_t *wait = json_object_get(g->thread, "wait");
     const char *object = get(wait, "object.describe");
-    long long tid = json_integer_value(json_object_get(g->thread, "tid"));
-    who_text(json_object_get(g->process, "role"), get(g->process, "comm"), who, sizeof(who));
+    node_text(p->report, get(g->thread, "node"), who, sizeof(who));
     if (g->count > 1)
-        snprintf(line, sizeof(line), "%s %s, %zu threads alike (%lld, …)", who, get(g->thread, "name"), g->count, tid);
-    else if (strcmp(who, get(g->thread, "name")) == 0)
-        snprintf(line, sizeof(line), "%s (thread %lld)", who, tid);
+        snprintf(line, sizeof(line), "%s and %zu alike", who, g->count - 1);
     else
-        snprintf(line, sizeof(line), "%s, %s (thread %lld)", who, get(g->thread, "name"), tid);
+        snprintf(line, sizeof(line), "%s", who);
     indented(p, 2, BOLD, line);
     place_text(own_frame(g->thread), place, sizeof(place));
     if (*get(wait, "call"))
@@ -332,6 +386,8 @@ static void group_lines(struct page *p, const struct group *g)
         indented(p, 4, YELLOW, line);
     }
     wakers(p, g->thread);
+    if (p->all)
+        stack(p, g->thread);
 }
 
 static void who_waits(struct page *p)
@@ -360,11 +416,11 @@ static void faults(struct page *p)
         char line[LONGEST];
         long long fired = json_integer_value(json_object_get(fault, "fired"));
         const char *must = !fired && json_is_true(json_object_get(fault, "must_fire")) ? " although it had to" : "";
-        snprintf(line, sizeof(line), "%s  [%s %lld %s of %lld hits%s%s]", get(fault, "text"),
-                 fired ? "fired" : "never fired:", fired, fired == 1 ? "time" : "times",
-                 json_integer_value(json_object_get(fault, "hits")), must,
+        long long hits = json_integer_value(json_object_get(fault, "hits"));
+        snprintf(line, sizeof(line), "%s  [%s %lld of %lld %s%s%s]", get(fault, "text"),
+                 fired ? "fired" : "never fired:", fired, hits, hits == 1 ? "hit" : "hits", must,
                  json_is_true(json_object_get(fault, "held_now")) ? ", holds a thread now" : "");
-        indented(p, 2, fired ? PLAIN : YELLOW, line);
+        indented(p, 2, fired ? PLAIN : DIM, line);
     }
 }
 

@@ -5,7 +5,8 @@
 const wedgeGraph = (() => {
   const SVG = "http://www.w3.org/2000/svg";
   const MOST_NODES = 60;
-  const ALONE_UP_TO = 9; // so many threads are still drawn one by one
+  const ALONE_UP_TO = 9; // up to so many boxes, two that look alike are still drawn apart
+  const SMALLEST = 0.72; // how far a wide picture may shrink before it scrolls
   const LABEL = 30, NODE = 34; // characters before a text is cut; the whole stands in its title
 
   function svg(name, attributes, ...children) {
@@ -43,8 +44,9 @@ const wedgeGraph = (() => {
 
   function describeThread(model, thread) {
     const frame = model.ownFrame(thread);
+    const caller = model.callerFrame(thread);
     const lines = [];
-    if (frame) lines.push({ words: frame.function, code: true });
+    if (frame) lines.push({ words: frame.function + (caller ? " ‹ " + caller.function : ""), code: true });
     const where = frame && frame.file ? fileName(frame.file) + (frame.line ? ":" + frame.line : "") : "";
     const call = thread.wait.class === "none" ? "runs" : thread.wait.call ? "in " + thread.wait.call : thread.wait.class;
     lines.push({ words: [call, where].filter(Boolean).join(" · "), muted: true });
@@ -52,66 +54,71 @@ const wedgeGraph = (() => {
     return lines;
   }
 
-  // One box for each thread, or for all that look alike.
-  function boxOf(model, node, alone) {
+  // What the box of a node says; nodes with the same `look` look alike.
+  function boxOf(model, node) {
     const thread = model.threads.get(node), dead = model.dead.get(node);
     const culprit = model.culprits.has(node);
     if (thread) {
-      const owner = model.who(thread.process);
       const lines = describeThread(model, thread);
       return {
-        kind: "thread", culprit, live: thread.live, node, hue: model.hue(thread.process),
-        cluster: alone ? "p" + thread.process.pid : "g" + model.family(thread.process),
-        clusterName: alone ? owner + " · pid " + thread.process.pid : model.family(thread.process),
-        key: alone ? node : JSON.stringify(["t", model.family(thread.process), thread.name, thread.live, culprit, thread.wait.class,
+        kind: "thread", culprit, live: thread.live, node, hue: model.hue(thread.process), process: thread.process, head: model.threadName(thread), lines,
+        look: JSON.stringify(["t", model.family(thread.process), model.threadName(thread), thread.live, culprit, thread.wait.class,
           thread.wait.object && thread.wait.object.key, lines]),
-        head: thread.name, lines,
       };
     }
     if (dead)
       return {
-        kind: "dead", culprit, node, hue: 7, key: alone ? node : JSON.stringify(["d", model.familyOfDead(dead), dead.how, dead.last_point]),
-        head: model.whoDead(dead), family: model.familyOfDead(dead),
+        kind: "dead", culprit, node, hue: 7, head: model.whoDead(dead), family: model.familyOfDead(dead),
+        look: JSON.stringify(["d", model.familyOfDead(dead), dead.how, dead.last_point]),
         lines: [{ words: dead.how, muted: true }, ...(dead.last_point ? [{ words: "last at " + dead.last_point, muted: true }] : [])],
       };
     if (node.startsWith("r:")) {
       const rule = model.report.faults.find((f) => f.id === node.slice(2));
-      return { kind: "rule", culprit, node, hue: 3, key: node, head: "rule " + node.slice(2) + " of the plan",
+      return { kind: "rule", culprit, node, hue: 3, look: node, head: "rule " + node.slice(2) + " of the plan",
         lines: rule ? [{ words: rule.text, muted: true }] : [] };
     }
-    return { kind: "outside", culprit: false, node, hue: 7, key: node, head: "the outside",
+    return { kind: "outside", culprit: false, node, hue: 7, look: node, head: "the outside",
       lines: [{ words: "network, terminal, other programs", muted: true }] };
+  }
+
+  // Three that look alike are one box; where there are many boxes, two are.
+  function merge(model, wanted) {
+    const looks = new Map();
+    for (const node of wanted) {
+      const box = boxOf(model, node);
+      looks.set(box.look, [...(looks.get(box.look) || []), box]);
+    }
+    const fewest = wanted.size > ALONE_UP_TO ? 2 : 3;
+    const boxes = [];
+    for (const alike of looks.values()) {
+      if (alike.length >= fewest) boxes.push(Object.assign(alike[0], { members: alike }));
+      else for (const box of alike) boxes.push(Object.assign(box, { members: [box] }));
+    }
+    for (const box of boxes.filter((b) => b.process)) {
+      const family = model.family(box.process), processes = new Set(box.members.map((m) => m.process));
+      box.cluster = processes.size > 1 ? "g" + family : "p" + box.process.pid;
+      box.clusterName = processes.size > 1 ? family + " · " + processes.size + " processes" : model.who(box.process) + " · pid " + box.process.pid;
+    }
+    return boxes;
   }
 
   function build(model) {
     const { wanted, edges } = parties(model);
-    const alone = [...wanted].filter((n) => n[0] === "t" || n[0] === "d").length <= ALONE_UP_TO;
-    const boxes = new Map(), byNode = new Map();
-    let left = 0;
-    for (const node of wanted) {
-      // Threads that are neither stuck nor a waker of someone stuck only make the picture larger.
-      const box = boxOf(model, node, alone);
-      const known = boxes.get(box.key);
-      if (!known && boxes.size >= MOST_NODES) {
-        left++;
-        continue;
-      }
-      if (known) known.members.push(node);
-      else boxes.set(box.key, Object.assign(box, { members: [node] }));
-      byNode.set(node, boxes.get(box.key));
-    }
+    const all = merge(model, wanted);
+    const boxes = all.slice(0, MOST_NODES), byNode = new Map();
+    for (const box of boxes) for (const member of box.members) byNode.set(member.node, box);
     const links = new Map();
     for (const e of edges) {
       const from = byNode.get(e.from), to = byNode.get(e.to);
       if (!from || !to) continue;
-      const key = JSON.stringify([from.key, to.key]);
+      const key = from.node + " " + to.node;
       const link = links.get(key) || { from, to, why: new Set(), about: new Set(), count: 0 };
       if (e.why) link.why.add(e.why);
       if (e.object) link.about.add(e.object);
       link.count++;
       links.set(key, link);
     }
-    return { boxes: [...boxes.values()], links: [...links.values()], left };
+    return { boxes, links: [...links.values()], left: all.length - boxes.length };
   }
 
   // Tarjan's components: an edge inside one is part of a circle.
@@ -249,26 +256,31 @@ const wedgeGraph = (() => {
       svg("path", { d: "M0 0L10 5L0 10z", class: name }));
   }
 
-  // The picture, or null when there is nothing to draw.
-  function draw(model) {
+  // Around the members and what lies between them. dagre keeps a wider place free, so nothing else is in there.
+  function drawCluster(id, cluster, graph, g) {
+    const inside = graph.boxes.filter((b) => b.cluster === id).map((b) => ({ ...g.node(b.id), width: b.width, height: b.height }));
+    for (const l of graph.links)
+      if (l.from.cluster === id && l.to.cluster === id) inside.push({ ...g.edge(l.from.id, l.to.id), width: l.width, height: l.height });
+    const title = cut(cluster.name, 60);
+    const x = Math.min(...inside.map((i) => i.x - i.width / 2)) - 14, y = Math.min(...inside.map((i) => i.y - i.height / 2)) - 28;
+    const right = Math.max(...inside.map((i) => i.x + i.width / 2)) + 14, bottom = Math.max(...inside.map((i) => i.y + i.height / 2)) + 14;
+    const shape = svg("g", { class: "cluster hue" + cluster.hue });
+    shape.append(svg("rect", { x, y, width: Math.max(right - x, measure(title, "650 12.5px " + SANS) + 26), height: bottom - y, rx: 9 }),
+      text(title, { x: x + 12, y: y + 18 }));
+    return shape;
+  }
+
+  // The picture for a place `room` pixels wide, or null when there is nothing to draw.
+  function draw(model, room) {
     const graph = build(model);
     if (graph.boxes.length === 0) return null;
     markCircles(graph);
     const { g, clusters } = layout(graph);
-    const clusterShapes = [];
-    let top = 0;
-    for (const [id, cluster] of clusters) {
-      const at = g.node(id);
-      const width = Math.max(at.width + 12, measure(cluster.name, "650 12.5px " + SANS) + 28);
-      const x = at.x - width / 2, y = at.y - at.height / 2 - 14;
-      top = Math.min(top, y);
-      const shape = svg("g", { class: "cluster hue" + cluster.hue });
-      shape.append(svg("rect", { x, y, width, height: at.height + 26, rx: 9 }), text(cut(cluster.name, 60), { x: x + 12, y: y + 18 }));
-      clusterShapes.push(shape);
-    }
+    const clusterShapes = [...clusters].map(([id, cluster]) => drawCluster(id, cluster, graph, g));
     const size = g.graph();
-    const picture = svg("svg", { viewBox: "0 " + Math.min(0, top - 6) + " " + size.width + " " + (size.height - Math.min(0, top - 6)),
-      width: size.width, height: size.height, role: "img", "aria-label": "Who waits for whom. The same follows as a list." });
+    const scale = Math.max(SMALLEST, Math.min(1, room / size.width));
+    const picture = svg("svg", { viewBox: "0 0 " + size.width + " " + size.height,
+      width: Math.ceil(size.width * scale), height: Math.ceil(size.height * scale), role: "img", "aria-label": "Who waits for whom. The same follows as a list." });
     picture.append(svg("defs", {}, arrow("arrow", "arrow"), arrow("arrow-closed", "arrow closed")));
     picture.append(...clusterShapes);
     for (const link of graph.links) picture.append(drawLink(link, g.edge(link.from.id, link.to.id)));

@@ -35,6 +35,8 @@
     culprits: new Set(report.verdicts.flatMap((v) => v.culprits.map((c) => c.node))),
     victims: new Set(report.verdicts.flatMap((v) => v.victims.map((c) => c.node))),
     anyStuck: [...threads.values()].some((t) => !t.live),
+    // The first thread of a process has no name of its own.
+    threadName: (thread) => (thread.tid === thread.process.pid && thread.name === thread.process.comm ? "main thread" : thread.name),
     who: (process) => role(process.role) || process.comm,
     family: (process) => (process.role ? process.role.name : process.comm),
     whoDead: (one) => (role(one.role) || "process " + one.pid) + " (dead)",
@@ -45,6 +47,7 @@
       return hues.get(family);
     },
     ownFrame: (thread) => thread.frames.find((f) => !f.libc && f.function) || null,
+    callerFrame: (thread) => thread.frames.filter((f) => !f.libc && f.function)[1] || null,
   };
   report.processes.forEach((p) => model.hue(p));
 
@@ -64,14 +67,19 @@
     return n + " " + (n === 1 ? one : many);
   }
 
+  // "worker[2], feeder"; the process alone where it has one thread.
+  function fullName(thread) {
+    const owner = model.who(thread.process);
+    return thread.process.threads.length === 1 || owner === thread.name ? owner : owner + ", " + model.threadName(thread);
+  }
+
   function nameNode(node) {
     if (node === "outside") return "the outside";
     if (node.startsWith("r:")) return "rule " + node.slice(2) + " of the plan";
     if (dead.has(node)) return model.whoDead(dead.get(node)) + ", pid " + dead.get(node).pid;
     const thread = threads.get(node);
     if (!thread) return node;
-    const owner = model.who(thread.process);
-    return (owner === thread.name ? owner : owner + ", " + thread.name) + " (thread " + thread.tid + ")";
+    return fullName(thread) + " (thread " + thread.tid + ")";
   }
 
   // Things that look alike, in order of first sight: [[key, members], …].
@@ -96,14 +104,15 @@
         first.last_point ? el("div", "small muted", "last at ", el("code", "", first.last_point)) : null,
         el("div", "small faint", (more ? "pids " : "pid ") + parties.map((p) => p.pid).join(", ")));
     }
-    const thread = threads.get(first.node);
+    const thread = threads.get(first.node), caller = thread && model.callerFrame(thread);
     const link = el("a", "", more ? plural(parties.length, "thread", "threads") + " of " + (first.role ? first.role.name : first.process)
-      : (role(first.role) || first.process) + (first.name !== first.process ? ", " + first.name : ""));
+      : thread ? fullName(thread) : role(first.role) || first.process);
     link.href = "#" + first.node;
     return el("li", "card",
       el("div", "who", link),
       first.function ? el("div", "mono", first.function) : null,
       first.file ? el("div", "small mono muted", place(first)) : null,
+      caller ? el("div", "small muted", "called by ", el("span", "mono", caller.function), caller.file ? ", " + place(caller) : "") : null,
       el("div", "small muted", first.call ? "waits in " + first.call : thread && thread.wait.class !== "none" ? "waits" : "runs"),
       thread && thread.callback ? el("div", "small muted", "inside the user’s " + thread.callback.name
         + (thread.callback.for_ms !== null ? ", for " + duration(thread.callback.for_ms) : "")
@@ -111,11 +120,16 @@
       el("div", "small faint", (more ? "threads " : "thread ") + parties.map((p) => p.tid).join(", ")));
   }
 
+  function ownPlaces(party) {
+    const thread = threads.get(party.node);
+    return thread ? thread.frames.filter((f) => !f.libc).map((f) => [f.function, f.file, f.line]) : [];
+  }
+
   function drawCause() {
     const culprits = report.verdict.culprits;
     if (culprits.length === 0) return;
     const groups = alike(culprits, (p) => (p.node[0] === "d" ? ["d", p.how, p.last_point, p.role && p.role.name]
-      : ["t", p.process, p.role && p.role.name, p.name, p.call, p.function, p.line]));
+      : ["t", p.process, p.role && p.role.name, p.name, p.call, ownPlaces(p)]));
     section("Cause", "Who could have acted, and did not or cannot any more.", el("ul", "cards", ...groups.map(partyCard)));
   }
 
@@ -142,7 +156,7 @@
     if (drawn.kinds.has("dead")) items.push(legendItem("dead", box("dead")));
     if (drawn.live) items.push(legendItem("can move", box("live")));
     if (drawn.kinds.has("rule")) items.push(legendItem("a fault of the plan", box("rule")));
-    return el("ul", "legend graph-legend", ...items);
+    return el("ul", "legend", ...items);
   }
 
   function edgeList() {
@@ -160,13 +174,13 @@
   }
 
   function drawGraph() {
-    const drawn = wedgeGraph.draw(model);
+    const drawn = wedgeGraph.draw(model, main.clientWidth - 70);
     if (!drawn) return;
     const card = el("div", "card graph", drawn.picture);
     card.tabIndex = 0;
     card.setAttribute("role", "group");
     card.setAttribute("aria-label", "The graph; scrolls sideways where it is wide");
-    const key = el("div", "graph", legend(drawn));
+    const key = el("div", "graph key", legend(drawn));
     section("Who waits for whom", "", card, key,
       drawn.left ? el("p", "small muted", plural(drawn.left, "more party is", "more parties are") + " left out of the picture.") : null, edgeList());
   }
@@ -187,9 +201,7 @@
     const block = el("details", "card thread hue" + model.hue(process));
     block.id = thread.node;
     block.open = !thread.live || model.culprits.has(thread.node) || (!model.anyStuck && process.in_tree);
-    const owner = model.who(process);
-    const name = group.length > 1 ? model.family(process) + ", " + thread.name + " × " + group.length
-      : owner === thread.name ? owner : owner + ", " + thread.name;
+    const name = group.length > 1 ? model.family(process) + ", " + model.threadName(thread) + " × " + group.length : fullName(thread);
     const badges = [];
     if (model.culprits.has(thread.node)) badges.push(el("span", "badge bad", "cause"));
     badges.push(thread.live ? el("span", "badge good", thread.wait.class === "none" ? "runs" : "can move") : el("span", "badge bad", "stuck"));
@@ -217,7 +229,7 @@
   }
 
   function drawStacks() {
-    const groups = alike(threads.values(), (t) => [model.family(t.process), t.process.in_tree, t.name, t.live, model.culprits.has(t.node), t.wait.call,
+    const groups = alike(threads.values(), (t) => [model.family(t.process), t.process.in_tree, model.threadName(t), t.live, model.culprits.has(t.node), t.wait.call,
       t.wait.object && t.wait.object.key, t.callback && t.callback.name, t.rule, t.stack_note, t.frames.map((f) => [f.function, f.file, f.line, f.function ? "" : f.pc])]);
     const weight = (g) => (g[0].live ? 2 : 0) + (g[0].process.in_tree ? 0 : 4) - (model.culprits.has(g[0].node) ? 1 : 0);
     groups.sort((a, b) => weight(a) - weight(b));
