@@ -4,6 +4,7 @@
  */
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -107,6 +108,19 @@ static const char *how(struct wedge_look *look, const struct wedge_arena_proc *p
     return wedge_look_textf(look, "ended by rule %s", id);
 }
 
+static int compare_dead(const void *a, const void *b)
+{
+    const struct wedge_dead *x = a, *y = b;
+    int role = strcmp(x->role, y->role);
+    if (role)
+        return role;
+    if (x->role_index != y->role_index)
+        return x->role_index < y->role_index ? -1 : 1;
+    if (x->role_gen != y->role_gen)
+        return x->role_gen < y->role_gen ? -1 : 1;
+    return (x->pid > y->pid) - (x->pid < y->pid);
+}
+
 static void read_dead(struct wedge_look *look)
 {
     struct wedge_snapshot *s = look->snapshot;
@@ -132,6 +146,8 @@ static void read_dead(struct wedge_look *look)
         };
         dead->how = how(look, p, &dead->rule);
     }
+    if (s->n_dead)
+        qsort(s->dead, s->n_dead, sizeof(*s->dead), compare_dead);
 }
 
 static void read_progress(struct wedge_look *look)

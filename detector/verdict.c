@@ -197,6 +197,39 @@ static void add_dead(struct wedge_look *look, struct wedge_verdict *v)
     v->dead = dead;
 }
 
+/* Whom a reader should hear of first: the thread that makes the kind what it is. */
+static bool comes_first(const struct wedge_look *look, enum wedge_verdict_kind kind, int t)
+{
+    switch (kind) {
+    case WEDGE_VERDICT_SELF_DEADLOCK:
+        return owns_itself(look, t);
+    case WEDGE_VERDICT_ABANDONED_LOCK:
+        return is_abandoned(look, t);
+    case WEDGE_VERDICT_STUCK_CALLBACK:
+        return is_in_callback(look, t);
+    case WEDGE_VERDICT_MUTUAL_BACKPRESSURE:
+        return waits_for_room(look, t);
+    case WEDGE_VERDICT_ORPHANED_WAIT:
+        return is_orphaned(look, t) || has_orphaned_buffer(look, t);
+    case WEDGE_VERDICT_STOPPED:
+        return is_stopped(look, t);
+    default:
+        return true;
+    }
+}
+
+static void order_core(const struct wedge_look *look, enum wedge_verdict_kind kind, const struct wedge_graph_set *set)
+{
+    size_t first = 0;
+    for (size_t i = 0; i < set->n_core; i++) {
+        int t = set->core[i];
+        if (!comes_first(look, kind, t))
+            continue;
+        memmove(&set->core[first + 1], &set->core[first], (i - first) * sizeof(int));
+        set->core[first++] = t;
+    }
+}
+
 static void fill(struct wedge_look *look, const struct wedge_graph *graph, const struct wedge_graph_set *set,
                  struct wedge_verdict *v, size_t *ret_core)
 {
@@ -215,6 +248,7 @@ static void fill(struct wedge_look *look, const struct wedge_graph *graph, const
         .stuck_until_ns = INT64_MAX,
     };
     *ret_core = set->n_core;
+    order_core(look, v->kind, set);
     for (size_t i = 0; i < set->n_members; i++) {
         int t = set->members[i];
         if (i >= set->n_core && live[t])
