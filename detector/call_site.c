@@ -3,13 +3,13 @@
 #include <gelf.h>
 #include <string.h>
 
-#define CALL_NEAR     0xe8 /* e8 rel32 */
-#define INDIRECT      0xff /* ff 15 disp32: call *disp(%rip); ff 25 disp32: jmp *disp(%rip) */
-#define CALL_MODRM    0x15
-#define JUMP_MODRM    0x25
-#define BND_PREFIX    0xf2
-#define STUB_BYTES    11 /* endbr64, bnd, jmp */
-#define RELOCS_MAX    (1u << 22)
+#define CALL_NEAR  0xe8 /* e8 rel32 */
+#define INDIRECT   0xff /* ff 15 disp32: call *disp(%rip); ff 25 disp32: jmp *disp(%rip) */
+#define CALL_MODRM 0x15
+#define JUMP_MODRM 0x25
+#define BND_PREFIX 0xf2
+#define STUB_BYTES 11 /* endbr64, bnd, jmp */
+#define RELOCS_MAX (1u << 22)
 
 static uint64_t relative(uint64_t next, const uint8_t *disp)
 {

@@ -47,8 +47,8 @@ static void say(const struct wedge_capture *capture, const char *step)
     capture->note->step = step;
 }
 
-__attribute__((format(printf, 3, 4))) static void note_stack(struct wedge_capture *capture,
-                                                             struct wedge_thread *thread, const char *fmt, ...)
+__attribute__((format(printf, 3, 4))) static void note_stack(struct wedge_capture *capture, struct wedge_thread *thread,
+                                                             const char *fmt, ...)
 {
     char text[256];
     va_list ap;
@@ -236,8 +236,8 @@ static struct wedge_stop_thread *copy_more(struct wedge_capture *capture, const 
     return NULL;
 }
 
-static void note_end(struct wedge_capture *capture, struct wedge_thread *thread,
-                     const struct wedge_unwind_stack *stack, bool moved)
+static void note_end(struct wedge_capture *capture, struct wedge_thread *thread, const struct wedge_unwind_stack *stack,
+                     bool moved)
 {
     uint64_t last = stack->frames[stack->n_frames - 1].pc;
     struct wedge_image *image = wedge_images_find(&capture->images, last);
@@ -274,10 +274,8 @@ static void keep_frames(struct wedge_capture *capture, struct wedge_thread *thre
     for (size_t i = 0; i < stack->n_frames; i++) {
         bool exact = i == 0 || stack->frames[i].signal || stack->frames[i - 1].signal;
         struct wedge_image *image = wedge_images_find(&capture->images, stack->frames[i].pc - !exact);
-        frames[i] = (struct wedge_frame){.pc = stack->frames[i].pc,
-                                         .signal = stack->frames[i].signal,
-                                         .module = "",
-                                         .build_id = ""};
+        frames[i] = (struct wedge_frame){
+            .pc = stack->frames[i].pc, .signal = stack->frames[i].signal, .module = "", .build_id = ""};
         if (!image)
             continue;
         if (!image->text_path) {
@@ -367,8 +365,8 @@ static const struct wedge_symbol *symbols_of(struct wedge_capture *capture, uint
  * The libc function that the program called, where it left no frame because it jumped on: `inner` is the outermost
  * frame of libc, `outer` the frame that called. What the call instruction names is what was called. Fills *ret.
  */
-static bool jumped_from(struct wedge_capture *capture, const struct wedge_frame *inner,
-                        const struct wedge_frame *outer, struct wedge_frame *ret)
+static bool jumped_from(struct wedge_capture *capture, const struct wedge_frame *inner, const struct wedge_frame *outer,
+                        struct wedge_frame *ret)
 {
     struct wedge_image *libc = wedge_images_find(&capture->images, inner->pc);
     struct wedge_image *caller = wedge_images_find(&capture->images, outer->pc - 1);

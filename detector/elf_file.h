@@ -21,11 +21,11 @@
 
 #include "detector/elf_image.h"
 
-#define WEDGE_ELF_COPIED_MAX_BYTES (64u << 20)        /* larger ones are mapped, not copied */
+#define WEDGE_ELF_COPIED_MAX_BYTES (64u << 20) /* larger ones are mapped, not copied */
 #define WEDGE_ELF_MAX_BYTES        ((uint64_t)4 << 30) /* larger ones are left alone */
 
 struct wedge_elf_symbols; /* elf_symbols.c */
-struct wedge_elf_units;   /* symbols.c */
+struct wedge_elf_units; /* symbols.c */
 struct wedge_elf_lookup;
 
 struct wedge_elf_file {
@@ -36,8 +36,8 @@ struct wedge_elf_file {
     char *path; /* for messages */
     Elf *elf;
     Elf *debug_elf; /* separate debug file, NULL none; looked for with `dwarf` */
-    Dwarf *dwarf;   /* the file's own or the debug file's, NULL none */
-    Dwarf *alt;     /* what a dwz-compressed `dwarf` refers to */
+    Dwarf *dwarf; /* the file's own or the debug file's, NULL none */
+    Dwarf *alt; /* what a dwz-compressed `dwarf` refers to */
     bool dwarf_tried;
     struct wedge_elf_symbols *symbols; /* made at need */
     struct wedge_elf_units *units;

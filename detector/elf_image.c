@@ -67,9 +67,8 @@ void wedge_build_id_hex(const struct wedge_build_id *id, char *ret)
 static size_t read_phdrs(struct wedge_target_memory *memory, uint64_t header, Elf64_Phdr *phdrs)
 {
     Elf64_Ehdr ehdr;
-    if (!wedge_target_memory_read(memory, header, &ehdr, sizeof(ehdr)) ||
-        memcmp(ehdr.e_ident, ELFMAG, SELFMAG) != 0 || ehdr.e_ident[EI_CLASS] != ELFCLASS64 ||
-        ehdr.e_ident[EI_DATA] != ELFDATA2LSB || ehdr.e_machine != EM_X86_64 ||
+    if (!wedge_target_memory_read(memory, header, &ehdr, sizeof(ehdr)) || memcmp(ehdr.e_ident, ELFMAG, SELFMAG) != 0 ||
+        ehdr.e_ident[EI_CLASS] != ELFCLASS64 || ehdr.e_ident[EI_DATA] != ELFDATA2LSB || ehdr.e_machine != EM_X86_64 ||
         ehdr.e_phentsize != sizeof(Elf64_Phdr) || ehdr.e_phnum == 0 || ehdr.e_phnum > PHDRS_MAX ||
         ehdr.e_phoff > (1u << 20))
         return 0;
@@ -87,8 +86,7 @@ static bool within(const struct wedge_image *image, uint64_t address, uint64_t b
  * The table at the end of .eh_frame_hdr: fde_count pairs of 32-bit offsets from the header, sorted by the first.
  * libunwind takes no other encoding and ends the process when it meets one, so it is shown nothing else.
  */
-static void check_table(struct wedge_target_memory *memory, struct wedge_image *image, uint64_t address,
-                        uint64_t bytes)
+static void check_table(struct wedge_target_memory *memory, struct wedge_image *image, uint64_t address, uint64_t bytes)
 {
     struct eh_frame_hdr hdr;
     int32_t first[2], last[2];

@@ -19,8 +19,8 @@ void wedge_elf_symbols_free(struct wedge_elf_symbols *symbols); /* takes NULL */
 
 struct wedge_elf_symbol {
     uint64_t address, size; /* as in the file: without the bias */
-    const char *name;       /* may carry a version: name@VERSION */
-    bool dynamic;           /* exported */
+    const char *name; /* may carry a version: name@VERSION */
+    bool dynamic; /* exported */
     uint8_t binding;
 };
 /* The symbol that holds `address`; of several at the same place the one people know: exported, without leading

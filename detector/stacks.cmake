@@ -14,7 +14,14 @@ function(wedge_add_stacks_target name)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
 endfunction()
 
+# The pause against that of gdb and eu-stack; built on demand.
+function(wedge_add_stacks_bench lib)
+  add_executable(bench-stacks-pause EXCLUDE_FROM_ALL ${WEDGE_STACKS_DIR}/../bench/detector/stacks_pause.c)
+  target_link_libraries(bench-stacks-pause PRIVATE wedge-flags ${lib} Threads::Threads)
+endfunction()
+
 function(wedge_add_stacks_tests lib)
+  wedge_add_stacks_bench(${lib})
   if(NOT BUILD_TESTING)
     return()
   endif()

@@ -14,10 +14,10 @@
 #include "base/job.h"
 #include "detector/proc.h"
 
-#define ROUNDS_MAX  4  /* looks for threads that were born meanwhile */
-#define IOVECS      64 /* stacks copied by one call */
-#define WARM_BYTES  16384u
-#define NAP_NS      1000000l
+#define ROUNDS_MAX    4 /* looks for threads that were born meanwhile */
+#define IOVECS        64 /* stacks copied by one call */
+#define WARM_BYTES    16384u
+#define NAP_NS        1000000l
 #define KILL_GRACE_MS 50
 
 /* A thread that we trace. */
@@ -49,8 +49,8 @@ struct wedge_stop_thread *wedge_stop_alloc(size_t n, size_t room)
 {
     if (n == 0 || n > WEDGE_STOP_THREADS_MAX || room > WEDGE_STOP_LARGEST_BYTES)
         return NULL;
-    uint8_t *memory = mmap(NULL, alloc_bytes(n, room), PROT_READ | PROT_WRITE,
-                           MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    uint8_t *memory =
+        mmap(NULL, alloc_bytes(n, room), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED)
         return NULL;
     struct wedge_stop_thread *threads = (struct wedge_stop_thread *)(void *)memory;

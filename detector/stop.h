@@ -20,31 +20,31 @@
 
 #include "detector/target_memory.h"
 
-#define WEDGE_STOP_RED_ZONE      128u          /* below sp, x86-64 ABI */
-#define WEDGE_STOP_WINDOW_BYTES  (64u << 10)   /* copied of each stack at first */
-#define WEDGE_STOP_LARGEST_BYTES (1u << 20)    /* and at most, when unwinding needs more */
+#define WEDGE_STOP_RED_ZONE      128u /* below sp, x86-64 ABI */
+#define WEDGE_STOP_WINDOW_BYTES  (64u << 10) /* copied of each stack at first */
+#define WEDGE_STOP_LARGEST_BYTES (1u << 20) /* and at most, when unwinding needs more */
 #define WEDGE_STOP_THREADS_MAX   16384u
 
 enum wedge_stop_state {
     WEDGE_STOP_SKIPPED, /* not asked for: it only stands still with the others */
     WEDGE_STOP_ASKED,
-    WEDGE_STOP_GONE,    /* ended before it could be stopped */
+    WEDGE_STOP_GONE, /* ended before it could be stopped */
     WEDGE_STOP_REFUSED, /* `error` */
-    WEDGE_STOP_LATE,    /* did not stop in time */
+    WEDGE_STOP_LATE, /* did not stop in time */
     WEDGE_STOP_STOPPED, /* registers are there, its stack could not be read */
-    WEDGE_STOP_COPIED,  /* all is there */
+    WEDGE_STOP_COPIED, /* all is there */
 };
 
 struct wedge_stop_thread {
     pid_t tid;
     enum wedge_stop_state state; /* in and out */
-    int error;                   /* negative errno */
+    int error; /* negative errno */
     struct user_regs_struct regs;
-    bool companion;              /* in: one more range of the thread of the record before this one */
+    bool companion; /* in: one more range of the thread of the record before this one */
     uint64_t want_from, want_to; /* in: what of the memory to copy; 0, 0: from the red zone up */
-    uint64_t from;               /* the copy: addresses [from, from + len) */
+    uint64_t from; /* the copy: addresses [from, from + len) */
     size_t len;
-    size_t room;                 /* bytes at `data` */
+    size_t room; /* bytes at `data` */
     uint8_t *data;
     int64_t stopped_ns; /* from the ask to the letting go */
 };
@@ -52,10 +52,10 @@ struct wedge_stop_thread {
 struct wedge_stop {
     pid_t pid;
     uint64_t start_ticks; /* the process must have started then; 0: any */
-    bool whole;           /* every other thread of the process stands still too, so that the picture is of one moment */
+    bool whole; /* every other thread of the process stands still too, so that the picture is of one moment */
     int deadline_ms;
     const struct wedge_regions *regions; /* where the stacks end */
-    struct wedge_stop_thread *threads;   /* of wedge_stop_alloc */
+    struct wedge_stop_thread *threads; /* of wedge_stop_alloc */
     size_t n_threads;
 };
 

@@ -10,11 +10,11 @@
 
 #include "detector/elf_symbols.h"
 
-#define DEPTH_MAX       64
-#define DIES_MAX        4000000u /* looked at for one address */
-#define UNITS_MAX       (1u << 20)
-#define NAME_MAX_BYTES  4096
-#define LOOKUPS_MAX     (1u << 20)
+#define DEPTH_MAX      64
+#define DIES_MAX       4000000u /* looked at for one address */
+#define UNITS_MAX      (1u << 20)
+#define NAME_MAX_BYTES 4096
+#define LOOKUPS_MAX    (1u << 20)
 
 /* What was found at an address, kept: threads of a pool all wait in the same places. */
 struct wedge_elf_lookup {
@@ -43,8 +43,9 @@ struct nest {
 
 bool wedge_symbols_is_libc(const char *module)
 {
-    static const char *const stems[] = {"libc", "ld", "ld-linux-x86-64", "libpthread", "libwedge-agent", "ld-musl-x86_64",
-                                        "libc.musl-x86_64", "libasan", "libtsan", "liblsan", "libubsan"};
+    static const char *const stems[] = {
+        "libc",    "ld",      "ld-linux-x86-64", "libpthread", "libwedge-agent", "ld-musl-x86_64", "libc.musl-x86_64",
+        "libasan", "libtsan", "liblsan",         "libubsan"};
     const char *base = strrchr(module, '/');
     base = base ? base + 1 : module;
     if (strcmp(base, "[vdso]") == 0)
@@ -161,7 +162,8 @@ static const char *name_of(Dwarf_Die *die)
 {
     Dwarf_Attribute attr;
     const char *name = NULL;
-    if (dwarf_attr_integrate(die, DW_AT_linkage_name, &attr) || dwarf_attr_integrate(die, DW_AT_MIPS_linkage_name, &attr))
+    if (dwarf_attr_integrate(die, DW_AT_linkage_name, &attr) ||
+        dwarf_attr_integrate(die, DW_AT_MIPS_linkage_name, &attr))
         name = dwarf_formstring(&attr);
     /* A linkage name serves where the language has more to say than the plain one. */
     if (name && (strncmp(name, "_Z", 2) == 0 || strncmp(name, "_R", 2) == 0))

@@ -13,11 +13,11 @@
 
 #define WEDGE_SYMBOLS_INLINED_MAX 16
 
-struct wedge_symbol {   /* one function at an address; texts are owned by the file's cache */
+struct wedge_symbol { /* one function at an address; texts are owned by the file's cache */
     const char *function; /* demangled; NULL not known */
-    const char *file;     /* NULL not known */
-    int line;             /* 0 not known */
-    bool inlined;         /* into the next one */
+    const char *file; /* NULL not known */
+    int line; /* 0 not known */
+    bool inlined; /* into the next one */
 };
 
 /* What lies at `address` (without the bias) of `file`: the innermost function first, at least one. `libc`: name it as

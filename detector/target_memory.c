@@ -195,8 +195,7 @@ const struct wedge_region *wedge_regions_find(const struct wedge_regions *region
     return NULL;
 }
 
-int wedge_target_memory_open(pid_t pid, pid_t tid, const struct wedge_regions *regions,
-                             struct wedge_target_memory *ret)
+int wedge_target_memory_open(pid_t pid, pid_t tid, const struct wedge_regions *regions, struct wedge_target_memory *ret)
 {
     char path[64];
     snprintf(path, sizeof(path), "/proc/%d/task/%d/mem", pid, tid);
@@ -212,7 +211,8 @@ void wedge_target_memory_close(struct wedge_target_memory *memory)
     if (!memory)
         return;
     struct wedge_target_chunk *chunk, *next;
-    HASH_ITER(hh, memory->chunks, chunk, next) {
+    HASH_ITER(hh, memory->chunks, chunk, next)
+    {
         HASH_DEL(memory->chunks, chunk);
         free(chunk);
     }

@@ -20,7 +20,7 @@ struct wedge_region { /* one line of maps */
     uint64_t start, end, offset, inode;
     unsigned dev_major, dev_minor;
     bool read, write, exec;
-    bool deleted;     /* the path has been unlinked; the suffix is cut from `path` */
+    bool deleted; /* the path has been unlinked; the suffix is cut from `path` */
     const char *path; /* unescaped; "[vdso]" and the like; "" anonymous */
 };
 

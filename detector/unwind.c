@@ -15,7 +15,7 @@ struct wedge_unwinder {
     int pid;
     unw_addr_space_t space;
     struct wedge_unwind_stack *stack; /* the one being unwound */
-    bool missed;                      /* no unwind information for the pc last asked for */
+    bool missed; /* no unwind information for the pc last asked for */
     const char *reason;
     struct wedge_unwind_dwfl *dwfl;
     bool dwfl_tried;
@@ -48,12 +48,10 @@ bool wedge_unwind_is_trampoline(struct wedge_images *images, uint64_t pc)
 {
     static const uint8_t code[] = {0x48, 0xc7, 0xc0, 0x0f, 0x00, 0x00, 0x00, 0x0f, 0x05};
     uint8_t bytes[sizeof(code)];
-    return wedge_target_memory_read(images->memory, pc, bytes, sizeof(bytes)) &&
-           memcmp(bytes, code, sizeof(code)) == 0;
+    return wedge_target_memory_read(images->memory, pc, bytes, sizeof(bytes)) && memcmp(bytes, code, sizeof(code)) == 0;
 }
 
-static int find_proc_info(unw_addr_space_t space, unw_word_t ip, unw_proc_info_t *ret, int need_unwind_info,
-                          void *arg)
+static int find_proc_info(unw_addr_space_t space, unw_word_t ip, unw_proc_info_t *ret, int need_unwind_info, void *arg)
 {
     struct wedge_unwinder *unwinder = arg;
     struct wedge_image *image = wedge_images_find(unwinder->images, ip);

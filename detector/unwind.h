@@ -35,10 +35,10 @@ struct wedge_unwind_frame {
 
 enum wedge_unwind_end {
     WEDGE_UNWIND_COMPLETE, /* to where the thread began */
-    WEDGE_UNWIND_LIMIT,    /* more than WEDGE_UNWIND_FRAMES_MAX */
-    WEDGE_UNWIND_NEED,     /* the copy does not reach to `need` */
-    WEDGE_UNWIND_NO_INFO,  /* no unwind information at the last pc */
-    WEDGE_UNWIND_LOST,     /* the unwind information does not fit the stack */
+    WEDGE_UNWIND_LIMIT, /* more than WEDGE_UNWIND_FRAMES_MAX */
+    WEDGE_UNWIND_NEED, /* the copy does not reach to `need` */
+    WEDGE_UNWIND_NO_INFO, /* no unwind information at the last pc */
+    WEDGE_UNWIND_LOST, /* the unwind information does not fit the stack */
 };
 
 struct wedge_unwind_stack { /* one thread's: regs and windows in, the rest out */
@@ -49,7 +49,7 @@ struct wedge_unwind_stack { /* one thread's: regs and windows in, the rest out *
     size_t n_frames;
     size_t guessed; /* how many of them lie beyond the first pc without unwind information */
     enum wedge_unwind_end end;
-    uint64_t need;      /* NEED: the address */
+    uint64_t need; /* NEED: the address */
     const char *reason; /* NO_INFO: what the image at the last pc lacks; "" otherwise */
 };
 
@@ -73,7 +73,7 @@ bool wedge_unwind_is_trampoline(struct wedge_images *images, uint64_t pc);
 /* unwind_dwfl.c: the thorough way, a session of its own. */
 struct wedge_unwind_dwfl;
 struct wedge_unwind_dwfl *wedge_unwind_dwfl_new(struct wedge_images *images, int pid); /* NULL: not to be had */
-void wedge_unwind_dwfl_free(struct wedge_unwind_dwfl *session);                        /* takes NULL */
+void wedge_unwind_dwfl_free(struct wedge_unwind_dwfl *session); /* takes NULL */
 void wedge_unwind_dwfl_run(struct wedge_unwind_dwfl *session, struct wedge_unwind_stack *stack);
 
 #endif

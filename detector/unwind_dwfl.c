@@ -20,10 +20,10 @@ struct wedge_unwind_dwfl {
     Dwfl *dwfl;
     struct wedge_images *images;
     int pid;
-    struct wedge_unwind_stack *in;  /* the one being unwound */
+    struct wedge_unwind_stack *in; /* the one being unwound */
     struct wedge_unwind_stack *out; /* the frames so far */
-    size_t exact;                   /* frames up to and with the first without unwind information */
-    bool lost;                      /* a pc was no text */
+    size_t exact; /* frames up to and with the first without unwind information */
+    bool lost; /* a pc was no text */
 };
 
 /* libdwfl hands its callbacks no argument of ours, but keeps a pointer for each module: the image, with its session. */
@@ -188,8 +188,8 @@ static int add_frame(Dwfl_Frame *frame, void *arg)
         out->end = WEDGE_UNWIND_LIMIT;
         return DWARF_CB_ABORT;
     }
-    out->frames[out->n_frames++] = (struct wedge_unwind_frame){
-        .pc = pc, .signal = wedge_unwind_is_trampoline(session->images, pc)};
+    out->frames[out->n_frames++] =
+        (struct wedge_unwind_frame){.pc = pc, .signal = wedge_unwind_is_trampoline(session->images, pc)};
     if (!session->exact && !has_information(session, pc, activation))
         session->exact = out->n_frames;
     return DWARF_CB_OK;
@@ -219,7 +219,7 @@ void wedge_unwind_dwfl_run(struct wedge_unwind_dwfl *session, struct wedge_unwin
     else if (out->end != WEDGE_UNWIND_LIMIT && !session->lost)
         out->end = need ? WEDGE_UNWIND_NEED : WEDGE_UNWIND_NO_INFO;
     /* A guess that leads to the thread's beginning, or beyond what was known, is worth showing: it is marked. */
-    if (out->n_frames > stack->n_frames || 
+    if (out->n_frames > stack->n_frames ||
         (out->n_frames == stack->n_frames && (rc == 0 || out->end == WEDGE_UNWIND_NEED))) {
         memcpy(stack->frames, out->frames, out->n_frames * sizeof(out->frames[0]));
         stack->n_frames = out->n_frames;

@@ -84,8 +84,8 @@ static void read_said(struct stacks_target *target)
         if (sscanf(line, "function %63s 0x%lx", target->function, &target->address) == 2)
             continue;
         said--;
-        int got = sscanf(line, "frame %63s %d %15s", said->frames[said->n].function, &said->frames[said->n].line,
-                         inlined);
+        int got =
+            sscanf(line, "frame %63s %d %15s", said->frames[said->n].function, &said->frames[said->n].line, inlined);
         ck_assert_msg(target->n && got >= 2, "the target said: %s", line);
         said->frames[said->n].inlined = got == 3;
         ck_assert_uint_lt(++said->n, STACKS_FRAMES_MAX);

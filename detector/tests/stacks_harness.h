@@ -24,7 +24,7 @@ struct stacks_said { /* by a thread of the target */
 
 struct stacks_target {
     pid_t pid;
-    int in;    /* its standard input; the last descriptor to be closed ends it */
+    int in; /* its standard input; the last descriptor to be closed ends it */
     FILE *out; /* its standard output */
     struct stacks_said said[STACKS_THREADS_MAX];
     size_t n;

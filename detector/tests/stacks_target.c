@@ -53,7 +53,11 @@ static volatile sig_atomic_t sink;
 static atomic_int signals;
 
 /* On the line of the call that it announces. */
-#define CALLS(what, is_inlined) expected[n_expected++] = (struct expected){what, __LINE__, is_inlined}
+#define CALLS(what, is_inlined)                                                                                        \
+    expected[n_expected++] = (struct expected)                                                                         \
+    {                                                                                                                  \
+        what, __LINE__, is_inlined                                                                                     \
+    }
 
 /* Says what was announced; the last thing before the wait. */
 static void say(const char *name, const char *libc)
@@ -148,8 +152,9 @@ static void *in_method(void *arg)
 
 static void on_usr1(int signal)
 {
+    const char *name = signal == SIGUSR1 ? "handler" : "altstack";
     char c;
-    CALLS("on_usr1", false), say(signal == SIGUSR1 ? "handler" : "altstack", "read"), sink = (int)read(silent[0], &c, 1);
+    CALLS("on_usr1", false), say(name, "read"), sink = (int)read(silent[0], &c, 1);
     sink++;
 }
 static NOINLINE void interrupted(int signal)
@@ -231,11 +236,10 @@ static const struct {
     bool asked_for; /* only when named */
     int threads;
 } cases[] = {
-    {"read", in_read, false, 1},         {"sem", in_sem, false, 1},     {"mutex", in_mutex, false, 1},
-    {"cond", in_cond, false, 1},         {"poll", in_poll, false, 1},   {"mangled", in_method, false, 1},
-    {"handler", in_handler, false, 1},   {"altstack", on_altstack, false, 1},
-    {"deep", in_deep, false, 1},         {"many", in_many, false, 1},   {"vfork", in_vfork, true, 1},
-    {"crowd", in_read, true, CROWD},
+    {"read", in_read, false, 1},       {"sem", in_sem, false, 1},           {"mutex", in_mutex, false, 1},
+    {"cond", in_cond, false, 1},       {"poll", in_poll, false, 1},         {"mangled", in_method, false, 1},
+    {"handler", in_handler, false, 1}, {"altstack", on_altstack, false, 1}, {"deep", in_deep, false, 1},
+    {"many", in_many, false, 1},       {"vfork", in_vfork, true, 1},        {"crowd", in_read, true, CROWD},
 };
 
 static bool chosen(int i, int argc, char **argv)

@@ -40,12 +40,18 @@ static const char *listing(const struct wedge_thread *thread)
     size_t len = (size_t)snprintf(text, sizeof(text), "note '%s'", thread->stack_note);
     for (size_t i = 0; i < thread->n_frames && len < sizeof(text) - 256; i++) {
         const struct wedge_frame *f = &thread->frames[i];
-        len += (size_t)snprintf(text + len, 256, "\n #%zu %s%s%s %s:%d [%.60s+0x%lx]", i,
-                                f->function ? f->function : "?", f->inlined ? " (inlined)" : "",
-                                f->signal ? " (signal)" : "", f->file ? f->file : "?", f->line, f->module,
-                                (unsigned long)f->module_offset);
+        len +=
+            (size_t)snprintf(text + len, 256, "\n #%zu %s%s%s %s:%d [%.60s+0x%lx]", i, f->function ? f->function : "?",
+                             f->inlined ? " (inlined)" : "", f->signal ? " (signal)" : "", f->file ? f->file : "?",
+                             f->line, f->module, (unsigned long)f->module_offset);
     }
     return text;
+}
+
+/* A frame may have no name at all: libc's own functions, where its debug file is not installed. */
+static bool is_named(const struct wedge_frame *frame, const char *name)
+{
+    return frame->function && strcmp(frame->function, name) == 0;
 }
 
 static const struct variant {
@@ -83,7 +89,7 @@ static void check_thread(const struct wedge_thread *thread, const struct stacks_
     bool libc_call = false;
     for (size_t i = 0; i < thread->n_frames; i++) {
         const struct wedge_frame *frame = &thread->frames[i];
-        libc_call |= frame->libc && frame->function && strcmp(frame->function, said->libc) == 0;
+        libc_call |= frame->libc && is_named(frame, said->libc);
         ck_assert_str_ne(frame->module, "");
         ck_assert_str_ne(frame->build_id, "");
         if (frame->libc || frame->signal)
@@ -179,7 +185,7 @@ START_TEST(test_signal_frames)
             if (!thread->frames[k].signal)
                 continue;
             signals++;
-            ck_assert_str_eq(thread->frames[k - 1].function, "on_usr1");
+            ck_assert(is_named(&thread->frames[k - 1], "on_usr1"));
             ck_assert(thread->frames[k + 1].libc); /* inside raise */
         }
         ck_assert_msg(signals == 1, "%s", listing(thread));
@@ -203,13 +209,13 @@ START_TEST(test_deep_stacks)
     size_t n_deep = 0, n_many = 0;
     bool root = false;
     for (size_t i = 0; i < deep->n_frames; i++) {
-        n_deep += strcmp(deep->frames[i].function, "deep") == 0;
-        if (strcmp(deep->frames[i].function, "in_deep") == 0)
+        n_deep += is_named(&deep->frames[i], "deep");
+        if (is_named(&deep->frames[i], "in_deep"))
             root = deep->frames[i].line == target.said[0].frames[0].line;
     }
     ck_assert_msg(n_deep == 101 && root && !deep->stack_note[0], "%s", listing(deep));
     for (size_t i = 0; i < many->n_frames; i++)
-        n_many += strcmp(many->frames[i].function, "many") == 0;
+        n_many += is_named(&many->frames[i], "many");
     ck_assert_msg(n_many > 200 && strstr(many->stack_note, "cut after 256 frames"), "%s", listing(many));
     stacks_check_running(target.pid);
     stacks_target_end(&target);

@@ -1,8 +1,8 @@
 /* detector/symbols and the readers of ELF under it: names inside a symbol's bounds alone, files that are not what is
  * mapped refused, and images that lie about themselves. */
 #include <check.h>
-#include <errno.h>
 #include <elf.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,18 +60,18 @@ static const struct {
 } notes[] = {
     {{4, 4, NT_GNU_BUILD_ID, 0x00554e47, 0x04030201}, 20, 4, 4},
     {{4, 2, NT_GNU_BUILD_ID, 0x00554e47, 0x04030201}, 20, 4, 2},
-    {{4, 0, 1, 0x00554e47, 4, 4, NT_GNU_BUILD_ID, 0x00554e47}, 32, 4, 0},         /* cut before the id */
-    {{4, 4, NT_GNU_BUILD_ID, 0x00554e47, 0x04030201}, 19, 4, 0},                  /* cut in the id */
+    {{4, 0, 1, 0x00554e47, 4, 4, NT_GNU_BUILD_ID, 0x00554e47}, 32, 4, 0}, /* cut before the id */
+    {{4, 4, NT_GNU_BUILD_ID, 0x00554e47, 0x04030201}, 19, 4, 0}, /* cut in the id */
     {{4, 4, NT_GNU_BUILD_ID, 0x00554e47, 0x04030201}, 16, 4, 0},
     {{4, 4, NT_GNU_BUILD_ID, 0x00554e47, 0x04030201}, 11, 4, 0},
     {{4, 4, NT_GNU_BUILD_ID, 0x00554e47, 0x04030201}, 0, 4, 0},
-    {{4, 1, NT_GNU_BUILD_ID, 0x00554e47, 0x04030201}, 20, 4, 0},                  /* too short to be one */
-    {{4, 65, NT_GNU_BUILD_ID, 0x00554e47, 0x04030201}, 20, 4, 0},                 /* too long */
+    {{4, 1, NT_GNU_BUILD_ID, 0x00554e47, 0x04030201}, 20, 4, 0}, /* too short to be one */
+    {{4, 65, NT_GNU_BUILD_ID, 0x00554e47, 0x04030201}, 20, 4, 0}, /* too long */
     {{4, UINT32_MAX, NT_GNU_BUILD_ID, 0x00554e47, 1}, 20, 4, 0},
     {{UINT32_MAX, 4, NT_GNU_BUILD_ID, 0x00554e47, 1}, 20, 4, 0},
     {{UINT32_MAX, UINT32_MAX, NT_GNU_BUILD_ID, 0x00554e47, 1}, 20, 8, 0},
-    {{4, 4, NT_GNU_BUILD_ID, 0x00554e48, 1}, 20, 4, 0},                           /* another's */
-    {{0, 0, 0, 0, 0, 0, 0, 0}, 32, 4, 0},                                         /* empty ones, to the end */
+    {{4, 4, NT_GNU_BUILD_ID, 0x00554e48, 1}, 20, 4, 0}, /* another's */
+    {{0, 0, 0, 0, 0, 0, 0, 0}, 32, 4, 0}, /* empty ones, to the end */
 };
 
 START_TEST(test_notes)

@@ -57,10 +57,10 @@ static const char *const malformed[] = {
     "00400000-fffffffffffffffff r-xp 0 08:01 42 /bin/x\n",
     "00400000 -00401000 r-xp 0 08:01 42 /bin/x\n",
     "0040A000-0040b000 r-xp 0 08:01 42 /bin/x\n",
-    GOOD GOOD,                                                   /* overlapping */
-    GOOD "00300000-00301000 r-xp 00000000 08:01 42 /bin/x\n",    /* not ascending */
-    GOOD "00400800-00402000 r-xp 00000000 08:01 42 /bin/x\n",    /* overlapping in part */
-    GOOD "00500000-00501000 r-xp 00000000 08:01 42 /bin/x",      /* cut off */
+    GOOD GOOD, /* overlapping */
+    GOOD "00300000-00301000 r-xp 00000000 08:01 42 /bin/x\n", /* not ascending */
+    GOOD "00400800-00402000 r-xp 00000000 08:01 42 /bin/x\n", /* overlapping in part */
+    GOOD "00500000-00501000 r-xp 00000000 08:01 42 /bin/x", /* cut off */
     GOOD "\n",
 };
 
@@ -85,11 +85,11 @@ END_TEST
 
 START_TEST(test_fields)
 {
-    static const char text[] = GOOD
-        "00500000-00502000 rw-s 00000000 fe:0a 7 /tmp/a b\\012c (deleted)\n"
-        "7f0000000000-7f0000001000 ---p 00000000 00:00 0 \n"
-        "7fff00000000-7fff00001000 r-xp 00000000 00:00 0                          [vdso]\n"
-        "ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0                  [vsyscall]\n";
+    static const char text[] =
+        GOOD "00500000-00502000 rw-s 00000000 fe:0a 7 /tmp/a b\\012c (deleted)\n"
+             "7f0000000000-7f0000001000 ---p 00000000 00:00 0 \n"
+             "7fff00000000-7fff00001000 r-xp 00000000 00:00 0                          [vdso]\n"
+             "ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0                  [vsyscall]\n";
     struct wedge_regions regions;
     ck_assert_int_eq(parse(text, sizeof(text) - 1, &regions), 0);
     ck_assert_uint_eq(regions.n, 5);
