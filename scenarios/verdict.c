@@ -69,7 +69,8 @@ bool wedge_headline_names_culprit(const json_t *report, const char *role, const 
     const json_t *culprit;
     json_array_foreach(json_object_get(json_object_get(report, "verdict"), "culprits"), i, culprit)
     {
-        if (names(report, json_string_value(culprit), role, function))
+        const char *node = json_string_value(json_object_get(culprit, "node"));
+        if (node && names(report, node, role, function))
             return true;
     }
     return false;

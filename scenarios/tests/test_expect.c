@@ -8,7 +8,7 @@
 
 static const char *const hang_text =
     "{\"verdict\": {\"kind\": \"orphaned-wait\", \"certainty\": \"proved\", \"scope\": \"whole\", \"hang\": true,"
-    " \"signature\": \"sig1:1\", \"summary\": \"S\", \"culprits\": [\"d7\", \"t9\"]},"
+    " \"signature\": \"sig1:1\", \"summary\": \"S\", \"culprits\": [{\"node\": \"d7\"}, {\"node\": \"t9\"}]},"
     " \"dead\": [{\"node\": \"d7\", \"role\": {\"name\": \"worker\"}}],"
     " \"processes\": [{\"role\": {\"name\": \"helper\"}, \"threads\": [{\"node\": \"t8\", \"frames\": []},"
     "   {\"node\": \"t9\", \"frames\": [{\"function\": null}, {\"function\": \"init\"}]}]}]}";
