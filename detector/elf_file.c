@@ -57,6 +57,16 @@ static int open_in_root(int pid, const char *path)
     return reopen_regular(named);
 }
 
+/* Ends an Elf of read_elf with the memory under it. Takes NULL. */
+static void drop_elf(Elf *elf)
+{
+    size_t size = 0;
+    char *data = elf ? elf_rawfile(elf, &size) : NULL;
+    elf_end(elf);
+    if (data)
+        munmap(data, size);
+}
+
 /* The whole file as an Elf that needs no descriptor. A copy as long as that is cheap: the file's owner may truncate
  * it while we read, and a mapping would then end us with SIGBUS. Takes `fd` over. */
 static Elf *read_elf(int fd)
@@ -147,7 +157,7 @@ static Elf *open_image_file(const struct wedge_image *image, int pid)
         Elf *elf = read_elf(fd);
         if (elf && (matches(elf, &st, image) || (way == 0 && !image->build_id.len)))
             return elf;
-        elf_end(elf);
+        drop_elf(elf);
     }
     return NULL;
 }
@@ -271,7 +281,7 @@ Dwarf *wedge_elf_dwarf(struct wedge_elf_file *file)
             file->debug_elf = elf;
             file->dwarf = dwarf_begin_elf(elf, DWARF_C_READ, NULL);
         } else {
-            elf_end(elf);
+            drop_elf(elf);
         }
     }
     if (file->dwarf)
