@@ -37,7 +37,10 @@ enum wedge_pool_stage { WEDGE_POOL_STARTING, WEDGE_POOL_READY, WEDGE_POOL_LEAVIN
 struct wedge_pool_seat_shared {
     _Atomic uint32_t stage;
     _Atomic uint32_t threads_ready; /* of `threads`; the one that completes them makes the worker READY */
-    _Atomic int64_t final_since_ns[WEDGE_POOL_THREADS_MAX + 1]; /* 0: not in its finalizer. [0] the process's */
+    /* By thread, from 1; [0] is the process. Between its first look and its leaving a thread of `hardened` has a look
+     * here, or a slot CLAIMED by it, or a finalizer here: whatever it is stopped in, a limit applies. */
+    _Atomic int64_t looked_ns[WEDGE_POOL_THREADS_MAX + 1]; /* its last look for a task; 0: it has one, or left */
+    _Atomic int64_t final_since_ns[WEDGE_POOL_THREADS_MAX + 1]; /* 0: not in its finalizer */
 } __attribute__((aligned(64)));
 
 struct wedge_pool_shared {
@@ -57,8 +60,10 @@ struct wedge_pool_seat {
     uint32_t generation;
     int64_t started_ns;
     bool started_once;
-    enum wedge_pool_seat_phase phase; /* supervisor alone */
-    bool condemned; /* supervisor: SIGKILL was sent, the death is awaited */
+    enum wedge_pool_seat_phase phase; /* supervisor alone, as what follows */
+    int64_t suspected_ns; /* a thread has not looked for idle_limit; when that was seen first; 0: no */
+    int64_t done_ns; /* closed, drained, and no task in its hands; when that was seen first; 0: no */
+    bool condemned; /* SIGKILL was sent, the death is awaited */
 };
 
 /* One thing that came out of a pool: a result, or a stop mark of a stream. */

@@ -21,10 +21,13 @@ void wedge_seat_prepare(struct wedge_pool *pool, uint32_t index)
     }
     seat->started_once = true;
     seat->condemned = false;
+    seat->suspected_ns = seat->done_ns = 0;
     seat->started_ns = wedge_clock_ns();
     atomic_store(&pool->shared->seats[index].threads_ready, 0);
-    for (int64_t i = 0; i <= pool->settings.threads; i++)
+    for (int64_t i = 0; i <= pool->settings.threads; i++) {
+        atomic_store(&pool->shared->seats[index].looked_ns[i], 0);
         atomic_store(&pool->shared->seats[index].final_since_ns[i], 0);
+    }
     atomic_store(&pool->shared->seats[index].stage, WEDGE_POOL_STARTING);
 }
 
@@ -67,15 +70,24 @@ int64_t wedge_seat_start_limit_ns(struct wedge_pool *pool, uint32_t index)
     return seat->started_ns + limit_ms * WEDGE_NS_PER_MS;
 }
 
-int64_t wedge_seat_final_limit_ns(struct wedge_pool *pool, uint32_t index)
+/* The first of the times, where it is not 0, plus the limit. */
+static int64_t first_past(const struct wedge_pool *pool, _Atomic int64_t *since, int64_t limit_ms)
 {
-    int64_t limit_ms = pool->settings.final_limit_ms, first_ns = WEDGE_POOL_NEVER;
-    if (pool->seats[index].pid == 0 || limit_ms < 0)
-        return first_ns;
-    for (int64_t i = 0; i <= pool->settings.threads; i++) {
-        int64_t since_ns = atomic_load(&pool->shared->seats[index].final_since_ns[i]);
+    int64_t first_ns = WEDGE_POOL_NEVER;
+    for (int64_t i = 0; limit_ms >= 0 && i <= pool->settings.threads; i++) {
+        int64_t since_ns = atomic_load(&since[i]);
         if (since_ns != 0)
             first_ns = wedge_pool_earlier(first_ns, since_ns + limit_ms * WEDGE_NS_PER_MS);
     }
     return first_ns;
+}
+
+int64_t wedge_seat_final_limit_ns(struct wedge_pool *pool, uint32_t index)
+{
+    return first_past(pool, pool->shared->seats[index].final_since_ns, pool->settings.final_limit_ms);
+}
+
+int64_t wedge_seat_idle_limit_ns(struct wedge_pool *pool, uint32_t index)
+{
+    return first_past(pool, pool->shared->seats[index].looked_ns, pool->settings.idle_limit_ms);
 }

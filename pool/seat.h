@@ -20,5 +20,7 @@ void wedge_seat_clear(struct wedge_pool_seat *seat);
 int64_t wedge_seat_start_limit_ns(struct wedge_pool *pool, uint32_t index);
 /* When the first of its finalizers that are running gets past final_limit. */
 int64_t wedge_seat_final_limit_ns(struct wedge_pool *pool, uint32_t index);
+/* When the first of its threads that look for a task will not have looked for idle_limit. */
+int64_t wedge_seat_idle_limit_ns(struct wedge_pool *pool, uint32_t index);
 
 #endif

@@ -58,6 +58,7 @@ static const struct field fields[] = {
     {"start_limit", IN_ALL, FORM_LIMIT, AT(start_limit_ms), 1, HOUR_MS, limit_words},
     {"task_limit", IN_HARDENED, FORM_LIMIT, AT(task_limit_ms), 1, HOUR_MS, limit_words},
     {"final_limit", IN_HARDENED, FORM_LIMIT, AT(final_limit_ms), 1, HOUR_MS, limit_words},
+    {"idle_limit", IN_HARDENED, FORM_LIMIT, AT(idle_limit_ms), 2000, HOUR_MS, limit_words},
     {"restart_limit", IN_HARDENED, FORM_NUMBER, AT(restart_limit), 1, 1000, NULL},
 };
 #undef AT
@@ -89,12 +90,14 @@ int wedge_pool_settings_init(struct wedge_pool_settings *ret, const char *preset
         .start_limit_ms = WEDGE_POOL_NO_LIMIT,
         .task_limit_ms = WEDGE_POOL_NO_LIMIT,
         .final_limit_ms = WEDGE_POOL_NO_LIMIT,
+        .idle_limit_ms = WEDGE_POOL_NO_LIMIT,
         .restart_limit = 8,
     };
     if (!preset || strcmp(preset, "hardened") == 0) {
         s.hardened = true;
         s.start_limit_ms = 10000;
         s.final_limit_ms = 10000;
+        s.idle_limit_ms = 10000;
     } else if (strcmp(preset, "reported") == 0) {
         s.preset = "reported";
     } else if (strcmp(preset, "proposed") == 0) {

@@ -27,8 +27,8 @@ struct wedge_pool_settings {
     int64_t processes, threads;
     int64_t queue; /* tasks; 0 auto */
     int64_t payload_bytes;
-    int64_t collector_wait_ms, close_wait_ms, start_limit_ms, task_limit_ms,
-        final_limit_ms; /* or WEDGE_POOL_NO_LIMIT */
+    int64_t collector_wait_ms, close_wait_ms, start_limit_ms, task_limit_ms, final_limit_ms,
+        idle_limit_ms; /* or WEDGE_POOL_NO_LIMIT */
     int64_t restart_limit;
     int64_t collector_leaves; /* enum wedge_pool_leaves */
     int64_t result_bound; /* enum wedge_pool_bound */

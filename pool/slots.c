@@ -228,24 +228,35 @@ static bool try_claim(struct slot *slot, void *arg)
     return wedge_ledger_claim(&slot->word, owner, &hand->claim);
 }
 
+/* Where this thread says when it last looked for a task. */
+static _Atomic int64_t *looked(const struct wedge_pool_hand *hand)
+{
+    return &hand->worker->pool->shared->seats[hand->place.process - 1].looked_ns[hand->place.thread];
+}
+
 /* Woken by put, by close, by the supervisor, and by itself. `closed` is read before the look: it is set after the last
  * put, so an empty look after it means that the queue stays empty. */
 static int slots_get(struct wedge_pool_hand *hand)
 {
     struct wedge_pool *pool = hand->worker->pool;
     struct wedge_slots *slots = pool->transport_data;
+    _Atomic int64_t *looked_ns = looked(hand);
     for (;;) {
         uint32_t seen = wedge_word_read(&slots->shared->items);
         bool closed = atomic_load(&pool->shared->closed) != 0;
+        atomic_store(looked_ns, wedge_clock_ns());
         hand->slot = find(slots, &slots->shared->claim_at, try_claim, hand);
         if (hand->slot < slots->n)
             break;
-        if (closed)
+        if (closed) {
+            atomic_store(looked_ns, 0);
             return -ENODATA;
+        }
         wedge_word_wait(&slots->shared->items, seen, WEDGE_WAIT_FOR_ITEM, wedge_pool_after_ms(LOOK_AGAIN_MS));
     }
     struct slot *slot = &slots->shared->slots[hand->slot];
     atomic_store(&slot->claimed_ns, wedge_clock_ns());
+    atomic_store(looked_ns, 0);
     hand->task = (struct wedge_pool_task){.id = slot->id,
                                           .data = task_bytes(slots, hand->slot),
                                           .bytes = slot->bytes,
@@ -266,6 +277,7 @@ static void slots_answer(struct wedge_pool_hand *hand, enum wedge_pool_outcome o
     slot->code = code;
     slot->result_bytes = (uint32_t)hand->task.result_bytes;
     WEDGE_POINT("pool.worker.result_stored");
+    atomic_store(looked(hand), wedge_clock_ns()); /* before the claim ends: see looked_ns */
     if (!wedge_ledger_finish(&slot->word, hand->claim, outcome))
         return; /* cannot be: a claim is taken away only after its process is gone (ledger.h) */
     WEDGE_POINT("pool.worker.result_published");
@@ -331,6 +343,17 @@ bool wedge_slots_any_queued(struct wedge_pool *pool)
     for (uint32_t i = 0; i < slots->n; i++)
         if (wedge_ledger_state_of(atomic_load(&slots->shared->slots[i].word)) == WEDGE_LEDGER_QUEUED)
             return true;
+    return false;
+}
+
+bool wedge_slots_any_claimed(struct wedge_pool *pool, uint32_t worker)
+{
+    struct wedge_slots *slots = pool->transport_data;
+    for (uint32_t i = 0; i < slots->n; i++) {
+        uint64_t word = atomic_load(&slots->shared->slots[i].word);
+        if (wedge_ledger_state_of(word) == WEDGE_LEDGER_CLAIMED && wedge_ledger_owner_of(word).worker == worker)
+            return true;
+    }
     return false;
 }
 

@@ -11,6 +11,8 @@ void wedge_slots_condemn(struct wedge_pool *pool, uint32_t worker, uint32_t inca
 void wedge_slots_withdraw(struct wedge_pool *pool, enum wedge_pool_outcome outcome);
 /* Whether any task waits for a worker. */
 bool wedge_slots_any_queued(struct wedge_pool *pool);
+/* Whether this worker has any task in hand. */
+bool wedge_slots_any_claimed(struct wedge_pool *pool, uint32_t worker);
 /* Wakes everyone who sleeps on the pool's words: after a death, and when the pool's state changes. */
 void wedge_slots_wake_all(struct wedge_pool *pool);
 /* When the first claimed task gets past task_limit; those of `worker` alone, or of all (0). WEDGE_POOL_NEVER none. */

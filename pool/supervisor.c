@@ -194,11 +194,43 @@ static void ask_for(struct wedge_pool *pool, uint32_t index)
         seat->phase = WEDGE_SEAT_EMPTY; /* its end of file follows and settles the rest */
 }
 
+/*
+ * A thread that should look for tasks and does not. Seen once it is suspected, seen again half a tick later it is
+ * certain: when the whole program was frozen, this thread may be the first that runs again.
+ */
+static int64_t idle_limit_ns(struct wedge_pool *pool, uint32_t index, int64_t now_ns)
+{
+    struct wedge_pool_seat *seat = &pool->seats[index];
+    int64_t limit_ns = wedge_seat_idle_limit_ns(pool, index);
+    if (limit_ns > now_ns)
+        seat->suspected_ns = 0;
+    else if (seat->suspected_ns == 0)
+        seat->suspected_ns = now_ns;
+    return seat->suspected_ns ? seat->suspected_ns + TICK_MS / 2 * WEDGE_NS_PER_MS : limit_ns;
+}
+
+/* A process that has nothing left to do must leave: the time for one last look, and for both kinds of finalizers. */
+static int64_t leave_limit_ns(struct wedge_pool *pool, uint32_t index, int64_t now_ns)
+{
+    struct wedge_pool_seat *seat = &pool->seats[index];
+    const struct wedge_pool_settings *settings = &pool->settings;
+    if (settings->idle_limit_ms < 0 || settings->final_limit_ms < 0 || !atomic_load(&pool->shared->closed))
+        return WEDGE_POOL_NEVER;
+    if (seat->done_ns == 0 && !wedge_slots_any_queued(pool) && !wedge_slots_any_claimed(pool, index + 1))
+        seat->done_ns = now_ns; /* for good: nothing is put any more */
+    int64_t limit_ms = settings->idle_limit_ms + 2 * settings->final_limit_ms;
+    return seat->done_ns ? seat->done_ns + limit_ms * WEDGE_NS_PER_MS : WEDGE_POOL_NEVER;
+}
+
 /* When this worker is to be ended: the first of its limits. */
-static int64_t seat_limit_ns(struct wedge_pool *pool, uint32_t index)
+static int64_t seat_limit_ns(struct wedge_pool *pool, uint32_t index, int64_t now_ns)
 {
     int64_t limit_ns = wedge_slots_first_overdue(pool, index + 1);
-    limit_ns = wedge_pool_earlier(limit_ns, wedge_seat_start_limit_ns(pool, index));
+    if (atomic_load(&pool->shared->seats[index].stage) == WEDGE_POOL_STARTING)
+        limit_ns = wedge_pool_earlier(limit_ns, wedge_seat_start_limit_ns(pool, index));
+    else
+        limit_ns = wedge_pool_earlier(limit_ns, leave_limit_ns(pool, index, now_ns));
+    limit_ns = wedge_pool_earlier(limit_ns, idle_limit_ns(pool, index, now_ns));
     return wedge_pool_earlier(limit_ns, wedge_seat_final_limit_ns(pool, index));
 }
 
@@ -211,7 +243,7 @@ static int64_t tend_seats(struct wedge_pool *pool, int64_t now_ns)
     for (uint32_t i = 0; i < pool->settings.processes; i++) {
         struct wedge_pool_seat *seat = &pool->seats[i];
         if (seat->phase == WEDGE_SEAT_ALIVE && !seat->condemned) {
-            int64_t limit_ns = seat_limit_ns(pool, i);
+            int64_t limit_ns = seat_limit_ns(pool, i, now_ns);
             seat->condemned = atomic_load(&sup->ending) || limit_ns <= now_ns;
             if (seat->condemned)
                 wedge_seat_kill(seat);

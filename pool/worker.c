@@ -125,10 +125,12 @@ static void run_task(struct wedge_pool_hand *hand)
 }
 
 /* The last thread that is initialized makes the worker ready. */
-static void report_ready(struct wedge_pool_worker *worker)
+static void report_ready(const struct wedge_pool_hand *hand)
 {
-    struct wedge_pool *pool = worker->pool;
-    struct wedge_pool_seat_shared *seat = &pool->shared->seats[worker->place.process - 1];
+    const struct wedge_pool *pool = hand->worker->pool;
+    struct wedge_pool_seat_shared *seat = &pool->shared->seats[hand->place.process - 1];
+    if (pool->settings.hardened)
+        atomic_store(&seat->looked_ns[hand->place.thread], wedge_clock_ns()); /* start_limit ends, idle_limit begins */
     if (atomic_fetch_add(&seat->threads_ready, 1) + 1 != (uint32_t)pool->settings.threads)
         return;
     atomic_store(&seat->stage, WEDGE_POOL_READY);
@@ -142,7 +144,7 @@ static void *thread_main(void *arg)
     wedge_pool_name_thread("w%u.t%u", hand->place.process, hand->place.thread);
     if (run_thread_init(hand) != 0)
         wedge_pool_leave_process(WEDGE_POOL_EXIT_INIT);
-    report_ready(hand->worker);
+    report_ready(hand);
     while (pool->transport->get(hand) == 0) {
         WEDGE_POINT("pool.worker.got_task");
         run_task(hand);

@@ -1,5 +1,6 @@
 /* <wedge/pool.h> with someone dying: what the hardened preset promises then, and what the reported one loses. */
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -268,6 +269,36 @@ static void stuck_final(const struct wedge_pool_place *place, void *context)
     ck_assert_int_eq(read(t->go_fd, &byte, 1), 1); /* nobody writes */
 }
 
+static void stop_process(void *value)
+{
+    (void)value;
+    kill(getpid(), SIGSTOP);
+}
+
+/* The thread stops its process when it has left the pool's code already: in the destructor of its own data. */
+static int stop_at_the_end(const struct wedge_pool_place *place, void *context)
+{
+    pthread_key_t key;
+    (void)place;
+    return pthread_key_create(&key, stop_process) != 0 || pthread_setspecific(key, context) != 0;
+}
+
+/* Until every thread of the process is stopped: SIGSTOP is not at work when kill returns. */
+static void wait_stopped(pid_t pid)
+{
+    char path[64], line[512];
+    const char *after_name = NULL;
+    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+    do {
+        FILE *file = fopen(path, "re");
+        ck_assert_ptr_nonnull(file);
+        ck_assert_ptr_nonnull(fgets(line, sizeof(line), file));
+        fclose(file);
+        after_name = strrchr(line, ')');
+        ck_assert_ptr_nonnull(after_name);
+    } while (after_name[2] != 'T');
+}
+
 /* Items 2.3c and d with their cure: join returns, nothing is lost that was finished. */
 START_TEST(a_stuck_finalizer_is_ended)
 {
@@ -337,6 +368,47 @@ START_TEST(a_task_past_its_limit_times_out)
     tally_check_each_once(&tally, 5);
     ck_assert_int_eq(tally.outcome[1], WEDGE_POOL_TIMEOUT);
     ck_assert_uint_eq(tally.outcomes[WEDGE_POOL_OK], 4);
+    wedge_pool_destroy(pool);
+    check_no_child();
+}
+END_TEST
+
+/* A stopped worker looks alive to the kernel. Idle, it is ended when it has not looked for its limit. */
+START_TEST(a_stopped_worker_is_ended_and_replaced)
+{
+    struct pipes pipes;
+    struct wedge_pool *pool = MAKE_POOL("hardened", "processes=1", "threads=2", "idle_limit=2000");
+    struct wedge_pool_callbacks callbacks = held_callbacks(&pipes, square_task);
+    struct wedge_pool_stats stats;
+    callbacks.thread_init = say_init;
+    ck_assert_int_eq(wedge_pool_start(pool, &callbacks, NULL), 0);
+    pid_t pid = read_pid(pipes.said[0]);
+    ck_assert_int_eq(read_pid(pipes.said[0]), pid);
+    ck_assert_int_eq(kill(pid, SIGSTOP), 0);
+    wait_stopped(pid);
+    for (uint64_t number = 1; number <= 5; number++)
+        put_number(pool, number);
+    ck_assert_int_eq(wedge_pool_join(pool, WEDGE_POOL_NEVER, NULL), 0);
+    tally_check_each_once(&tally, 5);
+    ck_assert_uint_eq(tally.outcomes[WEDGE_POOL_OK], 5);
+    wedge_pool_stats(pool, &stats);
+    ck_assert_uint_eq(stats.deaths, 1);
+    wedge_pool_destroy(pool);
+    check_no_child();
+}
+END_TEST
+
+/* Nothing left to do, and it does not leave: stopped while it leaves, a worker is ended so that join returns. */
+START_TEST(a_worker_stopped_while_it_leaves_is_ended)
+{
+    struct pipes pipes;
+    struct wedge_pool *pool = MAKE_POOL("hardened", "processes=1", "threads=1", "idle_limit=2000", "final_limit=50");
+    struct wedge_pool_callbacks callbacks = held_callbacks(&pipes, square_task);
+    callbacks.thread_init = stop_at_the_end;
+    ck_assert_int_eq(wedge_pool_start(pool, &callbacks, NULL), 0);
+    put_number(pool, 1);
+    ck_assert_int_eq(wedge_pool_join(pool, WEDGE_POOL_NEVER, NULL), 0);
+    tally_check_each_once(&tally, 1);
     wedge_pool_destroy(pool);
     check_no_child();
 }
@@ -476,6 +548,8 @@ static void fill(TCase *t)
     tcase_add_loop_test(t, a_stuck_finalizer_is_ended, 0, 2);
     tcase_add_test(t, a_crash_loop_is_broken);
     tcase_add_test(t, a_task_past_its_limit_times_out);
+    tcase_add_test(t, a_stopped_worker_is_ended_and_replaced);
+    tcase_add_test(t, a_worker_stopped_while_it_leaves_is_ended);
     tcase_add_test(t, shutdown_settles_every_task);
     tcase_add_test(t, the_zygotes_death_breaks_the_pool_and_hangs_nobody);
     tcase_add_test(t, a_dead_parent_leaves_nobody);

@@ -104,6 +104,7 @@ static const struct {
     {"reported", "queue_lock=robust", "queue_lock", "", "no such setting"},
     {"reported", "final_limit=100", "final_limit", "", "not a setting of preset reported"},
     {"hardened", "final_limit=0", "final_limit", "'0'", "1 to 3600000 ms or never"},
+    {"hardened", "idle_limit=1999", "idle_limit", "'1999'", "2000 to 3600000 ms or never"},
     {"hardened", "parent_death=ignored", "parent_death", "", "no such setting"},
     {"hardened", "log=queued", "log", "", "no such setting"},
 };

@@ -146,6 +146,10 @@ WEDGE_POOL_API int wedge_pool_create(const char *preset, struct wedge_pool **ret
  *                                                      replaced, the task a TIMEOUT, its siblings LOST
  *   final_limit       -          -          10000      never, 1 to 3600000: past it in a finalizer a worker is ended;
  *                                                      what its other threads had in hand is LOST
+ *   idle_limit        -          -          10000      never, 2000 to 3600000: a thread that waits for a task looks once
+ *                                                      a second; the process of one that has not for so long (it
+ *                                                      was stopped) is ended, and so is one that has not left by
+ *                                                      this and twice final_limit after the last task was taken
  *   restart_limit     -          -          8          1 to 1000: times `processes`, so many deaths in a row with
  *                                                      no task finished and under 10 s between them end the replacing
  */
