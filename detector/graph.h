@@ -17,15 +17,15 @@
 /* One closed set: a strongly connected component of stuck threads from which no wait leads out, and every stuck
  * thread that waits for nothing but it. */
 struct wedge_graph_set {
-    int *core;    /* threads of the component */
+    int *core; /* threads of the component */
     size_t n_core;
     int *members; /* core first, then those that wait for it */
     size_t n_members;
 };
 
 struct wedge_graph {
-    bool *live;        /* by thread, counting every waker */
-    bool *live_posix;  /* without the wakers that POSIX excludes */
+    bool *live; /* by thread, counting every waker */
+    bool *live_posix; /* without the wakers that POSIX excludes */
     struct wedge_graph_set *sets;
     size_t n_sets;
 };

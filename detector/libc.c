@@ -10,9 +10,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define MOST_LIBCS      32
-#define MOST_BANNER_AT  (4u << 20)
-#define SYSCALL_MAX     256 /* syscall() is a few dozen bytes; a larger size is not believed */
+#define MOST_LIBCS     32
+#define MOST_BANNER_AT (4u << 20)
+#define SYSCALL_MAX    256 /* syscall() is a few dozen bytes; a larger size is not believed */
 
 struct libc {
     uint64_t inode, dev;
@@ -63,7 +63,8 @@ static int banner_minor(int fd)
     if (at) {
         size_t left = (size_t)(data + len - at);
         char *number = memmem(at, left < 200 ? left : 200, release, sizeof(release) - 1);
-        for (char *c = number ? number + sizeof(release) - 1 : NULL; c && c < data + len && isdigit((unsigned char)*c); c++)
+        for (char *c = number ? number + sizeof(release) - 1 : NULL; c && c < data + len && isdigit((unsigned char)*c);
+             c++)
             if (minor < 1000)
                 minor = minor * 10 + (*c - '0');
     }

@@ -413,8 +413,11 @@ int wedge_look_twice(struct wedge_look *look, int (*decode)(struct wedge_look *)
     wedge_look_note(look, 0, "done");
     if (rc == -ESRCH)
         return wedge_err_set(err, rc, "there is no process %d", (int)look->options->root);
-    if (rc == -EPERM)
-        return wedge_err_set(err, rc, "process %d may not be looked at: no permission", (int)look->options->root);
+    if (rc == -EPERM) {
+        wedge_err_set(err, rc, "process %d may not be looked at: no permission", (int)look->options->root);
+        wedge_err_remedy(err, "run as its user or as root; if that is so, see kernel.yama.ptrace_scope");
+        return rc;
+    }
     if (rc)
         return wedge_err_set(err, rc, "cannot look at process %d: %s", (int)look->options->root, strerror(-rc));
     return 0;

@@ -46,9 +46,9 @@ struct wedge_look_proc {
     pid_t pgrp, tracer;
     pid_t reader; /* the thread through which its files are read: a leader that has ended shows none */
     uint64_t caught; /* signals with a handler, unblocked in some thread; libc's own two left out */
-    bool skipped;   /* the caller said so, or it cannot be read: outside */
-    bool zombie;    /* ended and not reaped */
-    bool foreign;   /* not a 64-bit x86 program: its calls are not ours to decode */
+    bool skipped; /* the caller said so, or it cannot be read: outside */
+    bool zombie; /* ended and not reaped */
+    bool foreign; /* not a 64-bit x86 program: its calls are not ours to decode */
     bool timers_unknown;
     bool async; /* io_uring, AIO or KVM */
     bool fds_read, maps_read;
@@ -60,16 +60,16 @@ struct wedge_look_proc {
 
 struct wedge_look_thread {
     struct wedge_proc_status status;
-    char wchan[48];      /* "" or "0" when the kernel does not say */
+    char wchan[48]; /* "" or "0" when the kernel does not say */
     size_t first_waker, n_wakers;
     uint16_t n_sets;
     bool held; /* by a fault rule */
     bool exact_owner; /* the owner is recorded so that no other thread may unlock */
-    int32_t owner;    /* thread index of the recorded owner of what it waits for, -1 none */
-    bool owner_dead;  /* a recorded owner that is gone */
+    int32_t owner; /* thread index of the recorded owner of what it waits for, -1 none */
+    bool owner_dead; /* a recorded owner that is gone */
     bool own_process_only; /* nobody but its own process is left to end the wait */
-    bool shared;      /* what it waits for is visible to other processes */
-    bool room;        /* it waits for room in a full buffer */
+    bool shared; /* what it waits for is visible to other processes */
+    bool room; /* it waits for room in a full buffer */
     unsigned assumptions;
 };
 
@@ -93,7 +93,7 @@ struct wedge_look {
     const struct wedge_examine *options;
     struct wedge_job_note *note;
     struct wedge_snapshot *snapshot;
-    struct wedge_look_proc *procs;     /* parallel to snapshot->procs */
+    struct wedge_look_proc *procs; /* parallel to snapshot->procs */
     struct wedge_look_thread *threads; /* parallel to snapshot->threads */
     size_t cap_procs, cap_threads;
 
@@ -103,8 +103,8 @@ struct wedge_look {
     size_t n_ends, cap_ends, n_mappings, cap_mappings;
     bool ends_read, mappings_read;
     bool hidden_ends, hidden_mappings; /* a process of the tree could not be read */
-    bool hidden_above;                 /* a process above the root could not */
-    bool hidden_elsewhere;             /* some process outside the tree could not */
+    bool hidden_above; /* a process above the root could not */
+    bool hidden_elsewhere; /* some process outside the tree could not */
 
     pid_t *wanted; /* processes outside the tree to be read in the next round */
     size_t n_wanted, cap_wanted;

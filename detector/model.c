@@ -28,27 +28,13 @@ const char *const wedge_certainty_words[] = {
 const char *const wedge_scope_words[] = {[WEDGE_SCOPE_PART] = "part", [WEDGE_SCOPE_WHOLE] = "whole", NULL};
 
 const char *const wedge_wait_words[WEDGE_WAIT_CLASS_COUNT + 1] = {
-    [WEDGE_WAIT_NONE] = "none",
-    [WEDGE_WAIT_UNKNOWN] = "unknown",
-    [WEDGE_WAIT_MUTEX] = "mutex",
-    [WEDGE_WAIT_RWLOCK] = "rwlock",
-    [WEDGE_WAIT_COND] = "cond",
-    [WEDGE_WAIT_SEM] = "sem",
-    [WEDGE_WAIT_BARRIER] = "barrier",
-    [WEDGE_WAIT_JOIN] = "join",
-    [WEDGE_WAIT_ONCE] = "once",
-    [WEDGE_WAIT_FUTEX] = "futex",
-    [WEDGE_WAIT_PIPE_READ] = "pipe-read",
-    [WEDGE_WAIT_PIPE_WRITE] = "pipe-write",
-    [WEDGE_WAIT_SOCKET] = "socket",
-    [WEDGE_WAIT_POLL] = "poll",
-    [WEDGE_WAIT_CHILD] = "child",
-    [WEDGE_WAIT_FILE_LOCK] = "file-lock",
-    [WEDGE_WAIT_SIGNAL] = "signal",
-    [WEDGE_WAIT_SLEEP] = "sleep",
-    [WEDGE_WAIT_HELD] = "held",
-    [WEDGE_WAIT_STOPPED] = "stopped",
-    [WEDGE_WAIT_OUTSIDE] = "outside",
+    [WEDGE_WAIT_NONE] = "none",           [WEDGE_WAIT_UNKNOWN] = "unknown",     [WEDGE_WAIT_MUTEX] = "mutex",
+    [WEDGE_WAIT_RWLOCK] = "rwlock",       [WEDGE_WAIT_COND] = "cond",           [WEDGE_WAIT_SEM] = "sem",
+    [WEDGE_WAIT_BARRIER] = "barrier",     [WEDGE_WAIT_JOIN] = "join",           [WEDGE_WAIT_ONCE] = "once",
+    [WEDGE_WAIT_FUTEX] = "futex",         [WEDGE_WAIT_PIPE_READ] = "pipe-read", [WEDGE_WAIT_PIPE_WRITE] = "pipe-write",
+    [WEDGE_WAIT_SOCKET] = "socket",       [WEDGE_WAIT_POLL] = "poll",           [WEDGE_WAIT_CHILD] = "child",
+    [WEDGE_WAIT_FILE_LOCK] = "file-lock", [WEDGE_WAIT_SIGNAL] = "signal",       [WEDGE_WAIT_SLEEP] = "sleep",
+    [WEDGE_WAIT_HELD] = "held",           [WEDGE_WAIT_STOPPED] = "stopped",     [WEDGE_WAIT_OUTSIDE] = "outside",
 };
 
 bool wedge_verdict_is_hang(enum wedge_verdict_kind kind)

@@ -259,9 +259,9 @@ int wedge_proc_syscall_parse(const char *text, struct wedge_proc_syscall *ret)
         return 0;
     }
     uint64_t *a = c.args;
-    int n = sscanf(text,
-                   "%d %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64,
-                   &c.number, &a[0], &a[1], &a[2], &a[3], &a[4], &a[5], &c.sp, &c.pc);
+    int n =
+        sscanf(text, "%d %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64,
+               &c.number, &a[0], &a[1], &a[2], &a[3], &a[4], &a[5], &c.sp, &c.pc);
     if (n == 3 && c.number == -1) {
         c.sp = a[0];
         c.pc = a[1];

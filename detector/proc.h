@@ -63,7 +63,7 @@ struct wedge_proc_map {
     uint64_t start, end, offset, inode;
     uint32_t dev_major, dev_minor;
     bool shared, executable;
-    bool deleted;     /* its last name is gone */
+    bool deleted; /* its last name is gone */
     const char *path; /* into the line, "" none; without " (deleted)" */
 };
 /* Parses one line of maps, in place (the newline and " (deleted)" are cut). */

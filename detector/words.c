@@ -93,8 +93,11 @@ static void add_dead(struct wedge_text *text, const struct wedge_look *look, con
         const struct wedge_dead *d = &look->snapshot->dead[v->dead[i]];
         wedge_text_add(text, i == 0 ? "" : ", ");
         add_proc(text, d->role, d->role_index, "", d->pid);
-        wedge_text_addf(text, " %s%s", strncmp(d->how, "killed", 6) == 0 || strncmp(d->how, "ended", 5) == 0 ? "was " :
-                        strcmp(d->how, "gone") == 0 ? "is " : "has ", d->how);
+        wedge_text_addf(text, " %s%s",
+                        strncmp(d->how, "killed", 6) == 0 || strncmp(d->how, "ended", 5) == 0 ? "was "
+                        : strcmp(d->how, "gone") == 0                                         ? "is "
+                                                                                              : "has ",
+                        d->how);
         if (*d->last_point)
             wedge_text_addf(text, " after %s", d->last_point);
     }
@@ -102,7 +105,8 @@ static void add_dead(struct wedge_text *text, const struct wedge_look *look, con
         wedge_text_addf(text, " and %zu more", v->n_dead - MOST_NAMED);
 }
 
-static void say_cycle(struct wedge_text *text, const struct wedge_look *look, const struct wedge_verdict *v, size_t core)
+static void say_cycle(struct wedge_text *text, const struct wedge_look *look, const struct wedge_verdict *v,
+                      size_t core)
 {
     for (size_t i = 0; i < core && i < MOST_NAMED; i++) {
         int owner = look->threads[v->victims[i]].owner;

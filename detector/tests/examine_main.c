@@ -25,8 +25,9 @@ int main(int argc, char **argv)
                t->tid, t->state, t->name, wedge_wait_words[t->wait.class], t->wait.object.describe, t->wait.call,
                t->wait.reason, t->moved ? " MOVED" : "", t->live ? "" : " STUCK");
         for (size_t k = 0; k < t->n_frames; k++)
-            printf("      %s%s %s:%d\n", t->frames[k].libc ? "." : "", t->frames[k].function ? t->frames[k].function : "?",
-                   t->frames[k].file ? t->frames[k].file : "?", t->frames[k].line);
+            printf("      %s%s %s:%d\n", t->frames[k].libc ? "." : "",
+                   t->frames[k].function ? t->frames[k].function : "?", t->frames[k].file ? t->frames[k].file : "?",
+                   t->frames[k].line);
     }
     for (size_t i = 0; i < s->n_verdicts; i++) {
         const struct wedge_verdict *v = &s->verdicts[i];

@@ -400,7 +400,8 @@ static int listener(struct sockaddr_in *ret)
     socklen_t size = sizeof(*ret);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     *ret = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    if (fd < 0 || bind(fd, (struct sockaddr *)ret, size) || listen(fd, 4) || getsockname(fd, (struct sockaddr *)ret, &size))
+    if (fd < 0 || bind(fd, (struct sockaddr *)ret, size) || listen(fd, 4) ||
+        getsockname(fd, (struct sockaddr *)ret, &size))
         die("listen");
     return fd;
 }

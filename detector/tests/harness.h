@@ -11,7 +11,7 @@
 
 struct factory {
     pid_t pid;
-    int in;  /* its standard input: ours to write */
+    int in; /* its standard input: ours to write */
     int out; /* its standard output: ours to read */
 };
 

@@ -12,27 +12,37 @@ static const struct {
     enum wedge_certainty certainty;
     enum wedge_scope scope;
     size_t victims;
-    const char *call;  /* of the first victim: the outermost libc function */
+    const char *call; /* of the first victim: the outermost libc function */
     const char *words; /* in the summary */
 } hangs[] = {
-    {"opposite-shared", WEDGE_VERDICT_LOCK_CYCLE, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 3, "pthread_mutex_lock", "opposite()"},
-    {"opposite-robust", WEDGE_VERDICT_LOCK_CYCLE, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 3, "pthread_mutex_lock", "robust mutex"},
-    {"join-with-lock", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "pthread_join", "take_first_lock()"},
+    {"opposite-shared", WEDGE_VERDICT_LOCK_CYCLE, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 3, "pthread_mutex_lock",
+     "opposite()"},
+    {"opposite-robust", WEDGE_VERDICT_LOCK_CYCLE, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 3, "pthread_mutex_lock",
+     "robust mutex"},
+    {"join-with-lock", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "pthread_join",
+     "take_first_lock()"},
     {"waitpid-full-pipe", WEDGE_VERDICT_MUTUAL_BACKPRESSURE, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "write", "waitpid()"},
-    {"self-deadlock", WEDGE_VERDICT_SELF_DEADLOCK, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 1, "pthread_mutex_lock", "owns itself"},
-    {"abandoned", WEDGE_VERDICT_ABANDONED_LOCK, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 1, "pthread_mutex_lock", "owner is gone"},
-    {"forked-lock", WEDGE_VERDICT_ABANDONED_LOCK, WEDGE_PROVED, WEDGE_SCOPE_PART, 1, "pthread_mutex_lock", "forked_lock()"},
+    {"self-deadlock", WEDGE_VERDICT_SELF_DEADLOCK, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 1, "pthread_mutex_lock",
+     "owns itself"},
+    {"abandoned", WEDGE_VERDICT_ABANDONED_LOCK, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 1, "pthread_mutex_lock",
+     "owner is gone"},
+    {"forked-lock", WEDGE_VERDICT_ABANDONED_LOCK, WEDGE_PROVED, WEDGE_SCOPE_PART, 1, "pthread_mutex_lock",
+     "forked_lock()"},
     {"orphaned-pipe", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 1, "read", "Nobody is left"},
     {"orphaned-sem", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 1, "sem_wait", "shared semaphore"},
     {"three-threads", WEDGE_VERDICT_LOCK_CYCLE, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 3, "pthread_mutex_lock", "take_two()"},
-    {"part-checked", WEDGE_VERDICT_LOCK_CYCLE, WEDGE_PROVED, WEDGE_SCOPE_PART, 2, "pthread_mutex_lock", "error-checking"},
+    {"part-checked", WEDGE_VERDICT_LOCK_CYCLE, WEDGE_PROVED, WEDGE_SCOPE_PART, 2, "pthread_mutex_lock",
+     "error-checking"},
     {"part-normal", WEDGE_VERDICT_LOCK_CYCLE, WEDGE_EVIDENT, WEDGE_SCOPE_PART, 2, "pthread_mutex_lock", "mutex"},
-    {"closed-conditions", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "sem_wait", "condition variable"},
+    {"closed-conditions", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "sem_wait",
+     "condition variable"},
     {"barrier-short", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "pthread_barrier_wait", "barrier"},
-    {"rwlock-writer", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 1, "pthread_rwlock_wrlock", "rwlock"},
+    {"rwlock-writer", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 1, "pthread_rwlock_wrlock",
+     "rwlock"},
     {"both-write", WEDGE_VERDICT_MUTUAL_BACKPRESSURE, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "write", "fill_pipe()"},
     {"poll-own-pipe", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 1, "poll", "1 polled descriptor"},
-    {"epoll-own-pipe", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 1, "epoll_wait", "1 polled descriptor"},
+    {"epoll-own-pipe", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 1, "epoll_wait",
+     "1 polled descriptor"},
     {"stopped-child", WEDGE_VERDICT_STOPPED, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, NULL, "stopped"},
 };
 #define HANGS ((int)(sizeof(hangs) / sizeof(hangs[0])))

@@ -12,14 +12,14 @@
 
 #define STATUS_OF(tracer, nspid)                                                                                       \
     "Name:\tx\nState:\tS (sleeping)\nTracerPid:\t" tracer "\nUid:\t1000\t0\t0\t0\nNSpid:\t" nspid                      \
-    "\nSigPnd:\t0000000000000001\nShdPnd:\t0000000000000002\nSigBlk:\t0000000000010000\nSigCgt:\t0000000180004002\n"    \
+    "\nSigPnd:\t0000000000000001\nShdPnd:\t0000000000000002\nSigBlk:\t0000000000010000\nSigCgt:\t0000000180004002\n"   \
     "voluntary_ctxt_switches:\t150\nnonvoluntary_ctxt_switches:\t7\n"
 
 START_TEST(test_stat)
 {
     struct wedge_proc_stat s;
-    ck_assert_int_eq(wedge_proc_stat_parse("77 (a) R (b\n) S 5 6 7 0 -1 4194304 1 2 3 4 10 20 0 0 20 0 3 0 12345 9 9\n", &s),
-                     0);
+    ck_assert_int_eq(
+        wedge_proc_stat_parse("77 (a) R (b\n) S 5 6 7 0 -1 4194304 1 2 3 4 10 20 0 0 20 0 3 0 12345 9 9\n", &s), 0);
     ck_assert_int_eq(s.pid, 77);
     ck_assert_str_eq(s.comm, "a) R (b\n");
     ck_assert_int_eq(s.state, 'S');
@@ -30,7 +30,8 @@ START_TEST(test_stat)
     ck_assert_uint_eq(s.start_ticks, 12345);
     ck_assert_int_eq(s.threads, 3);
     ck_assert(!s.kernel);
-    ck_assert_int_eq(wedge_proc_stat_parse("2 (kthreadd) S 0 0 0 0 -1 2129984 0 0 0 0 0 0 0 0 20 0 1 0 1 0 0\n", &s), 0);
+    ck_assert_int_eq(wedge_proc_stat_parse("2 (kthreadd) S 0 0 0 0 -1 2129984 0 0 0 0 0 0 0 0 20 0 1 0 1 0 0\n", &s),
+                     0);
     ck_assert(s.kernel);
 }
 END_TEST
@@ -111,8 +112,14 @@ START_TEST(test_syscall)
 END_TEST
 
 static const char *const bad_syscalls[] = {
-    "", "runningx\n", "202\n", "202 0x1 0x2\n", "202 0x1 0x2 0x3 0x4 0x5 0x6 0x7\n", "-2 0x1 0x2\n",
-    "-1 0x1 0x2 0x3 0x4 0x5 0x6 0x7 0x8\n", "x 0x1 0x2 0x3 0x4 0x5 0x6 0x7 0x8\n",
+    "",
+    "runningx\n",
+    "202\n",
+    "202 0x1 0x2\n",
+    "202 0x1 0x2 0x3 0x4 0x5 0x6 0x7\n",
+    "-2 0x1 0x2\n",
+    "-1 0x1 0x2 0x3 0x4 0x5 0x6 0x7 0x8\n",
+    "x 0x1 0x2 0x3 0x4 0x5 0x6 0x7 0x8\n",
 };
 START_TEST(test_bad_syscall)
 {
@@ -125,7 +132,8 @@ END_TEST
 START_TEST(test_map)
 {
     char shared[] = "7f00-8f00 rw-s 00001000 00:1a 4711                     /memfd:a b (deleted)\n";
-    char code[] = "1000-2000 r-xp 00000000 fe:00 12 /usr/lib/x (deleted)y\n", plain[] = "1000-2000 rw-p 00000000 00:00 0 ";
+    char code[] = "1000-2000 r-xp 00000000 fe:00 12 /usr/lib/x (deleted)y\n",
+         plain[] = "1000-2000 rw-p 00000000 00:00 0 ";
     struct wedge_proc_map m;
     ck_assert_int_eq(wedge_proc_map_parse(shared, &m), 0);
     ck_assert_uint_eq(m.start, 0x7f00);

@@ -34,8 +34,8 @@ enum { CMD_WAIT = 0, CMD_LOCK_PI = 6, CMD_WAIT_BITSET = 9, CMD_WAIT_REQUEUE_PI =
 enum { KIND_TYPE = 3, KIND_RECURSIVE = 1, KIND_ERRORCHECK = 2, KIND_ROBUST = 16, KIND_PI = 32, KIND_SHARED = 128 };
 #define KIND_KNOWN (3u | 16u | 32u | 64u | 128u | 256u | 512u)
 
-#define LIBC_FIRST          34 /* 2.34: libpthread joined libc, the op values are as above */
-#define LIBC_LAST           42
+#define LIBC_FIRST           34 /* 2.34: libpthread joined libc, the op values are as above */
+#define LIBC_LAST            42
 #define LIBC_COND_WITH_VALUE 41 /* from here on a condition's wait may carry any value */
 
 struct mutex { /* the first 24 bytes of pthread_mutex_t on x86-64 */
@@ -187,8 +187,7 @@ static enum owner find_owner(struct wedge_look *look, int thread, const struct f
     if (*ret >= 0)
         return OWNER_THREAD;
     size_t n = 0;
-    const struct wedge_machine_end *maps =
-        f->shared ? wedge_look_mappings(look, f->dev, f->map->inode, &n) : NULL;
+    const struct wedge_machine_end *maps = f->shared ? wedge_look_mappings(look, f->dev, f->map->inode, &n) : NULL;
     for (size_t i = 0; i < n; i++) {
         int proc = wedge_look_proc_of(look, maps[i].pid);
         *ret = proc < 0 ? -1 : wedge_look_thread_of(look, proc, tid);
@@ -245,23 +244,27 @@ static bool is_mutex(struct wedge_look *look, int thread, const struct futex *f)
     if (!plausible)
         return false;
     if (kind & (KIND_ROBUST | KIND_PI)) {
-        bool fits = kind & KIND_PI ? f->cmd == CMD_LOCK_PI || f->cmd == CMD_LOCK_PI2
-                                   : f->cmd == CMD_WAIT && f->val & WAITERS_BIT && (m.lock & TID_MASK) == (f->val & TID_MASK);
-        return fits && owned(look, thread, f, WEDGE_WAIT_MUTEX, f->address, kind & KIND_PI ? "PI mutex" : "robust mutex",
-                             (pid_t)(m.lock & TID_MASK), true);
+        bool fits = kind & KIND_PI
+                        ? f->cmd == CMD_LOCK_PI || f->cmd == CMD_LOCK_PI2
+                        : f->cmd == CMD_WAIT && f->val & WAITERS_BIT && (m.lock & TID_MASK) == (f->val & TID_MASK);
+        return fits && owned(look, thread, f, WEDGE_WAIT_MUTEX, f->address,
+                             kind & KIND_PI ? "PI mutex" : "robust mutex", (pid_t)(m.lock & TID_MASK), true);
     }
     if (f->cmd != CMD_WAIT || f->val != 2 || m.lock != 2 || m.owner == INT_MAX || m.owner == INT_MAX - 1 ||
         ((f->op & OP_PRIVATE) == 0) != ((kind & KIND_SHARED) != 0))
         return false;
     bool exact = type == KIND_RECURSIVE || type == KIND_ERRORCHECK;
-    const char *what = type == KIND_RECURSIVE ? "recursive mutex" : type == KIND_ERRORCHECK ? "error-checking mutex" : "mutex";
+    const char *what = type == KIND_RECURSIVE    ? "recursive mutex"
+                       : type == KIND_ERRORCHECK ? "error-checking mutex"
+                                                 : "mutex";
     return owned(look, thread, f, WEDGE_WAIT_MUTEX, f->address, what, m.owner, exact);
 }
 
 static bool is_rwlock_at(struct wedge_look *look, const struct futex *f, uint64_t base, struct rwlock *l)
 {
     return read_memory(look, f, base, l, sizeof(*l)) && l->flags <= 2 && (l->shared != 0) == !(f->op & OP_PRIVATE) &&
-           l->elision <= 1 && l->pad2 == 0 && l->pad3 == 0 && l->pad4 == 0 && (l->wrphase_futex | l->writers_futex) <= 3;
+           l->elision <= 1 && l->pad2 == 0 && l->pad3 == 0 && l->pad4 == 0 &&
+           (l->wrphase_futex | l->writers_futex) <= 3;
 }
 
 static bool is_rwlock(struct wedge_look *look, int thread, const struct futex *f, int libc)
@@ -310,8 +313,8 @@ static void read_deadline(struct wedge_look *look, int thread, const struct fute
     else if (f->cmd == CMD_WAIT)
         wedge_wait_for(look, thread, ns);
     else
-        wedge_wait_until(look, thread,
-                         f->cmd == CMD_LOCK_PI || f->op & OP_REALTIME ? CLOCK_REALTIME : CLOCK_MONOTONIC, ns);
+        wedge_wait_until(look, thread, f->cmd == CMD_LOCK_PI || f->op & OP_REALTIME ? CLOCK_REALTIME : CLOCK_MONOTONIC,
+                         ns);
 }
 
 static void decode(struct wedge_look *look, int thread)
@@ -351,5 +354,4 @@ static void decode(struct wedge_look *look, int thread)
 
 static const int calls[] = {SYS_futex, -1};
 static const char *const wchans[] = {"futex_", "rt_mutex_", "__rt_mutex_", NULL};
-const struct wedge_wait_ops wedge_wait_futex = {
-    .name = "futex", .calls = calls, .wchans = wchans, .decode = decode};
+const struct wedge_wait_ops wedge_wait_futex = {.name = "futex", .calls = calls, .wchans = wchans, .decode = decode};

@@ -46,10 +46,12 @@ bool wedge_wait_pipe_ends(struct wedge_look *look, int thread, uint64_t dev, uin
     }
     look->threads[thread].assumptions |= WEDGE_ASSUME_COMPLETE_VIEW;
     if (!any)
-        wedge_waker_add(look, thread, 0, WEDGE_TO_OUTSIDE, -1, 0, "nobody is seen to hold the other end: incomplete view");
+        wedge_waker_add(look, thread, 0, WEDGE_TO_OUTSIDE, -1, 0,
+                        "nobody is seen to hold the other end: incomplete view");
     bool hidden = look->hidden_ends || (look->hidden_above && is_standard_stream(look, dev, inode));
     if (any && hidden)
-        wedge_waker_add(look, thread, 0, WEDGE_TO_OUTSIDE, -1, 0, "a process that may hold the other end cannot be read");
+        wedge_waker_add(look, thread, 0, WEDGE_TO_OUTSIDE, -1, 0,
+                        "a process that may hold the other end cannot be read");
     *ret_own_only = any && own_only;
     return any && !hidden;
 }
@@ -88,8 +90,8 @@ static void decode(struct wedge_look *look, int thread)
     enum wedge_wait_class class = reads ? WEDGE_WAIT_PIPE_READ : WEDGE_WAIT_PIPE_WRITE;
     bool own_only;
     snprintf(o->key, sizeof(o->key), "pipe:[%" PRIu64 "]", fd->inode);
-    snprintf(o->describe, sizeof(o->describe), "%s, descriptor %d (pipe:[%" PRIu64 "])", reads ? "empty pipe" : "full pipe",
-             number, fd->inode);
+    snprintf(o->describe, sizeof(o->describe), "%s, descriptor %d (pipe:[%" PRIu64 "])",
+             reads ? "empty pipe" : "full pipe", number, fd->inode);
     o->full = look->threads[thread].room = !reads;
     look->threads[thread].shared = true;
     wedge_wait_is(look, thread, class, reads ? "somebody must write" : "somebody must read");

@@ -36,9 +36,10 @@ static bool add_member(struct wedge_look *look, int thread, int number)
         char name[32], text[1024];
         int pid = 0;
         snprintf(name, sizeof(name), "fdinfo/%d", number);
-        const char *line = wedge_proc_read(look->snapshot->procs[t->proc].pid, own->reader, name, text, sizeof(text)) > 0
-                               ? strstr(text, "\nPid:")
-                               : NULL;
+        const char *line =
+            wedge_proc_read(look->snapshot->procs[t->proc].pid, own->reader, name, text, sizeof(text)) > 0
+                ? strstr(text, "\nPid:")
+                : NULL;
         if (line && sscanf(line, "\nPid: %d", &pid) == 1 && pid > 0) {
             look->threads[thread].own_process_only = false;
             wedge_waker_add_pid(look, thread, 0, pid, "must end");
@@ -46,7 +47,8 @@ static bool add_member(struct wedge_look *look, int thread, int number)
         }
     }
     wedge_wait_outside(look, thread, WEDGE_WAIT_POLL,
-                       fd && fd->kind == WEDGE_FD_SOCKET ? "a peer outside may end it" : "something outside may end it");
+                       fd && fd->kind == WEDGE_FD_SOCKET ? "a peer outside may end it"
+                                                         : "something outside may end it");
     return false;
 }
 
@@ -184,8 +186,8 @@ static void decode(struct wedge_look *look, int thread)
         wedge_waker_add_signals(look, thread);
 }
 
-static const int calls[] = {SYS_poll,        SYS_ppoll, SYS_select, SYS_pselect6, SYS_epoll_wait, SYS_epoll_pwait,
-                            EPOLL_PWAIT2, -1};
+static const int calls[] = {SYS_poll,       SYS_ppoll,       SYS_select,   SYS_pselect6,
+                            SYS_epoll_wait, SYS_epoll_pwait, EPOLL_PWAIT2, -1};
 static const char *const wchans[] = {"poll_schedule_timeout", "do_sys_poll", "do_poll",       "do_select",
                                      "core_sys_select",       "ep_poll",     "do_epoll_wait", NULL};
 const struct wedge_wait_ops wedge_wait_poll = {.name = "poll", .calls = calls, .wchans = wchans, .decode = decode};

@@ -25,8 +25,13 @@ static void decode_socket(struct wedge_look *look, int thread)
 }
 
 static const int sleeps[] = {SYS_nanosleep, SYS_clock_nanosleep, -1};
-static const char *const sleep_wchans[] = {"hrtimer_nanosleep", "do_nanosleep", "common_nsleep", "clock_nanosleep",
-                                           "alarm_timer_nsleep", "alarmtimer_do_nsleep", NULL};
+static const char *const sleep_wchans[] = {"hrtimer_nanosleep",
+                                           "do_nanosleep",
+                                           "common_nsleep",
+                                           "clock_nanosleep",
+                                           "alarm_timer_nsleep",
+                                           "alarmtimer_do_nsleep",
+                                           NULL};
 const struct wedge_wait_ops wedge_wait_sleep = {
     .name = "sleep", .calls = sleeps, .wchans = sleep_wchans, .decode = decode_sleep};
 

@@ -16,7 +16,7 @@
 
 struct wedge_wait_ops {
     const char *name;
-    const int *calls;          /* system calls, ended by -1 */
+    const int *calls; /* system calls, ended by -1 */
     const char *const *wchans; /* beginnings of kernel functions in which such a wait sleeps, NULL-terminated */
     void (*decode)(struct wedge_look *look, int thread);
 };

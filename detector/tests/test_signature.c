@@ -1,0 +1,161 @@
+/* detector/signature: what is the same hang has the same signature, and what is another hang has not. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/tests/suite.h"
+#include "detector/verdict.h"
+
+#define obstack_chunk_alloc malloc
+#define obstack_chunk_free  free
+
+static struct wedge_look look;
+static struct wedge_snapshot *snapshot;
+static struct wedge_thread threads[2];
+static struct wedge_proc procs[1];
+static struct wedge_frame frames[2][6];
+static int victims[2];
+static size_t cores[1];
+static struct wedge_verdict verdict[1];
+
+/* Two threads of one process, each in pthread_mutex_lock, called from a chain of its own. */
+static void setup(void)
+{
+    static const char *const names[2][6] = {{"futex_wait", "pthread_mutex_lock", "a", "b", "c", "main"},
+                                            {"futex_wait", "pthread_mutex_lock", "x", "y", "z", "start_thread"}};
+    snapshot = calloc(1, sizeof(*snapshot));
+    obstack_begin(&snapshot->mem, 4096);
+    procs[0] = (struct wedge_proc){.role = "worker", .role_index = 1};
+    for (int i = 0; i < 2; i++) {
+        for (int k = 0; k < 6; k++)
+            frames[i][k] = (struct wedge_frame){.function = names[i][k], .libc = k < 2};
+        threads[i] = (struct wedge_thread){.frames = frames[i], .n_frames = 6, .stack_note = ""};
+        threads[i].wait.class = WEDGE_WAIT_MUTEX;
+        threads[i].wait.call = "pthread_mutex_lock";
+        victims[i] = i;
+    }
+    verdict[0] = (struct wedge_verdict){.kind = WEDGE_VERDICT_LOCK_CYCLE, .victims = victims, .n_victims = 2};
+    cores[0] = 2;
+    snapshot->procs = procs;
+    snapshot->threads = threads;
+    snapshot->verdicts = verdict;
+    look = (struct wedge_look){.snapshot = snapshot, .cores = cores};
+}
+
+static void teardown(void)
+{
+    wedge_snapshot_free(snapshot);
+}
+
+static const char *sign(void)
+{
+    wedge_verdict_sign(&look, &verdict[0]);
+    return verdict[0].signature;
+}
+
+START_TEST(test_what_does_not_matter)
+{
+    const char *before = sign();
+    ck_assert_uint_eq(strlen(before), strlen("sig1:") + 16);
+    switch (_i) {
+    case 0:
+        victims[0] = 1;
+        victims[1] = 0;
+        break;
+    case 1:
+        procs[0].role = "helper";
+        break;
+    case 2:
+        verdict[0].certainty = WEDGE_PROVED;
+        break;
+    case 3:
+        frames[0][2].function = "a.isra.0.cold";
+        break;
+    case 4:
+        frames[0][3].function = "b.constprop.12";
+        break;
+    case 5:
+        frames[0][5].function = "other_main"; /* the fourth of its own */
+        break;
+    case 6:
+        frames[0][2].pc = 0x1234;
+        frames[0][2].line = 77;
+        break;
+    default:
+        frames[0][0].function = "__futex_abstimed_wait"; /* inside libc */
+    }
+    ck_assert_str_eq(sign(), before);
+}
+END_TEST
+
+START_TEST(test_what_matters)
+{
+    const char *before = sign();
+    switch (_i) {
+    case 0:
+        verdict[0].kind = WEDGE_VERDICT_CLOSED_WAIT;
+        break;
+    case 1:
+        threads[0].wait.class = WEDGE_WAIT_SEM;
+        break;
+    case 2:
+        threads[1].wait.call = "pthread_mutex_timedlock";
+        break;
+    case 3:
+        frames[1][4].function = "other";
+        break;
+    default:
+        cores[0] = 1; /* one thread less in the circle */
+    }
+    ck_assert_str_ne(sign(), before);
+    ck_assert_ptr_null(strstr(sign(), "weak"));
+}
+END_TEST
+
+START_TEST(test_weak)
+{
+    switch (_i) {
+    case 0:
+        frames[0][3].function = NULL;
+        break;
+    case 1:
+        threads[0].n_frames = 0;
+        break;
+    default:
+        threads[1].stack_note = "cut";
+    }
+    ck_assert_ptr_nonnull(strstr(sign(), ":weak"));
+}
+END_TEST
+
+START_TEST(test_roles_are_in_the_other_one)
+{
+    const char *before = sign(), *roles = verdict[0].signature_roles;
+    ck_assert_int_eq(strncmp(roles, "sig1+roles:", 11), 0);
+    procs[0].role = "helper";
+    ck_assert_str_eq(sign(), before);
+    ck_assert_str_ne(verdict[0].signature_roles, roles);
+}
+END_TEST
+
+START_TEST(test_no_hang_has_none)
+{
+    verdict[0].kind = WEDGE_VERDICT_IDLE;
+    verdict[0].signature = "";
+    ck_assert_str_eq(sign(), "");
+}
+END_TEST
+
+static void fill(TCase *tcase)
+{
+    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_loop_test(tcase, test_what_does_not_matter, 0, 8);
+    tcase_add_loop_test(tcase, test_what_matters, 0, 5);
+    tcase_add_loop_test(tcase, test_weak, 0, 3);
+    tcase_add_test(tcase, test_roles_are_in_the_other_one);
+    tcase_add_test(tcase, test_no_hang_has_none);
+}
+
+int main(void)
+{
+    return wedge_test_main("signature", 30, fill);
+}
