@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """The scripts of ci/ themselves: usage, and ci/under over small sets of tests made by hand."""
 import os
+import shutil
 import subprocess
 import tempfile
 import unittest
@@ -28,14 +29,14 @@ class Usage(unittest.TestCase):
 
 
 class Under(unittest.TestCase):
-    def under(self, tests, *command):
+    def under(self, tests, *command, logs=False):
         """Runs ci/under over tests, given as name -> (command, labels)."""
         with tempfile.TemporaryDirectory(prefix="wedge-under-") as build:
             with open(os.path.join(build, "CTestTestfile.cmake"), "w", encoding="utf-8") as file:
                 for name, (words, labels) in tests.items():
                     file.write(f'add_test({name} {" ".join(words)})\n'
                                f'set_tests_properties({name} PROPERTIES LABELS "{labels}" ENVIRONMENT "FROM=ctest")\n')
-            return run(os.path.join(CI, "under"), build, "2", "--", *command)
+            return run(os.path.join(CI, "under"), build, "2", *(["--logs"] if logs else []), "--", *command)
 
     def test_all_pass(self):
         done = self.under({"one": (["/bin/true"], "unit"), "two": (["/bin/true"], "unit")}, "env")
@@ -60,6 +61,25 @@ class Under(unittest.TestCase):
     def test_environment(self):
         done = self.under({"one": (["/bin/sh", "-c", '[[test "$CK_FORK$FROM" = noctest]]'], "unit")}, "env")
         self.assertEqual(done.returncode, 0, done.stdout)
+
+    @unittest.skipUnless(shutil.which("valgrind") and shutil.which("gcc"), "needs valgrind and gcc")
+    def test_valgrind_finds_what_counts(self):
+        bodies = {"clean": "return 0;", "leak": "p = malloc(10); p = 0; return p != 0;",
+                  "touch": "p = malloc(10); free(p); return p[3] == 77;",
+                  "child-leak": "if (fork() == 0) { p = malloc(10); p = 0; _exit(0); } wait(0); return 0;",
+                  "child-touch": "if (fork() == 0) { p = malloc(10); free(p); _exit(p[3] == 77); } wait(0); return 0;"}
+        with tempfile.TemporaryDirectory(prefix="wedge-under-") as folder:
+            tests = {}
+            for name, body in bodies.items():
+                source = os.path.join(folder, name + ".c")
+                with open(source, "w", encoding="utf-8") as file:
+                    file.write("#include <stdlib.h>\n#include <sys/wait.h>\n#include <unistd.h>\n"
+                               f"int main(void) {{ char *volatile p = 0; (void)p; {body} }}\n")
+                self.assertEqual(run("gcc", "-g", "-w", source, "-o", source[:-2]).returncode, 0)
+                tests[name] = ([source[:-2]], "unit")
+            done = self.under(tests, "valgrind", "--quiet", "--leak-check=full", logs=True)
+        self.assertEqual(done.returncode, 1, done.stdout)
+        self.assertIn("2 of 5 unit tests passed under valgrind: leak touch child-touch\n", done.stdout)
 
 
 if __name__ == "__main__":
