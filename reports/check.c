@@ -18,8 +18,8 @@ enum type {
     BOOL,
     NODE,
     OBJECT, /* of `of` */
-    ARRAY,  /* of objects `of` */
-    TEXTS,  /* array of texts */
+    ARRAY, /* of objects `of` */
+    TEXTS, /* array of texts */
 };
 
 struct shape;
@@ -59,15 +59,16 @@ SHAPE(verdict, {"kind", WORD, false, wedge_verdict_words}, {"certainty", WORD, f
       {"culprits", ARRAY, false, NULL, &party}, {"victims", ARRAY, false, NULL, &party});
 SHAPE(frame, {"function", TEXT, true}, {"file", TEXT, true}, {"line", INT, true}, {"module", TEXT}, {"offset", TEXT},
       {"build_id", TEXT}, {"pc", TEXT}, {"inlined", BOOL}, {"signal", BOOL}, {"libc", BOOL});
-SHAPE(object_shape, {"key", TEXT}, {"describe", TEXT}, {"address", TEXT, true}, {"owner_tid", INT, true}, {"full", BOOL});
-SHAPE(wait_shape, {"class", WORD, false, wedge_wait_words}, {"call", TEXT}, {"object", OBJECT, true, NULL, &object_shape},
-      {"wakes_in_ms", INT, true}, {"eintr", BOOL}, {"reason", TEXT});
+SHAPE(object_shape, {"key", TEXT}, {"describe", TEXT}, {"address", TEXT, true}, {"owner_tid", INT, true},
+      {"full", BOOL});
+SHAPE(wait_shape, {"class", WORD, false, wedge_wait_words}, {"call", TEXT},
+      {"object", OBJECT, true, NULL, &object_shape}, {"wakes_in_ms", INT, true}, {"eintr", BOOL}, {"reason", TEXT});
 SHAPE(callback, {"name", TEXT}, {"function", TEXT, true}, {"for_ms", COUNT, true}, {"limit_ms", COUNT, true});
 SHAPE(thread, {"node", NODE}, {"tid", COUNT}, {"name", TEXT}, {"state", TEXT}, {"live", BOOL}, {"moved", BOOL},
       {"wait", OBJECT, false, NULL, &wait_shape}, {"callback", OBJECT, true, NULL, &callback}, {"last_point", TEXT},
       {"rule", TEXT, true}, {"frames", ARRAY, false, NULL, &frame}, {"stack_note", TEXT}, {"stopped_us", COUNT});
-SHAPE(process, {"pid", COUNT}, {"ppid", COUNT}, {"start_ticks", COUNT}, {"uid", COUNT}, {"state", TEXT},
-      {"comm", TEXT}, {"exe", TEXT}, {"cmdline", TEXT}, {"root", BOOL}, {"in_tree", BOOL}, {"agent", BOOL},
+SHAPE(process, {"pid", COUNT}, {"ppid", COUNT}, {"start_ticks", COUNT}, {"uid", COUNT}, {"state", TEXT}, {"comm", TEXT},
+      {"exe", TEXT}, {"cmdline", TEXT}, {"root", BOOL}, {"in_tree", BOOL}, {"agent", BOOL},
       {"role", OBJECT, true, NULL, &role}, {"catches_signals", BOOL}, {"armed_timer", BOOL}, {"note", TEXT},
       {"threads", ARRAY, false, NULL, &thread});
 SHAPE(edge, {"from", NODE}, {"to", NODE}, {"kind", WORD, false, edge_kinds}, {"need", WORD, false, needs},
@@ -76,8 +77,7 @@ SHAPE(firing, {"order", COUNT}, {"at_ns", INT}, {"pid", COUNT}, {"tid", COUNT}, 
       {"place", TEXT});
 SHAPE(fault, {"id", TEXT}, {"text", TEXT}, {"line", INT, true}, {"hits", COUNT}, {"fired", COUNT}, {"must_fire", BOOL},
       {"held_now", BOOL}, {"firings", ARRAY, false, NULL, &firing});
-SHAPE(event, {"at_ns", INT}, {"at_ms", INT, true}, {"what", WORD, false, events}, {"node", NODE, true},
-      {"text", TEXT});
+SHAPE(event, {"at_ns", INT}, {"at_ms", INT, true}, {"what", WORD, false, events}, {"node", NODE, true}, {"text", TEXT});
 SHAPE(metrics, {"processes", COUNT}, {"threads", COUNT}, {"stuck_threads", COUNT}, {"live_threads", COUNT},
       {"dead_processes", COUNT}, {"edges", COUNT}, {"faults_fired", COUNT}, {"progress", COUNT});
 SHAPE(seen, {"node", NODE}, {"pid", COUNT}, {"tid", COUNT}, {"call", TEXT}, {"when", TEXT});
@@ -164,7 +164,7 @@ static int check_array(const json_t *value, const struct field *field, const str
     json_array_foreach(value, i, item)
     {
         struct place here = {at, NULL, (long)i};
-        int rc = field->type == TEXTS   ? (json_is_string(item) ? 0 : wrong(&here, "is not a text", err))
+        int rc = field->type == TEXTS  ? (json_is_string(item) ? 0 : wrong(&here, "is not a text", err))
                  : field->of == &party ? check_party(item, &here, err)
                                        : check_object(item, field->of, &here, true, err);
         if (rc)

@@ -79,30 +79,47 @@ static void drop_stacks(struct wedge_put *p, json_t *report, bool live_alone)
     json_t *process, *thread;
     json_array_foreach(json_object_get(report, "processes"), i, process)
         json_array_foreach(json_object_get(process, "threads"), j, thread)
-        {
-            json_t *frames = json_object_get(thread, "frames");
-            if (live_alone && !json_is_true(json_object_get(thread, "live")))
-                continue;
-            if (json_array_size(frames) == 0)
-                continue;
-            json_array_clear(frames);
-            wedge_put_str(p, thread, "stack_note", "left out: the report would be too large");
-        }
+    {
+        json_t *frames = json_object_get(thread, "frames");
+        if (live_alone && !json_is_true(json_object_get(thread, "live")))
+            continue;
+        if (json_array_size(frames) == 0)
+            continue;
+        json_array_clear(frames);
+        wedge_put_str(p, thread, "stack_note", "left out: the report would be too large");
+    }
 }
 
-/* A program of many thousand threads: first the stacks of those that have no part in it go, then all. */
+/* Who could merely interrupt a wait: in a program of many threads, each of all the others. */
+static void drop_signal_edges(json_t *report)
+{
+    json_t *edges = json_object_get(report, "edges");
+    for (size_t i = json_array_size(edges); i-- > 0;)
+        if (strcmp(wedge_report_text(json_array_get(edges, i), "kind"), "signal") == 0)
+            json_array_remove(edges, i);
+}
+
+/* A program of many thousand threads: what the verdict needs least goes first, and the report says what went. */
 static int fit(json_t *report)
 {
+    static const char *const gone[] = {"wakers by signal", "wakers by signal and the stacks of threads that can move",
+                                       "wakers by signal and all stacks"};
     struct wedge_put p = {0};
     char note[600];
     const char *const lacks = wedge_report_text(report, "complete");
-    if (size_of(report) <= MOST_BYTES)
-        return 0;
-    snprintf(note, sizeof(note), "%s%sstacks were left out, the report would be too large", lacks, *lacks ? "; " : "");
-    drop_stacks(&p, report, true);
-    if (size_of(report) + sizeof(note) > MOST_BYTES)
-        drop_stacks(&p, report, false);
-    wedge_put_str(&p, report, "complete", note);
+    const size_t room = MOST_BYTES - sizeof(note);
+    int step = -1;
+    while (size_of(report) > room && step < 2) {
+        if (++step == 0)
+            drop_signal_edges(report);
+        else
+            drop_stacks(&p, report, step == 1);
+    }
+    if (step >= 0) {
+        snprintf(note, sizeof(note), "%.400s%sthe report would be too large: %s were left out", lacks,
+                 *lacks ? "; " : "", gone[step]);
+        wedge_put_str(&p, report, "complete", note);
+    }
     return p.failed ? -ENOMEM : 0;
 }
 
@@ -232,8 +249,7 @@ int wedge_report_examine_by(wedge_report_examiner *examiner, const struct wedge_
             wedge_err_set(err, rc, "cannot start an examination: %s", strerror(-rc));
             break;
         }
-        bool again = result.status &&
-                     deadline_ns - wedge_clock_ns() > LEAST_TRY_MS * WEDGE_NS_PER_MS / 2 &&
+        bool again = result.status && deadline_ns - wedge_clock_ns() > LEAST_TRY_MS * WEDGE_NS_PER_MS / 2 &&
                      skip(&result, options->root, skipped, pids, options->n_skip, &n);
         if (!again)
             rc = result.status ? give_up(&result, deadline_ms, err) : parse(&result, &report, err);

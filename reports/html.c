@@ -187,7 +187,7 @@ static void put_place(struct page *p, const char *name, size_t len)
     static const struct {
         const char *name;
         void (*put)(struct page *);
-    } places[] = {{"title", put_title}, {"class", put_class}, {"command", put_command},
+    } places[] = {{"title", put_title},     {"class", put_class}, {"command", put_command},
                   {"verdict", put_verdict}, {"words", put_words}, {"data", put_data}};
     if (len && name[0] == '>') {
         put_asset(p, name + 1, len - 1);

@@ -140,9 +140,9 @@ static int write_file(struct wedge_junit *j, struct wedge_err *err)
     bool good = w && testsuite(w, j);
     if (w)
         xmlFreeTextWriter(w); /* flushes into the buffer */
-    int rc = good ? wedge_report_save(j->dirfd, "junit.xml", xmlBufferContent(buffer), (size_t)xmlBufferLength(buffer),
-                                      err)
-                  : wedge_err_set(err, -ENOMEM, "no memory for junit.xml");
+    int rc =
+        good ? wedge_report_save(j->dirfd, "junit.xml", xmlBufferContent(buffer), (size_t)xmlBufferLength(buffer), err)
+             : wedge_err_set(err, -ENOMEM, "no memory for junit.xml");
     if (buffer)
         xmlBufferFree(buffer);
     j->written_ns = wedge_clock_ns();

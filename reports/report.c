@@ -318,8 +318,7 @@ static void date_timeline(struct wedge_put *p, json_t *timeline, const struct we
     size_t i;
     json_t *event;
     json_array_foreach(timeline, i, event)
-        wedge_put_int_if(p, event, "at_ms", known,
-                         known ? (event_time(event) - run->started_ns) / WEDGE_NS_PER_MS : 0);
+        wedge_put_int_if(p, event, "at_ms", known, known ? (event_time(event) - run->started_ns) / WEDGE_NS_PER_MS : 0);
 }
 
 static int put_run(struct wedge_put *p, json_t *report, const struct wedge_report_run *run)

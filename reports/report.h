@@ -24,18 +24,18 @@
 
 /* What the one who ran the command knows. Texts are as given, not yet escaped. */
 struct wedge_report_run {
-    char *const *command;     /* NULL-terminated; NULL: a process that ran already */
-    const char *verb;         /* "watch", "dump", …; NULL not known */
-    const char *scenario;     /* NULL none */
-    const char *preset;       /* NULL none */
-    int64_t started_ns;       /* CLOCK_MONOTONIC; 0 not known */
-    int64_t started_unix_ms;  /* 0 not known */
-    int64_t duration_ms;      /* so far; below 0 not known */
+    char *const *command; /* NULL-terminated; NULL: a process that ran already */
+    const char *verb; /* "watch", "dump", …; NULL not known */
+    const char *scenario; /* NULL none */
+    const char *preset; /* NULL none */
+    int64_t started_ns; /* CLOCK_MONOTONIC; 0 not known */
+    int64_t started_unix_ms; /* 0 not known */
+    int64_t duration_ms; /* so far; below 0 not known */
     uint64_t seed;
-    int exit_status;          /* of the command; -1 not known, or ended by a signal */
-    int signal;               /* that ended the command; 0 none or not known */
-    const char *output_tail;  /* last output of the command, NULL none */
-    bool agent;               /* the agent was preloaded */
+    int exit_status; /* of the command; -1 not known, or ended by a signal */
+    int signal; /* that ended the command; 0 none or not known */
+    const char *output_tail; /* last output of the command, NULL none */
+    bool agent; /* the agent was preloaded */
 };
 
 /* A report of a snapshot. With a snapshot of NULL, of a command that was not examined: `finished` when its end is known

@@ -75,9 +75,7 @@ static json_t *output_line(const char *from, const char *end)
         if (escape)
             at += escape;
         else if (*at == '\t')
-            wedge_text_add(&t, "    "), at++;
-        else if (*at == '\0')
-            wedge_text_add(&t, "\\x00"), at++;
+            at++, wedge_text_add(&t, "    ");
         else
             wedge_text_add_bytes(&t, at++, 1);
     }
@@ -89,26 +87,21 @@ static json_t *output_line(const char *from, const char *end)
 json_t *wedge_output_lines(const char *tail)
 {
     json_t *lines = json_array();
-    const char *end = tail ? tail + strlen(tail) : NULL;
-    const char *from = end;
-    if (!tail || !lines)
+    if (!tail || !*tail || !lines)
         return lines;
-    if (end > tail && end[-1] == '\n')
-        from = --end;
-    for (int n = 0; from > tail && n < LINES;) {
-        if (from[-1] == '\n' && ++n == LINES)
-            break;
+    const char *end = tail + strlen(tail);
+    end -= end[-1] == '\n';
+    const char *from = end;
+    for (int n = 1; from > tail && !(from[-1] == '\n' && n++ == LINES);)
         from--;
-    }
-    while (from < end || (from == end && from > tail && from[-1] == '\n')) {
+    for (;;) {
         const char *stop = memchr(from, '\n', (size_t)(end - from));
         if (json_array_append_new(lines, output_line(from, stop ? stop : end))) {
             json_decref(lines);
             return NULL;
         }
         if (!stop)
-            break;
+            return lines;
         from = stop + 1;
     }
-    return lines;
 }

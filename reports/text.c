@@ -139,14 +139,26 @@ static void place_text(const json_t *frame, char *buf, size_t size)
         buf[0] = 0;
 }
 
-static const json_t *own_frame(const json_t *thread)
+/* The nth frame, from 0, that is the program's own and has a name. */
+static const json_t *own_frame(const json_t *thread, size_t nth)
 {
     size_t i;
     const json_t *frame;
-    json_array_foreach(json_object_get(thread, "frames"), i, frame)
-        if (!json_is_true(json_object_get(frame, "libc")) && *get(frame, "function"))
-            return frame;
+    json_array_foreach(json_object_get(thread, "frames"), i, frame) if (!json_is_true(json_object_get(frame, "libc")) &&
+                                                                        *get(frame, "function") &&
+                                                                        nth-- == 0) return frame;
     return NULL;
+}
+
+/* Where the program is: the innermost function of its own, and that one's caller. */
+static void places_text(const json_t *thread, char *buf, size_t size)
+{
+    char caller[512];
+    place_text(own_frame(thread, 0), buf, size);
+    place_text(own_frame(thread, 1), caller, sizeof(caller));
+    size_t len = strlen(buf);
+    if (*caller)
+        snprintf(buf + len, size - len, ", from %s", caller);
 }
 
 /* Finds the thread or dead process that a node names. */
@@ -156,14 +168,12 @@ static const json_t *find_node(const json_t *report, const char *node, const jso
     const json_t *process, *item;
     *ret_process = NULL;
     json_array_foreach(json_object_get(report, "processes"), i, process)
-        json_array_foreach(json_object_get(process, "threads"), j, item)
-            if (strcmp(get(item, "node"), node) == 0) {
-                *ret_process = process;
-                return item;
-            }
-    json_array_foreach(json_object_get(report, "dead"), i, item)
-        if (strcmp(get(item, "node"), node) == 0)
-            return item;
+        json_array_foreach(json_object_get(process, "threads"), j, item) if (strcmp(get(item, "node"), node) == 0)
+    {
+        *ret_process = process;
+        return item;
+    }
+    json_array_foreach(json_object_get(report, "dead"), i, item) if (strcmp(get(item, "node"), node) == 0) return item;
     return NULL;
 }
 
@@ -210,13 +220,14 @@ static void headline(struct page *p)
 
 static void party_line(struct page *p, const json_t *party)
 {
-    char who[512], place[512], line[LONGEST];
+    char who[512], place[1100], line[LONGEST];
+    const json_t *process;
     const char *last = get(party, "last_point");
     node_text(p->report, get(party, "node"), who, sizeof(who));
     if (get(party, "node")[0] == 'd') {
         snprintf(line, sizeof(line), "%s%s%s", who, *last ? ", last at " : "", last);
     } else {
-        place_text(party, place, sizeof(place));
+        places_text(find_node(p->report, get(party, "node"), &process), place, sizeof(place));
         snprintf(line, sizeof(line), "%s: %s%s%s%s", who, *get(party, "call") ? "in " : "runs", get(party, "call"),
                  *place ? ", called from " : "", place);
     }
@@ -248,12 +259,13 @@ static bool same_text(const json_t *a, const json_t *b, const char *path)
 
 static bool same_look(const struct group *g, const json_t *process, const json_t *thread)
 {
-    const json_t *a = own_frame(g->thread), *b = own_frame(thread);
+    char a[1100], b[1100];
+    places_text(g->thread, a, sizeof(a));
+    places_text(thread, b, sizeof(b));
     return same_text(g->process, process, "comm") && same_text(g->process, process, "role.name") &&
            same_text(g->thread, thread, "name") && same_text(g->thread, thread, "wait.class") &&
            same_text(g->thread, thread, "wait.call") && same_text(g->thread, thread, "wait.object.key") &&
-           same_text(a, b, "function") && same_text(a, b, "file") &&
-           json_integer_value(json_object_get(a, "line")) == json_integer_value(json_object_get(b, "line"));
+           strcmp(a, b) == 0;
 }
 
 /* Does the thread belong into the list? With a hang those that are stuck; otherwise all. */
@@ -271,18 +283,18 @@ static size_t gather(const struct page *p, struct group *groups, size_t *ret_res
     *ret_rest = 0;
     json_array_foreach(json_object_get(p->report, "processes"), i, process)
         json_array_foreach(json_object_get(process, "threads"), j, thread)
-        {
-            if (!is_wanted(p, thread) || (!json_is_true(json_object_get(process, "in_tree")) && !p->all))
-                continue;
-            for (g = 0; g < n && !same_look(&groups[g], process, thread); g++)
-                ;
-            if (g < n)
-                groups[g].count++;
-            else if (n < MOST_GROUPS)
-                groups[n++] = (struct group){process, thread, 1};
-            else
-                (*ret_rest)++;
-        }
+    {
+        if (!is_wanted(p, thread) || (!json_is_true(json_object_get(process, "in_tree")) && !p->all))
+            continue;
+        for (g = 0; g < n && !same_look(&groups[g], process, thread); g++)
+            ;
+        if (g < n)
+            groups[g].count++;
+        else if (n < MOST_GROUPS)
+            groups[n++] = (struct group){process, thread, 1};
+        else
+            (*ret_rest)++;
+    }
     return n;
 }
 
@@ -363,7 +375,7 @@ static void stack(struct page *p, const json_t *thread)
 
 static void group_lines(struct page *p, const struct group *g)
 {
-    char who[512], place[512], line[LONGEST];
+    char who[512], place[1100], line[LONGEST];
     const json_t *wait = json_object_get(g->thread, "wait");
     const char *object = get(wait, "object.describe");
     node_text(p->report, get(g->thread, "node"), who, sizeof(who));
@@ -372,7 +384,7 @@ static void group_lines(struct page *p, const struct group *g)
     else
         snprintf(line, sizeof(line), "%s", who);
     indented(p, 2, BOLD, line);
-    place_text(own_frame(g->thread), place, sizeof(place));
+    places_text(g->thread, place, sizeof(place));
     if (*get(wait, "call"))
         snprintf(line, sizeof(line), "waits in %s%s%s%s%s", get(wait, "call"), *place ? ", called from " : "", place,
                  *object ? ", for " : "", object);
@@ -442,8 +454,8 @@ static void rests_on(struct page *p)
         indented(p, 2, PLAIN, get(p->report, "complete"));
     json_array_foreach(skipped, i, item)
     {
-        snprintf(line, sizeof(line), "process %lld was left out (%s)",
-                 json_integer_value(json_object_get(item, "pid")), get(item, "step"));
+        snprintf(line, sizeof(line), "process %lld was left out (%s)", json_integer_value(json_object_get(item, "pid")),
+                 get(item, "step"));
         indented(p, 2, PLAIN, line);
     }
 }

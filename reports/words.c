@@ -5,13 +5,13 @@
 #include <string.h>
 
 static const struct wedge_word kinds[] = {
-    {"self-deadlock", "Self-deadlock",
-     "A thread waits for something that it holds itself, so nobody can ever give it.",
+    {"self-deadlock", "Self-deadlock", "A thread waits for something that it holds itself, so nobody can ever give it.",
      "Look at the stack from the outside in: the function that took the lock calls back into code that takes it again, "
      "or a signal handler takes a lock that the interrupted code holds."},
     {"abandoned-lock", "Abandoned lock",
      "A lock is held by somebody who is dead or gone, and will never be given back.",
-     "Find out how the holder ended with the lock in hand: it was killed, it left without unlocking, or the process was "
+     "Find out how the holder ended with the lock in hand: it was killed, it left without unlocking, or the process "
+     "was "
      "forked while another thread held the lock. A robust lock, or none across fork, survives this."},
     {"lock-cycle", "Lock cycle", "Each of these threads holds a lock that the next one waits for, in a circle.",
      "Compare the order in which the functions below take their locks, and choose one order for all of them."},
@@ -27,10 +27,12 @@ static const struct wedge_word kinds[] = {
      "between two waits look whether anyone is left."},
     {"closed-wait", "Closed wait", "These threads wait only for one another; none of them can make the first move.",
      "Follow the arrows of the graph: one of these waits must end for another reason than the next thread's action."},
-    {"lost-wakeup", "Lost wake-up", "A thread waits for something that has already happened, and will not happen again.",
+    {"lost-wakeup", "Lost wake-up",
+     "A thread waits for something that has already happened, and will not happen again.",
      "Look for a condition that is checked outside its lock, or a signal sent before the wait began."},
     {"stopped", "Stopped", "Progress needs a thread that is stopped, frozen, or in an uninterruptible sleep.",
-     "Find out who stopped it: a debugger, SIGSTOP or job control, a frozen control group, a disk or network file system "
+     "Find out who stopped it: a debugger, SIGSTOP or job control, a frozen control group, a disk or network file "
+     "system "
      "that does not answer."},
     {"livelock", "Livelock", "Processor time is burnt, and nothing gets done.",
      "Look at the loops in the stacks: what do they wait for without sleeping?"},
@@ -47,7 +49,8 @@ static const struct wedge_word kinds[] = {
 
 static const struct wedge_word certainties[] = {
     {"proved", "proved",
-     "These threads wait only for one another or for the dead. It follows from who holds what, without any time-out: none "
+     "These threads wait only for one another or for the dead. It follows from who holds what, without any time-out: "
+     "none "
      "of them returns unless something from outside interferes.",
      ""},
     {"evident", "evident",
@@ -57,8 +60,8 @@ static const struct wedge_word certainties[] = {
 };
 
 static const struct wedge_word scopes[] = {
-    {"whole", "the whole program", "The main process itself is stuck, or waits only for what is: the program will not go on.",
-     ""},
+    {"whole", "the whole program",
+     "The main process itself is stuck, or waits only for what is: the program will not go on.", ""},
     {"part", "a part of the program", "Some threads are stuck for ever, while the rest of the program can go on.", ""},
     {0},
 };

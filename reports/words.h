@@ -3,10 +3,10 @@
 #define WEDGE_REPORTS_WORDS_H
 
 struct wedge_word {
-    const char *word;  /* as in the model: "lock-cycle" */
+    const char *word; /* as in the model: "lock-cycle" */
     const char *title; /* "Lock cycle" */
     const char *means; /* one plain sentence */
-    const char *next;  /* kinds only: where to look, what usually cures it; "" nothing to do */
+    const char *next; /* kinds only: where to look, what usually cures it; "" nothing to do */
 };
 
 /* Each returns an entry with empty texts and the word itself for a word it does not know. */

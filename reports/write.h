@@ -33,7 +33,7 @@ int wedge_report_write_html(const json_t *report, int dirfd, const char *name, s
 
 struct wedge_report_text_options {
     bool color;
-    int columns;      /* 0: 100; at least 60 */
+    int columns; /* 0: 100; at least 60 */
     bool all_threads; /* those too that have no part in the verdict, and each one's stack */
 };
 /* For a person at a terminal. `options` may be NULL. -EIO when `out` takes no more. */

@@ -160,9 +160,12 @@
   }
 
   function edgeList() {
-    const rows = [];
+    const rows = [], leaving = new Map();
+    for (const e of report.edges.filter((one) => one.kind !== "signal"))
+      if (leaving.has(e.from)) leaving.get(e.from).push(e);
+      else leaving.set(e.from, [e]);
     for (const thread of threads.values()) {
-      const edges = report.edges.filter((e) => e.from === thread.node && e.kind !== "signal");
+      const edges = leaving.get(thread.node) || [];
       if (edges.length === 0 || (thread.live && model.anyStuck)) continue;
       const wakers = alike(edges, (e) => [e.to[0], e.why, e.to[0] === "t" && threads.has(e.to) ? model.family(threads.get(e.to).process) : ""]);
       rows.push(el("li", "", el("b", "", nameNode(thread.node)), " waits in ", el("code", "", thread.wait.call || thread.wait.class),

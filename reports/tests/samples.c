@@ -18,11 +18,12 @@
 enum { MOST = 64 };
 #define MS WEDGE_NS_PER_MS
 
-const char *const sample_names[SAMPLE_COUNT] = {"lock-cycle",   "orphaned-wait", "stuck-callback", "mutual-backpressure",
-                                                "no-progress",  "idle",          "hostile"};
+const char *const sample_names[SAMPLE_COUNT] = {"lock-cycle",  "orphaned-wait", "stuck-callback", "mutual-backpressure",
+                                                "no-progress", "idle",          "hostile"};
 
-const char sample_hostile_text[] = "</script><script>alert(1)</script>&<!--\033[31m\033]0;t\a\r\n\t\x01\x7f"
-                                   "\xff\xc0\xaf\xed\xa0\x80 \xe2\x80\xa8\xe2\x80\xa9\xef\xbf\xbf]]>\"'gr\xc3\xbc\xc3\x9f";
+const char sample_hostile_text[] =
+    "</script><script>alert(1)</script>&<!--\033[31m\033]0;t\a\r\n\t\x01\x7f"
+    "\xff\xc0\xaf\xed\xa0\x80 \xe2\x80\xa8\xe2\x80\xa9\xef\xbf\xbf]]>\"'gr\xc3\xbc\xc3\x9f";
 
 static void *take(struct wedge_snapshot *s, size_t bytes)
 {
@@ -175,17 +176,16 @@ static struct wedge_verdict *add_verdict(struct wedge_snapshot *s, enum wedge_ve
                                          const char *summary)
 {
     struct wedge_verdict *v = &s->verdicts[s->n_verdicts++];
-    *v = (struct wedge_verdict){.kind = kind,
-                                .certainty = certainty,
-                                .scope = scope,
-                                .assumptions = wedge_verdict_is_hang(kind)
-                                                   ? WEDGE_ASSUME_NO_OUTSIDE_SIGNAL | WEDGE_ASSUME_NO_OUTSIDE_KILL
-                                                   : 0,
-                                .reason = reason,
-                                .summary = summary,
-                                .signature = wedge_verdict_is_hang(kind) ? "sig1:8c1f02d95b7e6a34" : "",
-                                .signature_roles = "",
-                                .stuck_until_ns = INT64_MAX};
+    *v = (struct wedge_verdict){
+        .kind = kind,
+        .certainty = certainty,
+        .scope = scope,
+        .assumptions = wedge_verdict_is_hang(kind) ? WEDGE_ASSUME_NO_OUTSIDE_SIGNAL | WEDGE_ASSUME_NO_OUTSIDE_KILL : 0,
+        .reason = reason,
+        .summary = summary,
+        .signature = wedge_verdict_is_hang(kind) ? "sig1:8c1f02d95b7e6a34" : "",
+        .signature_roles = "",
+        .stuck_until_ns = INT64_MAX};
     return v;
 }
 
@@ -217,10 +217,8 @@ static struct wedge_snapshot *orphaned(void)
 {
     static const char how[] = "killed by rule f1 (SIGKILL)", point[] = "pool.worker.got_task";
     struct wedge_snapshot *s = begin(5200);
-    s->faults[s->n_faults++] = (struct wedge_fault){.id = "f1",
-                                                    .text = "f1 worker[*] pool.worker.got_task nth=5 -> kill KILL",
-                                                    .line = 3,
-                                                    .must_fire = true};
+    s->faults[s->n_faults++] = (struct wedge_fault){
+        .id = "f1", .text = "f1 worker[*] pool.worker.got_task nth=5 -> kill KILL", .line = 3, .must_fire = true};
     add_proc(s, 5200, 900, "wedge-pool-demo", "wedge-pool-demo --preset=reported --tasks=200", "parent", 1);
     int main_thread = add_thread(s, 5200, "wedge-pool-demo", WEDGE_WAIT_JOIN, "pthread_join", SYS_futex);
     add_frames(s, main_thread, "__futex_abstimed_wait_common", "__pthread_clockjoin_ex",
@@ -239,12 +237,12 @@ static struct wedge_snapshot *orphaned(void)
     add_edge(s, main_thread, WEDGE_WAKER_THREAD, collector, "has to end first");
     for (int i = 0; i < 4; i++)
         add_edge(s, collector, WEDGE_WAKER_DEAD, i, "posted results");
-    struct wedge_verdict *v =
-        add_verdict(s, WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE,
-                    "every process that maps the semaphore waits for it or is dead",
-                    "The collector (pool/collector.c:66) waits for a result in sem_wait, and every worker that could post "
-                    "one is dead: worker[1] to worker[4] were killed by rule f1 at pool.worker.got_task. The main thread "
-                    "waits in wedge_pool_join (pool/pool.c:412) for the collector to end.");
+    struct wedge_verdict *v = add_verdict(
+        s, WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE,
+        "every process that maps the semaphore waits for it or is dead",
+        "The collector (pool/collector.c:66) waits for a result in sem_wait, and every worker that could post "
+        "one is dead: worker[1] to worker[4] were killed by rule f1 at pool.worker.got_task. The main thread "
+        "waits in wedge_pool_join (pool/pool.c:412) for the collector to end.");
     v->signature_roles = "sig1+roles:1d7be0aa44c95f12";
     add_members(s, v, 0, 2, 0, 0);
     s->progress = 19;
@@ -261,8 +259,8 @@ static struct wedge_snapshot *callback(void)
                                                     .held_now = true};
     add_proc(s, 6100, 900, "wedge-pool-demo", "wedge-pool-demo --init=stall", "parent", 1);
     int put = add_thread(s, 6100, "wedge-pool-demo", WEDGE_WAIT_CHILD, "waitpid", SYS_wait4);
-    add_frames(s, put, "wait4", "start_worker pool/pool.c:288", "wedge_pool_put pool/pool.c:350", "main pool/demo.c:190",
-               NULL);
+    add_frames(s, put, "wait4", "start_worker pool/pool.c:288", "wedge_pool_put pool/pool.c:350",
+               "main pool/demo.c:190", NULL);
     set_object(s, put, "pid 6102 ready", "worker[2] to become ready", false);
     add_proc(s, 6102, 6100, "wedge-pool-demo", "wedge-pool-demo --init=stall", "worker", 2);
     int init = add_thread(s, 6102, "worker-2", WEDGE_WAIT_HELD, "read", SYS_futex);
@@ -296,8 +294,8 @@ static struct wedge_snapshot *backpressure(void)
     struct wedge_snapshot *s = begin(7000);
     s->faults[s->n_faults++] = (struct wedge_fault){
         .id = "f1", .text = "f1 root pool.results.take after=mark(full) -> delay 200ms", .line = 2};
-    s->faults[s->n_faults++] =
-        (struct wedge_fault){.id = "f2", .text = "f2 worker[1] write obj=results nth=900 -> short 8", .line = 3, .hits = 12};
+    s->faults[s->n_faults++] = (struct wedge_fault){
+        .id = "f2", .text = "f2 worker[1] write obj=results nth=900 -> short 8", .line = 3, .hits = 12};
     add_proc(s, 7000, 900, "wedge-pool-demo", "wedge-pool-demo --result-bound=16", "parent", 1);
     int root = add_thread(s, 7000, "wedge-pool-demo", WEDGE_WAIT_PIPE_WRITE, "write", SYS_write);
     add_frames(s, root, "write", "stream_put pool/stream.c:144", "wedge_pool_put pool/pool.c:350",
@@ -307,7 +305,8 @@ static struct wedge_snapshot *backpressure(void)
         add_proc(s, 7010 + i, 7000, "wedge-pool-demo", "wedge-pool-demo --result-bound=16", "worker", i + 1);
         for (int j = 0; j < 2; j++) {
             int t = add_thread(s, 7010 + i + 10 * j, j ? "feeder" : "task", WEDGE_WAIT_PIPE_WRITE, "write", SYS_write);
-            add_frames(s, t, "write", "stream_put pool/stream.c:144", j ? "feed pool/feeder.c:61" : "report_result pool/worker.c:171",
+            add_frames(s, t, "write", "stream_put pool/stream.c:144",
+                       j ? "feed pool/feeder.c:61" : "report_result pool/worker.c:171",
                        "worker_thread pool/worker.c:203", "start_thread", "clone3", NULL);
             set_object(s, t, "pipe:[81244]", "pipe, 65536 of 65536 bytes", true);
         }
@@ -318,12 +317,12 @@ static struct wedge_snapshot *backpressure(void)
         add_edge(s, (int)i, WEDGE_WAKER_SIGNAL, root, "may send a signal");
     }
     add_firing(s, 0, 240, 7000, "parent", 1, "pool.results.take");
-    struct wedge_verdict *v =
-        add_verdict(s, WEDGE_VERDICT_MUTUAL_BACKPRESSURE, WEDGE_PROVED, WEDGE_SCOPE_WHOLE,
-                    "all that hold an end of the two pipes are in the set",
-                    "The parent waits in wedge_pool_put (pool/pool.c:350) for room in the task queue, and the 8 threads of "
-                    "worker[1] to worker[4] wait in report_result (pool/worker.c:171) for room in the result queue, which "
-                    "only the parent empties.");
+    struct wedge_verdict *v = add_verdict(
+        s, WEDGE_VERDICT_MUTUAL_BACKPRESSURE, WEDGE_PROVED, WEDGE_SCOPE_WHOLE,
+        "all that hold an end of the two pipes are in the set",
+        "The parent waits in wedge_pool_put (pool/pool.c:350) for room in the task queue, and the 8 threads of "
+        "worker[1] to worker[4] wait in report_result (pool/worker.c:171) for room in the result queue, which "
+        "only the parent empties.");
     add_members(s, v, 0, (int)s->n_threads, 0, 1);
     return s;
 }
@@ -337,7 +336,8 @@ static struct wedge_snapshot *no_progress(void)
     s->threads[t].wait.earliest_ns = 40 * MS;
     set_object(s, t, "poll", "2 descriptors", false);
     add_frames(s, t, "poll", NULL);
-    s->threads[t].frames[1] = (struct wedge_frame){.pc = 0x401234, .module_offset = 0x1234, .module = "/opt/stripped", .build_id = "77aa"};
+    s->threads[t].frames[1] =
+        (struct wedge_frame){.pc = 0x401234, .module_offset = 0x1234, .module = "/opt/stripped", .build_id = "77aa"};
     s->threads[t].n_frames = 2;
     s->threads[t].stack_note = "no unwind information beyond here";
     add_edge(s, t, WEDGE_WAKER_OUTSIDE, -1, "a peer on the network");
@@ -374,7 +374,8 @@ static struct wedge_snapshot *hostile(void)
     s->procs[0].note = x;
     int t = add_thread(s, 6666, x, WEDGE_WAIT_SEM, x, SYS_futex);
     add_frames(s, t, "sem_wait", NULL);
-    s->threads[t].frames[1] = (struct wedge_frame){.pc = UINT64_MAX, .function = x, .file = x, .line = 1, .module = x, .build_id = x};
+    s->threads[t].frames[1] =
+        (struct wedge_frame){.pc = UINT64_MAX, .function = x, .file = x, .line = 1, .module = x, .build_id = x};
     s->threads[t].n_frames = 2;
     s->threads[t].callback = x;
     s->threads[t].callback_function = x;
@@ -419,12 +420,15 @@ struct wedge_snapshot *sample_snapshot(enum sample which)
 
 struct wedge_report_run sample_run(enum sample which)
 {
-    static char bank[] = "./bank", transfer[] = "--transfer", demo[] = "wedge-pool-demo", preset[] = "--preset=reported";
+    static char bank[] = "./bank", transfer[] = "--transfer", demo[] = "wedge-pool-demo",
+                preset[] = "--preset=reported";
     static char hostile_word[sizeof(sample_hostile_text)];
     static char *plain[] = {bank, transfer, NULL}, *pool[] = {demo, preset, NULL}, *attack[] = {hostile_word, NULL};
     memcpy(hostile_word, sample_hostile_text, sizeof(hostile_word));
     const bool of_pool = which == SAMPLE_ORPHANED || which == SAMPLE_CALLBACK || which == SAMPLE_BACKPRESSURE;
-    struct wedge_report_run run = {.command = of_pool ? pool : which == SAMPLE_HOSTILE ? attack : plain,
+    struct wedge_report_run run = {.command = of_pool                   ? pool
+                                              : which == SAMPLE_HOSTILE ? attack
+                                                                        : plain,
                                    .verb = of_pool ? "run" : "watch",
                                    .started_ns = 100000 * MS,
                                    .started_unix_ms = 1764000000123,

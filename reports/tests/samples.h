@@ -6,13 +6,13 @@
 #include "reports/report.h"
 
 enum sample {
-    SAMPLE_LOCK_CYCLE,   /* two processes, two shared mutexes in opposite order */
-    SAMPLE_ORPHANED,     /* every worker of a pool killed by the plan, the collector waits for ever */
-    SAMPLE_CALLBACK,     /* an initializer held by the plan: a part */
+    SAMPLE_LOCK_CYCLE, /* two processes, two shared mutexes in opposite order */
+    SAMPLE_ORPHANED, /* every worker of a pool killed by the plan, the collector waits for ever */
+    SAMPLE_CALLBACK, /* an initializer held by the plan: a part */
     SAMPLE_BACKPRESSURE, /* 4 workers of 2 threads and their parent, both queues full */
-    SAMPLE_NO_PROGRESS,  /* suspected, without names of functions, an incomplete view */
-    SAMPLE_IDLE,         /* a server in accept */
-    SAMPLE_HOSTILE,      /* texts that attack terminals, HTML, JSON and XML */
+    SAMPLE_NO_PROGRESS, /* suspected, without names of functions, an incomplete view */
+    SAMPLE_IDLE, /* a server in accept */
+    SAMPLE_HOSTILE, /* texts that attack terminals, HTML, JSON and XML */
     SAMPLE_COUNT
 };
 extern const char *const sample_names[SAMPLE_COUNT];

@@ -55,7 +55,8 @@ int main(int argc, char **argv)
                                           .seconds = 0.25 * (i + 1),
                                           .status = (enum wedge_junit_status)(i % 4),
                                           .message = wedge_report_text(report, "verdict.summary"),
-                                          .details = i == SAMPLE_HOSTILE ? sample_hostile_text : "first line\nsecond line"};
+                                          .details =
+                                              i == SAMPLE_HOSTILE ? sample_hostile_text : "first line\nsecond line"};
         int rc = wedge_junit_add(junit, &result, &err);
         json_decref(report);
         if (rc)
