@@ -611,6 +611,13 @@ static void wait_for_input(void)
         ;
 }
 
+/* Writes more than anybody reads: whoever started it has the other end. */
+static void fill_output(void)
+{
+    ready();
+    fill_pipe(1);
+}
+
 static void busy(void)
 {
     volatile unsigned long n = 0;
@@ -656,6 +663,7 @@ static const struct {
     {"timed-semaphore", timed_semaphore, true},
     {"slow-writer", slow_writer, true},
     {"wait-for-input", wait_for_input, true},
+    {"fill-output", fill_output, true},
     {"busy", busy, true},
 };
 

@@ -30,6 +30,7 @@ static const struct {
     {"timed-semaphore", false, WEDGE_WAIT_FUTEX},
     {"slow-writer", false, WEDGE_WAIT_PIPE_READ},
     {"wait-for-input", false, WEDGE_WAIT_PIPE_READ},
+    {"fill-output", false, WEDGE_WAIT_PIPE_WRITE}, /* the test itself has the other end, and is never a waker */
     {"busy", false, WEDGE_WAIT_SLEEP},
 };
 #define HEALTHY ((int)(sizeof(healthy) / sizeof(healthy[0])))
