@@ -68,14 +68,9 @@ static void setup(void)
 
 static void teardown(void)
 {
-    static const char *const files[] = {"empty.plan", "bad.plan", "never.plan", "bad.yaml", "plan.yaml",
-                                        "text",       "static",   "setuid",     "out"};
-    char path[256];
-    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
-        snprintf(path, sizeof(path), "rm -rf '%s/%s'", dir, files[i]);
-        ck_assert_int_eq(system(path), 0);
-    }
-    ck_assert_int_eq(rmdir(dir), 0);
+    char command[128];
+    snprintf(command, sizeof(command), "rm -rf '%s'", dir);
+    ck_assert_int_eq(system(command), 0);
 }
 
 /* Runs `wedge ARGUMENTS` by the shell in `dir`, with $W the program; returns its exit status and what it printed. */
@@ -131,7 +126,7 @@ static const struct {
     {"$W run plan.yaml", 2, "plan.yaml:9:"},
     {"WEDGE_SCENARIOS=/nowhere $W run", 3, "no scenario below /nowhere"},
     {"$W inject -f bad.plan -- true", 125, "bad.plan:2:"},
-    {"$W inject -f bad.plan -- true", 125, "did you mean 'kill'"},
+    {"$W inject -f bad.plan -- true", 125, "`kil` is not an action; nearest: kill"},
     {"$W watch -f bad.plan -- true", 125, "bad.plan:2:"},
     {"$W inject -f missing.plan -- true", 125, "missing.plan: cannot be read"},
     {"$W inject -f /dev/zero -- true", 125, "not a regular file"},

@@ -1,0 +1,345 @@
+/*
+ * `wedge watch` and `wedge dump` on programs that know nothing of wedge: every hang gets its kind, every healthy
+ * look-alike is never called one, and nothing is left stopped or dead by an examination, nor by its violent end.
+ *
+ * WEDGE_REPEAT says how often each case runs (2).
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/tests/suite.h"
+#include "scenarios/tree.h"
+
+static char dir[64], wedge_out[80];
+
+static const char *from_env(const char *name)
+{
+    const char *value = getenv(name);
+    ck_assert_msg(value && *value, "%s is not set: run this by ctest", name);
+    return value;
+}
+
+static int repeats(void)
+{
+    const char *n = getenv("WEDGE_REPEAT");
+    return n ? atoi(n) : 2;
+}
+
+static void setup(void)
+{
+    snprintf(dir, sizeof(dir), "/tmp/wedge-test-watch-XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(dir));
+    snprintf(wedge_out, sizeof(wedge_out), "%s/out", dir);
+}
+
+static void teardown(void)
+{
+    char command[128];
+    snprintf(command, sizeof(command), "rm -rf '%s'", dir);
+    ck_assert_int_eq(system(command), 0);
+}
+
+/* Starts a program with its standard output in a pipe. */
+static pid_t start(const char *const *argv, int *ret_out)
+{
+    int ends[2];
+    ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
+    pid_t pid = fork();
+    ck_assert_int_ge(pid, 0);
+    if (pid == 0) {
+        dup2(ends[1], STDOUT_FILENO);
+        close_range(3, ~0u, 0); /* the test framework's own pipe: the factory would say "ready" there */
+        execv(argv[0], (char *const *)argv);
+        _exit(127);
+    }
+    close(ends[1]);
+    *ret_out = ends[0];
+    return pid;
+}
+
+/* Reads until end of file, or until `until` was seen (NULL: end of file only). */
+static void read_text(int fd, const char *until, char *buf, size_t size)
+{
+    size_t len = 0;
+    ssize_t n;
+    buf[0] = 0;
+    while (len + 1 < size && !(until && strstr(buf, until)) && (n = read(fd, buf + len, size - 1 - len)) != 0) {
+        ck_assert(n > 0 || errno == EINTR);
+        len += n > 0 ? (size_t)n : 0;
+        buf[len] = 0;
+    }
+    ck_assert_msg(!until || strstr(buf, until), "never said '%s', but: %s", until, buf);
+}
+
+static int status_of(pid_t pid)
+{
+    int wstatus;
+    ck_assert_int_eq(waitpid(pid, &wstatus, 0), pid);
+    return WIFEXITED(wstatus) ? WEXITSTATUS(wstatus) : 128 + WTERMSIG(wstatus);
+}
+
+static pid_t start_factory(const char *name, int *ret_out)
+{
+    char text[256];
+    const char *const argv[] = {from_env("WEDGE_FACTORY"), name, NULL};
+    pid_t pid = start(argv, ret_out);
+    read_text(*ret_out, "ready", text, sizeof(text));
+    return pid;
+}
+
+static void end_factory(pid_t pid, int out)
+{
+    ck_assert_uint_eq(wedge_tree_kill(pid, true, NULL, 0, 500), 0);
+    ck_assert_int_eq(status_of(pid), 128 + SIGKILL);
+    close(out);
+}
+
+/* One `wedge dump`; its exit status and report. */
+static int dump(pid_t pid, json_t **ret)
+{
+    char number[16];
+    int out;
+    const char *const argv[] = {from_env("WEDGE_BIN"), "dump", "--json", "-o", wedge_out, number, NULL};
+    snprintf(number, sizeof(number), "%d", pid);
+    pid_t wedge = start(argv, &out);
+    json_error_t error;
+    FILE *in = fdopen(out, "r");
+    *ret = json_loadf(in, 0, &error);
+    fclose(in);
+    ck_assert_msg(*ret != NULL, "dump printed no report: %s", error.text);
+    return status_of(wedge);
+}
+
+static const char *word(const json_t *report, const char *field)
+{
+    const char *text = json_string_value(json_object_get(json_object_get(report, "verdict"), field));
+    return text ? text : "";
+}
+
+/* Everything of the tree lives and runs on: no thread stopped (T) or traced (t). */
+static void check_untouched(pid_t pid, size_t members)
+{
+    struct wedge_tree tree;
+    ck_assert_int_eq(wedge_tree_list(pid, true, NULL, 0, &tree), 0);
+    ck_assert_uint_eq(tree.n, members);
+    for (size_t i = 0; i < tree.n; i++)
+        ck_assert_msg(tree.members[i].state != 'T' && tree.members[i].state != 't', "process %d is left %c",
+                      tree.members[i].pid, tree.members[i].state);
+    wedge_tree_free(&tree);
+}
+
+static size_t count_members(pid_t pid)
+{
+    struct wedge_tree tree;
+    ck_assert_int_eq(wedge_tree_list(pid, true, NULL, 0, &tree), 0);
+    size_t n = tree.n;
+    wedge_tree_free(&tree);
+    return n;
+}
+
+static const struct {
+    const char *name, *kind, *certainty;
+} hangs[] = {
+    {"opposite-shared", "lock-cycle", "proved"},
+    {"join-with-lock", "closed-wait", "proved"},
+    {"waitpid-full-pipe", "mutual-backpressure", "proved"},
+};
+static const char *const healthy[] = {"server",         "nagle",           "self-pipe",          "posix-timer",
+                                      "interval-timer", "sleep-then-post", "unlocked-by-another"};
+enum { HANGS = sizeof(hangs) / sizeof(hangs[0]), HEALTHY = sizeof(healthy) / sizeof(healthy[0]) };
+
+/* With the agent and without: a program that knows nothing of wedge must not need it. */
+START_TEST(test_watch_hang)
+{
+    const char *how = _i / HANGS ? "--no-agent" : "-q";
+    for (int round = 0; round < repeats(); round++) {
+        char said[65536], result[160];
+        int out;
+        const char *const argv[] = {
+            from_env("WEDGE_BIN"),  "watch", "-q", how, "-o", wedge_out, "--", from_env("WEDGE_FACTORY"),
+            hangs[_i % HANGS].name, NULL};
+        int64_t began = wedge_clock_ns();
+        pid_t wedge = start(argv, &out);
+        read_text(out, NULL, said, sizeof(said));
+        ck_assert_int_eq(status_of(wedge), 124);
+        ck_assert_int_lt(wedge_clock_ns() - began, 20 * WEDGE_NS_PER_S);
+        close(out);
+        snprintf(result, sizeof(result), "%s/report.json", wedge_out);
+        json_t *report = json_load_file(result, 0, NULL);
+        ck_assert_ptr_nonnull(report);
+        ck_assert_str_eq(word(report, "kind"), hangs[_i % HANGS].kind);
+        ck_assert_str_eq(word(report, "certainty"), hangs[_i % HANGS].certainty);
+        ck_assert_str_eq(word(report, "scope"), "whole");
+        json_decref(report);
+    }
+}
+END_TEST
+
+/* A thread that was just started needs a moment until it blocks, and nothing outside it can tell when: the first
+ * examinations may say "running", but none may say anything else that is not the hang. */
+START_TEST(test_dump_hang)
+{
+    for (int round = 0; round < repeats(); round++) {
+        int out, status = 0;
+        pid_t pid = start_factory(hangs[_i].name, &out);
+        size_t members = count_members(pid);
+        int64_t deadline = wedge_clock_ns() + 20 * WEDGE_NS_PER_S;
+        json_t *report = NULL;
+        while (status == 0 && wedge_clock_ns() < deadline) {
+            json_decref(report);
+            status = dump(pid, &report);
+        }
+        ck_assert_int_eq(status, 124);
+        ck_assert_str_eq(word(report, "kind"), hangs[_i].kind);
+        ck_assert_str_eq(word(report, "certainty"), hangs[_i].certainty);
+        json_decref(report);
+        check_untouched(pid, members);
+        end_factory(pid, out);
+    }
+}
+END_TEST
+
+START_TEST(test_dump_healthy)
+{
+    int out;
+    pid_t pid = start_factory(healthy[_i], &out);
+    size_t members = count_members(pid);
+    for (int round = 0; round < 5 * repeats(); round++) {
+        json_t *report;
+        int status = dump(pid, &report);
+        /* What is proved of it may only be that it is no hang. */
+        bool claimed = json_is_true(json_object_get(json_object_get(report, "verdict"), "hang")) &&
+                       strcmp(word(report, "certainty"), "proved") == 0;
+        ck_assert_msg(!claimed, "%s: %s", healthy[_i], word(report, "summary"));
+        if (strcmp(healthy[_i], "server") == 0) {
+            ck_assert_int_eq(status, 0);
+            ck_assert_str_eq(word(report, "kind"), "idle");
+        }
+        json_decref(report);
+        check_untouched(pid, members);
+    }
+    end_factory(pid, out);
+}
+END_TEST
+
+/* A server in accept() is watched in silence; told to end, it passes its status on. */
+START_TEST(test_watch_server)
+{
+    char said[4096], report[160];
+    int out, port;
+    const char *const argv[] = {from_env("WEDGE_BIN"),     "watch",  "-o", wedge_out, "--",
+                                from_env("WEDGE_FACTORY"), "server", NULL};
+    pid_t wedge = start(argv, &out);
+    read_text(out, "ready", said, sizeof(said));
+    ck_assert_int_eq(sscanf(said, "port %d", &port), 1);
+    /* Long enough for it to have been looked at several times: what is waited for is that nothing happens. */
+    ck_assert_int_eq(poll(&(struct pollfd){.fd = out, .events = POLLIN}, 1, 2000), 0);
+    struct sockaddr_in at = {
+        .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int to = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ck_assert_int_eq(connect(to, (struct sockaddr *)&at, sizeof(at)), 0);
+    ck_assert_int_eq(write(to, "quit", 4), 4);
+    ck_assert_int_eq(status_of(wedge), 0);
+    close(to);
+    close(out);
+    snprintf(report, sizeof(report), "%s/report.html", wedge_out);
+    ck_assert_int_ne(access(report, F_OK), 0);
+}
+END_TEST
+
+START_TEST(test_watch_stall)
+{
+    char said[65536], name[160];
+    int out;
+    const char *const argv[] = {from_env("WEDGE_BIN"),   "watch", "-q", "--stall", "1s", "-o", wedge_out, "--",
+                                from_env("WEDGE_STILL"), NULL};
+    pid_t wedge = start(argv, &out);
+    read_text(out, NULL, said, sizeof(said));
+    ck_assert_int_eq(status_of(wedge), 124);
+    close(out);
+    snprintf(name, sizeof(name), "%s/report.json", wedge_out);
+    json_t *report = json_load_file(name, 0, NULL);
+    ck_assert_ptr_nonnull(report);
+    ck_assert_str_eq(word(report, "kind"), "no-progress");
+    ck_assert_str_eq(word(report, "certainty"), "suspected");
+    char *text = json_dumps(report, 0);
+    ck_assert_ptr_nonnull(strstr(text, "\"work_that_stands_still\""));
+    free(text);
+    json_decref(report);
+}
+END_TEST
+
+/* The same program while its marks move: the stall time is no limit. */
+START_TEST(test_watch_progress)
+{
+    char said[4096];
+    int out;
+    const char *const argv[] = {from_env("WEDGE_BIN"),   "watch", "-q", "--stall", "500ms", "-o", wedge_out, "--",
+                                from_env("WEDGE_STILL"), "60",    NULL};
+    pid_t wedge = start(argv, &out);
+    read_text(out, NULL, said, sizeof(said));
+    ck_assert_int_eq(status_of(wedge), 5);
+    close(out);
+}
+END_TEST
+
+/* `wedge dump` is killed at 20 places in its work, by SIGKILL: the target runs on. */
+START_TEST(test_killed_dump_leaves_nothing_stopped)
+{
+    int out;
+    pid_t pid = start_factory("join-with-lock", &out);
+    for (int step = 0; step < 20; step++) {
+        char number[16];
+        int discard;
+        const char *const argv[] = {from_env("WEDGE_BIN"), "dump", "-q", "-o", wedge_out, number, NULL};
+        snprintf(number, sizeof(number), "%d", pid);
+        pid_t wedge = start(argv, &discard);
+        nanosleep(&(struct timespec){.tv_nsec = step * 2000000l}, NULL); /* spreads the kills, orders nothing */
+        kill(wedge, SIGKILL);
+        int status = status_of(wedge);
+        ck_assert_msg(status == 128 + SIGKILL || status == 124 || status == 0, "dump ended with %d", status);
+        close(discard);
+        /* Its disposable child dies with it, which takes a moment; the target must come out of any stop by then. */
+        int64_t deadline = wedge_clock_ns() + 5 * WEDGE_NS_PER_S;
+        struct wedge_tree tree;
+        bool stopped = true;
+        while (stopped && wedge_clock_ns() < deadline) {
+            ck_assert_int_eq(wedge_tree_list(pid, true, NULL, 0, &tree), 0);
+            ck_assert_uint_eq(tree.n, 1);
+            stopped = tree.members[0].state == 't' || tree.members[0].state == 'T';
+            wedge_tree_free(&tree);
+        }
+        ck_assert_msg(!stopped, "left stopped after a kill at %d ms", 2 * step);
+    }
+    end_factory(pid, out);
+}
+END_TEST
+
+static void fill(TCase *tcase)
+{
+    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_loop_test(tcase, test_watch_hang, 0, 2 * HANGS);
+    tcase_add_loop_test(tcase, test_dump_hang, 0, HANGS);
+    tcase_add_loop_test(tcase, test_dump_healthy, 0, HEALTHY);
+    tcase_add_test(tcase, test_watch_server);
+    tcase_add_test(tcase, test_watch_stall);
+    tcase_add_test(tcase, test_watch_progress);
+    tcase_add_test(tcase, test_killed_dump_leaves_nothing_stopped);
+}
+
+int main(void)
+{
+    return wedge_test_main("watch", 60.0 * repeats(), fill);
+}
