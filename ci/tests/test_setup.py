@@ -4,11 +4,12 @@
 Nothing is ever installed here: the lists name what is installed already, or what no Debian has.
 """
 import os
+import shutil
 import subprocess
 import tempfile
 import unittest
 
-SETUP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "setup")
+CI = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
 NOBODY = 65534
 
 
@@ -37,12 +38,17 @@ class Setup(unittest.TestCase):
         self.folder = tempfile.TemporaryDirectory(prefix="wedge-setup-")
         os.chmod(self.folder.name, 0o755)
         self.addCleanup(self.folder.cleanup)
+        # A copy that any user may read: the tree itself may stand below a home folder.
+        os.mkdir(os.path.join(self.folder.name, "ci"))
+        for name in ("setup", "lib.sh", "packages"):
+            shutil.copy(os.path.join(CI, name), os.path.join(self.folder.name, "ci"))
+        self.setup = os.path.join(self.folder.name, "ci", "setup")
 
     def run_setup(self, packages, *arguments, environment=None, user=None):
         path = os.path.join(self.folder.name, "packages")
         with open(path, "w", encoding="utf-8") as file:
             file.write(packages)
-        return subprocess.run([SETUP, f"--packages={path}", *arguments], capture_output=True, text=True, check=False,
+        return subprocess.run([self.setup, f"--packages={path}", *arguments], capture_output=True, text=True, check=False,
                               stdin=subprocess.DEVNULL, env=environment, user=user)
 
     def test_nothing_missing(self):
@@ -87,7 +93,7 @@ class Setup(unittest.TestCase):
             self.assertEqual(self.run_setup("bash build -\n", argument).returncode, 2, argument)
 
     def test_own_list_is_well_formed(self):
-        run = subprocess.run([SETUP, "--check"], capture_output=True, text=True, check=False)
+        run = subprocess.run([self.setup, "--check"], capture_output=True, text=True, check=False)
         self.assertIn(run.returncode, (0, 3), run.stderr)
 
 
