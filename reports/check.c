@@ -161,8 +161,7 @@ static int check_array(const json_t *value, const struct field *field, const str
     const json_t *item;
     if (!json_is_array(value))
         return wrong(at, "is not an array", err);
-    json_array_foreach(value, i, item)
-    {
+    json_array_foreach(value, i, item) {
         struct place here = {at, NULL, (long)i};
         int rc = field->type == TEXTS  ? (json_is_string(item) ? 0 : wrong(&here, "is not a text", err))
                  : field->of == &party ? check_party(item, &here, err)
@@ -229,8 +228,7 @@ static int check_nodes(const json_t *report, struct wedge_err *err)
             json_object_set_new(known, wedge_report_text(inner, "node"), json_true());
     json_array_foreach(json_object_get(report, "dead"), i, item)
         json_object_set_new(known, wedge_report_text(item, "node"), json_true());
-    json_array_foreach(json_object_get(report, "edges"), i, item)
-    {
+    json_array_foreach(json_object_get(report, "edges"), i, item) {
         struct place edges_at = {NULL, "edges", -1}, here = {&edges_at, NULL, (long)i};
         const char *to = wedge_report_text(item, "to");
         if (!json_object_get(known, wedge_report_text(item, "from")) ||

@@ -78,16 +78,15 @@ static void drop_stacks(struct wedge_put *p, json_t *report, bool live_alone)
     size_t i, j;
     json_t *process, *thread;
     json_array_foreach(json_object_get(report, "processes"), i, process)
-        json_array_foreach(json_object_get(process, "threads"), j, thread)
-    {
-        json_t *frames = json_object_get(thread, "frames");
-        if (live_alone && !json_is_true(json_object_get(thread, "live")))
-            continue;
-        if (json_array_size(frames) == 0)
-            continue;
-        json_array_clear(frames);
-        wedge_put_str(p, thread, "stack_note", "left out: the report would be too large");
-    }
+        json_array_foreach(json_object_get(process, "threads"), j, thread) {
+            json_t *frames = json_object_get(thread, "frames");
+            if (live_alone && !json_is_true(json_object_get(thread, "live")))
+                continue;
+            if (json_array_size(frames) == 0)
+                continue;
+            json_array_clear(frames);
+            wedge_put_str(p, thread, "stack_note", "left out: the report would be too large");
+        }
 }
 
 /* Who could merely interrupt a wait: in a program of many threads, each of all the others. */

@@ -81,8 +81,7 @@ static void put_command(struct page *p)
     }
     if (json_is_array(json_object_get(run, "command"))) {
         wedge_text_add(&p->out, "<code>");
-        json_array_foreach(json_object_get(run, "command"), i, word)
-        {
+        json_array_foreach(json_object_get(run, "command"), i, word) {
             wedge_text_add(&p->out, i ? " " : "");
             escaped(p, json_string_value(word));
         }

@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "reports/describe.h"
 #include "reports/report.h"
 #include "reports/words.h"
 #include "reports/write.h"
@@ -30,6 +31,11 @@ struct page {
     int columns;
     bool color, all;
 };
+
+static const char *get(const json_t *object, const char *path)
+{
+    return wedge_report_text(object, path);
+}
 
 /* Threads that look the same: one line for all. */
 struct group {
@@ -101,100 +107,6 @@ static void indented(struct page *p, int indent, enum style style, const char *t
     wrapped(p, indent, indent, style, text);
 }
 
-static const char *get(const json_t *object, const char *path)
-{
-    return wedge_report_text(object, path);
-}
-
-/* "worker[2]", or the name of the process. */
-static void who_text(const json_t *role, const char *otherwise, char *buf, size_t size)
-{
-    if (json_is_object(role))
-        snprintf(buf, size, "%s[%lld]", get(role, "name"), json_integer_value(json_object_get(role, "index")));
-    else
-        snprintf(buf, size, "%s", otherwise);
-}
-
-/* "worker[2], feeder": the process alone where that says it all. The first thread has no name of its own. */
-static void thread_text(const json_t *process, const json_t *thread, char *buf, size_t size)
-{
-    const char *name = get(thread, "name");
-    bool first = json_equal(json_object_get(thread, "tid"), json_object_get(process, "pid"));
-    who_text(json_object_get(process, "role"), get(process, "comm"), buf, size);
-    if (json_array_size(json_object_get(process, "threads")) == 1 || strcmp(name, buf) == 0)
-        return;
-    size_t len = strlen(buf);
-    snprintf(buf + len, size - len, ", %s", first && strcmp(name, get(process, "comm")) == 0 ? "main thread" : name);
-}
-
-static void place_text(const json_t *frame, char *buf, size_t size)
-{
-    long long line = json_integer_value(json_object_get(frame, "line"));
-    const char *function = get(frame, "function"), *file = get(frame, "file");
-    if (*function && *file && line)
-        snprintf(buf, size, "%s (%s:%lld)", function, file, line);
-    else if (*function)
-        snprintf(buf, size, "%s", function);
-    else
-        buf[0] = 0;
-}
-
-/* The nth frame, from 0, that is the program's own and has a name. */
-static const json_t *own_frame(const json_t *thread, size_t nth)
-{
-    size_t i;
-    const json_t *frame;
-    json_array_foreach(json_object_get(thread, "frames"), i, frame) if (!json_is_true(json_object_get(frame, "libc")) &&
-                                                                        *get(frame, "function") &&
-                                                                        nth-- == 0) return frame;
-    return NULL;
-}
-
-/* Where the program is: the innermost function of its own, and that one's caller. */
-static void places_text(const json_t *thread, char *buf, size_t size)
-{
-    char caller[512];
-    place_text(own_frame(thread, 0), buf, size);
-    place_text(own_frame(thread, 1), caller, sizeof(caller));
-    size_t len = strlen(buf);
-    if (*caller)
-        snprintf(buf + len, size - len, ", from %s", caller);
-}
-
-/* Finds the thread or dead process that a node names. */
-static const json_t *find_node(const json_t *report, const char *node, const json_t **ret_process)
-{
-    size_t i, j;
-    const json_t *process, *item;
-    *ret_process = NULL;
-    json_array_foreach(json_object_get(report, "processes"), i, process)
-        json_array_foreach(json_object_get(process, "threads"), j, item) if (strcmp(get(item, "node"), node) == 0)
-    {
-        *ret_process = process;
-        return item;
-    }
-    json_array_foreach(json_object_get(report, "dead"), i, item) if (strcmp(get(item, "node"), node) == 0) return item;
-    return NULL;
-}
-
-static void node_text(const json_t *report, const char *node, char *buf, size_t size)
-{
-    const json_t *process;
-    const json_t *found = find_node(report, node, &process);
-    char who[256];
-    if (strncmp(node, "r:", 2) == 0) {
-        snprintf(buf, size, "rule %s of the plan", node + 2);
-    } else if (!found) {
-        snprintf(buf, size, "%s", node[0] == 'o' ? "the outside" : node);
-    } else if (!process) {
-        who_text(json_object_get(found, "role"), "process", who, sizeof(who));
-        snprintf(buf, size, "%s (pid %s, %s)", who, node + 1, get(found, "how"));
-    } else {
-        thread_text(process, found, who, sizeof(who));
-        snprintf(buf, size, "%s (thread %s)", who, node + 1);
-    }
-}
-
 static void headline(struct page *p)
 {
     const json_t *v = json_object_get(p->report, "verdict");
@@ -218,18 +130,21 @@ static void headline(struct page *p)
     }
 }
 
-static void party_line(struct page *p, const json_t *party)
+/* `alike`: how many more look the same. */
+static void party_line(struct page *p, const json_t *party, size_t alike)
 {
-    char who[512], place[1100], line[LONGEST];
+    char who[512], place[1100], line[LONGEST], more[48] = "";
     const json_t *process;
     const char *last = get(party, "last_point");
-    node_text(p->report, get(party, "node"), who, sizeof(who));
+    wedge_describe_node(p->report, get(party, "node"), who, sizeof(who));
+    if (alike)
+        snprintf(more, sizeof(more), " and %zu alike", alike);
     if (get(party, "node")[0] == 'd') {
-        snprintf(line, sizeof(line), "%s%s%s", who, *last ? ", last at " : "", last);
+        snprintf(line, sizeof(line), "%s%s%s%s", who, *last ? ", last at " : "", last, more);
     } else {
-        places_text(find_node(p->report, get(party, "node"), &process), place, sizeof(place));
-        snprintf(line, sizeof(line), "%s: %s%s%s%s", who, *get(party, "call") ? "in " : "runs", get(party, "call"),
-                 *place ? ", called from " : "", place);
+        wedge_describe_places(wedge_describe_find(p->report, get(party, "node"), &process), place, sizeof(place));
+        snprintf(line, sizeof(line), "%s%s: %s%s%s%s", who, more, *get(party, "call") ? "in " : "runs",
+                 get(party, "call"), *place ? ", called from " : "", place);
     }
     indented(p, 2, PLAIN, line);
 }
@@ -237,35 +152,29 @@ static void party_line(struct page *p, const json_t *party)
 static void cause(struct page *p)
 {
     const json_t *culprits = json_object_get(json_object_get(p->report, "verdict"), "culprits");
-    size_t i;
-    const json_t *party;
+    const json_t *party, *shown[MOST_WAKERS];
+    size_t counts[MOST_WAKERS], i, at, n = 0, more = 0;
     if (json_array_size(culprits) == 0)
         return;
-    heading(p, "Cause: who could have acted and did not");
-    json_array_foreach(culprits, i, party)
-    {
-        if (i == MOST_WAKERS) {
-            wedge_text_addf(&p->out, "  and %zu more\n", json_array_size(culprits) - i);
-            break;
+    heading(p, wedge_describe_is_everyone(p->report)
+                   ? "Who is in it: each could end another one's wait, and none gets there"
+                   : "Cause: who could have acted and did not");
+    json_array_foreach(culprits, i, party) {
+        for (at = 0; at < n && !wedge_describe_same_party(p->report, shown[at], party); at++)
+            ;
+        if (at < n) {
+            counts[at]++;
+        } else if (n < MOST_WAKERS) {
+            shown[n] = party;
+            counts[n++] = 0;
+        } else {
+            more++;
         }
-        party_line(p, party);
     }
-}
-
-static bool same_text(const json_t *a, const json_t *b, const char *path)
-{
-    return strcmp(get(a, path), get(b, path)) == 0;
-}
-
-static bool same_look(const struct group *g, const json_t *process, const json_t *thread)
-{
-    char a[1100], b[1100];
-    places_text(g->thread, a, sizeof(a));
-    places_text(thread, b, sizeof(b));
-    return same_text(g->process, process, "comm") && same_text(g->process, process, "role.name") &&
-           same_text(g->thread, thread, "name") && same_text(g->thread, thread, "wait.class") &&
-           same_text(g->thread, thread, "wait.call") && same_text(g->thread, thread, "wait.object.key") &&
-           strcmp(a, b) == 0;
+    for (at = 0; at < n; at++)
+        party_line(p, shown[at], counts[at]);
+    if (more)
+        wedge_text_addf(&p->out, "  and %zu more\n", more);
 }
 
 /* Does the thread belong into the list? With a hang those that are stuck; otherwise all. */
@@ -282,35 +191,19 @@ static size_t gather(const struct page *p, struct group *groups, size_t *ret_res
     const json_t *process, *thread;
     *ret_rest = 0;
     json_array_foreach(json_object_get(p->report, "processes"), i, process)
-        json_array_foreach(json_object_get(process, "threads"), j, thread)
-    {
-        if (!is_wanted(p, thread) || (!json_is_true(json_object_get(process, "in_tree")) && !p->all))
-            continue;
-        for (g = 0; g < n && !same_look(&groups[g], process, thread); g++)
-            ;
-        if (g < n)
-            groups[g].count++;
-        else if (n < MOST_GROUPS)
-            groups[n++] = (struct group){process, thread, 1};
-        else
-            (*ret_rest)++;
-    }
+        json_array_foreach(json_object_get(process, "threads"), j, thread) {
+            if (!is_wanted(p, thread) || (!json_is_true(json_object_get(process, "in_tree")) && !p->all))
+                continue;
+            for (g = 0; g < n && !wedge_describe_same_thread(groups[g].process, groups[g].thread, process, thread); g++)
+                ;
+            if (g < n)
+                groups[g].count++;
+            else if (n < MOST_GROUPS)
+                groups[n++] = (struct group){process, thread, 1};
+            else
+                (*ret_rest)++;
+        }
     return n;
-}
-
-/* What an edge looks like: wakers that differ in their numbers alone share a line. */
-static void edge_look(const json_t *report, const json_t *edge, char *buf, size_t size)
-{
-    const char *node = get(edge, "to");
-    const json_t *process;
-    const json_t *found = find_node(report, node, &process);
-    const char *role = get(process ? process : found, "role.name");
-    if (process)
-        snprintf(buf, size, "t %s %s %s %s", role, get(process, "comm"), get(found, "name"), get(edge, "why"));
-    else if (found)
-        snprintf(buf, size, "d %s %s %s", role, get(found, "how"), get(edge, "why"));
-    else
-        snprintf(buf, size, "%s %s", node, get(edge, "why"));
 }
 
 /* Who could end the wait of this thread, without those who could only interrupt it. */
@@ -323,12 +216,11 @@ static void wakers(struct page *p, const json_t *thread)
     } shown[MOST_WAKERS];
     const json_t *edge;
     size_t i, n = 0, more = 0, at;
-    json_array_foreach(json_object_get(p->report, "edges"), i, edge)
-    {
+    json_array_foreach(json_object_get(p->report, "edges"), i, edge) {
         char look[LONGEST];
         if (strcmp(get(edge, "from"), get(thread, "node")) != 0 || strcmp(get(edge, "kind"), "signal") == 0)
             continue;
-        edge_look(p->report, edge, look, sizeof(look));
+        wedge_describe_edge_look(p->report, edge, look, sizeof(look));
         for (at = 0; at < n && strcmp(shown[at].look, look) != 0; at++)
             ;
         if (at < n) {
@@ -343,7 +235,7 @@ static void wakers(struct page *p, const json_t *thread)
     }
     for (i = 0; i < n; i++) {
         char who[512], line[LONGEST], alike[48] = "";
-        node_text(p->report, get(shown[i].edge, "to"), who, sizeof(who));
+        wedge_describe_node(p->report, get(shown[i].edge, "to"), who, sizeof(who));
         if (shown[i].count > 1)
             snprintf(alike, sizeof(alike), " and %zu alike", shown[i].count - 1);
         snprintf(line, sizeof(line), "%s%s%s%s", who, alike, *get(shown[i].edge, "why") ? ": " : "",
@@ -359,10 +251,9 @@ static void stack(struct page *p, const json_t *thread)
 {
     const json_t *frame;
     size_t i;
-    json_array_foreach(json_object_get(thread, "frames"), i, frame)
-    {
+    json_array_foreach(json_object_get(thread, "frames"), i, frame) {
         char place[512], line[LONGEST];
-        place_text(frame, place, sizeof(place));
+        wedge_describe_place(frame, place, sizeof(place));
         if (*place)
             snprintf(line, sizeof(line), "#%zu %s", i, place);
         else
@@ -378,13 +269,13 @@ static void group_lines(struct page *p, const struct group *g)
     char who[512], place[1100], line[LONGEST];
     const json_t *wait = json_object_get(g->thread, "wait");
     const char *object = get(wait, "object.describe");
-    node_text(p->report, get(g->thread, "node"), who, sizeof(who));
+    wedge_describe_node(p->report, get(g->thread, "node"), who, sizeof(who));
     if (g->count > 1)
         snprintf(line, sizeof(line), "%s and %zu alike", who, g->count - 1);
     else
         snprintf(line, sizeof(line), "%s", who);
     indented(p, 2, BOLD, line);
-    places_text(g->thread, place, sizeof(place));
+    wedge_describe_places(g->thread, place, sizeof(place));
     if (*get(wait, "call"))
         snprintf(line, sizeof(line), "waits in %s%s%s%s%s", get(wait, "call"), *place ? ", called from " : "", place,
                  *object ? ", for " : "", object);
@@ -423,8 +314,7 @@ static void faults(struct page *p)
     if (json_array_size(all) == 0)
         return;
     heading(p, "Faults of the plan");
-    json_array_foreach(all, i, fault)
-    {
+    json_array_foreach(all, i, fault) {
         char line[LONGEST];
         long long fired = json_integer_value(json_object_get(fault, "fired"));
         const char *must = !fired && json_is_true(json_object_get(fault, "must_fire")) ? " although it had to" : "";
@@ -452,8 +342,7 @@ static void rests_on(struct page *p)
     heading(p, "What could not be seen");
     if (*get(p->report, "complete"))
         indented(p, 2, PLAIN, get(p->report, "complete"));
-    json_array_foreach(skipped, i, item)
-    {
+    json_array_foreach(skipped, i, item) {
         snprintf(line, sizeof(line), "process %lld was left out (%s)", json_integer_value(json_object_get(item, "pid")),
                  get(item, "step"));
         indented(p, 2, PLAIN, line);
@@ -467,8 +356,7 @@ static void others(struct page *p)
     if (json_array_size(all) < 2)
         return;
     heading(p, "Also found");
-    json_array_foreach(all, i, v)
-    {
+    json_array_foreach(all, i, v) {
         char line[LONGEST];
         if (i == 0)
             continue;

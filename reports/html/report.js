@@ -35,8 +35,9 @@
     culprits: new Set(report.verdicts.flatMap((v) => v.culprits.map((c) => c.node))),
     victims: new Set(report.verdicts.flatMap((v) => v.victims.map((c) => c.node))),
     anyStuck: [...threads.values()].some((t) => !t.live),
-    // The first thread of a process has no name of its own.
-    threadName: (thread) => (thread.tid === thread.process.pid && thread.name === thread.process.comm ? "main thread" : thread.name),
+    // Threads that were not named have the name of their process.
+    threadName: (thread) => (thread.name !== thread.process.comm ? thread.name
+      : thread.tid === thread.process.pid ? "main thread" : "thread " + thread.tid),
     who: (process) => role(process.role) || process.comm,
     family: (process) => (process.role ? process.role.name : process.comm),
     whoDead: (one) => (role(one.role) || "process " + one.pid) + " (dead)",
@@ -46,10 +47,20 @@
       if (!hues.has(family)) hues.set(family, hues.size % 7);
       return hues.get(family);
     },
-    ownFrame: (thread) => thread.frames.find((f) => !f.libc && f.function) || null,
-    callerFrame: (thread) => thread.frames.filter((f) => !f.libc && f.function)[1] || null,
+    // Innermost first; where the program began says nothing.
+    ownFrames: (thread) => thread.frames.filter((f) => !f.libc && f.function && f.function !== "_start"),
+    // Threads that differ in numbers alone look alike; those that wait for a lock only where it is the same one.
+    look: (thread) => [model.family(thread.process), thread.process.in_tree, model.threadName(thread).replace(/[0-9]+/g, "#"), thread.wait.class,
+      thread.wait.call, /^(mutex|rwlock|file-lock)$/.test(thread.wait.class) && thread.wait.object && thread.wait.object.key,
+      thread.callback && thread.callback.name, thread.rule, thread.frames.map((f) => [f.function, f.file, f.line, f.function ? "" : f.pc])],
+    ownFrame: (thread) => model.ownFrames(thread)[0] || null,
+    callerFrame: (thread) => model.ownFrames(thread)[1] || null,
   };
   report.processes.forEach((p) => model.hue(p));
+  // Where everyone who waits is a cause as well, to mark them all says nothing.
+  model.everyone = report.verdict.culprits.length > 1 && [...threads.values()].every((t) => t.live || model.culprits.has(t.node))
+    && !report.verdict.culprits.some((c) => c.node[0] === "d");
+  if (model.everyone) model.culprits = new Set();
 
   function duration(ms) {
     if (ms === null) return "";
@@ -59,8 +70,23 @@
     return sign + Math.floor(n / 60000) + " min " + Math.round((n % 60000) / 1000) + " s";
   }
 
+  // The folder that all of the program's own files have in common is not worth repeating in every line.
+  const folder = (() => {
+    let common = null;
+    for (const thread of threads.values())
+      for (const { file } of model.ownFrames(thread)) {
+        if (!file || file[0] !== "/") continue;
+        const parts = file.split("/").slice(0, -1);
+        let same = 0;
+        while (common && same < common.length && common[same] === parts[same]) same++;
+        common = common ? common.slice(0, same) : parts;
+      }
+    return common && common.length > 1 ? common.join("/") + "/" : "";
+  })();
+
   function place(frame) {
-    return frame && frame.file ? frame.file + (frame.line ? ":" + frame.line : "") : "";
+    if (!frame || !frame.file) return "";
+    return (folder && frame.file.startsWith(folder) ? frame.file.slice(folder.length) : frame.file) + (frame.line ? ":" + frame.line : "");
   }
 
   function plural(n, one, many) {
@@ -70,7 +96,8 @@
   // "worker[2], feeder"; the process alone where it has one thread.
   function fullName(thread) {
     const owner = model.who(thread.process);
-    return thread.process.threads.length === 1 || owner === thread.name ? owner : owner + ", " + model.threadName(thread);
+    const name = model.threadName(thread);
+    return thread.process.threads.length === 1 || owner === name ? owner : owner + ", " + name;
   }
 
   function nameNode(node) {
@@ -79,7 +106,8 @@
     if (dead.has(node)) return model.whoDead(dead.get(node)) + ", pid " + dead.get(node).pid;
     const thread = threads.get(node);
     if (!thread) return node;
-    return fullName(thread) + " (thread " + thread.tid + ")";
+    const name = fullName(thread);
+    return name.endsWith("thread " + thread.tid) ? name : name + " (thread " + thread.tid + ")";
   }
 
   // Things that look alike, in order of first sight: [[key, members], …].
@@ -120,17 +148,13 @@
       el("div", "small faint", (more ? "threads " : "thread ") + parties.map((p) => p.tid).join(", ")));
   }
 
-  function ownPlaces(party) {
-    const thread = threads.get(party.node);
-    return thread ? thread.frames.filter((f) => !f.libc).map((f) => [f.function, f.file, f.line]) : [];
-  }
-
   function drawCause() {
     const culprits = report.verdict.culprits;
     if (culprits.length === 0) return;
     const groups = alike(culprits, (p) => (p.node[0] === "d" ? ["d", p.how, p.last_point, p.role && p.role.name]
-      : ["t", p.process, p.role && p.role.name, p.name, p.call, ownPlaces(p)]));
-    section("Cause", "Who could have acted, and did not or cannot any more.", el("ul", "cards", ...groups.map(partyCard)));
+      : ["t", threads.has(p.node) ? model.look(threads.get(p.node)) : p.node]));
+    section(model.everyone ? "Who is in it" : "Cause",
+      model.everyone ? "Each of these could end another one’s wait, and none of them gets there." : "Who could have acted, and did not or cannot any more.", el("ul", "cards", ...groups.map(partyCard)));
   }
 
   function legendItem(name, shape) {
@@ -194,7 +218,7 @@
     const inline = frame.inlined ? el("span", "badge", "inlined") : null, signal = frame.signal ? el("span", "badge warn", "signal") : null;
     const fn = el("span", "fn mono", name, inline || signal ? " " : "", inline, signal);
     const at = el("span", "at mono", place(frame) || (frame.libc ? frame.module.slice(frame.module.lastIndexOf("/") + 1) : ""));
-    at.title = [frame.module, frame.offset, frame.build_id && "build id " + frame.build_id].filter(Boolean).join("\n");
+    at.title = [frame.file, frame.module, frame.offset, frame.build_id && "build id " + frame.build_id].filter(Boolean).join("\n");
     li.append(fn, at);
     return li;
   }
@@ -232,8 +256,7 @@
   }
 
   function drawStacks() {
-    const groups = alike(threads.values(), (t) => [model.family(t.process), t.process.in_tree, model.threadName(t), t.live, model.culprits.has(t.node), t.wait.call,
-      t.wait.object && t.wait.object.key, t.callback && t.callback.name, t.rule, t.stack_note, t.frames.map((f) => [f.function, f.file, f.line, f.function ? "" : f.pc])]);
+    const groups = alike(threads.values(), (t) => [model.look(t), t.live, model.culprits.has(t.node), t.stack_note, t.last_point]);
     const weight = (g) => (g[0].live ? 2 : 0) + (g[0].process.in_tree ? 0 : 4) - (model.culprits.has(g[0].node) ? 1 : 0);
     groups.sort((a, b) => weight(a) - weight(b));
     if (groups.length === 0) return;
