@@ -335,6 +335,15 @@ static void write_group(struct wedge_look *look, int from, int proc, const struc
         }
 }
 
+/* An orphaned wait has nobody left to point at: it points at the dead who could have ended it. */
+static void write_mourned(struct wedge_look *look, const struct wedge_verdict *v)
+{
+    const struct wedge_waker dead = {.why = "could have ended the wait, and is dead"};
+    if (v->kind == WEDGE_VERDICT_ORPHANED_WAIT && v->n_victims)
+        for (size_t i = 0; i < v->n_dead; i++)
+            grow_edge(look, v->victims[0], v->dead[i], WEDGE_WAKER_DEAD, &dead);
+}
+
 int wedge_graph_edges(struct wedge_look *look, const struct wedge_graph *graph)
 {
     struct wedge_snapshot *s = look->snapshot;
@@ -358,6 +367,8 @@ int wedge_graph_edges(struct wedge_look *look, const struct wedge_graph *graph)
                 grow_edge(look, (int)i, w->to, WEDGE_WAKER_DEAD, w);
         }
     }
+    for (size_t i = 0; i < s->n_verdicts; i++)
+        write_mourned(look, &s->verdicts[i]);
     s->edges = obstack_finish(&s->mem);
     return 0;
 }

@@ -78,8 +78,8 @@ static bool contains(const pid_t *pids, size_t n, pid_t pid)
 
 int wedge_tree_list(pid_t top, bool with_top, const pid_t *except, size_t n_except, struct wedge_tree *ret)
 {
-    struct wedge_member *all;
-    size_t n;
+    struct wedge_member *all = NULL;
+    size_t n = 0;
     int rc = read_all(&all, &n);
     if (rc)
         return rc;
