@@ -156,9 +156,8 @@ static void cause(struct page *p)
     size_t counts[MOST_WAKERS], i, at, n = 0, more = 0;
     if (json_array_size(culprits) == 0)
         return;
-    heading(p, wedge_describe_is_everyone(p->report)
-                   ? "Who is in it: each could end another one's wait, and none gets there"
-                   : "Cause: who could have acted and did not");
+    heading(p, wedge_describe_is_everyone(p->report) ? "Who is in it: each could end the wait of another"
+                                                     : "Cause: who could have acted and did not");
     json_array_foreach(culprits, i, party) {
         for (at = 0; at < n && !wedge_describe_same_party(p->report, shown[at], party); at++)
             ;
