@@ -248,15 +248,3 @@ void wedge_pool_stats(const struct wedge_pool *pool, struct wedge_pool_stats *re
     pthread_mutex_unlock(&p->lock);
     *ret = stats;
 }
-
-int wedge_pool_worker_pid(const struct wedge_pool *pool, unsigned process)
-{
-    struct wedge_pool *p = (struct wedge_pool *)(uintptr_t)pool;
-    int pid = 0;
-    if (process == 0 || process > (unsigned)p->settings.processes)
-        return 0;
-    pthread_mutex_lock(&p->lock);
-    pid = p->seats[process - 1].pid;
-    pthread_mutex_unlock(&p->lock);
-    return pid;
-}

@@ -216,9 +216,6 @@ struct wedge_pool_stats {
 /* Copies the figures, each read by itself. Does not block. */
 WEDGE_POOL_API void wedge_pool_stats(const struct wedge_pool *pool, struct wedge_pool_stats *ret);
 
-/* The process id of worker `process` (from 1), 0 when none lives that the last look knew of. For tests and tools. */
-WEDGE_POOL_API int wedge_pool_worker_pid(const struct wedge_pool *pool, unsigned process);
-
 /* now + ms, for the deadlines above; WEDGE_POOL_NEVER for a negative ms. Safe anywhere. */
 WEDGE_POOL_API int64_t wedge_pool_after_ms(int64_t ms);
 
