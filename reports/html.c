@@ -114,7 +114,7 @@ static void put_verdict(struct page *p)
 {
     struct wedge_word kind = wedge_word_kind(verdict(p, "kind"));
     struct wedge_word certainty = wedge_word_certainty(verdict(p, "certainty"));
-    struct wedge_word scope = wedge_word_scope(verdict(p, "scope"));
+    struct wedge_word scope = wedge_word_scope(verdict(p, "scope"), verdict(p, "certainty"));
     wedge_text_add(&p->out, "<div class=\"title\">\n");
     element(p, "h1", "kind", kind.title);
     if (is_hang(p)) {

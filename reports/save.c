@@ -105,7 +105,7 @@ int wedge_report_write_json(const json_t *report, int dirfd, const char *name, s
 
 int wedge_report_write_dir(const char *dir, const json_t *report, struct wedge_err *err)
 {
-    int dirfd;
+    int dirfd = -1;
     int rc = wedge_report_open_dir(dir, &dirfd, err);
     if (rc)
         return rc;
@@ -137,7 +137,7 @@ int wedge_report_write_result(const char *dir, const json_t *report, int exit_st
     static const char *const files[] = {"report.json", "report.html"};
     const json_t *verdict = json_object_get(report, "verdict");
     json_t *brief = json_object(), *paths = json_array();
-    int dirfd;
+    int dirfd = -1;
     int rc = wedge_report_open_dir(dir, &dirfd, err);
     if (rc) {
         json_decref(brief);

@@ -117,7 +117,7 @@ static void headline(struct page *p)
     styled(p, !hang ? GREEN : proved ? RED : YELLOW, hang ? "HANG: " : "No hang: ");
     styled(p, BOLD, kind.title);
     snprintf(sure, sizeof(sure), " (%s, %s)", wedge_word_certainty(get(v, "certainty")).title,
-             wedge_word_scope(get(v, "scope")).title);
+             wedge_word_scope(get(v, "scope"), get(v, "certainty")).title);
     if (hang)
         styled(p, PLAIN, sure);
     wedge_text_add(&p->out, "\n");
@@ -360,7 +360,7 @@ static void others(struct page *p)
         if (i == 0)
             continue;
         snprintf(line, sizeof(line), "%s (%s, %s): %s", wedge_word_kind(get(v, "kind")).title, get(v, "certainty"),
-                 wedge_word_scope(get(v, "scope")).title, get(v, "summary"));
+                 wedge_word_scope(get(v, "scope"), get(v, "certainty")).title, get(v, "summary"));
         indented(p, 2, PLAIN, line);
     }
 }

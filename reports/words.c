@@ -66,6 +66,14 @@ static const struct wedge_word scopes[] = {
     {0},
 };
 
+/* What has merely stood still has not been shown to stay so. */
+static const struct wedge_word suspected_scopes[] = {
+    {"whole", "the whole program", "It concerns the main process: as far as one can see, the program does not go on.",
+     ""},
+    {"part", "a part of the program", "It concerns some threads; the rest of the program goes on.", ""},
+    {0},
+};
+
 static const struct wedge_word assumptions[] = {
     {"no-outside-signal", "no outside signal",
      "no process outside this tree sends a signal whose handler would end one of the waits", ""},
@@ -93,9 +101,9 @@ struct wedge_word wedge_word_certainty(const char *certainty)
     return find(certainties, certainty);
 }
 
-struct wedge_word wedge_word_scope(const char *scope)
+struct wedge_word wedge_word_scope(const char *scope, const char *certainty)
 {
-    return find(scopes, scope);
+    return find(strcmp(certainty, "suspected") == 0 ? suspected_scopes : scopes, scope);
 }
 
 struct wedge_word wedge_word_assumption(const char *assumption)

@@ -12,7 +12,7 @@ struct wedge_word {
 /* Each returns an entry with empty texts and the word itself for a word it does not know. */
 struct wedge_word wedge_word_kind(const char *kind);
 struct wedge_word wedge_word_certainty(const char *certainty);
-struct wedge_word wedge_word_scope(const char *scope);
+struct wedge_word wedge_word_scope(const char *scope, const char *certainty); /* a suspicion claims less */
 struct wedge_word wedge_word_assumption(const char *assumption);
 
 #endif

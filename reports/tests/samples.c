@@ -4,7 +4,6 @@
  */
 #include "reports/tests/samples.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -101,15 +100,14 @@ static void set_object(struct wedge_snapshot *s, int thread, const char *key, co
     o->full = full;
 }
 
-/* "function file:line" or, for libc, "function"; the last is NULL. */
-static void add_frames(struct wedge_snapshot *s, int thread, ...)
+/* "function file:line" or, for libc, "function" alone. */
+#define WORDS(...) ((const char *const[]){__VA_ARGS__, NULL})
+static void add_frames(struct wedge_snapshot *s, int thread, const char *const *words)
 {
     struct wedge_thread *t = &s->threads[thread];
-    const char *word;
-    va_list ap;
     t->frames = take(s, MOST * sizeof(*t->frames));
-    va_start(ap, thread);
-    while ((word = va_arg(ap, const char *))) {
+    for (; *words; words++) {
+        const char *word = *words;
         struct wedge_frame *f = &t->frames[t->n_frames];
         const char *blank = strchr(word, ' ');
         const char *colon = blank ? strrchr(blank, ':') : NULL;
@@ -126,7 +124,6 @@ static void add_frames(struct wedge_snapshot *s, int thread, ...)
         }
         t->n_frames++;
     }
-    va_end(ap);
 }
 
 static void add_edge(struct wedge_snapshot *s, int from, enum wedge_waker_kind kind, int to, const char *why)
@@ -194,13 +191,15 @@ static struct wedge_snapshot *lock_cycle(void)
     struct wedge_snapshot *s = begin(4711);
     add_proc(s, 4711, 900, "bank", "./bank --transfer", "", 0);
     int a = add_thread(s, 4711, "bank", WEDGE_WAIT_MUTEX, "pthread_mutex_lock", SYS_futex);
-    add_frames(s, a, "__futex_abstimed_wait_common", "pthread_mutex_lock", "lock_account bank/account.c:41",
-               "transfer bank/transfer.c:88", "main bank/main.c:30", "__libc_start_main", NULL);
+    add_frames(s, a,
+               WORDS("__futex_abstimed_wait_common", "pthread_mutex_lock", "lock_account bank/account.c:41",
+                     "transfer bank/transfer.c:88", "main bank/main.c:30", "__libc_start_main"));
     set_object(s, a, "shm 0:25:77+0x140", "process-shared mutex at 0x7f11c0000140, owned by thread 4712", false);
     add_proc(s, 4712, 4711, "bank", "./bank --transfer", "", 0);
     int b = add_thread(s, 4712, "bank", WEDGE_WAIT_MUTEX, "pthread_mutex_lock", SYS_futex);
-    add_frames(s, b, "__futex_abstimed_wait_common", "pthread_mutex_lock", "lock_account bank/account.c:41",
-               "audit bank/audit.c:52", "main bank/main.c:34", "__libc_start_main", NULL);
+    add_frames(s, b,
+               WORDS("__futex_abstimed_wait_common", "pthread_mutex_lock", "lock_account bank/account.c:41",
+                     "audit bank/audit.c:52", "main bank/main.c:34", "__libc_start_main"));
     set_object(s, b, "shm 0:25:77+0x100", "process-shared mutex at 0x7f11c0000100, owned by thread 4711", false);
     add_edge(s, a, WEDGE_WAKER_THREAD, b, "owns the mutex");
     add_edge(s, b, WEDGE_WAKER_THREAD, a, "owns the mutex");
@@ -221,13 +220,14 @@ static struct wedge_snapshot *orphaned(void)
         .id = "f1", .text = "f1 worker[*] pool.worker.got_task nth=5 -> kill KILL", .line = 3, .must_fire = true};
     add_proc(s, 5200, 900, "wedge-pool-demo", "wedge-pool-demo --preset=reported --tasks=200", "parent", 1);
     int main_thread = add_thread(s, 5200, "wedge-pool-demo", WEDGE_WAIT_JOIN, "pthread_join", SYS_futex);
-    add_frames(s, main_thread, "__futex_abstimed_wait_common", "__pthread_clockjoin_ex",
-               "wedge_pool_join pool/pool.c:412", "run pool/demo.c:133", "main pool/demo.c:201", "__libc_start_main",
-               NULL);
+    add_frames(s, main_thread,
+               WORDS("__futex_abstimed_wait_common", "__pthread_clockjoin_ex", "wedge_pool_join pool/pool.c:412",
+                     "run pool/demo.c:133", "main pool/demo.c:201", "__libc_start_main"));
     set_object(s, main_thread, "tid 5203", "thread 5203, to end", false);
     int collector = add_thread(s, 5203, "collector", WEDGE_WAIT_SEM, "sem_wait", SYS_futex);
-    add_frames(s, collector, "__futex_abstimed_wait_common", "sem_wait", "take_result pool/collector.c:66",
-               "collector_main pool/collector.c:120", "start_thread", "clone3", NULL);
+    add_frames(s, collector,
+               WORDS("__futex_abstimed_wait_common", "sem_wait", "take_result pool/collector.c:66",
+                     "collector_main pool/collector.c:120", "start_thread", "clone3"));
     set_object(s, collector, "shm 0:1:4711+0x240", "semaphore at 0x7f3a10000240, value 0, 1 waiter", false);
     for (int i = 0; i < 4; i++) {
         add_dead(s, 5210 + i, "worker", i + 1, point, how, 0);
@@ -259,13 +259,15 @@ static struct wedge_snapshot *callback(void)
                                                     .held_now = true};
     add_proc(s, 6100, 900, "wedge-pool-demo", "wedge-pool-demo --init=stall", "parent", 1);
     int put = add_thread(s, 6100, "wedge-pool-demo", WEDGE_WAIT_CHILD, "waitpid", SYS_wait4);
-    add_frames(s, put, "wait4", "start_worker pool/pool.c:288", "wedge_pool_put pool/pool.c:350",
-               "main pool/demo.c:190", NULL);
+    add_frames(
+        s, put,
+        WORDS("wait4", "start_worker pool/pool.c:288", "wedge_pool_put pool/pool.c:350", "main pool/demo.c:190"));
     set_object(s, put, "pid 6102 ready", "worker[2] to become ready", false);
     add_proc(s, 6102, 6100, "wedge-pool-demo", "wedge-pool-demo --init=stall", "worker", 2);
     int init = add_thread(s, 6102, "worker-2", WEDGE_WAIT_HELD, "read", SYS_futex);
-    add_frames(s, init, "read", "open_database app/database.c:57", "process_init app/init.c:23",
-               "worker_main pool/worker.c:91", NULL);
+    add_frames(
+        s, init,
+        WORDS("read", "open_database app/database.c:57", "process_init app/init.c:23", "worker_main pool/worker.c:91"));
     set_object(s, init, "rule f1", "rule f1 of the plan", false);
     s->threads[init].callback = "process_init";
     s->threads[init].callback_function = "process_init";
@@ -278,7 +280,7 @@ static struct wedge_snapshot *callback(void)
     s->threads[busy].live = true;
     s->threads[busy].state = 'R';
     s->threads[busy].moved = true;
-    add_frames(s, busy, "compute app/task.c:77", "worker_main pool/worker.c:133", NULL);
+    add_frames(s, busy, WORDS("compute app/task.c:77", "worker_main pool/worker.c:133"));
     add_edge(s, put, WEDGE_WAKER_THREAD, init, "has to say that it is ready");
     add_edge(s, init, WEDGE_WAKER_RULE, 0, "holds it");
     struct wedge_verdict *v = add_verdict(
@@ -298,16 +300,18 @@ static struct wedge_snapshot *backpressure(void)
         .id = "f2", .text = "f2 worker[1] write obj=results nth=900 -> short 8", .line = 3, .hits = 12};
     add_proc(s, 7000, 900, "wedge-pool-demo", "wedge-pool-demo --result-bound=16", "parent", 1);
     int root = add_thread(s, 7000, "wedge-pool-demo", WEDGE_WAIT_PIPE_WRITE, "write", SYS_write);
-    add_frames(s, root, "write", "stream_put pool/stream.c:144", "wedge_pool_put pool/pool.c:350",
-               "fill pool/demo.c:98", "main pool/demo.c:190", "__libc_start_main", NULL);
+    add_frames(s, root,
+               WORDS("write", "stream_put pool/stream.c:144", "wedge_pool_put pool/pool.c:350", "fill pool/demo.c:98",
+                     "main pool/demo.c:190", "__libc_start_main"));
     set_object(s, root, "pipe:[81231]", "pipe, 65536 of 65536 bytes", true);
     for (int i = 0; i < 4; i++) {
         add_proc(s, 7010 + i, 7000, "wedge-pool-demo", "wedge-pool-demo --result-bound=16", "worker", i + 1);
         for (int j = 0; j < 2; j++) {
             int t = add_thread(s, 7010 + i + 10 * j, j ? "feeder" : "task", WEDGE_WAIT_PIPE_WRITE, "write", SYS_write);
-            add_frames(s, t, "write", "stream_put pool/stream.c:144",
-                       j ? "feed pool/feeder.c:61" : "report_result pool/worker.c:171",
-                       "worker_thread pool/worker.c:203", "start_thread", "clone3", NULL);
+            add_frames(s, t,
+                       WORDS("write", "stream_put pool/stream.c:144",
+                             j ? "feed pool/feeder.c:61" : "report_result pool/worker.c:171",
+                             "worker_thread pool/worker.c:203", "start_thread", "clone3"));
             set_object(s, t, "pipe:[81244]", "pipe, 65536 of 65536 bytes", true);
         }
     }
@@ -335,7 +339,7 @@ static struct wedge_snapshot *no_progress(void)
     s->threads[t].live = true;
     s->threads[t].wait.earliest_ns = 40 * MS;
     set_object(s, t, "poll", "2 descriptors", false);
-    add_frames(s, t, "poll", NULL);
+    add_frames(s, t, WORDS("poll"));
     s->threads[t].frames[1] =
         (struct wedge_frame){.pc = 0x401234, .module_offset = 0x1234, .module = "/opt/stripped", .build_id = "77aa"};
     s->threads[t].n_frames = 2;
@@ -356,7 +360,7 @@ static struct wedge_snapshot *idle(void)
     int t = add_thread(s, 9000, "server", WEDGE_WAIT_SOCKET, "accept4", SYS_accept4);
     s->threads[t].live = true;
     set_object(s, t, "socket:[991]", "listening socket 0.0.0.0:8080", false);
-    add_frames(s, t, "accept4", "serve server.c:90", "main server.c:120", NULL);
+    add_frames(s, t, WORDS("accept4", "serve server.c:90", "main server.c:120"));
     add_edge(s, t, WEDGE_WAKER_OUTSIDE, -1, "anyone may connect");
     add_verdict(s, WEDGE_VERDICT_IDLE, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, "waits for the outside",
                 "server (9000) waits in accept4 for a connection.");
@@ -373,7 +377,7 @@ static struct wedge_snapshot *hostile(void)
     s->procs[0].exe = x;
     s->procs[0].note = x;
     int t = add_thread(s, 6666, x, WEDGE_WAIT_SEM, x, SYS_futex);
-    add_frames(s, t, "sem_wait", NULL);
+    add_frames(s, t, WORDS("sem_wait"));
     s->threads[t].frames[1] =
         (struct wedge_frame){.pc = UINT64_MAX, .function = x, .file = x, .line = 1, .module = x, .build_id = x};
     s->threads[t].n_frames = 2;

@@ -10,6 +10,9 @@
 #include "reports/examine.h"
 #include "reports/tests/samples.h"
 
+#define obstack_chunk_alloc malloc
+#define obstack_chunk_free  free
+
 enum { ROOT = 4711, ENOUGH_MS = 10000 };
 
 static bool skips(const struct wedge_examine *o, pid_t pid)
@@ -102,7 +105,7 @@ static int dies_on_root(const struct wedge_examine *o, struct wedge_job_note *no
     return good(o, note, ret, err);
 }
 
-/* 1,200 threads with 100 frames each, 100 of them stuck: far more than fits. Lives until the child ends. */
+/* 1,200 threads with 100 frames each, 100 of them stuck: far more than fits. */
 static int huge(const struct wedge_examine *o, struct wedge_job_note *note, struct wedge_snapshot **ret,
                 struct wedge_err *err)
 {
@@ -112,10 +115,8 @@ static int huge(const struct wedge_examine *o, struct wedge_job_note *note, stru
     (void)note;
     (void)err;
     struct wedge_snapshot *s = sample_snapshot(SAMPLE_LOCK_CYCLE);
-    struct wedge_thread *threads = calloc(THREADS, sizeof(*threads));
-    struct wedge_frame *frames = calloc(FRAMES, sizeof(*frames));
-    if (!threads || !frames)
-        return -ENOMEM;
+    struct wedge_thread *threads = obstack_alloc(&s->mem, THREADS * sizeof(*threads));
+    struct wedge_frame *frames = obstack_alloc(&s->mem, FRAMES * sizeof(*frames));
     s->n_edges = 0;
     for (size_t i = 0; i < s->n_verdicts; i++)
         s->verdicts[i].n_victims = s->verdicts[i].n_culprits = 0;

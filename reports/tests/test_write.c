@@ -336,7 +336,9 @@ START_TEST(test_every_word_is_explained)
     for (size_t i = 0; wedge_certainty_words[i]; i++)
         ck_assert_uint_gt(strlen(wedge_word_certainty(wedge_certainty_words[i]).means), 20);
     for (size_t i = 0; wedge_scope_words[i]; i++)
-        ck_assert_uint_gt(strlen(wedge_word_scope(wedge_scope_words[i]).means), 20);
+        for (size_t j = 0; wedge_certainty_words[j]; j++)
+            ck_assert_uint_gt(strlen(wedge_word_scope(wedge_scope_words[i], wedge_certainty_words[j]).means), 20);
+    ck_assert_ptr_null(strstr(wedge_word_scope("whole", "suspected").means, "will not"));
     ck_assert_str_eq(wedge_word_kind("unheard-of").title, "unheard-of");
     ck_assert_str_eq(wedge_word_kind("unheard-of").means, "");
 }
