@@ -15,6 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
+#include "base/duration.h"
 #include "base/text.h"
 #include "reports/describe.h"
 #include "reports/report.h"
@@ -268,6 +270,11 @@ static void group_lines(struct page *p, const struct group *g)
     char who[512], place[1100], line[LONGEST];
     const json_t *wait = json_object_get(g->thread, "wait");
     const char *object = get(wait, "object.describe");
+    const json_t *wakes = json_object_get(wait, "wakes_in_ms");
+    char in[48], clock[96] = "";
+    if (json_is_integer(wakes))
+        snprintf(clock, sizeof(clock), "; the clock wakes it in %s",
+                 wedge_duration_text(json_integer_value(wakes) * WEDGE_NS_PER_MS, in, sizeof(in)));
     wedge_describe_node(p->report, get(g->thread, "node"), who, sizeof(who));
     if (g->count > 1)
         snprintf(line, sizeof(line), "%s and %zu alike", who, g->count - 1);
@@ -276,8 +283,8 @@ static void group_lines(struct page *p, const struct group *g)
     indented(p, 2, BOLD, line);
     wedge_describe_places(g->thread, place, sizeof(place));
     if (*get(wait, "call"))
-        snprintf(line, sizeof(line), "waits in %s%s%s%s%s", get(wait, "call"), *place ? ", called from " : "", place,
-                 *object ? ", for " : "", object);
+        snprintf(line, sizeof(line), "waits in %s%s%s%s%s%s", get(wait, "call"), *place ? ", called from " : "", place,
+                 *object ? ", for " : "", object, clock);
     else
         snprintf(line, sizeof(line), "%s%s%s", strcmp(get(wait, "class"), "none") == 0 ? "runs" : get(wait, "reason"),
                  *place ? " in " : "", place);
