@@ -8,12 +8,10 @@
 #include "base/duration.h"
 #include "base/text.h"
 #include "cli/cli.h"
-#include "reports/report.h"
-#include "reports/write.h"
+#include "scenarios/results.h"
 #include "scenarios/runner.h"
 #include "scenarios/scenario.h"
 #include "scenarios/strings.h"
-#include "scenarios/verdict.h"
 
 struct options {
     struct wedge_cli cli;
@@ -69,8 +67,7 @@ struct play {
     const struct options *o;
     struct wedge_strings files;
     const char *prefix;
-    struct wedge_junit *junit;
-    size_t checks, passed;
+    struct wedge_results *results;
     bool interrupted;
     char report[4200]; /* the last hang's report.html */
 };
@@ -116,21 +113,10 @@ static int play_check(struct play *p, const struct wedge_scenario *s, enum wedge
             snprintf(r.message, sizeof(r.message), "signature %s, but %s in the first round", r.signature, first);
         }
         p->interrupted = r.interrupted;
-        p->checks++;
-        p->passed += r.status == WEDGE_CHECK_PASSED;
         if (role == WEDGE_CHECK_HANG)
             snprintf(p->report, sizeof(p->report), "%s/report.html", r.dir);
         say(p, s, role, round, &r);
-        char name[256];
-        snprintf(name, sizeof(name), p->o->repeat > 1 ? "%s %s %ld" : "%s %s", s->name, wedge_check_words[role], round);
-        rc = wedge_junit_add(p->junit,
-                             &(struct wedge_junit_case){.name = name,
-                                                        .classname = s->name,
-                                                        .seconds = (double)r.duration_ns / 1e9,
-                                                        .status = r.status == WEDGE_CHECK_PASSED ? WEDGE_JUNIT_PASSED
-                                                                                                 : WEDGE_JUNIT_FAILED,
-                                                        .message = r.message},
-                             err);
+        rc = wedge_results_add(p->results, s, role, round, &r, err);
         if (rc)
             return rc;
     }
@@ -178,6 +164,26 @@ static int gather(struct play *p, struct wedge_err *err)
     return rc;
 }
 
+/* The files, and the last words. */
+static int finish(const struct play *p, int status, struct wedge_err *err)
+{
+    const struct wedge_cli *cli = &p->o->cli;
+    int rc = wedge_results_close(p->results, status, err);
+    if (rc)
+        return rc;
+    if (cli->json && (json_dumpf(wedge_results_model(p->results), stdout, JSON_INDENT(2)) || putchar('\n') == EOF))
+        return wedge_err_set(err, -EIO, "cannot write the results to standard output");
+    if (cli->quiet)
+        return 0;
+    FILE *out = cli->json ? stderr : stdout;
+    fprintf(out, "\n%zu of %zu checks as expected%s\n", wedge_results_passed(p->results),
+            wedge_results_count(p->results), p->interrupted ? ", interrupted" : "");
+    if (p->report[0])
+        fprintf(out, "report: %s\n", p->report);
+    fprintf(out, "JUnit:  %s/junit.xml\n", cli->dir);
+    return 0;
+}
+
 int wedge_cli_run(int argc, char **argv)
 {
     struct options o = {.repeat = 1};
@@ -188,23 +194,16 @@ int wedge_cli_run(int argc, char **argv)
     p.prefix = wedge_cli_prefix(&err);
     int rc = p.prefix ? gather(&p, &err) : err.code;
     if (!rc)
-        rc = wedge_junit_open(o.cli.dir, "wedge run", &p.junit, &err);
+        rc = wedge_results_open(o.cli.dir, &p.results, &err);
     for (size_t i = 0; !rc && i < p.files.n && !p.interrupted; i++)
         rc = play_file(&p, p.files.items[i], &err);
-    if (p.junit) {
-        int closed = wedge_junit_close(p.junit, rc ? NULL : &err);
-        rc = rc ? rc : closed;
-    }
+    int status = rc ? WEDGE_EXIT_FAILED : WEDGE_EXIT_OK;
+    if (!rc && (p.interrupted || wedge_results_passed(p.results) < wedge_results_count(p.results)))
+        status = WEDGE_EXIT_UNEXPECTED;
+    if (!rc)
+        rc = finish(&p, status, &err);
+    wedge_results_free(p.results);
     wedge_strings_free(wedge_strings_take(&o.names));
     wedge_strings_free(wedge_strings_take(&p.files));
-    if (rc)
-        return wedge_cli_error(&err);
-    bool good = p.passed == p.checks && !p.interrupted;
-    if (!o.cli.quiet) {
-        FILE *out = o.cli.json ? stderr : stdout;
-        fprintf(out, "\n%zu of %zu checks as expected%s\n", p.passed, p.checks, p.interrupted ? ", interrupted" : "");
-        if (p.report[0])
-            fprintf(out, "report: %s\nJUnit:  %s/junit.xml\n", p.report, o.cli.dir);
-    }
-    return good ? WEDGE_EXIT_OK : WEDGE_EXIT_UNEXPECTED;
+    return rc ? wedge_cli_error(&err) : status;
 }

@@ -17,7 +17,7 @@ extern const char *const wedge_check_status_words[]; /* passed, failed, invalid 
 
 struct wedge_check_result {
     enum wedge_check_status status;
-    char message[512]; /* what was not as expected, or what was seen; one line */
+    char message[1024]; /* what was not as expected, or what was seen; one line */
     char verdict[64]; /* kind, or "finished" */
     char certainty[16], scope[16];
     char signature[80];

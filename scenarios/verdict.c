@@ -27,8 +27,7 @@ static bool has_frame(const json_t *thread, const char *function)
 {
     size_t i;
     const json_t *frame;
-    json_array_foreach(json_object_get(thread, "frames"), i, frame)
-    {
+    json_array_foreach(json_object_get(thread, "frames"), i, frame) {
         const char *name = json_string_value(json_object_get(frame, "function"));
         if (name && strcmp(name, function) == 0)
             return true;
@@ -47,16 +46,13 @@ static bool names(const json_t *report, const char *node, const char *role, cons
 {
     size_t i, j;
     const json_t *process, *thread, *dead;
-    json_array_foreach(json_object_get(report, "processes"), i, process)
-    {
-        json_array_foreach(json_object_get(process, "threads"), j, thread)
-        {
+    json_array_foreach(json_object_get(report, "processes"), i, process) {
+        json_array_foreach(json_object_get(process, "threads"), j, thread) {
             if (is_node(thread, node))
                 return has_role(process, role) && (!function || has_frame(thread, function));
         }
     }
-    json_array_foreach(json_object_get(report, "dead"), i, dead)
-    {
+    json_array_foreach(json_object_get(report, "dead"), i, dead) {
         if (is_node(dead, node))
             return !function && has_role(dead, role);
     }
@@ -67,8 +63,7 @@ bool wedge_headline_names_culprit(const json_t *report, const char *role, const 
 {
     size_t i;
     const json_t *culprit;
-    json_array_foreach(json_object_get(json_object_get(report, "verdict"), "culprits"), i, culprit)
-    {
+    json_array_foreach(json_object_get(json_object_get(report, "verdict"), "culprits"), i, culprit) {
         const char *node = json_string_value(json_object_get(culprit, "node"));
         if (node && names(report, node, role, function))
             return true;

@@ -61,6 +61,15 @@ static void setup(void)
                "plan: |\n  plan 1\n  f1 root strat -> kil KILL\nexpect: {kind: lock-cycle}\n"
                "twin: {cure: c, add: [x], expect: {kind: finished}}\n",
                0644);
+#define TINY      "format: wedge.scenario/1\nname: tiny\ntitle: T\nseverity: low\nlearn: L\ncommand: /bin/echo counts: n=3\n"
+#define TINY_TWIN "twin: {cure: c, add: [m=4], expect: {kind: finished, counts: {n: 3, m: 4}}}\n"
+    write_file("tiny.yaml", TINY "expect: {kind: finished, counts: {n: 3}}\n" TINY_TWIN, 0644);
+    write_file("ends.yaml", TINY "expect: {kind: lock-cycle}\n" TINY_TWIN, 0644);
+    write_file("count.yaml", TINY "expect: {kind: finished, counts: {n: 4}}\n" TINY_TWIN, 0644);
+    write_file("never.yaml",
+               TINY "plan: |\n  plan 1\n  f1 root no.such.place nth=1 -> kill KILL\n"
+                    "expect: {kind: finished}\n" TINY_TWIN,
+               0644);
     write_file("text", "no program\n", 0644);
     copy_program(from_env("WEDGE_TEST_STATIC"), "static", 0755);
     copy_program("/bin/true", "setuid", 04755);
@@ -131,6 +140,15 @@ static const struct {
     {"$W inject -f missing.plan -- true", 125, "missing.plan: cannot be read"},
     {"$W inject -f /dev/zero -- true", 125, "not a regular file"},
     {"$W inject -f never.plan -- true", 125, "never fired: f1"},
+    {"$W run tiny.yaml", 0, "2 of 2 checks as expected"},
+    {"$W run tiny.yaml --json 2>/dev/null", 0, "wedge.run/1"},
+    {"$W run -q -o out tiny.yaml && cat out/result.json out/tiny/twin/report.json", 0, "\"passed\": 2"},
+    {"$W run -q -o out tiny.yaml; cat out/tiny/twin/output.txt", 0, "counts: n=3 m=4"},
+    {"$W run -q -o out ends.yaml", 1, "expected lock-cycle, but it ended with status 0"},
+    {"$W run -q -o out ends.yaml; grep -c '<failure' out/junit.xml", 0, "1"},
+    {"$W run -q -o out count.yaml", 1, "expected n=4, got 3"},
+    {"$W run -q -o out never.yaml", 1, "the run is invalid: never fired: f1"},
+    {"$W run -q -o text tiny.yaml", 3, "text"},
     /* what cannot be looked at */
     {"$W dump 2147483646", 3, "no process 2147483646"},
     {"$W watch -p 2147483646", 125, "no process 2147483646"},
