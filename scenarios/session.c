@@ -294,7 +294,10 @@ static void judge(struct state *st, json_t *report, bool stalled, int64_t now)
     struct wedge_headline h = wedge_headline(report);
     if (!h.hang) {
         st->evident[0] = 0;
-        st->out->end = WEDGE_ENDED; /* a hang that was reported dissolved after all */
+        if (st->out->end == WEDGE_HUNG) { /* it was reported, and dissolved after all */
+            st->out->end = WEDGE_ENDED;
+            take_report(st, NULL);
+        }
         json_decref(report);
         return;
     }

@@ -61,7 +61,7 @@ static void setup(void)
                "plan: |\n  plan 1\n  f1 root strat -> kil KILL\nexpect: {kind: lock-cycle}\n"
                "twin: {cure: c, add: [x], expect: {kind: finished}}\n",
                0644);
-#define TINY      "format: wedge.scenario/1\nname: tiny\ntitle: T\nseverity: low\nlearn: L\ncommand: /bin/echo counts: n=3\n"
+#define TINY      "format: wedge.scenario/1\nname: tiny\ntitle: T\nseverity: low\nlearn: L\ncommand: [/bin/echo, 'counts:', n=3]\n"
 #define TINY_TWIN "twin: {cure: c, add: [m=4], expect: {kind: finished, counts: {n: 3, m: 4}}}\n"
     write_file("tiny.yaml", TINY "expect: {kind: finished, counts: {n: 3}}\n" TINY_TWIN, 0644);
     write_file("ends.yaml", TINY "expect: {kind: lock-cycle}\n" TINY_TWIN, 0644);
