@@ -18,6 +18,7 @@
 #define obstack_chunk_free  free
 
 #define STOP_DEADLINE_MS 100
+#define STUCK_STOP_DEADLINE_MS 2000
 
 /* From here on the snapshot owns its arrays: they move from the heap into its obstack. */
 static void seal(struct wedge_look *look)
@@ -52,12 +53,24 @@ static void note_failure(struct wedge_look *look, int proc, const struct wedge_e
         look->snapshot->threads[t].stack_note = note;
 }
 
+/* How long a process may be kept stopped. One in which nothing is live loses nothing by standing still, and on a busy
+ * machine a thread may well take longer than the usual patience to come to its stop: a stack less would be a report
+ * less, and another signature. */
+static int patience_ms(const struct wedge_look *look, int proc)
+{
+    const struct wedge_proc *p = &look->snapshot->procs[proc];
+    int given = look->options->stop_deadline_ms ? look->options->stop_deadline_ms : STOP_DEADLINE_MS;
+    for (int t = p->first_thread; t < p->first_thread + p->n_threads; t++)
+        if (look->snapshot->threads[t].live)
+            return given;
+    return given > STUCK_STOP_DEADLINE_MS ? given : STUCK_STOP_DEADLINE_MS;
+}
+
 /* Copies of all first, each process let go before the next is stopped; unwinding and names afterwards. */
 static int take_stacks(struct wedge_look *look)
 {
     struct wedge_snapshot *s = look->snapshot;
     const struct wedge_examine *options = look->options;
-    int deadline_ms = options->stop_deadline_ms ? options->stop_deadline_ms : STOP_DEADLINE_MS;
     if (options->stacks == WEDGE_STACKS_NEVER)
         return 0;
     struct wedge_capture **captures = calloc(s->n_procs + 1, sizeof(struct wedge_capture *));
@@ -69,7 +82,7 @@ static int take_stacks(struct wedge_look *look)
         if (!wanted || !s->procs[i].in_tree || look->procs[i].skipped || look->procs[i].zombie)
             continue;
         wedge_look_note(look, s->procs[i].pid, "stopping for stacks");
-        if (wedge_capture_proc(s, (int)i, deadline_ms, look->note, &captures[i], &err)) {
+        if (wedge_capture_proc(s, (int)i, patience_ms(look, (int)i), look->note, &captures[i], &err)) {
             note_failure(look, (int)i, &err);
             captures[i] = NULL;
         }

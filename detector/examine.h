@@ -25,7 +25,7 @@ struct wedge_examine {
     enum wedge_stacks stacks;
     bool stalled; /* the caller measured that nothing moved for the stall time: no-progress may be said */
     int64_t stalled_ns;
-    int stop_deadline_ms; /* how long one process may be kept stopped; 0: 100 */
+    int stop_deadline_ms; /* how long one process may be kept stopped; 0: 100. At least 2000 where nothing in it is live */
 };
 
 /* Returns 0 and a snapshot, -ESRCH when the root is not there, -EPERM when it may not be looked at. `note` as in
