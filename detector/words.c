@@ -30,16 +30,36 @@ static void add_who(struct wedge_text *text, const struct wedge_look *look, int 
     add_proc(text, p->role, p->role_index, p->comm, p->pid);
 }
 
-static void add_where(struct wedge_text *text, const struct wedge_thread *t)
+/* "g() (h.c:1)": the file without its folders, which the stacks below have in full. */
+static void add_frame(struct wedge_text *text, const struct wedge_frame *f)
+{
+    wedge_text_addf(text, "%s()", f->function);
+    if (!f->file)
+        return;
+    const char *slash = strrchr(f->file, '/');
+    wedge_text_addf(text, " (%s:%d)", slash ? slash + 1 : f->file, f->line);
+}
+
+/* The function that called it, and whose helper that was: a wrapper's name alone says little. */
+static void add_callers(struct wedge_text *text, const struct wedge_thread *t, const char *how)
 {
     const struct wedge_frame *f = wedge_verdict_own_frame(t);
-    if (t->wait.call && *t->wait.call)
-        wedge_text_addf(text, " in %s()", t->wait.call);
     if (!f || !f->function)
         return;
-    wedge_text_addf(text, ", called from %s()", f->function);
-    if (f->file)
-        wedge_text_addf(text, " at %s:%d", f->file, f->line);
+    wedge_text_add(text, how);
+    add_frame(text, f);
+    const struct wedge_frame *caller = f + 1;
+    if (caller < t->frames + t->n_frames && caller->function && !caller->libc) {
+        wedge_text_add(text, " in ");
+        add_frame(text, caller);
+    }
+}
+
+static void add_where(struct wedge_text *text, const struct wedge_thread *t)
+{
+    if (t->wait.call && *t->wait.call)
+        wedge_text_addf(text, " in %s()", t->wait.call);
+    add_callers(text, t, ", called from ");
 }
 
 static const char *rule_id(const struct wedge_look *look, int rule)
@@ -56,12 +76,7 @@ static void add_wait(struct wedge_text *text, const struct wedge_look *look, int
         wedge_text_addf(text, " is held by fault rule %s", rule_id(look, t->rule));
         if (t->wait.call && *t->wait.call)
             wedge_text_addf(text, " at %s", t->wait.call);
-        const struct wedge_frame *f = wedge_verdict_own_frame(t);
-        if (f && f->function) {
-            wedge_text_addf(text, ", in %s()", f->function);
-            if (f->file)
-                wedge_text_addf(text, " at %s:%d", f->file, f->line);
-        }
+        add_callers(text, t, ", in ");
         return;
     }
     if (t->wait.class == WEDGE_WAIT_NONE || t->wait.class == WEDGE_WAIT_SLEEP) {
@@ -77,14 +92,26 @@ static void add_wait(struct wedge_text *text, const struct wedge_look *look, int
     add_where(text, t);
 }
 
+/* Both wait in the same way for the same thing: naming one tells of the other. */
+static bool alike(const struct wedge_thread *a, const struct wedge_thread *b)
+{
+    return a->wait.class == b->wait.class && *a->wait.object.key && strcmp(a->wait.object.key, b->wait.object.key) == 0;
+}
+
 static void add_waits(struct wedge_text *text, const struct wedge_look *look, const int *threads, size_t n)
 {
-    for (size_t i = 0; i < n && i < MOST_NAMED; i++) {
-        wedge_text_add(text, i == 0 ? "" : "; ");
+    size_t named = 0;
+    for (size_t i = 0; i < n && named < MOST_NAMED; i++) {
+        bool told = false;
+        for (size_t k = 0; k < i && !told; k++)
+            told = alike(&look->snapshot->threads[threads[i]], &look->snapshot->threads[threads[k]]);
+        if (told)
+            continue;
+        wedge_text_add(text, named++ == 0 ? "" : "; ");
         add_wait(text, look, threads[i]);
     }
-    if (n > MOST_NAMED)
-        wedge_text_addf(text, "; and %zu more", n - MOST_NAMED);
+    if (n > named)
+        wedge_text_addf(text, "; and %zu more thread%s", n - named, n - named == 1 ? "" : "s");
 }
 
 static void add_dead(struct wedge_text *text, const struct wedge_look *look, const struct wedge_verdict *v)
@@ -137,7 +164,7 @@ static void say_callback(struct wedge_text *text, const struct wedge_look *look,
         if (t->callback_function)
             wedge_text_addf(text, ", %s()", t->callback_function);
         if (at && at->file)
-            wedge_text_addf(text, " at %s:%d", at->file, at->line);
+            wedge_text_addf(text, " (%s:%d)", strrchr(at->file, '/') ? strrchr(at->file, '/') + 1 : at->file, at->line);
         wedge_text_add(text, v->certainty == WEDGE_PROVED ? ", never returns: " : ", does not return: ");
         add_wait(text, look, v->victims[i]);
         int64_t since = look->snapshot->taken_ns - t->callback_since_ns;
@@ -230,6 +257,8 @@ const char *wedge_verdict_summary(struct wedge_look *look, const struct wedge_ve
     default:
         say_hang(&text, look, v);
     }
+    if (text.data && strncmp(text.data, "thread ", 7) == 0)
+        text.data[0] = 'T';
     const char *copy = wedge_look_text(look, text.data);
     wedge_text_free(&text);
     return copy;
