@@ -24,7 +24,7 @@ static const struct argp_option options[] = {
     {"plan", 'f', "FILE", 0, "Run the command under this plan of faults", 0},
     {"stall", KEY_STALL, "TIME", 0,
      "Nothing may stand still longer than this (30s where the program has progress marks; when given here, its output "
-     "and CPU time count where it has none)",
+     "and CPU time count where it has none, and a hang of the whole that is evident but not proved ends the run too)",
      0},
     {"limit", KEY_LIMIT, "TIME", 0, "End the command after this time (none; 10min when CI is set)", 0},
     {"on-hang", KEY_ON_HANG, "report|kill", 0,
@@ -124,6 +124,7 @@ int wedge_cli_watch(int argc, char **argv)
                                     .detect = true,
                                     .stall_ns = o.stall_ns,
                                     .stall_given = o.stall_given,
+                                    .act_on_evident = o.stall_given,
                                     .limit_ns = o.limit_ns,
                                     .kill_on_hang =
                                         o.on_hang == ON_HANG_KILL || (o.on_hang == ON_HANG_DEFAULT && o.command),

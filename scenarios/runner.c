@@ -15,6 +15,9 @@
 #include "scenarios/session.h"
 #include "scenarios/verdict.h"
 
+/* A scenario that expects an evident hang, or no progress, need not wait as long as a stranger's program. */
+#define STALL_NS 10000000000ll
+
 const char *const wedge_check_status_words[] = {"passed", "failed", "invalid"};
 
 /* The plan stands inside the scenario's file: its places become the file's. */
@@ -148,6 +151,8 @@ int wedge_runner_play(const struct wedge_scenario *s, enum wedge_check_role role
                                     .agent = true,
                                     .plan = plan,
                                     .detect = true,
+                                    .stall_ns = STALL_NS,
+                                    .act_on_evident = true,
                                     .limit_ns = s->limit_ms * 1000000,
                                     .kill_on_hang = true,
                                     .stdout_fd = output,

@@ -301,15 +301,17 @@ static void judge(struct state *st, json_t *report, bool stalled, int64_t now)
         json_decref(report);
         return;
     }
-    if (h.whole && (h.proved || stalled || lasted(st, &h, now))) {
+    bool lasts = h.whole && !h.proved && lasted(st, &h, now);
+    if (h.whole && (h.proved || stalled || (lasts && st->s->act_on_evident))) {
         if (st->out->end == WEDGE_HUNG)
             json_decref(report);
         else
             finish(st, WEDGE_HUNG, report);
         return;
     }
-    /* A part that hangs is reported once, unless its words change. */
-    if (!h.whole && h.proved && strcmp(st->reported, h.signature) != 0) {
+    /* What is not acted upon is reported once, unless its words change. */
+    bool worth = lasts || (!h.whole && h.proved);
+    if (worth && strcmp(st->reported, h.signature) != 0) {
         snprintf(st->reported, sizeof(st->reported), "%s", h.signature);
         take_report(st, json_incref(report));
         if (st->s->on_report)

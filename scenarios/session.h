@@ -28,6 +28,8 @@ struct wedge_session {
     bool detect; /* false: only run it (inject) */
     int64_t stall_ns; /* how long nothing may move; 0: 30 s */
     bool stall_given; /* the user asked for it: without progress marks, output and CPU count instead */
+    bool
+        act_on_evident; /* a hang of the whole that is only evident acts once it lasted for stall_ns; else it is reported */
     int64_t limit_ns; /* 0: none */
     bool kill_on_hang; /* end the tree on a hang of the whole */
     int stdout_fd, stderr_fd; /* where the command's streams go; -1: as ours, untouched */
