@@ -168,7 +168,7 @@ static int gather(struct play *p, struct wedge_err *err)
 static int finish(const struct play *p, int status, struct wedge_err *err)
 {
     const struct wedge_cli *cli = &p->o->cli;
-    int rc = wedge_results_close(p->results, status, err);
+    int rc = wedge_results_close(p->results, !p->interrupted, status, err);
     if (rc)
         return rc;
     if (cli->json && (json_dumpf(wedge_results_model(p->results), stdout, JSON_INDENT(2)) || putchar('\n') == EOF))
@@ -191,19 +191,25 @@ int wedge_cli_run(int argc, char **argv)
     struct play p = {.o = &o};
     wedge_cli_defaults(&o.cli);
     argp_parse(&argp, argc, argv, 0, NULL, &o);
-    p.prefix = wedge_cli_prefix(&err);
-    int rc = p.prefix ? gather(&p, &err) : err.code;
-    if (!rc)
-        rc = wedge_results_open(o.cli.dir, &p.results, &err);
+    /* Before anything can go wrong: a result.json of an earlier run must not pass for this one's. */
+    int status = WEDGE_EXIT_OK, rc = wedge_results_open(o.cli.dir, &p.results, &err);
+    if (!rc) {
+        p.prefix = wedge_cli_prefix(&err);
+        rc = p.prefix ? gather(&p, &err) : err.code;
+    }
     for (size_t i = 0; !rc && i < p.files.n && !p.interrupted; i++)
         rc = play_file(&p, p.files.items[i], &err);
-    int status = rc ? WEDGE_EXIT_FAILED : WEDGE_EXIT_OK;
     if (!rc && (p.interrupted || wedge_results_passed(p.results) < wedge_results_count(p.results)))
         status = WEDGE_EXIT_UNEXPECTED;
     if (!rc)
         rc = finish(&p, status, &err);
+    if (rc) {
+        status = wedge_cli_error(&err);
+        if (p.results) /* where even that cannot be written, the error is on standard error */
+            wedge_results_close(p.results, false, status, NULL);
+    }
     wedge_results_free(p.results);
     wedge_strings_free(wedge_strings_take(&o.names));
     wedge_strings_free(wedge_strings_take(&p.files));
-    return rc ? wedge_cli_error(&err) : status;
+    return status;
 }

@@ -88,13 +88,13 @@ size_t wedge_results_passed(const struct wedge_results *r)
     return r->passed;
 }
 
-int wedge_results_close(struct wedge_results *r, int exit_status, struct wedge_err *err)
+int wedge_results_close(struct wedge_results *r, bool complete, int exit_status, struct wedge_err *err)
 {
     int rc = wedge_junit_close(r->junit, err);
     r->junit = NULL;
     if (rc)
         return rc;
-    if (json_object_set_new(r->model, "complete", json_true()) ||
+    if (json_object_set_new(r->model, "complete", json_boolean(complete)) ||
         json_object_set_new(r->model, "exit", json_integer(exit_status)))
         return no_memory(err);
     return wedge_report_write_json(r->model, r->dirfd, "result.json", err);
