@@ -4,8 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/rt/arena.h"
 #include "cli/cli.h"
 #include "detector/model.h"
+#include "faults/functions.h"
+#include "faults/plan.h"
 #include "scenarios/scenario.h"
 #include "scenarios/strings.h"
 
@@ -38,6 +41,29 @@ static int show(const char *file, const char *prefix, json_t *rows, struct wedge
     return 0;
 }
 
+/* What a plan may name beside the target's own places. */
+static void say_words(void)
+{
+    puts("\nFunctions for plans (NAME:family is all of one line):");
+    for (size_t i = 0; i < WEDGE_FN_COUNT; i++) {
+        size_t first = 0;
+        while (strcmp(wedge_functions[first].family, wedge_functions[i].family) != 0)
+            first++;
+        if (first < i)
+            continue;
+        fputs(" ", stdout);
+        for (size_t j = i; j < WEDGE_FN_COUNT; j++)
+            if (strcmp(wedge_functions[j].family, wedge_functions[i].family) == 0)
+                printf(" %s", wedge_functions[j].name);
+        putchar('\n');
+    }
+    fputs("\nActions:", stdout);
+    for (size_t i = 0; wedge_plan_actions[i]; i++)
+        if (i != WEDGE_ACT_CORRUPT) /* a word of the language that no plan may use yet */
+            printf(" %s", wedge_plan_actions[i]);
+    putchar('\n');
+}
+
 int wedge_cli_list(int argc, char **argv)
 {
     struct wedge_cli cli;
@@ -60,6 +86,7 @@ int wedge_cli_list(int argc, char **argv)
             putchar('\n');
         json_decref(rows);
     } else if (!rc) {
+        say_words();
         puts("\nVerdicts, in the order in which a headline is chosen:");
         for (size_t i = 0; wedge_verdict_words[i]; i++)
             printf("  %s%s\n", wedge_verdict_words[i],

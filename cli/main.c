@@ -1,4 +1,5 @@
 /* wedge: one verb a file; this one finds it. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -33,6 +34,18 @@ static void help(FILE *out)
           "  wedge run 1.1a                 play one hang of the hang report, its twin and the hardened check\n\n"
           "`wedge VERB --help` shows a verb's options. Manual: wedge(1).\n",
           out);
+}
+
+/* What was printed and did not arrive is wedge's failure, whatever else came of it; a hang stays a hang. */
+static int printed(int status, int failed)
+{
+    struct wedge_err err;
+    int code = fflush(stdout) ? errno : ferror(stdout) ? EIO : 0;
+    if (code == 0 || status == failed)
+        return status;
+    wedge_err_set(&err, -code, "cannot write to standard output: %s", strerror(code));
+    wedge_cli_error(&err);
+    return status == WEDGE_EXIT_HANG ? status : failed;
 }
 
 static int unknown(const char *word)
@@ -71,7 +84,8 @@ int main(int argc, char **argv)
         snprintf(name, sizeof(name), "wedge %s", verbs[i].name);
         argv[1] = name;
         argp_err_exit_status = verbs[i].usage_status;
-        return verbs[i].main(argc - 1, argv + 1);
+        int failed = verbs[i].usage_status == WEDGE_EXIT_USAGE ? WEDGE_EXIT_FAILED : verbs[i].usage_status;
+        return printed(verbs[i].main(argc - 1, argv + 1), failed);
     }
     return unknown(argv[1]);
 }
