@@ -435,6 +435,10 @@ static int close_books(struct state *st)
     struct wedge_outcome *out = st->out;
     struct wedge_report_run run;
     take_status(st);
+    if (st->s->end_all && !st->s->attach && st->root > 0) {
+        out->still_alive = kill_tree(st);
+        reap(st);
+    }
     for (int i = 0; i < 2; i++)
         wedge_tee_drain(&st->tees[i], DRAIN_MS);
     out->duration_ns = wedge_clock_ns() - st->began_ns;

@@ -32,6 +32,7 @@ struct wedge_session {
         act_on_evident; /* a hang of the whole that is only evident acts once it lasted for stall_ns; else it is reported */
     int64_t limit_ns; /* 0: none */
     bool kill_on_hang; /* end the tree on a hang of the whole */
+    bool end_all; /* nothing of the command outlives it: when it has ended, its descendants are ended too */
     int stdout_fd, stderr_fd; /* where the command's streams go; -1: as ours, untouched */
     bool copy_output; /* pass the streams through a copier, to have the last lines for the report */
     /* Told of every new verdict worth a report: `final` is the one that ends the session. May be NULL. */

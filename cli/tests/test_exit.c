@@ -61,14 +61,21 @@ static void setup(void)
                "plan: |\n  plan 1\n  f1 root strat -> kil KILL\nexpect: {kind: lock-cycle}\n"
                "twin: {cure: c, add: [x], expect: {kind: finished}}\n",
                0644);
-#define TINY      "format: wedge.scenario/1\nname: tiny\ntitle: T\nseverity: low\nlearn: L\ncommand: [/bin/echo, 'counts:', n=3]\n"
-#define TINY_TWIN "twin: {cure: c, add: [m=4], expect: {kind: finished, counts: {n: 3, m: 4}}}\n"
+#define TINY                                                                                                           \
+    "format: wedge.scenario/1\nname: tiny\ntitle: T\nseverity: low\nlearn: L\ncommand: [/bin/echo, 'counts:', n=3]\n"
+#define TINY_TWIN            "twin: {cure: c, add: [m=4], expect: {kind: finished, counts: {n: 3, m: 4}}}\n"
+#define TINY_TWIN_OF(counts) "twin: {cure: c, add: [x], expect: {kind: finished, counts: {" counts "}}}\n"
     write_file("tiny.yaml", TINY "expect: {kind: finished, counts: {n: 3}}\n" TINY_TWIN, 0644);
     write_file("ends.yaml", TINY "expect: {kind: lock-cycle}\n" TINY_TWIN, 0644);
     write_file("count.yaml", TINY "expect: {kind: finished, counts: {n: 4}}\n" TINY_TWIN, 0644);
     write_file("never.yaml",
                TINY "plan: |\n  plan 1\n  f1 root no.such.place nth=1 -> kill KILL\n"
                     "expect: {kind: finished}\n" TINY_TWIN,
+               0644);
+    write_file("leaves.yaml",
+               "format: wedge.scenario/1\nname: leaves\ntitle: T\nseverity: low\nlearn: L\n"
+               "command: [/bin/sh, -c, 'sleep 600 & echo $! >>pids; echo counts: n=3']\n"
+               "expect: {kind: finished, counts: {n: 3}}\n" TINY_TWIN_OF("n: 3"),
                0644);
     write_file("text", "no program\n", 0644);
     copy_program(from_env("WEDGE_TEST_STATIC"), "static", 0755);
@@ -159,6 +166,9 @@ static const struct {
     {"$W run -q -o out ends.yaml; grep -c '<failure' out/junit.xml", 0, "1"},
     {"$W run -q -o out count.yaml", 1, "expected n=4, got 3"},
     {"$W run -q -o out never.yaml", 1, "the run is invalid: never fired: f1"},
+    /* what a check leaves behind when its command has ended */
+    {"$W run -q -o out leaves.yaml && for pid in $(cat pids); do kill -0 $pid && echo alive; done", 1,
+     "No such process"},
     {"$W run -q -o text tiny.yaml", 3, "text"},
     /* what cannot be looked at */
     {"$W dump 2147483646", 3, "no process 2147483646"},
