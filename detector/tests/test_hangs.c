@@ -111,8 +111,9 @@ START_TEST(test_nothing_stays_stopped)
         ck_assert(s->stopped_anything);
         wedge_snapshot_free(s);
         s = examine_once(factory.pid, WEDGE_STACKS_NEVER);
+        /* A thread that was just let go may still be on its way (R) back into the wait that it restarts. */
         for (size_t t = 0; t < s->n_threads; t++)
-            ck_assert_int_eq(s->threads[t].state, 'S');
+            ck_assert_msg(s->threads[t].state == 'S' || s->threads[t].state == 'R', "left %c", s->threads[t].state);
         wedge_snapshot_free(s);
     }
     factory_end(&factory);

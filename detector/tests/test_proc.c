@@ -188,8 +188,10 @@ START_TEST(test_real_files)
     pid_t *list;
     size_t n;
     ck_assert_int_eq(wedge_proc_list(getpid(), 100, &list, &n), 0);
-    ck_assert_uint_eq(n, 1);
-    ck_assert_int_eq(list[0], getpid());
+    bool listed = false; /* not alone: ThreadSanitizer has a thread of its own */
+    for (size_t i = 0; i < n; i++)
+        listed |= list[i] == getpid();
+    ck_assert(listed);
     free(list);
     ck_assert_int_eq(wedge_proc_list(0, 1, &list, &n), -EOVERFLOW);
     ck_assert_int_eq(wedge_proc_list(INT32_MAX, 100, &list, &n), -ENOENT);
