@@ -48,6 +48,7 @@ struct state {
     char evident[80];
     int64_t evident_since_ns;
     char reported[80]; /* signature of the last part reported */
+    bool examined, unseen; /* an examination succeeded; one failed, and that was said */
     struct wedge_outcome *out;
     bool done;
 };
@@ -320,6 +321,24 @@ static void judge(struct state *st, json_t *report, bool stalled, int64_t now)
     json_decref(report);
 }
 
+/* An examination that failed says nothing about the command: it goes on, and the next one may do better. A process
+ * that was only attached to in order to be looked at is another matter. */
+static int unexamined(struct state *st, int rc)
+{
+    char why[1200], text[1300];
+    if (rc == -ESRCH) /* it ended meanwhile; the pidfd says so too */
+        return 0;
+    if (st->s->attach && !st->examined)
+        return rc;
+    if (!st->unseen) {
+        snprintf(text, sizeof(text), "the command runs on, but could not be examined: %s",
+                 wedge_err_text(st->err, why, sizeof(why)));
+        note(st, text);
+    }
+    st->unseen = true;
+    return 0;
+}
+
 static int tick(struct state *st)
 {
     struct wedge_tree tree;
@@ -336,10 +355,9 @@ static int tick(struct state *st)
         return 0;
     int rc = examine(st, is_stalled ? stalled : 0, false, &report);
     wedge_quiet_examined(&st->quiet, now, wedge_clock_ns());
-    if (rc == -ESRCH) /* it ended meanwhile; the pidfd says so too */
-        return 0;
     if (rc)
-        return rc;
+        return unexamined(st, rc);
+    st->examined = true;
     judge(st, report, is_stalled, wedge_clock_ns());
     return 0;
 }
@@ -366,10 +384,21 @@ static void take_signal(struct state *st)
 static int limit_passed(struct state *st)
 {
     json_t *report;
+    struct wedge_report_run run;
     int64_t ran = wedge_clock_ns() - st->began_ns;
     int rc = examine(st, ran, true, &report);
-    if (rc)
-        return rc == -ESRCH ? 0 : rc;
+    if (rc == -ESRCH)
+        return 0;
+    if (rc) {
+        if ((rc = unexamined(st, rc)))
+            return rc;
+        char *tail = output_tail(st);
+        fill_run(st, &run, tail);
+        report = wedge_report_new(&run, NULL);
+        free(tail);
+        if (!report)
+            return wedge_err_set(st->err, -ENOMEM, "no memory for the report");
+    }
     finish(st, WEDGE_LIMIT, report);
     return 0;
 }

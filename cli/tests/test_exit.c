@@ -80,6 +80,7 @@ static void setup(void)
     write_file("text", "no program\n", 0644);
     copy_program(from_env("WEDGE_TEST_STATIC"), "static", 0755);
     copy_program("/bin/true", "setuid", 04755);
+    copy_program("/bin/sleep", "setuid-sleep", 04755);
 }
 
 static void teardown(void)
@@ -174,6 +175,11 @@ static const struct {
     {"$W dump 2147483646", 3, "no process 2147483646"},
     {"$W watch -p 2147483646", 125, "no process 2147483646"},
     {"setpriv --reuid=65534 --regid=65534 --clear-groups $W dump 1", 3, "root"},
+    /* a command that may not be looked at is none of wedge's to end */
+    {"setpriv --reuid=65534 --regid=65534 --clear-groups $W watch -- ./setuid-sleep 1 && echo went on", 0, "went on"},
+    {"setpriv --reuid=65534 --regid=65534 --clear-groups $W watch -- ./setuid-sleep 1", 0, "could not be examined"},
+    {"setpriv --reuid=65534 --regid=65534 --clear-groups $W watch --limit 500ms -- ./setuid-sleep 600", 124,
+     "was not examined"},
     /* what the agent cannot enter */
     {"$W inject -f empty.plan -- ./static", 125, "static"},
     {"$W inject -f empty.plan -- ./setuid", 125, "setuid"},
