@@ -17,7 +17,7 @@
 #define obstack_chunk_alloc malloc
 #define obstack_chunk_free  free
 
-#define STOP_DEADLINE_MS 100
+#define STOP_DEADLINE_MS       100
 #define STUCK_STOP_DEADLINE_MS 2000
 
 /* From here on the snapshot owns its arrays: they move from the heap into its obstack. */
@@ -144,17 +144,37 @@ static int examine(struct wedge_look *look, struct wedge_err *err)
     return 0;
 }
 
+/* Out of memory inside an obstack ends the program (obstack_alloc_failed_handler): mostly the disposable child. */
+static struct wedge_snapshot *empty_snapshot(pid_t root)
+{
+    struct wedge_snapshot *snapshot = calloc(1, sizeof(*snapshot));
+    if (!snapshot)
+        return NULL;
+    obstack_begin(&snapshot->mem, 65536);
+    snapshot->root = root;
+    snapshot->complete = "";
+    return snapshot;
+}
+
+int wedge_detector_recall(struct wedge_arena_copy *arena, struct wedge_snapshot **ret, struct wedge_err *err)
+{
+    struct wedge_examine options = {.arena = arena};
+    struct wedge_look look = {.options = &options, .snapshot = empty_snapshot(0)};
+    if (!look.snapshot)
+        return wedge_err_set(err, -ENOMEM, "no memory for the record of faults");
+    wedge_verdict_recall(&look);
+    *ret = look.snapshot;
+    wedge_look_free(&look);
+    return 0;
+}
+
 int wedge_detector_examine(const struct wedge_examine *options, struct wedge_job_note *note,
                            struct wedge_snapshot **ret, struct wedge_err *err)
 {
     struct wedge_look look = {.options = options, .note = note};
-    struct wedge_snapshot *snapshot = calloc(1, sizeof(*snapshot));
+    struct wedge_snapshot *snapshot = empty_snapshot(options->root);
     if (!snapshot)
         return wedge_err_set(err, -ENOMEM, "cannot examine process %d: no memory", (int)options->root);
-    /* Out of memory inside an obstack ends the program (obstack_alloc_failed_handler): here, the disposable child. */
-    obstack_begin(&snapshot->mem, 65536);
-    snapshot->root = options->root;
-    snapshot->complete = "";
     look.snapshot = snapshot;
     int rc = examine(&look, err);
     wedge_look_free(&look);

@@ -33,4 +33,8 @@ struct wedge_examine {
 int wedge_detector_examine(const struct wedge_examine *options, struct wedge_job_note *note,
                            struct wedge_snapshot **ret, struct wedge_err *err);
 
+/* What the agent's record alone tells once the command has ended: faults, firings and progress. The snapshot has
+ * neither processes nor verdicts. Reads nobody's memory and does not block. -ENOMEM. */
+int wedge_detector_recall(struct wedge_arena_copy *arena, struct wedge_snapshot **ret, struct wedge_err *err);
+
 #endif

@@ -169,3 +169,10 @@ void wedge_verdict_record(struct wedge_look *look)
     read_dead(look);
     read_progress(look);
 }
+
+void wedge_verdict_recall(struct wedge_look *look)
+{
+    read_faults(look);
+    read_firings(look);
+    read_progress(look);
+}

@@ -11,6 +11,8 @@
 
 /* Fills snapshot->dead, faults and firings from the agent's record; nothing without one. */
 void wedge_verdict_record(struct wedge_look *look);
+/* The same of a run that is over: rules, firings and progress, without the processes. Needs an arena. */
+void wedge_verdict_recall(struct wedge_look *look);
 /* Fills snapshot->verdicts, headline first: whole before part, then in the order of the kinds. 0 or -ENOMEM. */
 int wedge_verdict_make(struct wedge_look *look, const struct wedge_graph *graph);
 /* Classes and calls from the stacks. */

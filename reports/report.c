@@ -219,6 +219,8 @@ static json_t *timeline_of(struct wedge_put *p, const struct wedge_snapshot *s)
         put_event(p, all, t->callback_since_ns, "callback", json_string(node), text);
     }
     char text[80];
+    if (!s->n_verdicts)
+        return all;
     snprintf(text, sizeof(text), "verdict: %s", wedge_verdict_words[s->verdicts[0].kind]);
     put_event(p, all, s->taken_ns, "verdict", json_null(), text);
     return all;
@@ -262,7 +264,9 @@ static void put_snapshot(struct wedge_put *p, json_t *report, const struct wedge
     wedge_put_str(p, report, "complete", s->complete);
 }
 
-static void put_nothing_seen(struct wedge_put *p, json_t *report, const struct wedge_report_run *run)
+/* `recalled`: what the agent's record tells of a run that is over, NULL none. */
+static void put_nothing_seen(struct wedge_put *p, json_t *report, const struct wedge_report_run *run,
+                             const struct wedge_snapshot *recalled)
 {
     static const struct wedge_snapshot nothing;
     json_t *verdicts = json_array();
@@ -271,7 +275,9 @@ static void put_nothing_seen(struct wedge_put *p, json_t *report, const struct w
     wedge_put(p, report, "taken_ns", json_null());
     wedge_put(p, report, "verdict", json_deep_copy(json_array_get(verdicts, 0)));
     wedge_put(p, report, "verdicts", verdicts);
-    static const char *const lists[] = {"processes", "dead", "edges", "faults", "timeline"};
+    wedge_put(p, report, "faults", recalled ? faults_of(p, recalled) : json_array());
+    wedge_put(p, report, "timeline", recalled ? timeline_of(p, recalled) : json_array());
+    static const char *const lists[] = {"processes", "dead", "edges"};
     for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
         wedge_put(p, report, lists[i], json_array());
     wedge_put(p, report, "disturbance", wedge_tree_disturbance(p, &nothing));
@@ -349,10 +355,10 @@ json_t *wedge_report_new(const struct wedge_report_run *run, const struct wedge_
     wedge_put(&p, report, "schema", json_string(WEDGE_REPORT_SCHEMA));
     wedge_put_str(&p, wedge, "version", WEDGE_VERSION);
     wedge_put(&p, report, "wedge", wedge);
-    if (snapshot)
+    if (snapshot && snapshot->n_verdicts)
         put_snapshot(&p, report, snapshot);
     else
-        put_nothing_seen(&p, report, run);
+        put_nothing_seen(&p, report, run, snapshot);
     wedge_put(&p, report, "metrics", metrics_of(&p, snapshot));
     wedge_put(&p, report, "skipped", json_array());
     put_run(&p, report, run);

@@ -38,7 +38,8 @@ struct wedge_report_run {
     bool agent; /* the agent was preloaded */
 };
 
-/* A report of a snapshot. With a snapshot of NULL, of a command that was not examined: `finished` when its end is known
+/* A report of a snapshot. With a snapshot of NULL, or one without verdicts (wedge_detector_recall: its faults and
+ * firings are taken), of a command that was not examined: `finished` when its end is known
  * (exit_status or signal), else `running`. `run` may be NULL with a snapshot: wedge_report_set_run adds it later.
  * Owned by the caller (json_decref). NULL: no memory. */
 json_t *wedge_report_new(const struct wedge_report_run *run, const struct wedge_snapshot *snapshot);

@@ -29,6 +29,8 @@
 #include "scenarios/verdict.h"
 
 enum { EXAMINE_DEADLINE_MS = 10000, KILL_ROUNDS = 500, DRAIN_MS = 2000, OUTPUT_TAIL_BYTES = 8192 };
+/* Slots of 256 processes, half of them free at the beginning: enough for more than 6,000 new processes a second. */
+#define RECYCLE_NS       (20 * WEDGE_NS_PER_MS)
 #define DEFAULT_STALL_NS (30 * WEDGE_NS_PER_S)
 
 struct state {
@@ -408,7 +410,9 @@ static int loop(struct state *st)
     int rc = 0;
     while (!rc && !st->done && !st->ended) {
         struct pollfd fds[2] = {{.fd = st->pidfd, .events = POLLIN}, {.fd = st->sigfd, .events = POLLIN}};
-        int64_t pause = st->s->detect ? st->quiet.tick_ns : WEDGE_NS_PER_S;
+        int64_t pause = st->s->detect ? st->quiet.tick_ns : st->agent ? RECYCLE_NS : WEDGE_NS_PER_S;
+        if (st->agent && wedge_faults_recycle(&st->arena) > 0 && pause > RECYCLE_NS)
+            pause = RECYCLE_NS; /* processes come and go fast */
         if (st->s->limit_ns && st->out->end != WEDGE_LIMIT) {
             int64_t left = st->began_ns + st->s->limit_ns - wedge_clock_ns();
             pause = left < pause ? (left > 0 ? left : 0) : pause;
@@ -459,6 +463,19 @@ static char *unfired_rules(const struct state *st)
     return ids;
 }
 
+/* The report of a command that ended by itself: its faults, from the agent's record. */
+static json_t *report_of_the_end(const struct state *st, const struct wedge_report_run *run)
+{
+    struct wedge_arena_copy copy = {0};
+    struct wedge_snapshot *recalled = NULL;
+    if (st->agent && wedge_arena_copy(&st->arena, false, &copy, NULL) == 0)
+        wedge_detector_recall(&copy, &recalled, NULL);
+    json_t *report = wedge_report_new(run, recalled);
+    wedge_snapshot_free(recalled);
+    wedge_arena_copy_free(&copy);
+    return report;
+}
+
 static int close_books(struct state *st)
 {
     struct wedge_outcome *out = st->out;
@@ -472,11 +489,15 @@ static int close_books(struct state *st)
         wedge_tee_drain(&st->tees[i], DRAIN_MS);
     out->duration_ns = wedge_clock_ns() - st->began_ns;
     out->unfired = unfired_rules(st);
+    if (st->agent) {
+        out->lost_procs = atomic_load(&wedge_arena_header(&st->arena)->lost_procs);
+        out->lost_threads = atomic_load(&wedge_arena_header(&st->arena)->lost_threads);
+    }
     out->output = output_tail(st);
     if (!out->unfired || !out->output)
         return -ENOMEM;
     fill_run(st, &run, out->output);
-    if (!out->report && !(out->report = wedge_report_new(&run, NULL)))
+    if (!out->report && !(out->report = report_of_the_end(st, &run)))
         return wedge_err_set(st->err, -ENOMEM, "no memory for the report");
     return out->end == WEDGE_ENDED ? wedge_report_set_run(out->report, &run) : 0;
 }

@@ -68,6 +68,8 @@ static void setup(void)
     write_file("tiny.yaml", TINY "expect: {kind: finished, counts: {n: 3}}\n" TINY_TWIN, 0644);
     write_file("ends.yaml", TINY "expect: {kind: lock-cycle}\n" TINY_TWIN, 0644);
     write_file("count.yaml", TINY "expect: {kind: finished, counts: {n: 4}}\n" TINY_TWIN, 0644);
+    write_file("fires.yaml",
+               TINY "plan: |\n  plan 1\n  f1 root start -> delay 1ms\nexpect: {kind: finished}\n" TINY_TWIN, 0644);
     write_file("never.yaml",
                TINY "plan: |\n  plan 1\n  f1 root no.such.place nth=1 -> kill KILL\n"
                     "expect: {kind: finished}\n" TINY_TWIN,
@@ -166,6 +168,7 @@ static const struct {
     {"$W run -q -o out ends.yaml", 1, "expected lock-cycle, but it ended with status 0"},
     {"$W run -q -o out ends.yaml; grep -c '<failure' out/junit.xml", 0, "1"},
     {"$W run -q -o out count.yaml", 1, "expected n=4, got 3"},
+    {"$W run -q -o out fires.yaml && cat out/tiny/twin/report.json", 0, "\"what\": \"fault\""},
     {"$W run -q -o out never.yaml", 1, "the run is invalid: never fired: f1"},
     /* what a check leaves behind when its command has ended */
     {"$W run -q -o out leaves.yaml && for pid in $(cat pids); do kill -0 $pid && echo alive; done", 1,
