@@ -243,7 +243,8 @@ const struct wedge_arena_thread *wedge_arena_thread_of(const struct wedge_arena_
         return NULL;
     for (uint32_t i = 0; i < THREADS; i++) {
         const struct wedge_arena_thread *thread = wedge_arena_at(copy, WEDGE_SEC_THREADS, i);
-        if (!thread || !complete(&thread->gen) || thread->proc != proc_slot || thread->tid != tid)
+        if (!thread || !complete(&thread->gen) || thread->proc != proc_slot || thread->tid != tid ||
+            atomic_load(&thread->ended))
             continue;
         if (!best || thread->since_ns > best->since_ns) {
             best = thread;

@@ -1,5 +1,6 @@
 /* wedge inject: a command under a plan of faults. No verdict; the exit status is the command's. */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -94,6 +95,13 @@ int wedge_cli_inject(int argc, char **argv)
     if (out.unfired[0] && out.end == WEDGE_ENDED) {
         fprintf(stderr, "wedge: the run is invalid: never fired: %s; the command's own status was %d\n", out.unfired,
                 status);
+        status = WEDGE_EXIT_OWN_FAILURE;
+    }
+    if (out.lost_procs || out.lost_threads) {
+        fprintf(stderr,
+                "wedge: the run is invalid: no rule acted on %" PRIu32 " processes and %" PRIu32
+                " threads, which found no room in the arena; the command's own status was %d\n",
+                out.lost_procs, out.lost_threads, status);
         status = WEDGE_EXIT_OWN_FAILURE;
     }
     rc = wedge_cli_finish(&reporter, &out, status, &err);

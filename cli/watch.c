@@ -1,5 +1,6 @@
 /* wedge watch: a command, or a running process, until it ends or hangs. Exit statuses are timeout(1)'s. */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -139,6 +140,11 @@ int wedge_cli_watch(int argc, char **argv)
         return WEDGE_EXIT_OWN_FAILURE;
     }
     int status = exit_status(&o, &out);
+    if (out.lost_procs || out.lost_threads)
+        wedge_cli_say(&o.cli,
+                      "%" PRIu32 " processes and %" PRIu32
+                      " threads found no room in the arena: roles, marks and faults are not known of them",
+                      out.lost_procs, out.lost_threads);
     rc = wedge_cli_finish(&reporter, &out, status, &err);
     wedge_outcome_free(&out);
     if (!rc)

@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/futex.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -333,6 +334,41 @@ int wedge_faults_release(const struct wedge_arena *arena, const char *rule_id, s
     }
     wedge_err_input(err, NULL, 0, 0, "no rule has the id `%s`", rule_id);
     return -ENOENT;
+}
+
+static void free_slots(const struct wedge_arena *arena, uint32_t slot)
+{
+    struct wedge_arena_proc *proc = wedge_arena_live(arena, WEDGE_SEC_PROCS, slot);
+    for (uint32_t i = 0; i < wedge_arena_count(WEDGE_SEC_THREADS); i++) {
+        struct wedge_arena_thread *thread = wedge_arena_live(arena, WEDGE_SEC_THREADS, i);
+        uint32_t complete = 2; /* an odd one is being filled by whoever took it over */
+        if (thread->proc == slot && atomic_compare_exchange_strong(&thread->gen, &complete, 1))
+            atomic_store(&thread->gen, *(volatile uint32_t *)&thread->proc == slot ? 0 : 2); /* taken over between */
+    }
+    atomic_store(&proc->gen, 0); /* last: from here on it is another's */
+}
+
+size_t wedge_faults_recycle(const struct wedge_arena *arena)
+{
+    uint32_t n = wedge_arena_count(WEDGE_SEC_PROCS), taken = 0;
+    size_t freed = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        const struct wedge_arena_proc *proc = wedge_arena_live(arena, WEDGE_SEC_PROCS, i);
+        taken += atomic_load(&proc->gen) != 0;
+    }
+    bool scarce = taken > n - n / 8;
+    for (uint32_t i = 0; taken > n / 2 && i < n; i++) {
+        const struct wedge_arena_proc *proc = wedge_arena_live(arena, WEDGE_SEC_PROCS, i);
+        uint32_t gen = atomic_load(&proc->gen);
+        bool named = proc->role[0] || proc->killed_by_rule;
+        /* The kernel alone would not do: a process in another PID namespace has another number here. */
+        if (gen == 0 || gen % 2 || atomic_load(&proc->state) != WEDGE_PROC_EXITING || proc->pid <= 0 ||
+            (named && !scarce) || kill(proc->pid, 0) == 0 || errno != ESRCH)
+            continue;
+        free_slots(arena, i);
+        freed++;
+    }
+    return freed;
 }
 
 void wedge_faults_quiesce(const struct wedge_arena *arena)

@@ -21,6 +21,13 @@ void wedge_faults_environ_free(char **env); /* takes NULL */
 
 /* Lets go of every thread that rule `rule_id` holds, in all processes, and ends its firing. -ENOENT: no such rule. */
 int wedge_faults_release(const struct wedge_arena *arena, const char *rule_id, struct wedge_err *err);
+/*
+ * Frees the slots of processes that have left, once more than half of the table is taken: those that said that they
+ * leave, are gone by the kernel's word, and that no report would name (no role, not ended by a rule); when it is
+ * nearly full, those too. Returns how many. The caller stands in the PID namespace that the arena was made in. Does not
+ * block.
+ */
+size_t wedge_faults_recycle(const struct wedge_arena *arena);
 /* No fault from now on; every held thread goes on. */
 void wedge_faults_quiesce(const struct wedge_arena *arena);
 

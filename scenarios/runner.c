@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,6 +67,13 @@ static bool invalid(const struct wedge_check *check, const struct wedge_outcome 
     char ids[1024], *save = NULL;
     size_t len = 0;
     bool found = false;
+    if (out->lost_procs || out->lost_threads) {
+        snprintf(message, size,
+                 "the run is invalid: no rule acted on %" PRIu32 " processes and %" PRIu32
+                 " threads, which found no room in the arena",
+                 out->lost_procs, out->lost_threads);
+        return true;
+    }
     snprintf(ids, sizeof(ids), "%s", out->unfired);
     message[0] = 0;
     for (char *id = strtok_r(ids, " ", &save); id; id = strtok_r(NULL, " ", &save)) {

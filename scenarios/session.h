@@ -60,6 +60,7 @@ struct wedge_outcome {
     int64_t duration_ns;
     int64_t verdict_after_fault_ns; /* from the last fault fired to the verdict; -1 no fault or no hang */
     size_t still_alive; /* descendants that could not be ended */
+    uint32_t lost_procs, lost_threads; /* that found no room in the arena: no rule acted there */
     char *unfired; /* ids of rules that had to fire and did not, joined by blanks; "" none; owned */
     char *output; /* last output of the command; owned */
 };

@@ -172,7 +172,7 @@ struct wedge_arena_thread { /* 512 bytes */
     uint64_t pedigree;
     uint64_t since_ns;
     _Atomic uint32_t event_seq; /* events written so far; event i is at i & (ring_events - 1) */
-    uint32_t reserved0;
+    _Atomic uint32_t ended; /* 1: the thread has left its slot; it stays readable until another one needs it */
     struct wedge_arena_wait wait[2];
     struct wedge_arena_hold holds[WEDGE_HOLDS];
     struct wedge_arena_callback callback;

@@ -161,6 +161,11 @@ static const struct {
     {"$W inject -f missing.plan -- true", 125, "missing.plan: cannot be read"},
     {"$W inject -f /dev/zero -- true", 125, "not a regular file"},
     {"$W inject -f never.plan -- true", 125, "never fired: f1"},
+    /* more processes at once than the arena has room for: a plan that did not reach them proves nothing */
+    {"$W inject -f empty.plan -- sh -c 'mkfifo up; exec 3<>up; for i in $(seq 280); do sh -c \"echo up; exec sleep "
+     "600\" "
+     ">&3 & done; head -n 280 <&3 >/dev/null; kill $(jobs -p)'",
+     125, "found no room in the arena"},
     {"$W run tiny.yaml", 0, "2 of 2 checks as expected"},
     {"$W run tiny.yaml --json 2>/dev/null", 0, "wedge.run/1"},
     {"$W run -q -o out tiny.yaml && cat out/result.json out/tiny/twin/report.json", 0, "\"passed\": 2"},
@@ -183,6 +188,8 @@ static const struct {
     {"setpriv --reuid=65534 --regid=65534 --clear-groups $W watch -- ./setuid-sleep 1", 0, "could not be examined"},
     {"setpriv --reuid=65534 --regid=65534 --clear-groups $W watch --limit 500ms -- ./setuid-sleep 600", 124,
      "was not examined"},
+    {"sleep 60 & A=$!; sleep 60 & B=$!; $W dump -q -o out $A $B; S=$?; kill $A $B; ls out/$A out/$B; exit $S", 0,
+     "report.html"},
     /* what the agent cannot enter */
     {"$W inject -f empty.plan -- ./static", 125, "static"},
     {"$W inject -f empty.plan -- ./setuid", 125, "setuid"},

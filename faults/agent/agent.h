@@ -77,6 +77,7 @@ void agent_before_fork(struct agent_here *here); /* gives the child its ordinal 
 void agent_after_fork(bool child);
 uint32_t agent_claim_thread(uint32_t proc_slot, uint32_t creator, uint32_t nth); /* not yet announced; AGENT_NONE */
 void agent_announce_thread(uint32_t slot); /* by the thread itself */
+void agent_end_thread(void); /* the calling thread is about to end: others may have its slot */
 void agent_abandon_thread(uint32_t slot); /* claimed, never announced */
 void agent_match_process(const struct agent_here *here); /* fills agent_page->who */
 uint64_t agent_mix(uint64_t x);

@@ -1,6 +1,7 @@
 /*
  * The slots of the process and its threads: claimed by one compare-and-swap, filled, announced. Only wedge frees the
- * slots of a process that is gone; an image that exec has replaced frees those of its own earlier threads.
+ * slots of a process that is gone; an image that exec has replaced frees those of its own earlier threads. The slot of
+ * a thread that ended is left as it was, for the report, until somebody finds no free one and takes it over.
  */
 #include "faults/agent/agent.h"
 
@@ -76,11 +77,30 @@ static void clear_counts(uint32_t row)
     }
 }
 
+/* The slot of a thread that ended, its generation odd and ours as after claim. */
+static uint32_t take_over(uint32_t from)
+{
+    for (uint32_t i = 0; i < agent_arena.n_threads; i++) {
+        uint32_t slot = (from + i) % agent_arena.n_threads, complete = 2;
+        struct wedge_arena_thread *thread = &agent_arena.threads[slot];
+        /* Partner: the release in agent_end_thread, the ended thread's last word here. */
+        if (!atomic_load_explicit(&thread->ended, memory_order_acquire) ||
+            !atomic_compare_exchange_strong(&thread->gen, &complete, 1))
+            continue;
+        if (atomic_load(&thread->ended))
+            return slot;
+        atomic_store(&thread->gen, 2); /* somebody was faster, and this is a live thread's by now */
+    }
+    return AGENT_NONE;
+}
+
 uint32_t agent_claim_thread(uint32_t proc_slot, uint32_t creator, uint32_t nth)
 {
     static _Atomic uint32_t hint;
     uint32_t from = atomic_load_explicit(&hint, memory_order_relaxed);
     uint32_t slot = claim(&agent_arena.threads[0].gen, sizeof(struct wedge_arena_thread), agent_arena.n_threads, from);
+    if (slot == AGENT_NONE)
+        slot = take_over(from);
     if (slot == AGENT_NONE) {
         atomic_fetch_add_explicit(&agent_arena.header->lost_threads, 1, memory_order_relaxed);
         return AGENT_NONE;
@@ -108,6 +128,16 @@ void agent_announce_thread(uint32_t slot)
     atomic_fetch_add_explicit(&agent_arena.procs[thread->proc].threads, 1, memory_order_relaxed);
     self.slot = slot;
     self.ordinal = agent_page->ordinal;
+}
+
+void agent_end_thread(void)
+{
+    /* In a child of fork the slot is its parent's. */
+    if (!agent_arena.ready || self.ordinal != agent_page->ordinal || self.slot == AGENT_NONE)
+        return;
+    struct wedge_arena_thread *thread = &agent_arena.threads[self.slot];
+    self.slot = AGENT_NONE; /* what still runs on this thread passes through */
+    atomic_store_explicit(&thread->ended, 1, memory_order_release);
 }
 
 void agent_abandon_thread(uint32_t slot)
@@ -320,11 +350,14 @@ void agent_check_in_image(void)
         new_process(pid, parent, nth, ticks);
     } else { /* after exec: the same process, its role too; its threads are gone */
         struct wedge_arena_proc *proc = &agent_arena.procs[slot];
-        for (uint32_t i = 0; i < agent_arena.n_threads; i++)
+        for (uint32_t i = 0; i < agent_arena.n_threads; i++) {
             /* A slot with an odd generation may be in another process's hands by now. */
-            if (agent_arena.threads[i].proc == slot &&
-                atomic_load_explicit(&agent_arena.threads[i].gen, memory_order_acquire) == 2)
-                agent_abandon_thread(i);
+            struct wedge_arena_thread *thread = &agent_arena.threads[i];
+            uint32_t complete = 2;
+            if (thread->proc == slot && atomic_compare_exchange_strong(&thread->gen, &complete, 1))
+                atomic_store(&thread->gen,
+                             *(volatile uint32_t *)&thread->proc == slot ? 0 : 2); /* taken over between */
+        }
         atomic_fetch_add_explicit(&proc->gen, 1, memory_order_acq_rel);
         proc->start_ticks = ticks;
         proc->exec_count++;

@@ -149,13 +149,22 @@ static struct {
     void *arg;
 } starts[STARTS];
 
+static void end_thread(void *arg)
+{
+    (void)arg;
+    agent_end_thread();
+}
+
 static void *begin_thread(void *arg)
 {
     uint32_t slot = (uint32_t)(uintptr_t)arg;
     void *(*start)(void *) = starts[slot].start;
-    void *start_arg = starts[slot].arg;
+    void *result, *start_arg = starts[slot].arg;
     agent_announce_thread(slot);
-    return start(start_arg);
+    pthread_cleanup_push(end_thread, NULL); /* by return, pthread_exit and cancellation alike */
+    result = start(start_arg);
+    pthread_cleanup_pop(1);
+    return result;
 }
 
 AGENT_EXPORT int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*start)(void *), void *arg)

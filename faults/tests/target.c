@@ -277,13 +277,42 @@ static int plugin(char **argv)
     return 0;
 }
 
-/* many N: N threads one after the other, each passes t.step once. */
+static pthread_barrier_t all_there;
+static void *step_together(void *arg)
+{
+    thread_steps(arg);
+    pthread_barrier_wait(&all_there);
+    return NULL;
+}
+
+/* many N: N threads one after the other, each passes t.step once, and leaves by pthread_exit every other time. With
+ * "together", all of them at once. */
+static void *step_and_exit(void *arg)
+{
+    pthread_exit(thread_steps(arg));
+}
+
+static int many_together(int n)
+{
+    pthread_t *threads = calloc((size_t)n, sizeof(*threads));
+    int one = 1, failed = !threads || pthread_barrier_init(&all_there, NULL, (unsigned)n);
+    for (int i = 0; i < n && !failed; i++)
+        failed = pthread_create(&threads[i], NULL, step_together, &one);
+    for (int i = 0; i < n && !failed; i++)
+        failed = pthread_join(threads[i], NULL);
+    free(threads);
+    say("done\n");
+    return failed;
+}
+
 static int many(char **argv)
 {
     int one = 1;
+    if (argv[2] && argv[3] && strcmp(argv[3], "together") == 0)
+        return many_together(number(argv, 2, 10));
     for (int i = 0; i < number(argv, 2, 10); i++) {
         pthread_t thread;
-        if (pthread_create(&thread, NULL, thread_steps, &one) || pthread_join(thread, NULL))
+        if (pthread_create(&thread, NULL, i % 2 ? step_and_exit : thread_steps, &one) || pthread_join(thread, NULL))
             return 1;
     }
     say("done\n");

@@ -410,7 +410,7 @@ END_TEST
 
 START_TEST(test_full_tables_are_said)
 {
-    RUN(&run, "f1 * t.step nth=1 -> delay 1us", run_target(), "many", "1100");
+    RUN(&run, "f1 * t.step nth=1 -> delay 1us", run_target(), "many", "1100", "together");
     ck_assert_str_eq(run.text, "done\n");
     const struct wedge_arena_header *header = wedge_arena_header(&run.arena);
     uint32_t room = wedge_arena_count(WEDGE_SEC_THREADS) - 1; /* the first thread has one */
@@ -423,6 +423,34 @@ START_TEST(test_full_tables_are_said)
     ck_assert_uint_eq(atomic_load(&header->lost_procs), 300 - (wedge_arena_count(WEDGE_SEC_PROCS) - 1));
     ck_assert_uint_eq(atomic_load(&run_rule(&run, "f1")->fired), 0);
     ck_assert_int_eq(EXITED(run), 0);
+    /* All of them are gone. */
+    ck_assert_uint_eq(wedge_faults_recycle(&run.arena), wedge_arena_count(WEDGE_SEC_PROCS));
+    for (uint32_t i = 0; i < wedge_arena_count(WEDGE_SEC_THREADS); i++) {
+        const struct wedge_arena_thread *thread = wedge_arena_live(&run.arena, WEDGE_SEC_THREADS, i);
+        ck_assert_uint_eq(atomic_load(&thread->gen), 0);
+    }
+    run_free(&run);
+}
+END_TEST
+
+START_TEST(test_ended_threads_make_room)
+{
+    RUN(&run, "f1 * t.step nth=1 -> delay 1us", run_target(), "many", "2200");
+    ck_assert_str_eq(run.text, "done\n");
+    ck_assert_uint_eq(atomic_load(&wedge_arena_header(&run.arena)->lost_threads), 0);
+    ck_assert_uint_eq(atomic_load(&run_rule(&run, "f1")->fired), 2200);
+    run_free(&run);
+}
+END_TEST
+
+START_TEST(test_what_a_report_names_is_kept)
+{
+    /* More than half of the table, less than nearly all: workers have a role. */
+    RUN(&run, NULL, run_target(), "workers", "200");
+    ck_assert_uint_eq(wedge_faults_recycle(&run.arena), 1); /* their parent, which has none */
+    run_free(&run);
+    RUN(&run, NULL, run_target(), "workers", "20");
+    ck_assert_uint_eq(wedge_faults_recycle(&run.arena), 0);
     run_free(&run);
 }
 END_TEST
@@ -622,6 +650,11 @@ START_TEST(test_imports)
     static const char *const allowed[] = {"__cxa_finalize",
                                           "__errno_location",
                                           "__gmon_start__",
+                                          /* pthread_cleanup_push: a list on the thread's own stack */
+                                          "__pthread_register_cancel",
+                                          "__pthread_unregister_cancel",
+                                          "__pthread_unwind_next",
+                                          "__sigsetjmp",
                                           "_ITM_deregisterTMCloneTable",
                                           "_ITM_registerTMCloneTable",
                                           "clock_gettime",
@@ -678,6 +711,8 @@ static void fill(TCase *tcase)
     tcase_add_test(tcase, test_shared_object);
     tcase_add_test(tcase, test_exactly_one_of_a_crowd);
     tcase_add_test(tcase, test_full_tables_are_said);
+    tcase_add_test(tcase, test_ended_threads_make_room);
+    tcase_add_test(tcase, test_what_a_report_names_is_kept);
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && !defined(WEDGE_COVERAGE)
     if (clock_needs_no_call())
         tcase_add_test(tcase, test_no_call_of_its_own);
