@@ -57,6 +57,17 @@ static const struct argp argp = {options,
                                  NULL,
                                  NULL};
 
+/* Where the report of `pid` goes: several processes have a folder each. */
+static struct wedge_cli place(const struct options *o, pid_t pid, char *dir, size_t size)
+{
+    struct wedge_cli cli = o->cli;
+    if (o->n > 1) {
+        snprintf(dir, size, "%s/%d", o->cli.dir, (int)pid);
+        cli.dir = dir;
+    }
+    return cli;
+}
+
 static int dump(const struct options *o, pid_t pid, struct wedge_err *err, int *ret_status)
 {
     const pid_t self = getpid();
@@ -68,6 +79,8 @@ static int dump(const struct options *o, pid_t pid, struct wedge_err *err, int *
                                    .started_ns = wedge_clock_ns(),
                                    .started_unix_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / WEDGE_NS_PER_MS,
                                    .exit_status = -1};
+    char dir[4096];
+    struct wedge_cli cli = place(o, pid, dir, sizeof(dir));
     json_t *report;
     int rc = wedge_report_examine(&examine, DEADLINE_MS, &report, err);
     if (rc)
@@ -78,7 +91,7 @@ static int dump(const struct options *o, pid_t pid, struct wedge_err *err, int *
     if (headline.hang && headline.whole)
         *ret_status = WEDGE_EXIT_HANG;
     if (!rc)
-        rc = wedge_cli_report(&o->cli, report, *ret_status, stdout, err);
+        rc = wedge_cli_report(&cli, report, *ret_status, stdout, err);
     json_decref(report);
     return rc;
 }
