@@ -164,7 +164,7 @@ static const struct {
     /* more processes at once than the arena has room for: a plan that did not reach them proves nothing */
     {"$W inject -f empty.plan -- sh -c 'mkfifo up; exec 3<>up; for i in $(seq 280); do sh -c \"echo up; exec sleep "
      "600\" "
-     ">&3 & done; head -n 280 <&3 >/dev/null; kill $(jobs -p)'",
+     ">&3 & p=\"$p $!\"; done; head -n 280 <&3 >/dev/null; kill $p'",
      125, "found no room in the arena"},
     {"$W run tiny.yaml", 0, "2 of 2 checks as expected"},
     {"$W run tiny.yaml --json 2>/dev/null", 0, "wedge.run/1"},
