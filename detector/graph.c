@@ -338,7 +338,7 @@ static void write_group(struct wedge_look *look, int from, int proc, const struc
 /* An orphaned wait has nobody left to point at: it points at the dead who could have ended it. */
 static void write_mourned(struct wedge_look *look, const struct wedge_verdict *v)
 {
-    const struct wedge_waker dead = {.why = "could have ended the wait, and is dead"};
+    const struct wedge_waker dead = {.why = "is dead, could have ended it"};
     if (v->kind == WEDGE_VERDICT_ORPHANED_WAIT && v->n_victims)
         for (size_t i = 0; i < v->n_dead; i++)
             grow_edge(look, v->victims[0], v->dead[i], WEDGE_WAKER_DEAD, &dead);
