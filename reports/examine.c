@@ -30,17 +30,38 @@ struct skipped {
     char step[160];
 };
 
-static int send_bytes(const char *buffer, size_t size, void *data)
+/* The encoder hands over a few bytes at a time: sent one by one they would cost more than the examination. */
+struct sender {
+    int out;
+    size_t n;
+    char bytes[65536];
+};
+
+static int send_all(struct sender *s)
 {
-    const int out = *(const int *)data;
-    while (size > 0) {
-        ssize_t n = write(out, buffer, size);
+    for (size_t at = 0; at < s->n;) {
+        ssize_t n = write(s->out, s->bytes + at, s->n - at);
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
             return -1;
-        buffer += n;
-        size -= (size_t)n;
+        at += (size_t)n;
+    }
+    s->n = 0;
+    return 0;
+}
+
+static int send_bytes(const char *buffer, size_t size, void *data)
+{
+    struct sender *s = data;
+    while (size > 0) {
+        if (s->n == sizeof(s->bytes) && send_all(s))
+            return -1;
+        size_t more = size < sizeof(s->bytes) - s->n ? size : sizeof(s->bytes) - s->n;
+        memcpy(s->bytes + s->n, buffer, more);
+        s->n += more;
+        buffer += more;
+        size -= more;
     }
     return 0;
 }
@@ -135,7 +156,9 @@ static int child(void *arg, int out, struct wedge_job_note *note)
         wedge_err_set(&err, rc, "cannot examine process %d: %s", work->options->root, strerror(-rc));
     json_t *tree = rc ? error_tree(&err) : wedge_report_new(NULL, snapshot);
     rc = tree ? fit(tree) : -ENOMEM;
-    if (!rc && json_dump_callback(tree, send_bytes, &out, JSON_COMPACT))
+    static struct sender sender;
+    sender.out = out;
+    if (!rc && (json_dump_callback(tree, send_bytes, &sender, JSON_COMPACT) || send_all(&sender)))
         rc = -EIO;
     json_decref(tree);
     wedge_snapshot_free(snapshot);
