@@ -69,6 +69,20 @@ int wedge_cli_command_status(const struct wedge_outcome *out, const char *progra
     return out->signal ? 128 + out->signal : out->exit_status;
 }
 
+/* Output that the copier could not write is lost although the command was told that it is written. A command that
+ * failed of itself keeps its status. */
+static int check_output(const struct wedge_outcome *out, int status, struct wedge_err *err)
+{
+    if (!out->output_error)
+        return 0;
+    wedge_err_set(err, -out->output_error, "the command's output could not be written: %s",
+                  strerror(out->output_error));
+    if (status == WEDGE_EXIT_OK)
+        return err->code;
+    wedge_cli_error(err);
+    return 0;
+}
+
 int wedge_cli_finish(struct wedge_cli_reporter *r, const struct wedge_outcome *out, int status, struct wedge_err *err)
 {
     if (r->failed) {
@@ -77,9 +91,8 @@ int wedge_cli_finish(struct wedge_cli_reporter *r, const struct wedge_outcome *o
     }
     if (out->still_alive)
         fprintf(stderr, "wedge: %zu processes of the command could not be ended\n", out->still_alive);
-    if (r->reported)
-        return wedge_report_write_result(r->cli->dir, out->report, status, err);
-    if (r->cli->json && json_dumpf(out->report, stdout, JSON_INDENT(2)) == 0)
+    if (!r->reported && r->cli->json && json_dumpf(out->report, stdout, JSON_INDENT(2)) == 0)
         putchar('\n');
-    return wedge_report_write_result(r->cli->dir, out->report, status, err);
+    int rc = wedge_report_write_result(r->cli->dir, out->report, status, err);
+    return rc ? rc : check_output(out, status, err);
 }

@@ -1,7 +1,9 @@
 /* wedge: one verb a file; this one finds it. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
 
@@ -63,8 +65,18 @@ static int unknown(const char *word)
     return wedge_cli_error(&err);
 }
 
+/* A standard stream that we were started without stays unusable, but its number must not become that of a file of
+ * ours: what is printed would end up there. Closed again at exec, so that a command finds what it would have found. */
+static void occupy_standard_streams(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0)
+            open("/dev/null", (fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) | O_CLOEXEC);
+}
+
 int main(int argc, char **argv)
 {
+    occupy_standard_streams();
     if (argc < 2) {
         help(stderr);
         return WEDGE_EXIT_USAGE;

@@ -138,6 +138,20 @@ static int prepare_agent(struct state *st, char ***ret_env)
     return 0;
 }
 
+/* Puts copiers between the command and where its streams go. One does for both where they go to the same place. */
+static int start_tees(struct state *st, int fds[2])
+{
+    const int to[2] = {fds[0] >= 0 ? fds[0] : STDOUT_FILENO, fds[1] >= 0 ? fds[1] : STDERR_FILENO};
+    int rc = 0;
+    for (int i = 0; i < 2 && !rc; i++) {
+        if (i == 1 && st->tees[0].ring && wedge_tee_is_same(to[0], to[1]))
+            fds[1] = st->tees[0].input;
+        else if (wedge_tee_is_open(to[i]) && !(rc = wedge_tee_start(&st->tees[i], to[i], st->err)))
+            fds[i] = st->tees[i].input;
+    }
+    return rc;
+}
+
 static int start_command(struct state *st)
 {
     const struct wedge_session *s = st->s;
@@ -145,10 +159,8 @@ static int start_command(struct state *st)
     int fds[2] = {s->stdout_fd, s->stderr_fd}, rc = 0;
     if (s->agent && ((rc = prepare_agent(st, &env)) || st->out->exec_errno))
         return rc;
-    for (int i = 0; i < 2 && !rc && s->copy_output; i++) {
-        rc = wedge_tee_start(&st->tees[i], fds[i] >= 0 ? fds[i] : STDOUT_FILENO + i, st->err);
-        fds[i] = st->tees[i].input;
-    }
+    if (!rc && s->copy_output)
+        rc = start_tees(st, fds);
     if (!rc) {
         prctl(PR_SET_CHILD_SUBREAPER, 1);
         st->root = wedge_launch(s->argv, env, fds[0], fds[1], &st->old_mask, &st->out->exec_errno);
@@ -485,8 +497,12 @@ static int close_books(struct state *st)
         out->still_alive = kill_tree(st);
         reap(st);
     }
-    for (int i = 0; i < 2; i++)
-        wedge_tee_drain(&st->tees[i], DRAIN_MS);
+    int64_t until_ns = wedge_clock_ns() + DRAIN_MS * WEDGE_NS_PER_MS;
+    for (int i = 0; i < 2; i++) {
+        int64_t left_ms = (until_ns - wedge_clock_ns()) / WEDGE_NS_PER_MS;
+        wedge_tee_drain(&st->tees[i], left_ms > 0 ? (int)left_ms : 0);
+        out->output_error = out->output_error ? out->output_error : wedge_tee_error(&st->tees[i]);
+    }
     out->duration_ns = wedge_clock_ns() - st->began_ns;
     out->unfired = unfired_rules(st);
     if (st->agent) {

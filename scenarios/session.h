@@ -59,6 +59,7 @@ struct wedge_outcome {
     json_t *report; /* always there after a session that returned 0; owned */
     int64_t duration_ns;
     int64_t verdict_after_fault_ns; /* from the last fault fired to the verdict; -1 no fault or no hang */
+    int output_error; /* why its output did not arrive where it was going, a positive errno; 0 it did */
     size_t still_alive; /* descendants that could not be ended */
     uint32_t lost_procs, lost_threads; /* that found no room in the arena: no rule acted there */
     char *unfired; /* ids of rules that had to fire and did not, joined by blanks; "" none; owned */

@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -16,6 +17,7 @@ enum { RING_BYTES = 65536 };
 
 struct wedge_tee_ring {
     _Atomic uint64_t bytes; /* stored with release after the bytes themselves */
+    _Atomic int error; /* that ended the copier; read once it was reaped */
     char data[RING_BYTES];
 };
 
@@ -54,8 +56,11 @@ static void copy(int in, int out, struct wedge_tee_ring *ring)
         memcpy(ring->data, buf + first, (size_t)n - first);
         total += (uint64_t)n;
         atomic_store_explicit(&ring->bytes, total, memory_order_release);
-        if (write_all(out, buf, (size_t)n))
+        int rc = write_all(out, buf, (size_t)n);
+        if (rc) {
+            atomic_store(&ring->error, rc == -EPIPE ? 0 : -rc);
             _exit(1);
+        }
     }
 }
 
@@ -98,6 +103,25 @@ int wedge_tee_start(struct wedge_tee *tee, int output, struct wedge_err *err)
     }
     *tee = (struct wedge_tee){.pid = pid, .input = ends[1], .ring = ring};
     return 0;
+}
+
+bool wedge_tee_is_open(int output)
+{
+    if (output > STDERR_FILENO)
+        return true;
+    int flags = fcntl(output, F_GETFD);
+    return flags >= 0 && !(flags & FD_CLOEXEC);
+}
+
+bool wedge_tee_is_same(int a, int b)
+{
+    struct stat x, y;
+    return fstat(a, &x) == 0 && fstat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+int wedge_tee_error(const struct wedge_tee *tee)
+{
+    return tee->ring ? atomic_load(&tee->ring->error) : 0;
 }
 
 uint64_t wedge_tee_bytes(const struct wedge_tee *tee)

@@ -6,6 +6,7 @@
 #ifndef WEDGE_SCENARIOS_TEE_H
 #define WEDGE_SCENARIOS_TEE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -21,6 +22,14 @@ struct wedge_tee {
 
 /* Starts a copy to `output` (kept open by the copier alone). */
 int wedge_tee_start(struct wedge_tee *tee, int output, struct wedge_err *err);
+/* Is there anything to copy to? A standard stream that is closed, or closes at exec, the command finds closed: it
+ * must see that itself. */
+bool wedge_tee_is_open(int output);
+/* Do both lead to the same file, pipe or device? Then one copier keeps the order in which they were written to. */
+bool wedge_tee_is_same(int a, int b);
+/* Why the output stopped arriving, a positive errno; 0: it arrives, or its reader left (then the command met SIGPIPE,
+ * as it would have without us). */
+int wedge_tee_error(const struct wedge_tee *tee);
 uint64_t wedge_tee_bytes(const struct wedge_tee *tee); /* so far */
 /* The last bytes, at most size - 1, NUL-terminated; returns buf. */
 char *wedge_tee_tail(const struct wedge_tee *tee, char *buf, size_t size);

@@ -207,6 +207,14 @@ static const struct {
     {"$W inject -f empty.plan -- sh -c 'exit 9'", 9, ""},
     {"$W watch --json -- echo hello 2>/dev/null", 0, "wedge.report/1"},
     {"test \"$($W watch -- cat /dev/null; echo end)\" = end", 0, ""},
+    /* the command's streams */
+    {"$W watch -q -- sh -c 'for i in 1 2 3 4 5; do echo a; echo b >&2; done' >both 2>&1; tr -d '\\n' <both", 0,
+     "ababababab"},
+    {"$W watch -q -- echo hello >/dev/full", 125, "output could not be written: No space left"},
+    {"$W watch -q -- sh -c 'echo hello; exit 5' >/dev/full", 5, "output could not be written: No space left"},
+    {"$W watch -q -- sh -c 'echo hello; echo status $? >&2' >&-", 0, "status 1"},
+    {"$W watch -q -- cat <&- 2>&1 | grep -c 'Bad file'", 0, ""},
+    {"$W watch --json -- true >&-", 125, "cannot write to standard output"},
     {"echo through | $W watch -- cat", 0, "through"},
 };
 
