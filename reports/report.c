@@ -42,7 +42,7 @@ static json_t *started_of(int64_t unix_ms)
 
 static bool has_ended(const struct wedge_report_run *run)
 {
-    return run && (run->exit_status >= 0 || run->signal > 0);
+    return run && (run->exit_status >= 0 || run->signal > 0 || run->exec_errno > 0);
 }
 
 /* NULL: nothing is known of the run yet. */
@@ -120,7 +120,9 @@ static json_t *plain_verdict(struct wedge_put *p, const struct wedge_report_run 
     struct wedge_verdict v = {.kind = ended ? WEDGE_VERDICT_FINISHED : WEDGE_VERDICT_RUNNING,
                               .certainty = ended ? WEDGE_PROVED : WEDGE_SUSPECTED,
                               .scope = WEDGE_SCOPE_WHOLE,
-                              .reason = ended ? "its end was seen" : "it was not examined",
+                              .reason = !ended                ? "it was not examined"
+                                        : run->exec_errno > 0 ? "it never began"
+                                                              : "its end was seen",
                               .summary = summary,
                               .stuck_until_ns = INT64_MAX};
     if (ended && run->signal > 0)
@@ -128,7 +130,9 @@ static json_t *plain_verdict(struct wedge_put *p, const struct wedge_report_run 
                  sigabbrev_np(run->signal) ? sigabbrev_np(run->signal) : "?");
     else if (ended)
         snprintf(how, sizeof(how), "ended by itself with status %d", run->exit_status);
-    if (!ended)
+    if (ended && run->exec_errno > 0)
+        snprintf(summary, sizeof(summary), "The command could not be executed: %s.", strerror(run->exec_errno));
+    else if (!ended)
         snprintf(summary, sizeof(summary), "The command was still running and was not examined.");
     else if (run->duration_ms >= 0)
         snprintf(summary, sizeof(summary), "The command %s after %s.", how,

@@ -34,6 +34,7 @@ struct wedge_report_run {
     uint64_t seed;
     int exit_status; /* of the command; -1 not known, or ended by a signal */
     int signal; /* that ended the command; 0 none or not known */
+    int exec_errno; /* why the command could not be executed at all; 0 it was, or not known */
     const char *output_tail; /* last output of the command, NULL none */
     bool agent; /* the agent was preloaded */
 };

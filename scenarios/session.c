@@ -209,6 +209,7 @@ static void fill_run(const struct state *st, struct wedge_report_run *run, char 
                                      .seed = s->plan ? wedge_plan_seed(s->plan) : 0,
                                      .exit_status = st->out->exit_status,
                                      .signal = st->out->signal,
+                                     .exec_errno = st->out->exec_errno,
                                      .output_tail = tail,
                                      .agent = st->agent};
 }

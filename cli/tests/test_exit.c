@@ -197,6 +197,7 @@ static const struct {
     {"$W watch -- ./static", 0, "static"},
     /* what cannot be executed */
     {"$W watch -- ./missing", 127, "No such file"},
+    {"$W watch -q -- ./missing; cat wedge-out/result.json", 0, "could not be executed: No such file"},
     {"$W watch -- ./text", 126, "Permission denied"},
     {"$W watch --no-agent -- ./missing", 127, "No such file"},
     /* the command's own status */
