@@ -110,6 +110,9 @@ static void compare(const struct wedge_scenario *s, enum wedge_check_role role, 
         ret->status = WEDGE_CHECK_FAILED;
         snprintf(ret->message, sizeof(ret->message), "cannot execute %s: %s", check->argv[0],
                  strerror(out->exec_errno));
+    } else if (out->end == WEDGE_INTERRUPTED) {
+        ret->status = WEDGE_CHECK_FAILED;
+        snprintf(ret->message, sizeof(ret->message), "interrupted by signal %d", out->interrupted_by);
     } else if (invalid(check, out, ret->message, sizeof(ret->message))) {
         ret->status = WEDGE_CHECK_INVALID;
     } else if (!wedge_expect_holds(&check->expect, role == WEDGE_CHECK_HANG ? s->within_ms : 0, out, ret->message,

@@ -385,13 +385,15 @@ static void take_signal(struct state *st)
         return;
     int signo = (int)info.ssi_signo;
     bool from_terminal = info.ssi_code == SI_KERNEL;
-    if (st->s->attach) {
+    bool to_end = signo != SIGUSR1 && signo != SIGUSR2;
+    st->out->interrupted_by = to_end ? signo : st->out->interrupted_by;
+    /* Where the command is not the user's own to end gracefully, nor ours, there is nothing to wait for. */
+    if (st->s->attach || (st->s->end_all && to_end)) {
         st->out->interrupted_by = signo;
         st->out->end = WEDGE_INTERRUPTED;
         st->done = true;
         return;
     }
-    st->out->interrupted_by = signo;
     if (!from_terminal)
         kill(st->root, signo);
 }

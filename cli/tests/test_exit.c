@@ -70,6 +70,17 @@ static void setup(void)
     write_file("count.yaml", TINY "expect: {kind: finished, counts: {n: 4}}\n" TINY_TWIN, 0644);
     write_file("fires.yaml",
                TINY "plan: |\n  plan 1\n  f1 root start -> delay 1ms\nexpect: {kind: finished}\n" TINY_TWIN, 0644);
+    /* Two hangs of one kind, with different signatures, in turn. */
+    write_file("turns.yaml",
+               "format: wedge.scenario/1\nname: turns\ntitle: T\nseverity: low\nlearn: L\n"
+               "command: [sh, -c, 'mkdir turned && exec $F closed-conditions; exec $F join-with-lock']\n"
+               "expect: {kind: closed-wait, certainty: proved}\n" TINY_TWIN,
+               0644);
+    write_file("deaf.yaml",
+               "format: wedge.scenario/1\nname: deaf\ntitle: T\nseverity: low\nlearn: L\n"
+               "command: [sh, -c, 'trap : TERM INT; touch deaf; while :; do sleep 0.1; done']\n"
+               "expect: {kind: lock-cycle}\n" TINY_TWIN,
+               0644);
     write_file("never.yaml",
                TINY "plan: |\n  plan 1\n  f1 root no.such.place nth=1 -> kill KILL\n"
                     "expect: {kind: finished}\n" TINY_TWIN,
@@ -174,6 +185,10 @@ static const struct {
     {"$W run -q -o out ends.yaml; grep -c '<failure' out/junit.xml", 0, "1"},
     {"$W run -q -o out count.yaml", 1, "expected n=4, got 3"},
     {"$W run -q -o out fires.yaml && cat out/tiny/twin/report.json", 0, "\"what\": \"fault\""},
+    {"F=$WEDGE_FACTORY; export F; $W run -q --hang-only --repeat 2 -o out turns.yaml", 1, "in the first round"},
+    {"F=$WEDGE_FACTORY; export F; mkdir turned; $W run -q --hang-only --repeat 2 -o out turns.yaml", 0, ""},
+    {"$W run -q -o out deaf.yaml & until test -e deaf; do sleep 0.01; done; kill -TERM $!; wait $!", 1,
+     "interrupted by signal 15"},
     {"$W run -q -o out never.yaml", 1, "the run is invalid: never fired: f1"},
     /* what a check leaves behind when its command has ended */
     {"$W run -q -o out leaves.yaml && for pid in $(cat pids); do kill -0 $pid && echo alive; done", 1,
