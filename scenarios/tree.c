@@ -1,70 +1,43 @@
 #include "scenarios/tree.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/pidfd.h>
 #include <time.h>
 #include <unistd.h>
 
-/* Reads pid, state, ppid and start time from /proc/PID/stat. The command's name stands in parentheses and may hold
- * anything, so fields are counted from the last ')' (proc(5)). */
+#include "detector/proc.h"
+
+enum { MOST_PROCESSES = 1 << 22 }; /* the kernel's own limit of pid_max on 64 bits, proc(5) */
+
 static int read_member(pid_t pid, struct wedge_member *m)
 {
-    char path[40], buf[1024];
-    snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return -errno;
-    ssize_t n = read(fd, buf, sizeof(buf) - 1);
-    close(fd);
-    if (n <= 0)
-        return -ESRCH;
-    buf[n] = 0;
-    const char *at = strrchr(buf, ')');
-    unsigned long long start;
-    int ppid;
-    char state;
-    if (!at || sscanf(at + 1, " %c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu", &state,
-                      &ppid, &start) != 3)
-        return -ESRCH;
-    *m = (struct wedge_member){.pid = pid, .ppid = ppid, .start_ticks = start, .state = state};
+    char text[1024];
+    struct wedge_proc_stat stat;
+    ssize_t n = wedge_proc_read(pid, 0, "stat", text, sizeof(text));
+    int rc = n < 0 ? (int)n : wedge_proc_stat_parse(text, &stat);
+    if (rc)
+        return rc;
+    *m = (struct wedge_member){.pid = pid, .ppid = stat.ppid, .start_ticks = stat.start_ticks, .state = stat.state};
     return 0;
 }
 
 static int read_all(struct wedge_member **ret, size_t *ret_n)
 {
-    size_t n = 0, cap = 0;
-    struct wedge_member *all = NULL;
-    DIR *dir = opendir("/proc");
-    if (!dir)
-        return -errno;
-    for (struct dirent *e; (e = readdir(dir));) {
-        char *end;
-        long pid = strtol(e->d_name, &end, 10);
-        if (pid <= 0 || *end)
-            continue;
-        if (n == cap) {
-            size_t more = cap ? cap * 2 : 256;
-            struct wedge_member *grown = reallocarray(all, more, sizeof(*all));
-            if (!grown) {
-                free(all);
-                closedir(dir);
-                return -ENOMEM;
-            }
-            all = grown;
-            cap = more;
-        }
-        if (read_member((pid_t)pid, &all[n]) == 0)
-            n++;
-    }
-    closedir(dir);
+    pid_t *pids;
+    size_t n, kept = 0;
+    int rc = wedge_proc_list(0, MOST_PROCESSES, &pids, &n);
+    if (rc)
+        return rc;
+    struct wedge_member *all = calloc(n + 1, sizeof(*all));
+    for (size_t i = 0; all && i < n; i++)
+        kept += read_member(pids[i], &all[kept]) == 0;
+    free(pids);
+    if (!all)
+        return -ENOMEM;
     *ret = all;
-    *ret_n = n;
+    *ret_n = kept;
     return 0;
 }
 
