@@ -1,7 +1,10 @@
 /* scenarios/tree: descendants are found, orphans stay in under a subreaper, and all of them can be ended. */
 #include "scenarios/tree.h"
 
+#include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -80,6 +83,41 @@ START_TEST(test_finds_and_kills)
 }
 END_TEST
 
+static void *sit_in_thread(void *arg)
+{
+    sit();
+    return arg;
+}
+
+static void leave_a_thread(void)
+{
+    pthread_t thread;
+    ck_assert_int_eq(pthread_create(&thread, NULL, sit_in_thread, NULL), 0);
+    pthread_exit(NULL);
+}
+
+START_TEST(test_a_process_whose_leader_has_ended)
+{
+    struct wedge_tree tree;
+    pid_t pid = child(leave_a_thread);
+    wait_ready(1);
+    char path[40], text[256] = "";
+    snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+    while (!strstr(text, ") Z")) { /* nothing tells when the leader is gone but its state */
+        FILE *in = fopen(path, "r");
+        ck_assert_ptr_nonnull(in);
+        ck_assert_ptr_nonnull(fgets(text, sizeof(text), in));
+        fclose(in);
+    }
+    ck_assert_int_eq(wedge_tree_list(getpid(), false, NULL, 0, &tree), 0);
+    ck_assert_uint_eq(tree.n, 1);
+    wedge_tree_free(&tree);
+    ck_assert_uint_eq(wedge_tree_kill(getpid(), false, NULL, 0, 500), 0);
+    int wstatus;
+    ck_assert_int_eq(waitpid(pid, &wstatus, WNOHANG), pid);
+}
+END_TEST
+
 static void burn(void)
 {
     ck_assert_int_eq(write(ready[1], "x", 1), 1);
@@ -107,6 +145,7 @@ static void fill(TCase *tcase)
 {
     tcase_add_checked_fixture(tcase, setup, NULL);
     tcase_add_test(tcase, test_finds_and_kills);
+    tcase_add_test(tcase, test_a_process_whose_leader_has_ended);
     tcase_add_test(tcase, test_activity_moves_with_cpu_time);
 }
 
