@@ -13,37 +13,16 @@ enum { MOST_PROCESSES = 1 << 22 }; /* the kernel's own limit of pid_max on 64 bi
 
 static int read_member(pid_t pid, struct wedge_member *m)
 {
-<<<<<<< Updated upstream
     char text[1024];
     struct wedge_proc_stat stat;
     ssize_t n = wedge_proc_read(pid, 0, "stat", text, sizeof(text));
     int rc = n < 0 ? (int)n : wedge_proc_stat_parse(text, &stat);
     if (rc)
         return rc;
-    *m = (struct wedge_member){.pid = pid, .ppid = stat.ppid, .start_ticks = stat.start_ticks, .state = stat.state};
-=======
-    char path[40], buf[1024];
-    snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return -errno;
-    ssize_t n = read(fd, buf, sizeof(buf) - 1);
-    close(fd);
-    if (n <= 0)
-        return -ESRCH;
-    buf[n] = 0;
-    const char *at = strrchr(buf, ')');
-    unsigned long long start;
-    int ppid, threads;
-    char state;
-    if (!at || sscanf(at + 1, " %c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %d %*d %llu", &state,
-                      &ppid, &threads, &start) != 4)
-        return -ESRCH;
     /* A leader that has ended stays a zombie for as long as its threads go on: the process has not ended. */
-    if (state == 'Z' && threads > 1)
-        state = 'S';
-    *m = (struct wedge_member){.pid = pid, .ppid = ppid, .start_ticks = start, .state = state};
->>>>>>> Stashed changes
+    if (stat.state == 'Z' && stat.threads > 1)
+        stat.state = 'S';
+    *m = (struct wedge_member){.pid = pid, .ppid = stat.ppid, .start_ticks = stat.start_ticks, .state = stat.state};
     return 0;
 }
 
