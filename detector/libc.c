@@ -109,7 +109,7 @@ static void find_syscall(int fd, struct libc *libc)
     elf_end(elf);
 }
 
-static const struct libc *libc_of(struct wedge_look *look, pid_t pid, const struct wedge_proc_map *map)
+static const struct libc *libc_of(struct wedge_look *look, int proc, const struct wedge_proc_map *map)
 {
     struct wedge_libc_cache *cache = look->libcs;
     if (!cache)
@@ -124,8 +124,10 @@ static const struct libc *libc_of(struct wedge_look *look, pid_t pid, const stru
         return NULL;
     struct libc *libc = &cache->libcs[cache->n++];
     *libc = (struct libc){.inode = map->inode, .dev = dev};
+    pid_t pid = look->snapshot->procs[proc].pid, reader = look->procs[proc].reader;
     wedge_look_note(look, pid, "C library");
-    int fd = open_mapped(pid, map);
+    /* /proc/TID answers for threads that it does not list; a leader that has ended has no mappings. */
+    int fd = open_mapped(reader ? reader : pid, map);
     if (fd < 0)
         return libc;
     find_syscall(fd, libc);
@@ -141,7 +143,7 @@ int wedge_libc_version_at(struct wedge_look *look, int proc, uint64_t pc)
     const struct wedge_proc_map *map = wedge_look_map_at(look, proc, pc);
     if (!map || !map->executable || !map->inode || !is_libc_path(map->path))
         return 0;
-    const struct libc *libc = libc_of(look, look->snapshot->procs[proc].pid, map);
+    const struct libc *libc = libc_of(look, proc, map);
     if (!libc)
         return 0;
     uint64_t at = pc - map->start + map->offset;

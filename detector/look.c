@@ -183,11 +183,11 @@ static void add_thread(struct wedge_look *look, int proc, pid_t tid, const struc
 }
 
 /* 32-bit programs number their calls differently; what is no x86-64 ELF is not decoded. */
-static bool is_foreign(pid_t pid)
+static bool is_foreign(pid_t pid, pid_t tid)
 {
     char path[64];
     unsigned char ident[20];
-    wedge_proc_path(pid, 0, "exe", path, sizeof(path));
+    wedge_proc_path(pid, tid, "exe", path, sizeof(path));
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (fd < 0)
         return true;
@@ -201,11 +201,11 @@ static void read_facts(struct wedge_look *look, struct wedge_proc *p, struct wed
 {
     char text[WEDGE_PROC_PATH_BYTES];
     wedge_look_note(look, p->pid, "executable");
-    if (wedge_proc_link(p->pid, "exe", text, sizeof(text)) > 0)
+    if (wedge_proc_link(p->pid, own->reader, "exe", text, sizeof(text)) > 0)
         p->exe = wedge_look_text(look, text);
-    own->foreign = is_foreign(p->pid);
+    own->foreign = is_foreign(p->pid, own->reader);
     wedge_look_note(look, p->pid, "arguments");
-    ssize_t len = wedge_proc_read(p->pid, 0, "cmdline", text, 1024);
+    ssize_t len = wedge_proc_read(p->pid, own->reader, "cmdline", text, 1024);
     for (ssize_t i = 0; i < len; i++)
         if (text[i] == '\0')
             text[i] = i + 1 < len ? ' ' : '\0';
@@ -263,8 +263,6 @@ static int read_proc(struct wedge_look *look, const struct wedge_machine_proc *m
         .first_thread = (int)s->n_threads,
     };
     own->zombie = (stat.state == 'Z' || stat.state == 'X') && n <= 1;
-    if (!own->skipped && !own->zombie)
-        read_facts(look, p, own);
     for (size_t i = 0; i < n; i++) {
         struct reading r;
         rc = read_thread(m->pid, tids[i], &r);
@@ -278,6 +276,8 @@ static int read_proc(struct wedge_look *look, const struct wedge_machine_proc *m
         own->tracer = r.status.tracer;
         add_thread(look, index, tids[i], &r);
     }
+    if (!own->skipped && !own->zombie)
+        read_facts(look, p, own);
     rc = 0;
 out:
     free(tids);
@@ -437,6 +437,13 @@ int wedge_look_fds(struct wedge_look *look, int proc)
             own->async |= own->fds[i].kind == WEDGE_FD_ASYNC;
     }
     return own->fds_error;
+}
+
+int wedge_look_memory(struct wedge_look *look, int proc, uint64_t address, void *buf, size_t size)
+{
+    pid_t pid = look->snapshot->procs[proc].pid, reader = look->procs[proc].reader;
+    wedge_look_note(look, pid, "memory");
+    return wedge_proc_memory(reader ? reader : pid, address, buf, size);
 }
 
 static int read_maps(struct wedge_look *look, int proc)

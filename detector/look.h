@@ -131,6 +131,8 @@ int wedge_look_want(struct wedge_look *look, pid_t pid);
 
 /* Descriptors and mappings of a process of the snapshot, read once a round. Negative errno when unreadable. */
 int wedge_look_fds(struct wedge_look *look, int proc);
+/* Reads `size` bytes at `address` of process `proc`, by a thread that lives: a leader that has ended has no memory. */
+int wedge_look_memory(struct wedge_look *look, int proc, uint64_t address, void *buf, size_t size);
 int wedge_look_maps(struct wedge_look *look, int proc);
 const struct wedge_proc_map *wedge_look_map_at(struct wedge_look *look, int proc, uint64_t address);
 /* Everyone on the machine who holds an end of pipe (dev, inode), or maps or holds file (dev, inode): a slice of a

@@ -87,10 +87,10 @@ ssize_t wedge_proc_read_all(pid_t pid, pid_t tid, const char *file, size_t max_b
     return (ssize_t)len;
 }
 
-ssize_t wedge_proc_link(pid_t pid, const char *file, char *buf, size_t size)
+ssize_t wedge_proc_link(pid_t pid, pid_t tid, const char *file, char *buf, size_t size)
 {
     char path[128];
-    wedge_proc_path(pid, 0, file, path, sizeof(path));
+    wedge_proc_path(pid, tid, file, path, sizeof(path));
     ssize_t len = readlink(path, buf, size - 1);
     if (len < 0)
         return -errno;

@@ -27,8 +27,8 @@ void wedge_proc_path(pid_t pid, pid_t tid, const char *file, char *buf, size_t s
 ssize_t wedge_proc_read(pid_t pid, pid_t tid, const char *file, char *buf, size_t size);
 /* The same with a buffer of its own of at most max_bytes, to be freed by the caller. */
 ssize_t wedge_proc_read_all(pid_t pid, pid_t tid, const char *file, size_t max_bytes, char **ret);
-/* Reads a link of /proc/PID; NUL-terminated, cut. Returns the bytes or a negative errno. */
-ssize_t wedge_proc_link(pid_t pid, const char *file, char *buf, size_t size);
+/* Reads a link of /proc/PID[/task/TID]; NUL-terminated, cut. Returns the bytes or a negative errno. */
+ssize_t wedge_proc_link(pid_t pid, pid_t tid, const char *file, char *buf, size_t size);
 
 /* The numbers in a folder of /proc (pid 0: /proc itself; else /proc/PID/task), in increasing order; freed by the
  * caller. -EOVERFLOW past `max`. */

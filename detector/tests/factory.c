@@ -157,6 +157,16 @@ static void join_with_lock(void)
     pthread_join(thread, NULL);
 }
 
+/* The main thread ends and takes its lock along; the process lives on, without a leader. */
+static void leader_gone(void)
+{
+    pthread_t thread;
+    pthread_mutex_lock(&locks[0]);
+    spawn(&thread, take_first_lock, NULL);
+    ready();
+    pthread_exit(NULL);
+}
+
 static void waitpid_full_pipe(void)
 {
     int ends[2];
@@ -635,6 +645,7 @@ static const struct {
     {"opposite-shared", opposite_shared, false},
     {"opposite-robust", opposite_robust, false},
     {"join-with-lock", join_with_lock, false},
+    {"leader-gone", leader_gone, false},
     {"waitpid-full-pipe", waitpid_full_pipe, false},
     {"self-deadlock", self_deadlock, false},
     {"abandoned", abandoned, false},

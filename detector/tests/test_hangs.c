@@ -21,6 +21,8 @@ static const struct {
      "robust mutex"},
     {"join-with-lock", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "pthread_join",
      "take_first_lock()"},
+    {"leader-gone", WEDGE_VERDICT_ABANDONED_LOCK, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 1, "pthread_mutex_lock",
+     "take_first_lock()"},
     {"waitpid-full-pipe", WEDGE_VERDICT_MUTUAL_BACKPRESSURE, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "write", "waitpid()"},
     {"self-deadlock", WEDGE_VERDICT_SELF_DEADLOCK, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 1, "pthread_mutex_lock",
      "owns itself"},

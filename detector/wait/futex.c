@@ -61,13 +61,13 @@ struct futex {
     const struct wedge_proc_map *map;
     bool shared; /* seen by other processes */
     pid_t pid;
+    int proc;
     uint64_t dev;
 };
 
 static bool read_memory(struct wedge_look *look, const struct futex *f, uint64_t address, void *buf, size_t size)
 {
-    wedge_look_note(look, f->pid, "memory");
-    return wedge_proc_memory(f->pid, address, buf, size) == 0;
+    return wedge_look_memory(look, f->proc, address, buf, size) == 0;
 }
 
 static void name_object(struct wedge_look *look, int thread, const struct futex *f, uint64_t address, const char *what)
@@ -177,6 +177,13 @@ static bool exists(pid_t tid)
     return access(path, F_OK) == 0;
 }
 
+/* A leader that has ended stays listed for as long as its process lives. */
+static enum owner alive_or_gone(const struct wedge_look *look, int thread)
+{
+    char state = look->snapshot->threads[thread].state;
+    return state == 'Z' || state == 'X' ? OWNER_GONE : OWNER_THREAD;
+}
+
 static enum owner find_owner(struct wedge_look *look, int thread, const struct futex *f, pid_t tid, int *ret)
 {
     const struct wedge_thread *t = &look->snapshot->threads[thread];
@@ -185,14 +192,14 @@ static enum owner find_owner(struct wedge_look *look, int thread, const struct f
         return OWNER_UNKNOWN;
     *ret = wedge_look_thread_of(look, t->proc, tid);
     if (*ret >= 0)
-        return OWNER_THREAD;
+        return alive_or_gone(look, *ret);
     size_t n = 0;
     const struct wedge_machine_end *maps = f->shared ? wedge_look_mappings(look, f->dev, f->map->inode, &n) : NULL;
     for (size_t i = 0; i < n; i++) {
         int proc = wedge_look_proc_of(look, maps[i].pid);
         *ret = proc < 0 ? -1 : wedge_look_thread_of(look, proc, tid);
         if (*ret >= 0)
-            return OWNER_THREAD;
+            return alive_or_gone(look, *ret);
         const struct wedge_machine_proc *m = wedge_look_machine_of(look, maps[i].pid);
         if (proc < 0 && m && !m->blind)
             return OWNER_UNKNOWN; /* not read in this round */
@@ -327,6 +334,7 @@ static void decode(struct wedge_look *look, int thread)
         .val = (uint32_t)t->args[2],
         .timed = t->args[3] != 0,
         .pid = look->snapshot->procs[t->proc].pid,
+        .proc = t->proc,
         .map = wedge_look_map_at(look, t->proc, t->args[0]),
     };
     bool known_cmd = f.cmd == CMD_WAIT || f.cmd == CMD_WAIT_BITSET || f.cmd == CMD_LOCK_PI || f.cmd == CMD_LOCK_PI2;

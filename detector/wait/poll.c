@@ -55,10 +55,8 @@ static bool add_member(struct wedge_look *look, int thread, int number)
 static void add_pollfds(struct wedge_look *look, int thread, uint64_t address, uint64_t n, int *ret_members)
 {
     const struct wedge_thread *t = &look->snapshot->threads[thread];
-    pid_t pid = look->snapshot->procs[t->proc].pid;
     struct pollfd *fds = n <= MOST_MEMBERS ? calloc(n + 1, sizeof(*fds)) : NULL;
-    wedge_look_note(look, pid, "memory");
-    if (!fds || (n && wedge_proc_memory(pid, address, fds, n * sizeof(*fds)))) {
+    if (!fds || (n && wedge_look_memory(look, t->proc, address, fds, n * sizeof(*fds)))) {
         wedge_wait_unknown(look, thread, "what it polls cannot be read");
         *ret_members = -1;
     }
@@ -72,13 +70,11 @@ static void add_pollfds(struct wedge_look *look, int thread, uint64_t address, u
 static void add_select(struct wedge_look *look, int thread, int *ret_members)
 {
     const struct wedge_thread *t = &look->snapshot->threads[thread];
-    pid_t pid = look->snapshot->procs[t->proc].pid;
     uint64_t n = t->args[0], words = (n + 63) / 64, set[MOST_MEMBERS / 64], any[MOST_MEMBERS / 64] = {0};
-    wedge_look_note(look, pid, "memory");
     for (int k = 1; k <= 3; k++) {
         if (!t->args[k] || !n)
             continue;
-        if (n > MOST_MEMBERS || wedge_proc_memory(pid, t->args[k], set, words * sizeof(set[0]))) {
+        if (n > MOST_MEMBERS || wedge_look_memory(look, t->proc, t->args[k], set, words * sizeof(set[0]))) {
             wedge_wait_unknown(look, thread, "what it selects cannot be read");
             *ret_members = -1;
             return;
@@ -140,8 +136,8 @@ static void read_timeout(struct wedge_look *look, int thread)
             wedge_wait_for(look, thread, ms * WEDGE_NS_PER_MS);
         return;
     case SYS_select:
-        if (t->args[4] && (wedge_proc_memory(look->snapshot->procs[t->proc].pid, t->args[4], value, sizeof(value)) ||
-                           value[0] < 0 || value[0] > INT64_MAX / WEDGE_NS_PER_S - 1))
+        if (t->args[4] && (wedge_look_memory(look, t->proc, t->args[4], value, sizeof(value)) || value[0] < 0 ||
+                           value[0] > INT64_MAX / WEDGE_NS_PER_S - 1))
             look->snapshot->threads[thread].wait.earliest_ns = 0;
         else if (t->args[4])
             wedge_wait_for(look, thread, value[0] * WEDGE_NS_PER_S);

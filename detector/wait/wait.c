@@ -182,10 +182,8 @@ void wedge_wait_for(struct wedge_look *look, int thread, int64_t ns)
 bool wedge_wait_timespec(struct wedge_look *look, int thread, uint64_t address, int64_t *ret_ns)
 {
     const struct wedge_thread *t = &look->snapshot->threads[thread];
-    pid_t pid = look->snapshot->procs[t->proc].pid;
     int64_t value[2];
-    wedge_look_note(look, pid, "memory");
-    if (wedge_proc_memory(pid, address, value, sizeof(value)) || value[0] < 0 || value[1] < 0 ||
+    if (wedge_look_memory(look, t->proc, address, value, sizeof(value)) || value[0] < 0 || value[1] < 0 ||
         value[1] >= WEDGE_NS_PER_S)
         return false;
     *ret_ns = value[0] >= INT64_MAX / WEDGE_NS_PER_S - 1 ? INT64_MAX : value[0] * WEDGE_NS_PER_S + value[1];
