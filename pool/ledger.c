@@ -27,6 +27,27 @@ static uint64_t in_state(uint64_t word, uint64_t state)
     return use_of(word) << USE_SHIFT | state;
 }
 
+/* The same with its owner. */
+static uint64_t with_state(uint64_t word, uint64_t state)
+{
+    return (word & ~MASK(STATE_BITS)) | state;
+}
+
+/* What an owned slot becomes once its owner is through or dead, unless it hands a result in; FREE: not owned. */
+static enum wedge_ledger_state left_by_owner(enum wedge_ledger_state state)
+{
+    switch (state) {
+    case WEDGE_LEDGER_CLAIMED:
+        return (enum wedge_ledger_state)WEDGE_POOL_LOST;
+    case WEDGE_LEDGER_EXPIRED:
+        return (enum wedge_ledger_state)WEDGE_POOL_TIMEOUT;
+    case WEDGE_LEDGER_LATE:
+        return WEDGE_LEDGER_SPENT;
+    default:
+        return WEDGE_LEDGER_FREE;
+    }
+}
+
 /* Partner of itself: what one swap releases, the next swap or load of the same word acquires. */
 static bool swap(wedge_ledger_word *slot, uint64_t from, uint64_t to)
 {
@@ -56,6 +77,11 @@ bool wedge_ledger_is_outcome(uint64_t word)
 {
     uint64_t state = word & MASK(STATE_BITS);
     return state >= WEDGE_POOL_OK && state < WEDGE_POOL_OUTCOMES;
+}
+
+bool wedge_ledger_is_owned(uint64_t word)
+{
+    return left_by_owner(wedge_ledger_state_of(word)) != WEDGE_LEDGER_FREE;
 }
 
 static bool change(wedge_ledger_word *slot, uint64_t from, uint64_t to)
@@ -93,40 +119,78 @@ bool wedge_ledger_claim(wedge_ledger_word *slot, struct wedge_ledger_owner owner
     return true;
 }
 
-bool wedge_ledger_finish(wedge_ledger_word *slot, uint64_t claim, enum wedge_pool_outcome outcome)
+bool wedge_ledger_finish(wedge_ledger_word *slot, uint64_t claim, enum wedge_pool_outcome outcome, bool *ret_late)
 {
-    if (outcome != WEDGE_POOL_OK && outcome != WEDGE_POOL_ERROR)
+    uint64_t word = claim;
+    *ret_late = false;
+    if ((outcome != WEDGE_POOL_OK && outcome != WEDGE_POOL_ERROR) ||
+        wedge_ledger_state_of(claim) != WEDGE_LEDGER_CLAIMED)
         return false;
-    return wedge_ledger_state_of(claim) == WEDGE_LEDGER_CLAIMED && swap(slot, claim, in_state(claim, outcome));
+    if (swap(slot, claim, with_state(claim, outcome)))
+        return true;
+    /* At most two turns: EXPIRED may become LATE in between, and nothing else. */
+    while (word = look(slot), word == with_state(claim, WEDGE_LEDGER_EXPIRED) ||
+                                  word == with_state(claim, WEDGE_LEDGER_LATE)) {
+        *ret_late = swap(slot, word, with_state(claim, left_by_owner(wedge_ledger_state_of(word))));
+        if (*ret_late)
+            return true;
+    }
+    return false;
 }
 
-bool wedge_ledger_condemn(wedge_ledger_word *slot, uint32_t worker, uint32_t incarnation,
-                          enum wedge_pool_outcome outcome)
+bool wedge_ledger_expire(wedge_ledger_word *slot, struct wedge_ledger_owner owner)
 {
     uint64_t word = look(slot);
-    struct wedge_ledger_owner owner = wedge_ledger_owner_of(word);
-    if (outcome != WEDGE_POOL_LOST && outcome != WEDGE_POOL_TIMEOUT)
-        return false;
-    if (wedge_ledger_state_of(word) != WEDGE_LEDGER_CLAIMED || owner.worker != worker ||
-        owner.incarnation != (incarnation & MASK(INC_BITS)))
-        return false;
-    return swap(slot, word, in_state(word, outcome));
+    struct wedge_ledger_owner has = wedge_ledger_owner_of(word);
+    return wedge_ledger_state_of(word) == WEDGE_LEDGER_CLAIMED && has.worker == owner.worker &&
+           has.incarnation == (owner.incarnation & MASK(INC_BITS)) && has.thread == owner.thread &&
+           swap(slot, word, with_state(word, WEDGE_LEDGER_EXPIRED));
+}
+
+bool wedge_ledger_condemn(wedge_ledger_word *slot, uint32_t worker, uint32_t incarnation, enum wedge_ledger_state *ret)
+{
+    for (;;) { /* a taker may make EXPIRED into LATE in between, once */
+        uint64_t word = look(slot);
+        struct wedge_ledger_owner owner = wedge_ledger_owner_of(word);
+        enum wedge_ledger_state next = left_by_owner(wedge_ledger_state_of(word));
+        if (next == WEDGE_LEDGER_FREE || owner.worker != worker || owner.incarnation != (incarnation & MASK(INC_BITS)))
+            return false;
+        if (swap(slot, word, with_state(word, next))) {
+            *ret = next;
+            return true;
+        }
+    }
 }
 
 bool wedge_ledger_withdraw(wedge_ledger_word *slot, enum wedge_pool_outcome outcome)
 {
-    if (outcome != WEDGE_POOL_CANCELLED && outcome != WEDGE_POOL_INIT_FAILED)
+    if (outcome != WEDGE_POOL_CANCELLED && outcome != WEDGE_POOL_INIT_FAILED && outcome != WEDGE_POOL_TIMEOUT)
         return false;
     return change(slot, WEDGE_LEDGER_QUEUED, outcome);
 }
 
-bool wedge_ledger_collect(wedge_ledger_word *slot, enum wedge_pool_outcome *ret)
+enum wedge_ledger_found wedge_ledger_collect(wedge_ledger_word *slot, enum wedge_pool_outcome *ret)
 {
-    uint64_t word = look(slot);
-    if (!wedge_ledger_is_outcome(word) || !swap(slot, word, in_state(word, WEDGE_LEDGER_TAKEN)))
-        return false;
-    *ret = (enum wedge_pool_outcome)(word & MASK(STATE_BITS));
-    return true;
+    for (;;) { /* the owner may leave EXPIRED in between, once */
+        uint64_t word = look(slot);
+        enum wedge_ledger_state state = wedge_ledger_state_of(word);
+        if (wedge_ledger_is_outcome(word)) {
+            if (!swap(slot, word, in_state(word, WEDGE_LEDGER_TAKEN)))
+                continue;
+            *ret = (enum wedge_pool_outcome)state;
+            return WEDGE_LEDGER_RESULT;
+        }
+        if (state == WEDGE_LEDGER_EXPIRED) {
+            if (!swap(slot, word, with_state(word, WEDGE_LEDGER_LATE)))
+                continue;
+            *ret = WEDGE_POOL_TIMEOUT;
+            return WEDGE_LEDGER_EARLY;
+        }
+        if (state != WEDGE_LEDGER_SPENT)
+            return WEDGE_LEDGER_NOTHING;
+        if (swap(slot, word, in_state(word, WEDGE_LEDGER_TAKEN)))
+            return WEDGE_LEDGER_SPARE;
+    }
 }
 
 bool wedge_ledger_release(wedge_ledger_word *slot)

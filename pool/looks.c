@@ -43,8 +43,8 @@ static void reap(struct wedge_pool *pool, uint32_t index, bool wait)
     /* ECHILD: the program ignores SIGCHLD or reaped it itself; gone all the same. */
     bool orderly = rc == 0 && info.si_code == CLD_EXITED && info.si_status == WEDGE_POOL_EXIT_ORDERLY;
     if (!orderly)
-        atomic_fetch_add(&pool->deaths, 1);
-    wedge_seat_clear(seat);
+        atomic_fetch_add(&pool->board->deaths, 1);
+    wedge_seat_clear(pool, index);
 }
 
 /* Locked. The next generation. The seat stays empty on an error, for the next look. */
@@ -57,7 +57,7 @@ static int fork_worker(struct wedge_pool *pool, uint32_t index)
         wedge_pool_worker_run(pool, index + 1, seat->generation);
     if (pid < 0)
         return -errno;
-    int rc = wedge_seat_take(seat, pid);
+    int rc = wedge_seat_take(pool, index, pid);
     if (rc < 0) { /* no descriptor to be had: a worker that cannot be watched is not kept */
         kill(pid, SIGKILL);
         while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)

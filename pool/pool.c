@@ -46,7 +46,7 @@ int wedge_pool_create(const char *preset, struct wedge_pool **ret, struct wedge_
 
 int wedge_pool_set(struct wedge_pool *pool, const char *key_value, struct wedge_pool_err *err)
 {
-    if (pool->shared)
+    if (pool->board)
         return wedge_pool_err_set(err, -EBUSY, "'%.60s': a setting cannot change once the pool was started", key_value);
     return wedge_pool_settings_set(&pool->settings, key_value, err);
 }
@@ -54,22 +54,20 @@ int wedge_pool_set(struct wedge_pool *pool, const char *key_value, struct wedge_
 int wedge_pool_start(struct wedge_pool *pool, const struct wedge_pool_callbacks *callbacks, struct wedge_pool_err *err)
 {
     int rc;
-    if (pool->shared)
+    if (pool->board)
         return wedge_pool_err_set(err, -EBUSY, "the pool was started before");
     if (!callbacks->task)
         return wedge_pool_err_set(err, -EINVAL, "callbacks.task: a pool needs a task function");
     pool->callbacks = *callbacks;
-    void *shared = mmap(NULL, sizeof(*pool->shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (shared == MAP_FAILED)
-        return wedge_pool_err_set(err, -ENOMEM, "no shared memory: %s", strerror(errno));
-    pool->shared = shared;
-    rc = pool->transport->create(pool, err);
+    rc = wedge_pool_board_create(pool, err);
+    if (rc == 0)
+        rc = pool->transport->create(pool, err);
     if (rc == 0)
         rc = pool->keeper->start(pool, err); /* forks: before any thread of ours exists */
     if (rc == 0)
         rc = wedge_pool_collector_start(pool, err);
     if (rc == 0)
-        atomic_store(&pool->phase, WEDGE_POOL_RUNNING);
+        wedge_pool_set_phase(pool, WEDGE_POOL_RUNNING);
     return rc;
 }
 
@@ -87,7 +85,7 @@ static void put_ends(struct wedge_pool *pool)
 {
     atomic_fetch_sub(&pool->putters, 1);
     if (wedge_pool_is_closed(pool))
-        wedge_word_bump(&pool->shared->news, INT_MAX);
+        wedge_word_bump(&pool->board->news, INT_MAX);
 }
 
 int wedge_pool_put(struct wedge_pool *pool, const void *data, size_t bytes, int64_t until_ns, uint64_t *ret_id)
@@ -104,7 +102,7 @@ int wedge_pool_put(struct wedge_pool *pool, const void *data, size_t bytes, int6
         rc = pool->transport->put(pool, data, bytes, wedge_pool_earlier(until_ns, pool->keeper->look_again_ns(pool)),
                                   &id);
         if (rc == 0) {
-            atomic_fetch_add(&pool->accepted, 1);
+            atomic_fetch_add(&pool->board->accepted, 1);
             if (ret_id)
                 *ret_id = id;
         }
@@ -117,7 +115,7 @@ int wedge_pool_take(struct wedge_pool *pool, struct wedge_pool_result *ret, void
 {
     struct wedge_pool_item item;
     int rc;
-    if (!pool->shared || pool->callbacks.collect)
+    if (!pool->board || pool->callbacks.collect)
         return -EINVAL;
     atomic_fetch_add(&pool->takers, 1);
     rc = wedge_pool_results_next(pool, &item, until_ns);
@@ -143,10 +141,11 @@ int wedge_pool_close(struct wedge_pool *pool, int64_t until_ns)
     if (wedge_pool_phase_of(pool) == WEDGE_POOL_CLOSED)
         return 0;
     pool->keeper->look(pool);
-    atomic_compare_exchange_strong(&pool->phase, &running, WEDGE_POOL_CLOSING);
+    if (atomic_compare_exchange_strong(&pool->phase, &running, WEDGE_POOL_CLOSING))
+        atomic_store(&pool->board->phase, WEDGE_POOL_CLOSING);
     rc = pool->keeper->close(pool, until_ns);
-    atomic_store(&pool->phase, WEDGE_POOL_CLOSED);
-    wedge_word_bump(&pool->shared->news, INT_MAX);
+    wedge_pool_set_phase(pool, WEDGE_POOL_CLOSED);
+    wedge_word_bump(&pool->board->news, INT_MAX);
     WEDGE_POINT("pool.close.done");
     return rc;
 }
@@ -154,8 +153,10 @@ int wedge_pool_close(struct wedge_pool *pool, int64_t until_ns)
 /* Says what join waited for when its time was up. */
 static int join_failed(struct wedge_pool *pool, int code, struct wedge_pool_err *err)
 {
-    int64_t since_ns = atomic_load(&pool->collect_since_ns);
-    unsigned long long open = atomic_load(&pool->accepted) - atomic_load(&pool->reported);
+    struct wedge_board_thread *collector = &pool->board->collector;
+    bool collecting = atomic_load(&collector->doing) == WEDGE_DOING_COLLECT;
+    int64_t since_ns = collecting ? atomic_load(&collector->since_ns) : 0;
+    unsigned long long open = atomic_load(&pool->board->accepted) - atomic_load(&pool->board->reported);
     if (pool->keeper->any_alive(pool))
         return wedge_pool_err_set(err, code, "workers have not left; %llu tasks are not reported", open);
     if (since_ns)
@@ -186,7 +187,7 @@ static int cut_short(struct wedge_pool *pool, struct wedge_pool_err *err)
     pool->keeper->end(pool);
     if (pool->collector_started && !pool->collector_joined) {
         int rc = pool->keeper->stop_collector(pool);
-        if (rc < 0 && !pool->settings.shutdown_all)
+        if (rc < 0 && !(pool->settings.shutdown_steps == WEDGE_POOL_STEPS_ALL))
             return wedge_pool_err_set(err, rc, "no room for the collector's stop mark; the clean-up ends here");
         if (rc < 0)
             pool->transport->cut(pool);
@@ -195,7 +196,7 @@ static int cut_short(struct wedge_pool *pool, struct wedge_pool_err *err)
             return join_failed(pool, rc, err);
     }
     return wedge_pool_err_set(err, -ETIMEDOUT, "cut short; %llu tasks were not reported",
-                              (unsigned long long)(atomic_load(&pool->accepted) - atomic_load(&pool->reported)));
+                              (unsigned long long)(atomic_load(&pool->board->accepted) - atomic_load(&pool->board->reported)));
 }
 
 int wedge_pool_shutdown(struct wedge_pool *pool, int64_t until_ns, struct wedge_pool_err *err)
@@ -213,7 +214,7 @@ void wedge_pool_destroy(struct wedge_pool *pool)
 {
     if (!pool)
         return;
-    if (pool->shared) {
+    if (pool->board) {
         pool->keeper->end(pool);
         atomic_store(&pool->collector_stop, 1);
         pool->transport->cut(pool);
@@ -221,7 +222,7 @@ void wedge_pool_destroy(struct wedge_pool *pool)
         if (pool->keeper->destroy)
             pool->keeper->destroy(pool);
         pool->transport->destroy(pool);
-        munmap(pool->shared, sizeof(*pool->shared));
+        wedge_pool_board_destroy(pool);
     }
     pthread_mutex_destroy(&pool->lock);
     free(pool);
@@ -229,22 +230,7 @@ void wedge_pool_destroy(struct wedge_pool *pool)
 
 void wedge_pool_stats(const struct wedge_pool *pool, struct wedge_pool_stats *ret)
 {
-    /* The atomics are read one by one; the pool is not changed. */
-    struct wedge_pool *p = (struct wedge_pool *)(uintptr_t)pool;
-    struct wedge_pool_stats stats = {
-        .accepted = atomic_load(&p->accepted),
-        .reported = atomic_load(&p->reported),
-        .deaths = atomic_load(&p->deaths),
-        .replaced = atomic_load(&p->replaced),
-        .workers = (unsigned)p->settings.processes,
-        .closed = wedge_pool_is_closed(p),
-        .broken = atomic_load(&p->broken) != 0,
-    };
-    for (int i = WEDGE_POOL_OK; i < WEDGE_POOL_OUTCOMES; i++)
-        stats.outcomes[i] = atomic_load(&p->outcomes[i]);
-    pthread_mutex_lock(&p->lock);
-    for (unsigned i = 0; i < stats.workers; i++)
-        stats.workers_alive += p->seats[i].pid != 0;
-    pthread_mutex_unlock(&p->lock);
-    *ret = stats;
+    *ret = (struct wedge_pool_stats){.workers = (unsigned)pool->settings.processes};
+    if (pool->board)
+        wedge_board_stats(pool->board, ret);
 }

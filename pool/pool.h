@@ -8,8 +8,7 @@
  * worker.c and results.c know neither.
  *
  * Who writes what. `struct wedge_pool` is the parent's; a worker has a copy from its fork and writes only to its
- * copy's transport (enter). `struct wedge_pool_shared` is one anonymous shared mapping: it has no name, so it cannot
- * be left behind.
+ * copy's transport (enter). What they share is the board (board.h) and the transport's own mapping.
  */
 #ifndef WEDGE_POOL_POOL_H
 #define WEDGE_POOL_POOL_H
@@ -23,6 +22,7 @@
 
 #include <wedge/pool.h>
 
+#include "pool/board.h"
 #include "pool/settings.h"
 #include "pool/word.h"
 
@@ -30,25 +30,9 @@
 #define WEDGE_POOL_EXIT_ORDERLY 0
 #define WEDGE_POOL_EXIT_INIT    81 /* an initializer failed */
 #define WEDGE_POOL_EXIT_SYSTEM  82 /* a thread or memory could not be had */
-#define WEDGE_POOL_EXIT_ORPHAN  83 /* hardened: whoever forked it is gone */
-
-/* What a worker says about itself. Reset by its keeper before the fork, written by that worker alone after it. */
-enum wedge_pool_stage { WEDGE_POOL_STARTING, WEDGE_POOL_READY, WEDGE_POOL_LEAVING };
-struct wedge_pool_seat_shared {
-    _Atomic uint32_t stage;
-    _Atomic uint32_t threads_ready; /* of `threads`; the one that completes them makes the worker READY */
-    /* By thread, from 1; [0] is the process. Between its first look and its leaving a thread of `hardened` has a look
-     * here, or a slot CLAIMED by it, or a finalizer here: whatever it is stopped in, a limit applies. */
-    _Atomic int64_t looked_ns[WEDGE_POOL_THREADS_MAX + 1]; /* its last look for a task; 0: it has one, or left */
-    _Atomic int64_t final_since_ns[WEDGE_POOL_THREADS_MAX + 1]; /* 0: not in its finalizer */
-} __attribute__((aligned(64)));
-
-struct wedge_pool_shared {
-    struct wedge_word news; /* bumped at each change that join waits for */
-    _Atomic uint32_t closed; /* hardened: set after the last put is complete; workers then leave once it is drained */
-    _Atomic uint64_t finished; /* hardened: tasks that workers finished: progress, to tell a crash loop by */
-    struct wedge_pool_seat_shared seats[WEDGE_POOL_PROCESSES_MAX];
-};
+#define WEDGE_POOL_EXIT_ORPHAN  83 /* whoever forked it is gone */
+/* 84 is WEDGE_POOL_EXIT_STOP: do not start it again. */
+#define WEDGE_POOL_EXIT_UNWELL  85 /* leave=abrupt: it was not well (task.die) */
 
 /* Under a supervisor: EMPTY -> ASKED (the zygote is to fork) -> ALIVE -> REAPING (dead, its status awaited) -> EMPTY. */
 enum wedge_pool_seat_phase { WEDGE_SEAT_EMPTY, WEDGE_SEAT_ASKED, WEDGE_SEAT_ALIVE, WEDGE_SEAT_REAPING };
@@ -71,6 +55,7 @@ struct wedge_pool_item {
     bool mark;
     struct wedge_pool_result result; /* data points into the transport until `release` */
     uint32_t slot;
+    bool kept; /* the slot's owner may still write: reported, not to be released (ledger.h, EARLY) */
 };
 
 /* A worker process, and in it each thread's hands. Private memory of the worker. */
@@ -141,26 +126,28 @@ struct wedge_pool {
     struct wedge_pool_callbacks callbacks;
     const struct wedge_pool_transport *transport;
     const struct wedge_pool_keeper *keeper;
-    struct wedge_pool_shared *shared; /* NULL before start */
+    struct wedge_board *board; /* NULL before start */
+    int board_fd;
     void *transport_data; /* struct wedge_stream or wedge_slots, the transport's own */
     void *keeper_data; /* struct wedge_supervisor, NULL for looks */
 
     _Atomic uint32_t phase; /* enum wedge_pool_phase */
-    _Atomic uint32_t broken; /* hardened: nobody is started any more and nobody is left */
     _Atomic uint32_t putters; /* hardened: puts in progress; close waits for them, bounded: they do not block then */
-    _Atomic uint64_t next_id, accepted, reported, deaths, replaced;
-    _Atomic uint64_t outcomes[WEDGE_POOL_OUTCOMES];
+    _Atomic uint64_t next_id;
 
     pthread_mutex_t lock; /* seats; never held while waiting for anything */
     struct wedge_pool_seat seats[WEDGE_POOL_PROCESSES_MAX];
 
     pthread_t collector;
     bool collector_started, collector_joined; /* the owner's */
-    _Atomic int64_t collect_since_ns; /* 0: the collector is not in the user's function */
     _Atomic uint32_t collector_stop; /* destroy: leave at the next look */
     _Atomic uint32_t takers; /* threads inside wedge_pool_take */
     uint32_t marks_seen; /* streams; the one taker's */
 };
+
+/* board.c. create: -EMFILE, -ENOMEM. destroy takes none. */
+int wedge_pool_board_create(struct wedge_pool *pool, struct wedge_pool_err *err);
+void wedge_pool_board_destroy(struct wedge_pool *pool);
 
 /* worker.c: the life of a worker process, from just after its fork. Never returns. */
 _Noreturn void wedge_pool_worker_run(struct wedge_pool *pool, uint32_t index, uint32_t generation);
@@ -185,6 +172,12 @@ static inline uint64_t wedge_pool_new_id(struct wedge_pool *pool)
 static inline uint32_t wedge_pool_phase_of(const struct wedge_pool *pool)
 {
     return atomic_load(&((struct wedge_pool *)(uintptr_t)pool)->phase);
+}
+/* After start. */
+static inline void wedge_pool_set_phase(struct wedge_pool *pool, enum wedge_pool_phase phase)
+{
+    atomic_store(&pool->phase, (uint32_t)phase);
+    atomic_store(&pool->board->phase, (uint32_t)phase);
 }
 static inline bool wedge_pool_is_closed(const struct wedge_pool *pool)
 {

@@ -19,7 +19,7 @@ static bool all_accounted(struct wedge_pool *pool)
 {
     /* Read in this order: `accepted` no longer grows once closed, so equal counts mean that all is reported. */
     return wedge_pool_phase_of(pool) == WEDGE_POOL_CLOSED &&
-           atomic_load(&pool->reported) == atomic_load(&pool->accepted);
+           atomic_load(&pool->board->reported) == atomic_load(&pool->board->accepted);
 }
 
 /* Whether nothing more will come. The order in no_workers matters: who is dead writes no more, then look. */
@@ -52,8 +52,8 @@ int wedge_pool_results_next(struct wedge_pool *pool, struct wedge_pool_item *ret
         if (rc < 0)
             return rc;
         if (!ret->mark) {
-            atomic_fetch_add(&pool->outcomes[ret->result.outcome], 1);
-            atomic_fetch_add(&pool->reported, 1);
+            atomic_fetch_add(&pool->board->outcomes[ret->result.outcome], 1);
+            atomic_fetch_add(&pool->board->reported, 1);
             return 0;
         }
         if (ret->result.code != 0) /* shutdown's own mark: all workers are gone */
@@ -76,11 +76,12 @@ static void *collector_main(void *arg)
     wedge_pool_name_thread("collector");
     while (wedge_pool_results_next(pool, &item, WEDGE_POOL_NEVER) == 0) {
         WEDGE_POINT("pool.collector.took");
-        atomic_store(&pool->collect_since_ns, wedge_clock_ns());
+        wedge_board_does(&pool->board->collector, WEDGE_DOING_COLLECT, wedge_clock_ns(), WEDGE_POOL_NEVER,
+                         item.result.id);
         WEDGE_CALLBACK_BEGIN("collect", pool->callbacks.collect, 0);
         pool->callbacks.collect(&item.result, pool->callbacks.context);
         WEDGE_CALLBACK_END("collect");
-        atomic_store(&pool->collect_since_ns, 0);
+        wedge_board_does(&pool->board->collector, WEDGE_DOING_NOTHING, 0, WEDGE_POOL_NEVER, 0);
         wedge_pool_results_done(pool, &item);
     }
     return NULL;

@@ -17,27 +17,32 @@ void wedge_seat_prepare(struct wedge_pool *pool, uint32_t index)
     struct wedge_pool_seat *seat = &pool->seats[index];
     if (seat->started_once) {
         seat->generation++;
-        atomic_fetch_add(&pool->replaced, 1);
+        atomic_fetch_add(&pool->board->replaced, 1);
     }
     seat->started_once = true;
     seat->condemned = false;
     seat->suspected_ns = seat->done_ns = 0;
     seat->started_ns = wedge_clock_ns();
-    atomic_store(&pool->shared->seats[index].threads_ready, 0);
+    atomic_store(&wedge_board_seat(pool->board, index)->generation, seat->generation);
+    atomic_store(&wedge_board_seat(pool->board, index)->drain, 0);
+    atomic_store(&wedge_board_seat(pool->board, index)->started_ns, seat->started_ns);
+    atomic_store(&wedge_board_seat(pool->board, index)->threads_ready, 0);
     for (int64_t i = 0; i <= pool->settings.threads; i++) {
-        atomic_store(&pool->shared->seats[index].looked_ns[i], 0);
-        atomic_store(&pool->shared->seats[index].final_since_ns[i], 0);
+        wedge_board_does(wedge_board_thread(pool->board, index, (uint32_t)i), WEDGE_DOING_NOTHING, 0, WEDGE_POOL_NEVER,
+                         0);
     }
-    atomic_store(&pool->shared->seats[index].stage, WEDGE_POOL_STARTING);
+    atomic_store(&wedge_board_seat(pool->board, index)->stage, WEDGE_POOL_STARTING);
 }
 
-int wedge_seat_take(struct wedge_pool_seat *seat, pid_t pid)
+int wedge_seat_take(struct wedge_pool *pool, uint32_t index, pid_t pid)
 {
+    struct wedge_pool_seat *seat = &pool->seats[index];
     int fd = pidfd_open(pid, 0); /* close-on-exec by itself (pidfd_open(2)) */
     if (fd < 0)
         return -errno;
     seat->pid = pid;
     seat->pidfd = fd;
+    atomic_store(&wedge_board_seat(pool->board, index)->pid, pid);
     return 0;
 }
 
@@ -53,8 +58,10 @@ void wedge_seat_kill(const struct wedge_pool_seat *seat)
         pidfd_send_signal(seat->pidfd, SIGKILL, NULL, 0);
 }
 
-void wedge_seat_clear(struct wedge_pool_seat *seat)
+void wedge_seat_clear(struct wedge_pool *pool, uint32_t index)
 {
+    struct wedge_pool_seat *seat = &pool->seats[index];
+    atomic_store(&wedge_board_seat(pool->board, index)->pid, 0);
     if (seat->pidfd >= 0)
         close(seat->pidfd);
     seat->pidfd = -1;
@@ -65,29 +72,44 @@ int64_t wedge_seat_start_limit_ns(struct wedge_pool *pool, uint32_t index)
 {
     const struct wedge_pool_seat *seat = &pool->seats[index];
     int64_t limit_ms = pool->settings.start_limit_ms;
-    if (seat->pid == 0 || limit_ms < 0 || atomic_load(&pool->shared->seats[index].stage) != WEDGE_POOL_STARTING)
+    if (seat->pid == 0 || limit_ms < 0 || atomic_load(&wedge_board_seat(pool->board, index)->stage) != WEDGE_POOL_STARTING)
         return WEDGE_POOL_NEVER;
     return seat->started_ns + limit_ms * WEDGE_NS_PER_MS;
 }
 
-/* The first of the times, where it is not 0, plus the limit. */
-static int64_t first_past(const struct wedge_pool *pool, _Atomic int64_t *since, int64_t limit_ms)
+/* When this thread, if it is doing this, will have been at it for the limit. */
+static int64_t past(const struct wedge_pool *pool, uint32_t index, uint32_t t, enum wedge_doing doing, int64_t limit_ms)
+{
+    struct wedge_board_thread *thread = wedge_board_thread(pool->board, index, t);
+    int64_t since_ns = atomic_load(&thread->since_ns);
+    bool does = atomic_load(&thread->doing) == (uint32_t)doing && atomic_load(&thread->since_ns) == since_ns;
+    return does && limit_ms >= 0 ? since_ns + limit_ms * WEDGE_NS_PER_MS : WEDGE_POOL_NEVER;
+}
+
+static int64_t first_past(const struct wedge_pool *pool, uint32_t index, enum wedge_doing doing, int64_t limit_ms)
 {
     int64_t first_ns = WEDGE_POOL_NEVER;
-    for (int64_t i = 0; limit_ms >= 0 && i <= pool->settings.threads; i++) {
-        int64_t since_ns = atomic_load(&since[i]);
-        if (since_ns != 0)
-            first_ns = wedge_pool_earlier(first_ns, since_ns + limit_ms * WEDGE_NS_PER_MS);
-    }
+    for (uint32_t t = 0; limit_ms >= 0 && t <= pool->settings.threads; t++)
+        first_ns = wedge_pool_earlier(first_ns, past(pool, index, t, doing, limit_ms));
     return first_ns;
 }
 
 int64_t wedge_seat_final_limit_ns(struct wedge_pool *pool, uint32_t index)
 {
-    return first_past(pool, pool->shared->seats[index].final_since_ns, pool->settings.final_limit_ms);
+    return first_past(pool, index, WEDGE_DOING_FINAL, pool->settings.final_limit_ms);
 }
 
 int64_t wedge_seat_idle_limit_ns(struct wedge_pool *pool, uint32_t index)
 {
-    return first_past(pool, pool->shared->seats[index].looked_ns, pool->settings.idle_limit_ms);
+    return first_past(pool, index, WEDGE_DOING_IDLE, pool->settings.idle_limit_ms);
+}
+
+int64_t wedge_seat_thread_task_limit_ns(struct wedge_pool *pool, uint32_t index, uint32_t thread)
+{
+    return past(pool, index, thread, WEDGE_DOING_TASK, pool->settings.task_limit_ms);
+}
+
+int64_t wedge_seat_task_limit_ns(struct wedge_pool *pool, uint32_t index)
+{
+    return first_past(pool, index, WEDGE_DOING_TASK, pool->settings.task_limit_ms);
 }

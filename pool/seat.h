@@ -9,18 +9,22 @@ void wedge_seat_init(struct wedge_pool_seat *seat);
 /* Gets the seat and what the worker will say about itself ready for the next generation; then fork. */
 void wedge_seat_prepare(struct wedge_pool *pool, uint32_t index);
 /* `pid`, a process that cannot have been reaped yet, sits here now. -errno of pidfd_open(2): the seat stays empty. */
-int wedge_seat_take(struct wedge_pool_seat *seat, pid_t pid);
+int wedge_seat_take(struct wedge_pool *pool, uint32_t index, pid_t pid);
 /* Whether a process sits here and has not ended. A zombie has. Does not reap. */
 bool wedge_seat_alive(const struct wedge_pool_seat *seat);
 /* SIGKILL to the process, by its descriptor: never to one that came after it. */
 void wedge_seat_kill(const struct wedge_pool_seat *seat);
 /* The process is gone: the seat is free for the next generation. */
-void wedge_seat_clear(struct wedge_pool_seat *seat);
+void wedge_seat_clear(struct wedge_pool *pool, uint32_t index);
 /* When the worker, not ready yet, gets past start_limit; WEDGE_POOL_NEVER: ready, nobody there, or no limit. */
 int64_t wedge_seat_start_limit_ns(struct wedge_pool *pool, uint32_t index);
 /* When the first of its finalizers that are running gets past final_limit. */
 int64_t wedge_seat_final_limit_ns(struct wedge_pool *pool, uint32_t index);
 /* When the first of its threads that look for a task will not have looked for idle_limit. */
 int64_t wedge_seat_idle_limit_ns(struct wedge_pool *pool, uint32_t index);
+
+/* When this thread's task (from 1), or the first of all of its threads', gets past task_limit. */
+int64_t wedge_seat_thread_task_limit_ns(struct wedge_pool *pool, uint32_t index, uint32_t thread);
+int64_t wedge_seat_task_limit_ns(struct wedge_pool *pool, uint32_t index);
 
 #endif

@@ -15,8 +15,9 @@
 #include "base/clock.h"
 
 #define HOUR_MS 3600000
+#define DAY_MS  86400000
 
-enum form { FORM_NUMBER, FORM_LIMIT, FORM_CHOICE };
+enum form { FORM_NUMBER, FORM_LIMIT, FORM_CHOICE, FORM_NAME };
 enum scope { IN_STREAMS = 1, IN_HARDENED = 2, IN_ALL = 3 };
 
 struct choice {
@@ -24,16 +25,35 @@ struct choice {
     int64_t value;
 };
 
-static const struct choice queue_words[] = {{"auto", 0}, {NULL, 0}};
+static const struct choice auto_words[] = {{"auto", 0}, {NULL, 0}};
+static const struct choice limit_words[] = {{"never", WEDGE_POOL_NO_LIMIT}, {NULL, 0}};
+static const struct choice none_words[] = {{"none", WEDGE_POOL_NO_LIMIT}, {NULL, 0}};
 static const struct choice leaves_words[] = {{"mark", WEDGE_POOL_LEAVES_MARK},
                                              {"no_workers", WEDGE_POOL_LEAVES_NO_WORKERS},
                                              {"accounted", WEDGE_POOL_LEAVES_ACCOUNTED},
                                              {"either", WEDGE_POOL_LEAVES_EITHER},
                                              {NULL, 0}};
-static const struct choice bound_words[] = {
-    {"bounded", WEDGE_POOL_RESULTS_BOUNDED}, {"none", WEDGE_POOL_RESULTS_GROW}, {NULL, 0}};
-static const struct choice full_words[] = {{"wait", WEDGE_POOL_FULL_WAIT}, {"drop", WEDGE_POOL_FULL_DROP}, {NULL, 0}};
-static const struct choice limit_words[] = {{"never", WEDGE_POOL_NO_LIMIT}, {NULL, 0}};
+/* The rest are enums of settings.h that count from 0. */
+#define CHOICES2(name, a, b) static const struct choice name[] = {{a, 0}, {b, 1}, {NULL, 0}}
+CHOICES2(bound_words, "bounded", "none");
+CHOICES2(full_words, "wait", "drop");
+CHOICES2(when_full_words, "wait", "caller");
+CHOICES2(workers_words, "processes", "threads");
+CHOICES2(task_end_words, "kill", "drain");
+CHOICES2(timeouts_words, "repeated", "once");
+CHOICES2(limit_by_words, "process", "helper");
+CHOICES2(management_words, "wide", "narrow");
+CHOICES2(dead_task_words, "forgotten", "lost");
+CHOICES2(parent_death_words, "ignored", "leave");
+CHOICES2(leave_words, "abrupt", "in_order");
+CHOICES2(close_by_words, "marks", "flag");
+CHOICES2(steps_words, "first_error", "all");
+CHOICES2(covers_words, "middle", "all");
+CHOICES2(queue_lock_words, "semaphore", "owned");
+CHOICES2(idle_reader_words, "yes", "no");
+CHOICES2(shared_words, "named", "unnamed");
+CHOICES2(alarms_words, "instant", "held");
+static const struct choice log_words[] = {{"direct", 0}, {"reset", 1}, {"queued", 2}, {NULL, 0}};
 
 struct field {
     const char *key;
@@ -45,21 +65,52 @@ struct field {
 };
 
 #define AT(member) offsetof(struct wedge_pool_settings, member)
+/* In the order of <wedge/pool.h>. */
 static const struct field fields[] = {
     {"processes", IN_ALL, FORM_NUMBER, AT(processes), 1, WEDGE_POOL_PROCESSES_MAX, NULL},
     {"threads", IN_ALL, FORM_NUMBER, AT(threads), 1, WEDGE_POOL_THREADS_MAX, NULL},
-    {"queue", IN_ALL, FORM_NUMBER, AT(queue), 1, 65536, queue_words},
+    {"queue", IN_ALL, FORM_NUMBER, AT(queue), 1, 65536, auto_words},
     {"payload_bytes", IN_ALL, FORM_NUMBER, AT(payload_bytes), 8, 1048576, NULL},
+    {"slot_bytes", IN_HARDENED, FORM_NUMBER, AT(slot_bytes), 16, 65536, NULL},
+    {"arena_bytes", IN_HARDENED, FORM_NUMBER, AT(arena_bytes), 4096, 4294967296, auto_words},
+    {"name", IN_ALL, FORM_NAME, AT(name), 0, 0, NULL},
+    {"when_full", IN_ALL, FORM_CHOICE, AT(when_full), 0, 0, when_full_words},
+    {"workers", IN_HARDENED, FORM_CHOICE, AT(workers), 0, 0, workers_words},
+    {"life_tasks", IN_ALL, FORM_NUMBER, AT(life_tasks), 1, 1000000000, limit_words},
+    {"life", IN_ALL, FORM_LIMIT, AT(life_ms), 1, DAY_MS, limit_words},
+    {"process_limit", IN_ALL, FORM_LIMIT, AT(process_limit_ms), 1, DAY_MS, limit_words},
+    {"term_wait", IN_ALL, FORM_LIMIT, AT(term_wait_ms), 1, HOUR_MS, NULL},
+    {"die_limit", IN_ALL, FORM_LIMIT, AT(die_limit_ms), 1, HOUR_MS, limit_words},
+    {"task_limit", IN_ALL, FORM_LIMIT, AT(task_limit_ms), 1, DAY_MS, limit_words},
+    {"task_end", IN_HARDENED, FORM_CHOICE, AT(task_end), 0, 0, task_end_words},
+    {"queue_limit", IN_HARDENED, FORM_LIMIT, AT(queue_limit_ms), 1, DAY_MS, limit_words},
+    {"timeouts", IN_STREAMS, FORM_CHOICE, AT(timeouts), 0, 0, timeouts_words},
+    {"check", IN_STREAMS, FORM_LIMIT, AT(check_ms), 1, HOUR_MS, limit_words},
+    {"start_limit", IN_ALL, FORM_LIMIT, AT(start_limit_ms), 1, HOUR_MS, limit_words},
+    {"final_limit", IN_ALL, FORM_LIMIT, AT(final_limit_ms), 1, HOUR_MS, limit_words},
+    {"limit_by", IN_STREAMS, FORM_CHOICE, AT(limit_by), 0, 0, limit_by_words},
+    {"idle_limit", IN_HARDENED, FORM_LIMIT, AT(idle_limit_ms), 2000, HOUR_MS, limit_words},
+    {"restart_limit", IN_ALL, FORM_NUMBER, AT(restart_limit), 1, 1000, none_words},
+    {"management_lock", IN_STREAMS, FORM_CHOICE, AT(management_lock), 0, 0, management_words},
+    {"dead_task", IN_STREAMS, FORM_CHOICE, AT(dead_task), 0, 0, dead_task_words},
+    {"parent_death", IN_STREAMS, FORM_CHOICE, AT(parent_death), 0, 0, parent_death_words},
+    {"leave", IN_ALL, FORM_CHOICE, AT(leave), 0, 0, leave_words},
     {"collector_wait", IN_STREAMS, FORM_LIMIT, AT(collector_wait_ms), 1, HOUR_MS, limit_words},
     {"collector_leaves", IN_STREAMS, FORM_CHOICE, AT(collector_leaves), 0, 0, leaves_words},
-    {"close_wait", IN_STREAMS, FORM_LIMIT, AT(close_wait_ms), 1, HOUR_MS, limit_words},
+    {"collector_limit", IN_ALL, FORM_LIMIT, AT(collector_limit_ms), 1, HOUR_MS, limit_words},
     {"result_bound", IN_STREAMS, FORM_CHOICE, AT(result_bound), 0, 0, bound_words},
     {"result_put", IN_STREAMS, FORM_CHOICE, AT(result_put), 0, 0, full_words},
-    {"start_limit", IN_ALL, FORM_LIMIT, AT(start_limit_ms), 1, HOUR_MS, limit_words},
-    {"task_limit", IN_HARDENED, FORM_LIMIT, AT(task_limit_ms), 1, HOUR_MS, limit_words},
-    {"final_limit", IN_HARDENED, FORM_LIMIT, AT(final_limit_ms), 1, HOUR_MS, limit_words},
-    {"idle_limit", IN_HARDENED, FORM_LIMIT, AT(idle_limit_ms), 2000, HOUR_MS, limit_words},
-    {"restart_limit", IN_HARDENED, FORM_NUMBER, AT(restart_limit), 1, 1000, NULL},
+    {"close_by", IN_STREAMS, FORM_CHOICE, AT(close_by), 0, 0, close_by_words},
+    {"close_wait", IN_STREAMS, FORM_LIMIT, AT(close_wait_ms), 1, HOUR_MS, limit_words},
+    {"shutdown_steps", IN_STREAMS, FORM_CHOICE, AT(shutdown_steps), 0, 0, steps_words},
+    {"shutdown_covers", IN_STREAMS, FORM_CHOICE, AT(shutdown_covers), 0, 0, covers_words},
+    {"queue_lock", IN_STREAMS, FORM_CHOICE, AT(queue_lock), 0, 0, queue_lock_words},
+    {"idle_holds_reader", IN_STREAMS, FORM_CHOICE, AT(idle_holds_reader), 0, 0, idle_reader_words},
+    {"shared", IN_STREAMS, FORM_CHOICE, AT(shared), 0, 0, shared_words},
+    {"log", IN_ALL, FORM_CHOICE, AT(log), 0, 0, log_words},
+    {"alarms", IN_ALL, FORM_CHOICE, AT(alarms), 0, 0, alarms_words},
+    {"alarm_hold", IN_ALL, FORM_LIMIT, AT(alarm_hold_ms), 1, HOUR_MS, NULL},
+    {"alarm_floor", IN_ALL, FORM_NUMBER, AT(alarm_floor), 0, 1000000, NULL},
 };
 #undef AT
 
@@ -78,36 +129,58 @@ int wedge_pool_err_set(struct wedge_pool_err *err, int code, const char *fmt, ..
 int wedge_pool_settings_init(struct wedge_pool_settings *ret, const char *preset, struct wedge_pool_err *err)
 {
     long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+    /* `reported`: no limit anywhere, and each choice its first word. */
     struct wedge_pool_settings s = {
-        .preset = "hardened",
+        .preset = "reported",
+        .name = "pool",
         .processes = cpus < 1                          ? 1
                      : cpus > WEDGE_POOL_PROCESSES_MAX ? WEDGE_POOL_PROCESSES_MAX
                                                        : cpus,
         .threads = 2,
         .payload_bytes = 256,
-        .collector_wait_ms = WEDGE_POOL_NO_LIMIT,
-        .close_wait_ms = WEDGE_POOL_NO_LIMIT,
-        .start_limit_ms = WEDGE_POOL_NO_LIMIT,
+        .slot_bytes = 256,
+        .life_tasks = WEDGE_POOL_NO_LIMIT,
+        .life_ms = WEDGE_POOL_NO_LIMIT,
+        .process_limit_ms = WEDGE_POOL_NO_LIMIT,
+        .term_wait_ms = 1000,
+        .die_limit_ms = 5000,
         .task_limit_ms = WEDGE_POOL_NO_LIMIT,
+        .queue_limit_ms = WEDGE_POOL_NO_LIMIT,
+        .check_ms = WEDGE_POOL_NO_LIMIT,
+        .start_limit_ms = WEDGE_POOL_NO_LIMIT,
         .final_limit_ms = WEDGE_POOL_NO_LIMIT,
         .idle_limit_ms = WEDGE_POOL_NO_LIMIT,
-        .restart_limit = 8,
+        .restart_limit = WEDGE_POOL_NO_LIMIT,
+        .collector_wait_ms = WEDGE_POOL_NO_LIMIT,
+        .collector_limit_ms = WEDGE_POOL_NO_LIMIT,
+        .close_wait_ms = WEDGE_POOL_NO_LIMIT,
+        .alarm_hold_ms = 5000,
+        .alarm_floor = 100,
     };
     if (!preset || strcmp(preset, "hardened") == 0) {
+        s.preset = "hardened";
         s.hardened = true;
         s.start_limit_ms = 10000;
         s.final_limit_ms = 10000;
         s.idle_limit_ms = 10000;
-    } else if (strcmp(preset, "reported") == 0) {
-        s.preset = "reported";
+        s.restart_limit = 8;
+        s.collector_limit_ms = 10000;
+        s.leave = WEDGE_POOL_LEAVE_IN_ORDER;
+        s.log = WEDGE_POOL_LOG_QUEUED;
+        s.alarms = WEDGE_POOL_ALARMS_HELD;
     } else if (strcmp(preset, "proposed") == 0) {
         s.preset = "proposed";
-        s.shutdown_all = true;
+        s.start_limit_ms = 10000;
+        s.final_limit_ms = 10000;
+        s.limit_by = WEDGE_POOL_LIMIT_BY_HELPER;
+        s.management_lock = WEDGE_POOL_MANAGEMENT_NARROW;
         s.collector_wait_ms = 1000;
         s.collector_leaves = WEDGE_POOL_LEAVES_EITHER;
         s.close_wait_ms = 1000;
         s.result_put = WEDGE_POOL_FULL_DROP;
-    } else {
+        s.shutdown_steps = WEDGE_POOL_STEPS_ALL;
+        s.log = WEDGE_POOL_LOG_RESET;
+    } else if (strcmp(preset, "reported") != 0) {
         return wedge_pool_err_set(err, -EINVAL, "preset: '%.40s' is none; one of reported, proposed, hardened", preset);
     }
     *ret = s;
@@ -119,6 +192,10 @@ static void allowed(const struct field *field, char *buf, size_t size)
 {
     size_t used = 0;
     const char *unit = field->form == FORM_LIMIT ? " ms" : "";
+    if (field->form == FORM_NAME) {
+        snprintf(buf, size, "1 to %zu of A-Z a-z 0-9 _ . -", sizeof(((struct wedge_pool_settings *)0)->name) - 1);
+        return;
+    }
     buf[0] = '\0';
     if (field->form != FORM_CHOICE)
         used = (size_t)snprintf(buf, size, "%lld to %lld%s", (long long)field->min, (long long)field->max, unit);
@@ -159,6 +236,28 @@ static int parse_value(const struct field *field, const char *text, int64_t *ret
     return 0;
 }
 
+static bool is_name(const char *text)
+{
+    size_t n = strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-");
+    return n > 0 && text[n] == '\0' && n < sizeof(((struct wedge_pool_settings *)0)->name);
+}
+
+/* Stores the value where it is allowed. */
+static bool store(struct wedge_pool_settings *settings, const struct field *field, const char *text)
+{
+    char *at = (char *)settings + field->offset;
+    int64_t value;
+    if (field->form == FORM_NAME) {
+        if (is_name(text))
+            strcpy(at, text); /* is_name: it fits */
+        return is_name(text);
+    }
+    if (parse_value(field, text, &value) < 0)
+        return false;
+    memcpy(at, &value, sizeof(value));
+    return true;
+}
+
 int wedge_pool_settings_set(struct wedge_pool_settings *settings, const char *key_value, struct wedge_pool_err *err)
 {
     const char *equals = strchr(key_value, '=');
@@ -168,16 +267,14 @@ int wedge_pool_settings_set(struct wedge_pool_settings *settings, const char *ke
     for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
         const struct field *field = &fields[i];
         char range[128];
-        int64_t value;
         if (strlen(field->key) != key_len || strncmp(field->key, key_value, key_len) != 0)
             continue;
         if (!(field->scope & (settings->hardened ? IN_HARDENED : IN_STREAMS)))
             return wedge_pool_err_set(err, -EINVAL, "%s: not a setting of preset %s", field->key, settings->preset);
-        if (parse_value(field, equals + 1, &value) < 0) {
+        if (!store(settings, field, equals + 1)) {
             allowed(field, range, sizeof(range));
             return wedge_pool_err_set(err, -EINVAL, "%s: '%.40s' is not allowed; %s", field->key, equals + 1, range);
         }
-        memcpy((char *)settings + field->offset, &value, sizeof(value));
         return 0;
     }
     return wedge_pool_err_set(err, -EINVAL, "%.*s: no such setting", (int)(key_len > 60 ? 60 : key_len), key_value);

@@ -27,7 +27,6 @@ struct slot {
     uint64_t id;
     uint32_t bytes, result_bytes;
     int32_t code;
-    _Atomic int64_t claimed_ns; /* set after the claim; 0: not yet */
 } __attribute__((aligned(64)));
 
 struct slots_shared {
@@ -121,7 +120,7 @@ static int reserve(struct wedge_pool *pool, int64_t until_ns, uint32_t *ret)
     struct wedge_slots *slots = pool->transport_data;
     for (;;) {
         uint32_t seen = wedge_word_read(&slots->shared->room);
-        if (atomic_load(&pool->broken))
+        if (atomic_load(&pool->board->broken))
             return -ENOTRECOVERABLE;
         if (wedge_pool_is_closed(pool))
             return -EPIPE;
@@ -154,7 +153,6 @@ static int slots_put(struct wedge_pool *pool, const void *data, size_t bytes, in
     slot->bytes = (uint32_t)bytes;
     slot->result_bytes = 0;
     slot->code = 0;
-    atomic_store_explicit(&slot->claimed_ns, 0, memory_order_relaxed); /* published with the slot */
     if (bytes)
         memcpy(task_bytes(slots, at), data, bytes);
     wedge_ledger_publish(&slot->word);
@@ -164,12 +162,18 @@ static int slots_put(struct wedge_pool *pool, const void *data, size_t bytes, in
 
 struct collected {
     enum wedge_pool_outcome outcome;
+    enum wedge_ledger_found found;
 };
 
 static bool try_collect(struct slot *slot, void *arg)
 {
     struct collected *collected = arg;
-    return wedge_ledger_collect(&slot->word, &collected->outcome);
+    do {
+        collected->found = wedge_ledger_collect(&slot->word, &collected->outcome);
+        if (collected->found == WEDGE_LEDGER_SPARE)
+            wedge_ledger_release(&slot->word);
+    } while (collected->found == WEDGE_LEDGER_SPARE);
+    return collected->found != WEDGE_LEDGER_NOTHING;
 }
 
 /* Woken by a worker that finished, by the supervisor that condemned or withdrew, and by itself. */
@@ -187,7 +191,7 @@ static int slots_take(struct wedge_pool *pool, struct wedge_pool_item *ret, int6
     }
     const struct slot *slot = &slots->shared->slots[at];
     bool ran = collected.outcome == WEDGE_POOL_OK || collected.outcome == WEDGE_POOL_ERROR;
-    *ret = (struct wedge_pool_item){.slot = at};
+    *ret = (struct wedge_pool_item){.slot = at, .kept = collected.found == WEDGE_LEDGER_EARLY};
     ret->result = (struct wedge_pool_result){.id = slot->id,
                                              .outcome = collected.outcome,
                                              .code = ran ? slot->code : 0,
@@ -200,6 +204,8 @@ static void slots_release(struct wedge_pool *pool, struct wedge_pool_item *item)
 {
     struct wedge_slots *slots = pool->transport_data;
     item->result.data = NULL;
+    if (item->kept)
+        return;
     wedge_ledger_release(&slots->shared->slots[item->slot].word);
     wedge_word_bump(&slots->shared->room, 1);
 }
@@ -208,8 +214,11 @@ static bool slots_empty(struct wedge_pool *pool)
 {
     const struct wedge_slots *slots = pool->transport_data;
     for (uint32_t i = 0; i < slots->n; i++)
-        if (wedge_ledger_is_outcome(atomic_load(&slots->shared->slots[i].word)))
+    {
+        uint64_t word = atomic_load(&slots->shared->slots[i].word);
+        if (wedge_ledger_is_outcome(word) || wedge_ledger_state_of(word) == WEDGE_LEDGER_EXPIRED)
             return false;
+    }
     return true;
 }
 
@@ -228,10 +237,10 @@ static bool try_claim(struct slot *slot, void *arg)
     return wedge_ledger_claim(&slot->word, owner, &hand->claim);
 }
 
-/* Where this thread says when it last looked for a task. */
-static _Atomic int64_t *looked(const struct wedge_pool_hand *hand)
+/* Where this thread says what it does. */
+static struct wedge_board_thread *record(const struct wedge_pool_hand *hand)
 {
-    return &hand->worker->pool->shared->seats[hand->place.process - 1].looked_ns[hand->place.thread];
+    return wedge_board_thread(hand->worker->pool->board, hand->place.process - 1, hand->place.thread);
 }
 
 /* Woken by put, by close, by the supervisor, and by itself. `closed` is read before the look: it is set after the last
@@ -240,23 +249,21 @@ static int slots_get(struct wedge_pool_hand *hand)
 {
     struct wedge_pool *pool = hand->worker->pool;
     struct wedge_slots *slots = pool->transport_data;
-    _Atomic int64_t *looked_ns = looked(hand);
     for (;;) {
         uint32_t seen = wedge_word_read(&slots->shared->items);
-        bool closed = atomic_load(&pool->shared->closed) != 0;
-        atomic_store(looked_ns, wedge_clock_ns());
+        bool closed = atomic_load(&pool->board->closed) != 0;
+        wedge_board_does(record(hand), WEDGE_DOING_IDLE, wedge_clock_ns(), WEDGE_POOL_NEVER, 0);
         hand->slot = find(slots, &slots->shared->claim_at, try_claim, hand);
         if (hand->slot < slots->n)
             break;
         if (closed) {
-            atomic_store(looked_ns, 0);
+            wedge_board_does(record(hand), WEDGE_DOING_NOTHING, 0, WEDGE_POOL_NEVER, 0);
             return -ENODATA;
         }
         wedge_word_wait(&slots->shared->items, seen, WEDGE_WAIT_FOR_ITEM, wedge_pool_after_ms(LOOK_AGAIN_MS));
     }
     struct slot *slot = &slots->shared->slots[hand->slot];
-    atomic_store(&slot->claimed_ns, wedge_clock_ns());
-    atomic_store(looked_ns, 0);
+    wedge_board_does(record(hand), WEDGE_DOING_TASK, wedge_clock_ns(), WEDGE_POOL_NEVER, slot->id);
     hand->task = (struct wedge_pool_task){.id = slot->id,
                                           .data = task_bytes(slots, hand->slot),
                                           .bytes = slot->bytes,
@@ -277,11 +284,15 @@ static void slots_answer(struct wedge_pool_hand *hand, enum wedge_pool_outcome o
     slot->code = code;
     slot->result_bytes = (uint32_t)hand->task.result_bytes;
     WEDGE_POINT("pool.worker.result_stored");
-    atomic_store(looked(hand), wedge_clock_ns()); /* before the claim ends: see looked_ns */
-    if (!wedge_ledger_finish(&slot->word, hand->claim, outcome))
+    struct wedge_board_thread *thread = record(hand);
+    bool late;
+    wedge_board_does(thread, WEDGE_DOING_IDLE, wedge_clock_ns(), WEDGE_POOL_NEVER, 0); /* before the claim ends */
+    if (!wedge_ledger_finish(&slot->word, hand->claim, outcome, &late))
         return; /* cannot be: a claim is taken away only after its process is gone (ledger.h) */
+    if (late)
+        atomic_fetch_add(&pool->board->late, 1);
     WEDGE_POINT("pool.worker.result_published");
-    atomic_fetch_add(&pool->shared->finished, 1);
+    atomic_fetch_add_explicit(&thread->finished, 1, memory_order_relaxed);
     wedge_word_bump(&slots->shared->done, 1);
 }
 
@@ -301,7 +312,7 @@ void wedge_slots_wake_all(struct wedge_pool *pool)
     wedge_word_bump(&slots->shared->items, INT_MAX);
     wedge_word_bump(&slots->shared->done, INT_MAX);
     wedge_word_bump(&slots->shared->room, INT_MAX);
-    wedge_word_bump(&pool->shared->news, INT_MAX);
+    wedge_word_bump(&pool->board->news, INT_MAX);
 }
 
 static void slots_cut(struct wedge_pool *pool)
@@ -311,29 +322,37 @@ static void slots_cut(struct wedge_pool *pool)
         wedge_slots_wake_all(pool);
 }
 
-/* When the claimed task gets past its limit; WEDGE_POOL_NEVER without a limit or a claim. */
-static int64_t overdue_at(const struct wedge_pool *pool, struct slot *slot)
-{
-    int64_t limit_ms = pool->settings.task_limit_ms, since_ns = atomic_load(&slot->claimed_ns);
-    return limit_ms < 0 || since_ns == 0 ? WEDGE_POOL_NEVER : since_ns + limit_ms * WEDGE_NS_PER_MS;
-}
-
-void wedge_slots_condemn(struct wedge_pool *pool, uint32_t worker, uint32_t incarnation, bool limit, int64_t now_ns)
+void wedge_slots_condemn(struct wedge_pool *pool, uint32_t worker, uint32_t incarnation)
 {
     struct wedge_slots *slots = pool->transport_data;
-    for (uint32_t i = 0; i < slots->n; i++) {
-        struct slot *slot = &slots->shared->slots[i];
-        bool timeout = limit && overdue_at(pool, slot) <= now_ns;
-        wedge_ledger_condemn(&slot->word, worker, incarnation, timeout ? WEDGE_POOL_TIMEOUT : WEDGE_POOL_LOST);
-    }
+    enum wedge_ledger_state state;
+    for (uint32_t i = 0; i < slots->n; i++)
+        if (wedge_ledger_condemn(&slots->shared->slots[i].word, worker, incarnation, &state) &&
+            state != WEDGE_LEDGER_SPENT)
+            atomic_fetch_add(&pool->board->settled, 1);
     wedge_slots_wake_all(pool);
+}
+
+bool wedge_slots_expire(struct wedge_pool *pool, uint32_t worker, uint32_t incarnation, uint32_t thread)
+{
+    struct wedge_slots *slots = pool->transport_data;
+    struct wedge_ledger_owner owner = {.worker = worker, .incarnation = incarnation, .thread = thread};
+    for (uint32_t i = 0; i < slots->n; i++) {
+        if (wedge_ledger_expire(&slots->shared->slots[i].word, owner)) {
+            atomic_fetch_add(&pool->board->settled, 1);
+            wedge_word_bump(&slots->shared->done, INT_MAX);
+            return true;
+        }
+    }
+    return false;
 }
 
 void wedge_slots_withdraw(struct wedge_pool *pool, enum wedge_pool_outcome outcome)
 {
     struct wedge_slots *slots = pool->transport_data;
     for (uint32_t i = 0; i < slots->n; i++)
-        wedge_ledger_withdraw(&slots->shared->slots[i].word, outcome);
+        if (wedge_ledger_withdraw(&slots->shared->slots[i].word, outcome))
+            atomic_fetch_add(&pool->board->settled, 1);
     wedge_slots_wake_all(pool);
 }
 
@@ -346,31 +365,15 @@ bool wedge_slots_any_queued(struct wedge_pool *pool)
     return false;
 }
 
-bool wedge_slots_any_claimed(struct wedge_pool *pool, uint32_t worker)
+uint32_t wedge_slots_owned(struct wedge_pool *pool, uint32_t worker)
 {
     struct wedge_slots *slots = pool->transport_data;
+    uint32_t owned = 0;
     for (uint32_t i = 0; i < slots->n; i++) {
         uint64_t word = atomic_load(&slots->shared->slots[i].word);
-        if (wedge_ledger_state_of(word) == WEDGE_LEDGER_CLAIMED && wedge_ledger_owner_of(word).worker == worker)
-            return true;
+        owned += wedge_ledger_is_owned(word) && wedge_ledger_owner_of(word).worker == worker;
     }
-    return false;
-}
-
-int64_t wedge_slots_first_overdue(struct wedge_pool *pool, uint32_t worker)
-{
-    struct wedge_slots *slots = pool->transport_data;
-    int64_t first_ns = WEDGE_POOL_NEVER;
-    if (pool->settings.task_limit_ms < 0)
-        return first_ns;
-    for (uint32_t i = 0; i < slots->n; i++) {
-        struct slot *slot = &slots->shared->slots[i];
-        uint64_t word = atomic_load(&slot->word);
-        if (wedge_ledger_state_of(word) == WEDGE_LEDGER_CLAIMED &&
-            (worker == 0 || wedge_ledger_owner_of(word).worker == worker))
-            first_ns = wedge_pool_earlier(first_ns, overdue_at(pool, slot));
-    }
-    return first_ns;
+    return owned;
 }
 
 const struct wedge_pool_transport wedge_pool_slots = {

@@ -4,18 +4,21 @@
 
 #include "pool/pool.h"
 
-/* That incarnation of a worker is dead (the kernel said so): what it held becomes LOST, or TIMEOUT where the task is
- * past `task_limit` and `limit` says that this is why the process was ended. Wakes every waiter of the pool. */
-void wedge_slots_condemn(struct wedge_pool *pool, uint32_t worker, uint32_t incarnation, bool limit, int64_t now_ns);
+/* That incarnation of a worker is dead (the kernel said so): what it held becomes LOST, or TIMEOUT where it had expired.
+ * Makes again the hints that it may have taken along, and wakes every waiter of the pool. */
+void wedge_slots_condemn(struct wedge_pool *pool, uint32_t worker, uint32_t incarnation);
+/* The task that this thread of the worker has in hand is past task_limit: it can be reported from now on, as a TIMEOUT.
+ * Whether there was one. */
+bool wedge_slots_expire(struct wedge_pool *pool, uint32_t worker, uint32_t incarnation, uint32_t thread);
+/* Tasks that waited longer than queue_limit become TIMEOUT. When the next one will; WEDGE_POOL_NEVER none. */
+int64_t wedge_slots_expire_queued(struct wedge_pool *pool, int64_t now_ns);
 /* What no worker has taken gets this outcome. */
 void wedge_slots_withdraw(struct wedge_pool *pool, enum wedge_pool_outcome outcome);
-/* Whether any task waits for a worker. */
+/* Whether any task waits for a worker. By the ledger, not by the hints: it is what closing relies on. */
 bool wedge_slots_any_queued(struct wedge_pool *pool);
-/* Whether this worker has any task in hand. */
-bool wedge_slots_any_claimed(struct wedge_pool *pool, uint32_t worker);
+/* How many slots this worker owns (CLAIMED, EXPIRED, LATE); 0: nothing of it can be lost. */
+uint32_t wedge_slots_owned(struct wedge_pool *pool, uint32_t worker);
 /* Wakes everyone who sleeps on the pool's words: after a death, and when the pool's state changes. */
 void wedge_slots_wake_all(struct wedge_pool *pool);
-/* When the first claimed task gets past task_limit; those of `worker` alone, or of all (0). WEDGE_POOL_NEVER none. */
-int64_t wedge_slots_first_overdue(struct wedge_pool *pool, uint32_t worker);
 
 #endif

@@ -48,7 +48,7 @@ struct wedge_supervisor {
     /* The rest is the thread's own. */
     bool zygote_gone, breaker_open, died_starting;
     uint32_t streak; /* deaths in a row */
-    uint64_t finished_at_death; /* shared->finished then */
+    uint64_t finished_at_death; /* wedge_board_finished then */
     int64_t last_death_ns, restart_ns;
 };
 
@@ -79,9 +79,9 @@ static void unlock(struct wedge_pool *pool)
 static void count_death(struct wedge_pool *pool, int64_t now_ns)
 {
     struct wedge_supervisor *sup = pool->keeper_data;
-    uint64_t finished = atomic_load(&pool->shared->finished);
+    uint64_t finished = wedge_board_finished(pool->board);
     uint32_t processes = (uint32_t)pool->settings.processes;
-    atomic_fetch_add(&pool->deaths, 1);
+    atomic_fetch_add(&pool->board->deaths, 1);
     if (finished != sup->finished_at_death || now_ns - sup->last_death_ns > CALM_MS * WEDGE_NS_PER_MS)
         sup->streak = 0;
     sup->finished_at_death = finished;
@@ -100,11 +100,11 @@ static void seat_died(struct wedge_pool *pool, uint32_t index, int64_t now_ns)
     struct wedge_supervisor *sup = pool->keeper_data;
     struct wedge_pool_seat *seat = &pool->seats[index];
     struct wedge_zygote_message order = {.op = WEDGE_ZYGOTE_REAP, .index = index, .pid = seat->pid};
-    sup->died_starting = atomic_load(&pool->shared->seats[index].stage) == WEDGE_POOL_STARTING;
+    sup->died_starting = atomic_load(&wedge_board_seat(pool->board, index)->stage) == WEDGE_POOL_STARTING;
     epoll_ctl(sup->epoll, EPOLL_CTL_DEL, seat->pidfd, NULL);
-    wedge_slots_condemn(pool, index + 1, seat->generation, seat->condemned, now_ns);
+    wedge_slots_condemn(pool, index + 1, seat->generation);
     lock(pool);
-    wedge_seat_clear(seat);
+    wedge_seat_clear(pool, index);
     seat->phase = WEDGE_SEAT_REAPING;
     unlock(pool);
     if (sup->zygote_gone || wedge_zygote_send(&sup->zygote, &order) < 0) {
@@ -120,7 +120,7 @@ static void seat_spawned(struct wedge_pool *pool, const struct wedge_zygote_mess
     int rc = message->pid < 0 ? message->pid : 0;
     lock(pool);
     if (rc == 0)
-        rc = wedge_seat_take(seat, message->pid);
+        rc = wedge_seat_take(pool, message->index, message->pid);
     seat->phase = rc == 0 ? WEDGE_SEAT_ALIVE : WEDGE_SEAT_EMPTY;
     unlock(pool);
     if (rc == 0)
@@ -134,7 +134,7 @@ static void seat_spawned(struct wedge_pool *pool, const struct wedge_zygote_mess
     }
     struct wedge_zygote_message order = {.op = WEDGE_ZYGOTE_END, .index = message->index, .pid = message->pid};
     lock(pool);
-    wedge_seat_clear(seat);
+    wedge_seat_clear(pool, message->index);
     seat->phase = WEDGE_SEAT_REAPING;
     unlock(pool);
     wedge_zygote_send(&sup->zygote, &order); /* fails: its end of file follows */
@@ -162,7 +162,7 @@ static void hear_zygote(struct wedge_pool *pool, int64_t now_ns)
             seat_spawned(pool, &message, now_ns);
         } else {
             /* Settled at its death already, unless it could not be watched. */
-            wedge_slots_condemn(pool, message.index + 1, pool->seats[message.index].generation, false, now_ns);
+            wedge_slots_condemn(pool, message.index + 1, pool->seats[message.index].generation);
             pool->seats[message.index].phase = WEDGE_SEAT_EMPTY;
             if (!WIFEXITED(message.status) || WEXITSTATUS(message.status) != WEDGE_POOL_EXIT_ORDERLY)
                 count_death(pool, now_ns);
@@ -178,7 +178,7 @@ static bool wants_workers(struct wedge_pool *pool)
     struct wedge_supervisor *sup = pool->keeper_data;
     if (sup->breaker_open || atomic_load(&sup->ending))
         return false;
-    return !atomic_load(&pool->shared->closed) || wedge_slots_any_queued(pool);
+    return !atomic_load(&pool->board->closed) || wedge_slots_any_queued(pool);
 }
 
 static void ask_for(struct wedge_pool *pool, uint32_t index)
@@ -214,9 +214,9 @@ static int64_t leave_limit_ns(struct wedge_pool *pool, uint32_t index, int64_t n
 {
     struct wedge_pool_seat *seat = &pool->seats[index];
     const struct wedge_pool_settings *settings = &pool->settings;
-    if (settings->idle_limit_ms < 0 || settings->final_limit_ms < 0 || !atomic_load(&pool->shared->closed))
+    if (settings->idle_limit_ms < 0 || settings->final_limit_ms < 0 || !atomic_load(&pool->board->closed))
         return WEDGE_POOL_NEVER;
-    if (seat->done_ns == 0 && !wedge_slots_any_queued(pool) && !wedge_slots_any_claimed(pool, index + 1))
+    if (seat->done_ns == 0 && !wedge_slots_any_queued(pool) && wedge_slots_owned(pool, index + 1) == 0)
         seat->done_ns = now_ns; /* for good: nothing is put any more */
     int64_t limit_ms = settings->idle_limit_ms + 2 * settings->final_limit_ms;
     return seat->done_ns ? seat->done_ns + limit_ms * WEDGE_NS_PER_MS : WEDGE_POOL_NEVER;
@@ -225,13 +225,23 @@ static int64_t leave_limit_ns(struct wedge_pool *pool, uint32_t index, int64_t n
 /* When this worker is to be ended: the first of its limits. */
 static int64_t seat_limit_ns(struct wedge_pool *pool, uint32_t index, int64_t now_ns)
 {
-    int64_t limit_ns = wedge_slots_first_overdue(pool, index + 1);
-    if (atomic_load(&pool->shared->seats[index].stage) == WEDGE_POOL_STARTING)
+    int64_t limit_ns = wedge_seat_task_limit_ns(pool, index);
+    if (atomic_load(&wedge_board_seat(pool->board, index)->stage) == WEDGE_POOL_STARTING)
         limit_ns = wedge_pool_earlier(limit_ns, wedge_seat_start_limit_ns(pool, index));
     else
         limit_ns = wedge_pool_earlier(limit_ns, leave_limit_ns(pool, index, now_ns));
     limit_ns = wedge_pool_earlier(limit_ns, idle_limit_ns(pool, index, now_ns));
     return wedge_pool_earlier(limit_ns, wedge_seat_final_limit_ns(pool, index));
+}
+
+/* What this worker's threads have had in hand for too long can be reported from now on. */
+static void expire_tasks(struct wedge_pool *pool, uint32_t index, int64_t now_ns)
+{
+    if (wedge_seat_task_limit_ns(pool, index) > now_ns)
+        return;
+    for (uint32_t t = 1; t <= pool->settings.threads; t++)
+        if (wedge_seat_thread_task_limit_ns(pool, index, t) <= now_ns)
+            wedge_slots_expire(pool, index + 1, pool->seats[index].generation, t);
 }
 
 /* Ends those past a limit, or all; fills empty seats. Returns the next time at which there is something to do. */
@@ -244,6 +254,7 @@ static int64_t tend_seats(struct wedge_pool *pool, int64_t now_ns)
         struct wedge_pool_seat *seat = &pool->seats[i];
         if (seat->phase == WEDGE_SEAT_ALIVE && !seat->condemned) {
             int64_t limit_ns = seat_limit_ns(pool, i, now_ns);
+            expire_tasks(pool, i, now_ns);
             seat->condemned = atomic_load(&sup->ending) || limit_ns <= now_ns;
             if (seat->condemned)
                 wedge_seat_kill(seat);
@@ -279,10 +290,10 @@ static bool settle(struct wedge_pool *pool)
     if (atomic_load(&sup->ending))
         wedge_slots_withdraw(pool, WEDGE_POOL_CANCELLED);
     if (nobody && sup->breaker_open) {
-        atomic_store(&pool->broken, 1);
+        atomic_store(&pool->board->broken, 1);
         wedge_slots_withdraw(pool, sup->died_starting ? WEDGE_POOL_INIT_FAILED : WEDGE_POOL_CANCELLED);
     }
-    return nobody && atomic_load(&pool->shared->closed) && !wedge_slots_any_queued(pool);
+    return nobody && atomic_load(&pool->board->closed) && !wedge_slots_any_queued(pool);
 }
 
 static void arm(struct wedge_supervisor *sup, int64_t at_ns)
@@ -371,13 +382,13 @@ static int supervised_close(struct wedge_pool *pool, int64_t until_ns)
 {
     (void)until_ns; /* nothing here waits for a worker or for the user */
     for (;;) {
-        uint32_t seen = wedge_word_read(&pool->shared->news);
+        uint32_t seen = wedge_word_read(&pool->board->news);
         if (atomic_load(&pool->putters) == 0)
             break;
         wedge_slots_wake_all(pool);
-        wedge_word_wait(&pool->shared->news, seen, WEDGE_WAIT_FOR_PEER, wedge_pool_after_ms(10));
+        wedge_word_wait(&pool->board->news, seen, WEDGE_WAIT_FOR_PEER, wedge_pool_after_ms(10));
     }
-    atomic_store(&pool->shared->closed, 1);
+    atomic_store(&pool->board->closed, 1);
     wedge_slots_wake_all(pool);
     kick(pool->keeper_data);
     return 0;
@@ -388,12 +399,12 @@ static int supervised_join(struct wedge_pool *pool, int64_t until_ns)
 {
     struct wedge_supervisor *sup = pool->keeper_data;
     for (;;) {
-        uint32_t seen = wedge_word_read(&pool->shared->news);
+        uint32_t seen = wedge_word_read(&pool->board->news);
         if (atomic_load(&sup->finished))
             return 0;
         if (until_ns != WEDGE_POOL_NEVER && wedge_clock_ns() >= until_ns)
             return -ETIMEDOUT;
-        wedge_word_wait(&pool->shared->news, seen, WEDGE_WAIT_FOR_PEER,
+        wedge_word_wait(&pool->board->news, seen, WEDGE_WAIT_FOR_PEER,
                         wedge_pool_earlier(until_ns, wedge_pool_after_ms(TICK_MS)));
     }
 }
@@ -418,8 +429,8 @@ static void supervised_end(struct wedge_pool *pool)
         return;
     atomic_store(&sup->ending, 1);
     if (wedge_pool_phase_of(pool) != WEDGE_POOL_CLOSED) {
-        atomic_store(&pool->phase, WEDGE_POOL_CLOSED);
-        atomic_store(&pool->shared->closed, 1);
+        wedge_pool_set_phase(pool, WEDGE_POOL_CLOSED);
+        atomic_store(&pool->board->closed, 1);
     }
     if (sup->thread_started) {
         kick(sup);

@@ -70,10 +70,11 @@ static int run_thread_init(struct wedge_pool_hand *hand)
     return rc;
 }
 
-/* Where the thread (0: the process) says since when its finalizer runs, for final_limit. */
-static _Atomic int64_t *final_since(const struct wedge_pool *pool, const struct wedge_pool_place *place)
+/* Where the thread (0: the process) says what it does. */
+static void says(const struct wedge_pool *pool, const struct wedge_pool_place *place, enum wedge_doing doing)
 {
-    return &pool->shared->seats[place->process - 1].final_since_ns[place->thread];
+    wedge_board_does(wedge_board_thread(pool->board, place->process - 1, place->thread), doing, wedge_clock_ns(),
+                     WEDGE_POOL_NEVER, 0);
 }
 
 static void run_thread_final(struct wedge_pool_hand *hand)
@@ -82,11 +83,11 @@ static void run_thread_final(struct wedge_pool_hand *hand)
     int64_t limit_ms = pool->settings.final_limit_ms;
     if (!pool->callbacks.thread_final)
         return;
-    atomic_store(final_since(pool, &hand->place), wedge_clock_ns());
+    says(pool, &hand->place, WEDGE_DOING_FINAL);
     WEDGE_CALLBACK_BEGIN("thread_final", pool->callbacks.thread_final, limit_ms > 0 ? limit_ms : 0);
     pool->callbacks.thread_final(&hand->place, pool->callbacks.context);
     WEDGE_CALLBACK_END("thread_final");
-    atomic_store(final_since(pool, &hand->place), 0);
+    says(pool, &hand->place, WEDGE_DOING_NOTHING);
 }
 
 static void run_process_final(struct wedge_pool_worker *worker)
@@ -95,11 +96,11 @@ static void run_process_final(struct wedge_pool_worker *worker)
     int64_t limit_ms = pool->settings.final_limit_ms;
     if (!pool->callbacks.process_final)
         return;
-    atomic_store(final_since(pool, &worker->place), wedge_clock_ns());
+    says(pool, &worker->place, WEDGE_DOING_FINAL);
     WEDGE_CALLBACK_BEGIN("process_final", pool->callbacks.process_final, limit_ms > 0 ? limit_ms : 0);
     pool->callbacks.process_final(&worker->place, pool->callbacks.context);
     WEDGE_CALLBACK_END("process_final");
-    atomic_store(final_since(pool, &worker->place), 0);
+    says(pool, &worker->place, WEDGE_DOING_NOTHING);
 }
 
 /* Runs the user's function on the task in hand and hands its result in. */
@@ -128,9 +129,9 @@ static void run_task(struct wedge_pool_hand *hand)
 static void report_ready(const struct wedge_pool_hand *hand)
 {
     const struct wedge_pool *pool = hand->worker->pool;
-    struct wedge_pool_seat_shared *seat = &pool->shared->seats[hand->place.process - 1];
+    struct wedge_board_seat *seat = wedge_board_seat(pool->board, hand->place.process - 1);
     if (pool->settings.hardened)
-        atomic_store(&seat->looked_ns[hand->place.thread], wedge_clock_ns()); /* start_limit ends, idle_limit begins */
+        says(pool, &hand->place, WEDGE_DOING_IDLE); /* start_limit ends, idle_limit begins */
     if (atomic_fetch_add(&seat->threads_ready, 1) + 1 != (uint32_t)pool->settings.threads)
         return;
     atomic_store(&seat->stage, WEDGE_POOL_READY);
@@ -190,7 +191,7 @@ _Noreturn void wedge_pool_worker_run(struct wedge_pool *pool, uint32_t index, ui
     if (run_process_init(&worker) != 0)
         wedge_pool_leave_process(WEDGE_POOL_EXIT_INIT);
     run_threads(&worker);
-    atomic_store(&pool->shared->seats[index - 1].stage, WEDGE_POOL_LEAVING);
+    atomic_store(&wedge_board_seat(pool->board, index - 1)->stage, WEDGE_POOL_LEAVING);
     run_process_final(&worker);
     pool->transport->leave(&worker);
     wedge_pool_leave_process(WEDGE_POOL_EXIT_ORDERLY);

@@ -10,7 +10,8 @@ static const struct wedge_ledger_owner someone = {.worker = 256, .incarnation = 
 /* Every state a slot can be in; the outcomes under their public numbers. */
 static const int states[] = {WEDGE_LEDGER_FREE,  WEDGE_LEDGER_WRITING, WEDGE_LEDGER_QUEUED,   WEDGE_LEDGER_CLAIMED,
                              WEDGE_LEDGER_TAKEN, WEDGE_POOL_OK,        WEDGE_POOL_ERROR,      WEDGE_POOL_LOST,
-                             WEDGE_POOL_TIMEOUT, WEDGE_POOL_CANCELLED, WEDGE_POOL_INIT_FAILED};
+                             WEDGE_POOL_TIMEOUT, WEDGE_POOL_CANCELLED, WEDGE_POOL_INIT_FAILED,
+                             WEDGE_LEDGER_EXPIRED, WEDGE_LEDGER_LATE, WEDGE_LEDGER_SPENT};
 #define N_STATES ((int)(sizeof(states) / sizeof(states[0])))
 
 /* Takes a fresh slot to `state` by the ledger's own changes. Returns the claim, where there was one. */
@@ -32,24 +33,45 @@ static uint64_t bring_to(wedge_ledger_word *slot, int state)
         return 0;
     }
     ck_assert(wedge_ledger_claim(slot, someone, &claim));
+    bool late;
+    enum wedge_ledger_state left;
     if (state == WEDGE_POOL_OK || state == WEDGE_POOL_ERROR)
-        ck_assert(wedge_ledger_finish(slot, claim, (enum wedge_pool_outcome)state));
-    if (state == WEDGE_POOL_LOST || state == WEDGE_POOL_TIMEOUT)
-        ck_assert(wedge_ledger_condemn(slot, someone.worker, someone.incarnation, (enum wedge_pool_outcome)state));
+        ck_assert(wedge_ledger_finish(slot, claim, (enum wedge_pool_outcome)state, &late));
+    if (state == WEDGE_POOL_LOST)
+        ck_assert(wedge_ledger_condemn(slot, someone.worker, someone.incarnation, &left));
+    if (state == WEDGE_LEDGER_EXPIRED || state == WEDGE_LEDGER_LATE || state == WEDGE_LEDGER_SPENT ||
+        state == WEDGE_POOL_TIMEOUT)
+        ck_assert(wedge_ledger_expire(slot, someone));
+    if (state == WEDGE_LEDGER_LATE || state == WEDGE_LEDGER_SPENT)
+        ck_assert_int_eq(wedge_ledger_collect(slot, &outcome), WEDGE_LEDGER_EARLY);
+    if (state == WEDGE_LEDGER_SPENT || state == WEDGE_POOL_TIMEOUT)
+        ck_assert(wedge_ledger_condemn(slot, someone.worker, someone.incarnation, &left));
     if (state == WEDGE_LEDGER_TAKEN) {
-        ck_assert(wedge_ledger_finish(slot, claim, WEDGE_POOL_OK));
-        ck_assert(wedge_ledger_collect(slot, &outcome));
+        ck_assert(wedge_ledger_finish(slot, claim, WEDGE_POOL_OK, &late));
+        ck_assert_int_eq(wedge_ledger_collect(slot, &outcome), WEDGE_LEDGER_RESULT);
     }
     return claim;
 }
 
-enum { RESERVE, PUBLISH, ABANDON, CLAIM, FINISH, CONDEMN, WITHDRAW, COLLECT, RELEASE, N_CHANGES };
+enum { RESERVE, PUBLISH, ABANDON, CLAIM, FINISH, EXPIRE, CONDEMN, WITHDRAW, COLLECT, RELEASE, N_CHANGES };
+
+/* What a slot becomes when its owner leaves it without a result; -1: it has none. */
+static int left_by_dead(int from)
+{
+    return from == WEDGE_LEDGER_CLAIMED   ? (int)WEDGE_POOL_LOST
+           : from == WEDGE_LEDGER_EXPIRED ? (int)WEDGE_POOL_TIMEOUT
+           : from == WEDGE_LEDGER_LATE    ? WEDGE_LEDGER_SPENT
+                                          : -1;
+}
 
 /* Applies one change; returns the state it leads to by the drawing, or -1 where the drawing has no such arrow. */
 static int apply(wedge_ledger_word *slot, int change, int from, uint64_t claim, bool *ret_changed)
 {
     enum wedge_pool_outcome outcome = WEDGE_POOL_OUTCOMES;
+    enum wedge_ledger_found found;
+    enum wedge_ledger_state left;
     uint64_t new_claim;
+    bool late;
     bool is_outcome = from >= WEDGE_POOL_OK && from < WEDGE_POOL_OUTCOMES;
     switch (change) {
     case RESERVE:
@@ -65,19 +87,35 @@ static int apply(wedge_ledger_word *slot, int change, int from, uint64_t claim, 
         *ret_changed = wedge_ledger_claim(slot, someone, &new_claim);
         return from == WEDGE_LEDGER_QUEUED ? WEDGE_LEDGER_CLAIMED : -1;
     case FINISH:
-        *ret_changed = wedge_ledger_finish(slot, claim, WEDGE_POOL_ERROR);
-        return from == WEDGE_LEDGER_CLAIMED ? (int)WEDGE_POOL_ERROR : -1;
+        *ret_changed = wedge_ledger_finish(slot, claim, WEDGE_POOL_ERROR, &late);
+        if (*ret_changed)
+            ck_assert_int_eq(late, from != WEDGE_LEDGER_CLAIMED);
+        return from == WEDGE_LEDGER_CLAIMED ? (int)WEDGE_POOL_ERROR : left_by_dead(from);
+    case EXPIRE:
+        *ret_changed = wedge_ledger_expire(slot, someone);
+        return from == WEDGE_LEDGER_CLAIMED ? WEDGE_LEDGER_EXPIRED : -1;
     case CONDEMN:
-        *ret_changed = wedge_ledger_condemn(slot, someone.worker, someone.incarnation, WEDGE_POOL_LOST);
-        return from == WEDGE_LEDGER_CLAIMED ? (int)WEDGE_POOL_LOST : -1;
+        *ret_changed = wedge_ledger_condemn(slot, someone.worker, someone.incarnation, &left);
+        if (*ret_changed)
+            ck_assert_int_eq(left, left_by_dead(from));
+        return left_by_dead(from);
     case WITHDRAW:
         *ret_changed = wedge_ledger_withdraw(slot, WEDGE_POOL_CANCELLED);
         return from == WEDGE_LEDGER_QUEUED ? (int)WEDGE_POOL_CANCELLED : -1;
     case COLLECT:
-        *ret_changed = wedge_ledger_collect(slot, &outcome);
-        if (*ret_changed)
+        found = wedge_ledger_collect(slot, &outcome);
+        *ret_changed = found != WEDGE_LEDGER_NOTHING;
+        if (found == WEDGE_LEDGER_RESULT)
             ck_assert_int_eq(outcome, from);
-        return is_outcome ? WEDGE_LEDGER_TAKEN : -1;
+        if (found == WEDGE_LEDGER_EARLY)
+            ck_assert_int_eq(outcome, WEDGE_POOL_TIMEOUT);
+        ck_assert_int_eq(found, is_outcome                     ? WEDGE_LEDGER_RESULT
+                                : from == WEDGE_LEDGER_EXPIRED ? WEDGE_LEDGER_EARLY
+                                : from == WEDGE_LEDGER_SPENT   ? WEDGE_LEDGER_SPARE
+                                                               : WEDGE_LEDGER_NOTHING);
+        return is_outcome || from == WEDGE_LEDGER_SPENT ? WEDGE_LEDGER_TAKEN
+               : from == WEDGE_LEDGER_EXPIRED           ? WEDGE_LEDGER_LATE
+                                                        : -1;
     default:
         *ret_changed = wedge_ledger_release(slot);
         return from == WEDGE_LEDGER_TAKEN ? WEDGE_LEDGER_FREE : -1;
@@ -116,27 +154,26 @@ START_TEST(only_the_dead_incarnation_is_condemned)
 {
     wedge_ledger_word slot;
     bring_to(&slot, WEDGE_LEDGER_CLAIMED);
-    ck_assert(!wedge_ledger_condemn(&slot, someone.worker - 1, someone.incarnation, WEDGE_POOL_LOST));
-    ck_assert(!wedge_ledger_condemn(&slot, someone.worker, someone.incarnation - 1, WEDGE_POOL_LOST));
+    enum wedge_ledger_state left;
+    ck_assert(!wedge_ledger_condemn(&slot, someone.worker - 1, someone.incarnation, &left));
+    ck_assert(!wedge_ledger_condemn(&slot, someone.worker, someone.incarnation - 1, &left));
     ck_assert_int_eq(wedge_ledger_state_of(atomic_load(&slot)), WEDGE_LEDGER_CLAIMED);
-    ck_assert(wedge_ledger_condemn(&slot, someone.worker, someone.incarnation, WEDGE_POOL_TIMEOUT));
+    ck_assert(wedge_ledger_condemn(&slot, someone.worker, someone.incarnation, &left));
 }
 END_TEST
 
 START_TEST(an_outcome_must_fit_its_change)
 {
     wedge_ledger_word slot;
+    bool late;
     uint64_t claim = bring_to(&slot, WEDGE_LEDGER_CLAIMED);
     for (int outcome = 0; outcome <= WEDGE_POOL_OUTCOMES; outcome++) {
         if (outcome != WEDGE_POOL_OK && outcome != WEDGE_POOL_ERROR)
-            ck_assert(!wedge_ledger_finish(&slot, claim, (enum wedge_pool_outcome)outcome));
-        if (outcome != WEDGE_POOL_LOST && outcome != WEDGE_POOL_TIMEOUT)
-            ck_assert(
-                !wedge_ledger_condemn(&slot, someone.worker, someone.incarnation, (enum wedge_pool_outcome)outcome));
+            ck_assert(!wedge_ledger_finish(&slot, claim, (enum wedge_pool_outcome)outcome, &late));
     }
     bring_to(&slot, WEDGE_LEDGER_QUEUED);
     for (int outcome = 0; outcome <= WEDGE_POOL_OUTCOMES; outcome++)
-        if (outcome != WEDGE_POOL_CANCELLED && outcome != WEDGE_POOL_INIT_FAILED)
+        if (outcome != WEDGE_POOL_CANCELLED && outcome != WEDGE_POOL_INIT_FAILED && outcome != WEDGE_POOL_TIMEOUT)
             ck_assert(!wedge_ledger_withdraw(&slot, (enum wedge_pool_outcome)outcome));
     ck_assert_int_eq(wedge_ledger_state_of(atomic_load(&slot)), WEDGE_LEDGER_QUEUED);
 }
@@ -147,15 +184,17 @@ START_TEST(a_claim_of_an_earlier_use_finishes_nothing)
     wedge_ledger_word slot;
     enum wedge_pool_outcome outcome;
     uint64_t old = bring_to(&slot, WEDGE_LEDGER_CLAIMED), claim;
-    ck_assert(wedge_ledger_condemn(&slot, someone.worker, someone.incarnation, WEDGE_POOL_LOST));
-    ck_assert(wedge_ledger_collect(&slot, &outcome));
+    enum wedge_ledger_state left;
+    bool late;
+    ck_assert(wedge_ledger_condemn(&slot, someone.worker, someone.incarnation, &left));
+    ck_assert_int_eq(wedge_ledger_collect(&slot, &outcome), WEDGE_LEDGER_RESULT);
     ck_assert(wedge_ledger_release(&slot));
     ck_assert(wedge_ledger_reserve(&slot));
     ck_assert(wedge_ledger_publish(&slot));
     ck_assert(wedge_ledger_claim(&slot, someone, &claim));
     ck_assert_uint_ne(claim, old);
-    ck_assert(!wedge_ledger_finish(&slot, old, WEDGE_POOL_OK));
-    ck_assert(wedge_ledger_finish(&slot, claim, WEDGE_POOL_OK));
+    ck_assert(!wedge_ledger_finish(&slot, old, WEDGE_POOL_OK, &late));
+    ck_assert(wedge_ledger_finish(&slot, claim, WEDGE_POOL_OK, &late));
 }
 END_TEST
 
@@ -173,7 +212,8 @@ static void *finisher(void *arg)
     struct race *race = arg;
     for (int i = 0; i < ROUNDS; i++) {
         pthread_barrier_wait(&race->start);
-        race->finished = wedge_ledger_finish(&race->slot, race->claim, WEDGE_POOL_OK);
+        bool late;
+        race->finished = wedge_ledger_finish(&race->slot, race->claim, WEDGE_POOL_OK, &late);
         pthread_barrier_wait(&race->end);
     }
     return NULL;
@@ -190,7 +230,8 @@ START_TEST(exactly_one_outcome_wins)
     for (int i = 0; i < ROUNDS; i++) {
         race.claim = bring_to(&race.slot, WEDGE_LEDGER_CLAIMED);
         pthread_barrier_wait(&race.start);
-        bool condemned = wedge_ledger_condemn(&race.slot, someone.worker, someone.incarnation, WEDGE_POOL_LOST);
+        enum wedge_ledger_state left;
+        bool condemned = wedge_ledger_condemn(&race.slot, someone.worker, someone.incarnation, &left);
         pthread_barrier_wait(&race.end);
         ck_assert_int_ne(condemned, race.finished);
         ck_assert_int_eq(wedge_ledger_state_of(atomic_load(&race.slot)),

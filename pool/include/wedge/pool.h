@@ -21,10 +21,12 @@
  * caller may hand to several calls in a row. WEDGE_POOL_NEVER means no deadline, 0 (any past time) "do not wait".
  *
  * Threads. create, set, start, close, join, shutdown and destroy: one thread at a time, none beside another on the
- * same pool. put and take: in `hardened` any thread of the process that started the pool, beside each other and
- * beside close; in the other presets put is for the thread that closes and joins, take for one thread. stats: any
- * thread at any time before destroy. Nothing here may be called in a signal handler, nor, in a process forked from
- * the parent by the user, on a pool that was started. start forks: call it while the process has one thread.
+ * same pool. put and put_many: any thread of the process that started the pool, beside each other and beside close.
+ * take and take_many: in `hardened` any thread, in the other presets one. stats: any thread at any time before
+ * destroy. Nothing here may be called in a signal handler, nor, in a process forked from the parent by the user, on
+ * a pool that was started. start forks: call it while the process has one thread.
+ *
+ * Figures are read from outside without disturbing anything: `wedge pool PID`, wedge-pool(1).
  *
  * Errors: a negative errno, and, where an `err` is given, a message that names the cause. Nothing prints or exits.
  */
@@ -60,7 +62,7 @@ enum wedge_pool_outcome {
     WEDGE_POOL_OK = 1, /* the task function returned 0 */
     WEDGE_POOL_ERROR, /* it returned something else (`code`), or its result did not fit (-EMSGSIZE) */
     WEDGE_POOL_LOST, /* its worker died with the task in hand */
-    WEDGE_POOL_TIMEOUT, /* its worker was ended because the task was past `task_limit` */
+    WEDGE_POOL_TIMEOUT, /* past `task_limit` (it ran too long) or `queue_limit` (it waited too long) */
     WEDGE_POOL_CANCELLED, /* withdrawn before any worker took it: shutdown, or no worker is left */
     WEDGE_POOL_INIT_FAILED, /* no worker got through its initializers; the task was never taken */
     WEDGE_POOL_OUTCOMES /* one more than the last */
@@ -83,14 +85,52 @@ struct wedge_pool_task {
     size_t result_room;
     size_t result_bytes; /* in: 0. Above result_room: the task becomes an ERROR with code -EMSGSIZE */
     struct wedge_pool_place place;
+    /* in: false. Set together with a return other than 0, it is an error of the "graceful die" class: this worker
+     * process is not well. It takes no more tasks, its other threads finish theirs within `die_limit`, it runs its
+     * finalizers, leaves (`leave` says how), and is replaced. The task is an ERROR like any other. */
+    bool die;
+};
+
+/* What an initializer returns when it makes no sense to try again: the process leaves with the exit status
+ * WEDGE_POOL_EXIT_STOP and is not replaced. User code may leave with that status itself, _exit(2), to the same effect. */
+#define WEDGE_POOL_STOP      (-0x57D6)
+#define WEDGE_POOL_EXIT_STOP 84
+
+/* One task for wedge_pool_put_many. */
+struct wedge_pool_input {
+    const void *data; /* copied */
+    size_t bytes;
+    void *meta; /* the caller's, handed back with the result, never looked at; it stays in the parent */
+    uint64_t id; /* out: the task's id, when it was accepted */
 };
 
 struct wedge_pool_result {
     uint64_t id;
+    void *meta; /* as given with the task; NULL from wedge_pool_put */
     enum wedge_pool_outcome outcome;
     int code; /* what the task function returned; 0 for outcomes without one */
     const void *data; /* collect: the pool's, until the callback returns. take: the caller's buffer */
     size_t bytes; /* of the result; more than the caller's buffer holds: cut to it, `bytes` says the whole */
+};
+
+/* What happens to a pool, for logs and alarms. */
+enum wedge_pool_event_kind {
+    WEDGE_POOL_EVENT_READY = 1, /* a worker got through its initializers */
+    WEDGE_POOL_EVENT_LEFT, /* a worker left in order */
+    WEDGE_POOL_EVENT_DIED, /* a worker is gone, not in order */
+    WEDGE_POOL_EVENT_LIMIT, /* a limit passed, `text` says which, and what is done about it */
+    WEDGE_POOL_EVENT_INIT_FAILED,
+    WEDGE_POOL_EVENT_BROKEN, /* no worker is started any more and none is left */
+    WEDGE_POOL_EVENT_ALARM, /* one of the three alarms, raised: wedge-pool(1) */
+    WEDGE_POOL_EVENT_ALARM_OVER,
+    WEDGE_POOL_EVENT_LOST_EVENTS /* so many events found no room before this one */
+};
+struct wedge_pool_event {
+    enum wedge_pool_event_kind kind;
+    int64_t time_ns; /* CLOCK_REALTIME */
+    unsigned process, generation; /* 0: not of one worker */
+    int pid; /* of the process that says it */
+    const char *text; /* one line, without its end; valid until the callback returns */
 };
 
 /*
@@ -102,8 +142,11 @@ struct wedge_pool_result {
  *   process_final   once in each process that leaves in order, after its threads are gone.
  *   collect         in the pool's collector thread in the parent, once per result, one at a time. Its presence
  *                   chooses the collector; wedge_pool_take is then refused.
+ *   event           what happens to the pool; setting `log` says where it runs. queued: in a thread of the parent that
+ *                   does nothing else. direct, reset: in whatever process and thread it happens, under a lock.
  * Order in a worker: process_init, thread_init (each thread), task…, thread_final, process_final. A worker that is
- * killed runs no finalizer. Callbacks must not call functions of the pool, save that `collect` may call stats.
+ * killed runs no finalizer. Callbacks must not call functions of the pool, save that `collect` and `event` may call
+ * stats. An initializer that returns anything but 0 ends its worker, which is replaced like any that died.
  */
 struct wedge_pool_callbacks {
     int (*task)(struct wedge_pool_task *task, void *context);
@@ -112,6 +155,7 @@ struct wedge_pool_callbacks {
     void (*thread_final)(const struct wedge_pool_place *place, void *context);
     void (*process_final)(const struct wedge_pool_place *place, void *context);
     void (*collect)(const struct wedge_pool_result *result, void *context);
+    void (*event)(const struct wedge_pool_event *event, void *context);
     void *context;
 };
 
@@ -126,32 +170,95 @@ WEDGE_POOL_API int wedge_pool_create(const char *preset, struct wedge_pool **ret
  * this preset, or a value that is not allowed; the message names the key, the value and what is allowed.
  * Limits and waits are milliseconds, or `never`.
  *
- *   key               reported   proposed   hardened   values
- *   processes         number of CPUs                   1 to 256
- *   threads           2          2          2          1 to 64, per process
- *   queue             processes × threads × 3 + 30     1 to 65536 tasks, or auto
- *   payload_bytes     256        256        256        8 to 1048576: the largest task and the largest result
- *   collector_wait    never      1000       -          never, 1 to 3600000: how long one take of a result waits
- *                                                      before it looks whether to leave
- *   collector_leaves  mark       either     -          mark: when each worker thread's stop mark has come;
- *                                                      no_workers: also when closed and no worker lives;
- *                                                      accounted: also when closed and all accepted are reported;
- *                                                      either: the last two
- *   close_wait        never      1000       -          never, 1 to 3600000: per stop mark and try; 10 tries, then dropped
- *   result_bound      bounded    bounded    -          bounded: as many results as `queue`; none: results grow
- *   result_put        wait       drop       -          wait for room; drop: a result without room is lost
- *   start_limit       never      never      10000      never, 1 to 3600000: past it a worker that is not ready is
- *                                                      ended and replaced
- *   task_limit        -          -          never      never, 1 to 3600000: past it a task's process is ended and
- *                                                      replaced, the task a TIMEOUT, its siblings LOST
- *   final_limit       -          -          10000      never, 1 to 3600000: past it in a finalizer a worker is ended;
- *                                                      what its other threads had in hand is LOST
- *   idle_limit        -          -          10000      never, 2000 to 3600000: a thread that waits for a task looks once
- *                                                      a second; the process of one that has not for so long (it
- *                                                      was stopped) is ended, and so is one that has not left by
- *                                                      this and twice final_limit after the last task was taken
- *   restart_limit     -          -          8          1 to 1000: times `processes`, so many deaths in a row with
- *                                                      no task finished and under 10 s between them end the replacing
+ *   key               reported     proposed     hardened    values
+ * Shape
+ *   processes         number of CPUs                        1 to 256
+ *   threads           2            2            2           1 to 64, per process
+ *   queue             processes × threads × 3 + 30          1 to 65536 tasks, or auto
+ *   payload_bytes     256          256          256         8 to 1048576: the largest task and the largest result
+ *   slot_bytes        -            -            256         16 to 65536: a task and a result up to this lie in their
+ *                                                           slot, larger ones in the arena
+ *   arena_bytes       -            -            auto        4096 to 4294967296, or auto: room for 64 tasks and results
+ *                                                           of payload_bytes; 0 where slot_bytes suffices
+ *   name              pool         pool         pool        1 to 31 of [A-Za-z0-9_.-]: processes and threads are
+ *                                                           named NAME.w1, NAME.w1.t2 (cut to 15); `pool`: w1.t2
+ *   when_full         wait         wait         wait        wait: put waits for room; caller: put runs the task itself
+ *   workers           -            -            processes   processes; threads: the workers are threads of the parent,
+ *                                                           for debuggers and sanitizers. Nobody is ended past a limit
+ * Life
+ *   life_tasks        never        never        never       never, 1 to 1000000000: tasks after which a thread leaves
+ *   life              never        never        never       never, 1 to 86400000: age at which a thread leaves. A
+ *                                                           process whose threads have all left is replaced
+ *   process_limit     never        never        never       never, 1 to 86400000: hard life. A process of this age is
+ *                                                           ended (SIGTERM, `term_wait`, SIGKILL) and replaced
+ *   term_wait         1000         1000         1000        1 to 3600000
+ *   die_limit         5000         5000         5000        never, 1 to 3600000: how long a process that is not well
+ *                                                           (task.die) waits for its other threads
+ *   task_limit        never        never        never       never, 1 to 86400000. hardened: a task that runs longer is
+ *                                                           a TIMEOUT at once, its process is ended (`task_end`) and
+ *                                                           replaced. Streams: counted from put, looked at in looks;
+ *                                                           the worker goes on
+ *   task_end          -            -            kill        kill: the task's siblings are LOST; drain: they may finish
+ *                                                           within die_limit, then kill
+ *   queue_limit       -            -            never       never, 1 to 86400000: a task that no worker took by then
+ *                                                           is a TIMEOUT
+ *   timeouts          repeated     repeated     -           repeated: a task past its limit is reported at each look
+ *                                                           until its report was taken, and counted each time; once
+ * Looking after workers
+ *   check             never        never        -           never, 1 to 3600000: how often put, while it waits, looks
+ *                                                           after the workers. Each call looks once at its entry, if
+ *                                                           the last look is that old; never: always, and then no more
+ *   start_limit       never        10000        10000       never, 1 to 3600000: for the initializers of one process
+ *   final_limit       never        10000        10000       never, 1 to 3600000: for one finalizer
+ *   limit_by          process      helper       -           process: past start_limit or final_limit the worker is
+ *                                                           ended and replaced, what it held is LOST; helper: each
+ *                                                           user function runs in a helper thread, which is left
+ *                                                           behind when its limit passes, and the worker goes on
+ *                                                           without that thread
+ *   idle_limit        -            -            10000       never, 2000 to 3600000: a thread that waits for a task looks
+ *                                                           once a second; the process of one that has not for so long
+ *                                                           (it was stopped) is ended, and so is one that has not left
+ *                                                           by this and twice final_limit after the last task was taken
+ *   restart_limit     none         none         8           none, 1 to 1000: times `processes`, so many deaths in a row
+ *                                                           with no task finished and under 10 s between them end the
+ *                                                           replacing
+ *   management_lock   wide         narrow       -           wide: the lock is held while the dead are reaped and workers
+ *                                                           forked; narrow: to collect, and to apply
+ *   dead_task         forgotten    forgotten    -           forgotten; lost: what a dead worker had in hand is LOST
+ *   parent_death      ignored      ignored      -           ignored; leave: workers leave when the parent is gone
+ *   leave             abrupt       abrupt       in_order    of a process that is not well: abrupt: _exit(2) at once, after
+ *                                                           die_limit; in_order: finalizers run, results are handed in
+ * Results
+ *   collector_wait    never        1000         -           never, 1 to 3600000: how long one take of a result waits
+ *                                                           before it looks whether to leave
+ *   collector_leaves  mark         either       -           mark: when each worker thread's stop mark has come;
+ *                                                           no_workers: also when closed and no worker lives;
+ *                                                           accounted: also when closed and all accepted are reported;
+ *                                                           either: the last two
+ *   collector_limit   never        never        10000       never, 1 to 3600000: a `collect` that takes longer is named
+ *                                                           in an event; it is never ended
+ *   result_bound      bounded      bounded      -           bounded: as many results as `queue`; none: results grow
+ *   result_put        wait         drop         -           wait for room; drop: a result without room is lost
+ * Closing
+ *   close_by          marks        marks        -           marks: one stop mark per thread of every worker ever started,
+ *                                                           through the queue; flag: workers see it when drained
+ *   close_wait        never        1000         -           never, 1 to 3600000: per stop mark and try; 10 tries, then dropped
+ *   shutdown_steps    first_error  all          -           first_error: the clean-up ends at the first error; all
+ *   shutdown_covers   middle       middle       -           middle: the deadline does not reach close; all
+ * Locks and memory of the streams
+ *   queue_lock        semaphore    semaphore    -           semaphore: no owner, lost with whoever dies holding it;
+ *                                                           owned: robust, repaired by the next
+ *   idle_holds_reader yes          yes          -           yes: a worker that waits for a task holds the reader lock; no
+ *   shared            named        named        -           named: in /dev/shm, removed by destroy; unnamed
+ * Log and alarms
+ *   log               direct       reset        queued      how events reach `event`: direct; reset: direct, and the
+ *                                                           lock is made anew in each forked child; queued: through
+ *                                                           shared memory, one writer; without room they are counted
+ *   alarms            instant      instant      held        instant: as soon as the condition holds; held: after it
+ *                                                           held for alarm_hold
+ *   alarm_hold        -            -            5000        1 to 3600000
+ *   alarm_floor       100          100          100         0 to 1000000: accepted tasks under which "under 90 % are
+ *                                                           finished" is no alarm
  */
 WEDGE_POOL_API int wedge_pool_set(struct wedge_pool *pool, const char *key_value, struct wedge_pool_err *err);
 
@@ -167,11 +274,19 @@ WEDGE_POOL_API int wedge_pool_start(struct wedge_pool *pool, const struct wedge_
  * Accepts a task: copies `bytes` bytes of `data` and waits for room until `until_ns`. *ret_id (may be NULL) gets the
  * task's id. Blocks until there is room or the deadline; in `reported` without a deadline nothing else ends the wait.
  * Errors, nothing accepted: -EMSGSIZE more than payload_bytes, -ETIMEDOUT, -EPIPE closed or not started,
- * -ENOTRECOVERABLE broken (hardened: workers die as fast as they start), -ENOBUFS (hardened, iteration) full, and
- * nobody but the caller could make room: take results first.
+ * -ENOTRECOVERABLE broken (workers die as fast as they start: restart_limit), -ENOBUFS (hardened, iteration) full,
+ * and nobody but the caller could make room: take results first.
  */
 WEDGE_POOL_API int wedge_pool_put(struct wedge_pool *pool, const void *data, size_t bytes, int64_t until_ns,
                                   uint64_t *ret_id);
+
+/*
+ * Accepts up to n tasks in order, as put does, but wakes and counts once for many. Returns how many were accepted, from
+ * the first on (inputs[i].id is set for those), or a negative errno of wedge_pool_put when that is none. Fewer than n:
+ * the next one met that error; call again with the rest to hear it. n 0 returns 0.
+ */
+WEDGE_POOL_API int wedge_pool_put_many(struct wedge_pool *pool, struct wedge_pool_input *inputs, unsigned n,
+                                       int64_t until_ns);
 
 /*
  * Iteration: the next result, in any order. At most `room` bytes of it are copied to `buffer` (NULL with 0).
@@ -181,6 +296,13 @@ WEDGE_POOL_API int wedge_pool_put(struct wedge_pool *pool, const void *data, siz
  */
 WEDGE_POOL_API int wedge_pool_take(struct wedge_pool *pool, struct wedge_pool_result *ret, void *buffer, size_t room,
                                    int64_t until_ns);
+
+/*
+ * Up to n results at once: waits as take does for the first, and adds what is there already. Result i is copied to
+ * buffer + i × room_each. Returns how many, at least 1, or a negative errno of wedge_pool_take. n 0: -EINVAL.
+ */
+WEDGE_POOL_API int wedge_pool_take_many(struct wedge_pool *pool, struct wedge_pool_result *ret, unsigned n,
+                                        void *buffer, size_t room_each, int64_t until_ns);
 
 /*
  * No task is accepted from here on; workers leave once the queue is empty. Closing twice is no error. hardened: sets
@@ -209,8 +331,16 @@ WEDGE_POOL_API void wedge_pool_destroy(struct wedge_pool *pool);
 struct wedge_pool_stats {
     uint64_t accepted, reported; /* reported: handed to collect or by take */
     uint64_t outcomes[WEDGE_POOL_OUTCOMES]; /* reported, by outcome */
+    uint64_t finished; /* results handed in by workers */
+    uint64_t late; /* results that came after their task was reported, and were dropped */
+    uint64_t dropped; /* streams, result_put=drop: results lost for want of room */
     uint64_t deaths, replaced; /* worker processes */
     unsigned workers, workers_alive; /* processes wanted, and those believed alive at the last look */
+    unsigned queued, queue_high; /* tasks no worker has taken; the most there were */
+    unsigned running; /* tasks in a worker's hand */
+    unsigned results; /* results not taken */
+    uint64_t put_waits; /* puts that found no room at first */
+    int64_t put_wait_longest_ns;
     bool closed, broken;
 };
 /* Copies the figures, each read by itself. Does not block. */
