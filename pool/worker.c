@@ -16,6 +16,7 @@
 #include <wedge/point.h>
 
 #include "pool/counters.h"
+#include "pool/events.h"
 #include "pool/pool.h"
 
 void wedge_pool_name_thread(const char *fmt, ...)
@@ -185,6 +186,7 @@ _Noreturn void wedge_pool_worker_run(struct wedge_pool *pool, uint32_t index, ui
     struct wedge_pool_worker worker = {.pool = pool, .place = {.process = index, .generation = generation}};
     wedge_role("worker", index, generation);
     wedge_pool_name_thread("w%u", index);
+    wedge_pool_events_in_child(pool);
     WEDGE_POINT("pool.worker.start");
     if (pool->transport->enter(&worker) < 0)
         wedge_pool_leave_process(WEDGE_POOL_EXIT_SYSTEM);
