@@ -76,10 +76,12 @@ struct wedge_pool_transport {
     /* Parent, before any worker exists. `destroy` takes a half-made one, when no worker and no thread is left. */
     int (*create)(struct wedge_pool *pool, struct wedge_pool_err *err);
     void (*destroy)(struct wedge_pool *pool);
-    /* Parent: 0 with the id given to the task, -ETIMEDOUT, -ENOBUFS, -ENOTRECOVERABLE, -EPIPE. Copies the data. */
-    int (*put)(struct wedge_pool *pool, const void *data, size_t bytes, int64_t until_ns, uint64_t *ret_id);
-    /* Parent: 0 with an item that `release` gives back, -ETIMEDOUT, -ENODATA when the source is gone. */
-    int (*take)(struct wedge_pool *pool, struct wedge_pool_item *ret, int64_t until_ns);
+    /* Parent: accepts the first of n (at least 1) inputs, and of the others as many as it can at once; sets their ids.
+     * Waits for the first alone. How many, or -ETIMEDOUT, -ENOBUFS, -ENOTRECOVERABLE, -EPIPE. Copies the data. */
+    int (*put)(struct wedge_pool *pool, struct wedge_pool_input *inputs, unsigned n, int64_t until_ns);
+    /* Parent: up to n (at least 1) items, each of which `release` gives back; waits for the first alone. How many, or
+     * -ETIMEDOUT, -ENODATA when the source is gone. */
+    int (*take)(struct wedge_pool *pool, struct wedge_pool_item *ret, unsigned n, int64_t until_ns);
     void (*release)(struct wedge_pool *pool, struct wedge_pool_item *item);
     /* Parent: whether a take now would find nothing. */
     bool (*empty)(struct wedge_pool *pool);

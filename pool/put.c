@@ -25,6 +25,7 @@ static void put_ends(struct wedge_pool *pool)
 
 int wedge_pool_put(struct wedge_pool *pool, const void *data, size_t bytes, int64_t until_ns, uint64_t *ret_id)
 {
+    struct wedge_pool_input input = {.data = data, .bytes = bytes};
     int rc;
     WEDGE_POINT("pool.put.begin");
     if (bytes > (size_t)pool->settings.payload_bytes)
@@ -33,17 +34,15 @@ int wedge_pool_put(struct wedge_pool *pool, const void *data, size_t bytes, int6
         if (!put_begins(pool))
             return -EPIPE;
         pool->keeper->look(pool);
-        uint64_t id = 0;
-        rc = pool->transport->put(pool, data, bytes, wedge_pool_earlier(until_ns, pool->keeper->look_again_ns(pool)),
-                                  &id);
-        if (rc == 0) {
+        rc = pool->transport->put(pool, &input, 1, wedge_pool_earlier(until_ns, pool->keeper->look_again_ns(pool)));
+        if (rc > 0) {
             atomic_fetch_add(&pool->board->accepted, 1);
             if (ret_id)
-                *ret_id = id;
+                *ret_id = input.id;
         }
         put_ends(pool);
     } while (rc == -ETIMEDOUT && (until_ns == WEDGE_POOL_NEVER || wedge_clock_ns() < until_ns));
-    return rc;
+    return rc < 0 ? rc : 0;
 }
 
 int wedge_pool_take(struct wedge_pool *pool, struct wedge_pool_result *ret, void *buffer, size_t room, int64_t until_ns)

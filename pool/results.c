@@ -43,7 +43,7 @@ int wedge_pool_results_next(struct wedge_pool *pool, struct wedge_pool_item *ret
     int64_t wait_ms = pool->settings.hardened ? LOOK_AGAIN_MS : pool->settings.collector_wait_ms;
     while (!ended(pool)) {
         int64_t look_ns = wedge_pool_earlier(until_ns, wedge_pool_settings_until(wait_ms));
-        int rc = pool->transport->take(pool, ret, look_ns);
+        int rc = pool->transport->take(pool, ret, 1, look_ns);
         if (rc == -ETIMEDOUT) {
             if (until_ns != WEDGE_POOL_NEVER && wedge_clock_ns() >= until_ns)
                 return ended(pool) ? -ENODATA : -ETIMEDOUT;

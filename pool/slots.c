@@ -141,23 +141,24 @@ static int reserve(struct wedge_pool *pool, int64_t until_ns, uint32_t *ret)
     }
 }
 
-static int slots_put(struct wedge_pool *pool, const void *data, size_t bytes, int64_t until_ns, uint64_t *ret_id)
+static int slots_put(struct wedge_pool *pool, struct wedge_pool_input *inputs, unsigned n, int64_t until_ns)
 {
+    (void)n;
     struct wedge_slots *slots = pool->transport_data;
     uint32_t at;
     int rc = reserve(pool, until_ns, &at);
     if (rc < 0)
         return rc;
     struct slot *slot = &slots->shared->slots[at];
-    *ret_id = slot->id = wedge_pool_new_id(pool);
-    slot->bytes = (uint32_t)bytes;
+    inputs->id = slot->id = wedge_pool_new_id(pool);
+    slot->bytes = (uint32_t)inputs->bytes;
     slot->result_bytes = 0;
     slot->code = 0;
-    if (bytes)
-        memcpy(task_bytes(slots, at), data, bytes);
+    if (inputs->bytes)
+        memcpy(task_bytes(slots, at), inputs->data, inputs->bytes);
     wedge_ledger_publish(&slot->word);
     wedge_word_bump(&slots->shared->items, 1);
-    return 0;
+    return 1;
 }
 
 struct collected {
@@ -177,8 +178,9 @@ static bool try_collect(struct slot *slot, void *arg)
 }
 
 /* Woken by a worker that finished, by the supervisor that condemned or withdrew, and by itself. */
-static int slots_take(struct wedge_pool *pool, struct wedge_pool_item *ret, int64_t until_ns)
+static int slots_take(struct wedge_pool *pool, struct wedge_pool_item *ret, unsigned n, int64_t until_ns)
 {
+    (void)n;
     struct wedge_slots *slots = pool->transport_data;
     uint32_t seen = wedge_word_read(&slots->shared->done);
     struct collected collected;
@@ -197,7 +199,7 @@ static int slots_take(struct wedge_pool *pool, struct wedge_pool_item *ret, int6
                                              .code = ran ? slot->code : 0,
                                              .data = result_bytes(slots, at),
                                              .bytes = ran ? slot->result_bytes : 0};
-    return 0;
+    return 1;
 }
 
 static void slots_release(struct wedge_pool *pool, struct wedge_pool_item *item)

@@ -265,15 +265,17 @@ static int stream_create(struct wedge_pool *pool, struct wedge_pool_err *err)
     return 0;
 }
 
-static int stream_put(struct wedge_pool *pool, const void *data, size_t bytes, int64_t until_ns, uint64_t *ret_id)
+static int stream_put(struct wedge_pool *pool, struct wedge_pool_input *inputs, unsigned n, int64_t until_ns)
 {
+    (void)n; /* one at a time */
     struct wedge_stream *stream = pool->transport_data;
-    struct message head = {.bytes = (uint32_t)bytes, .kind = MESSAGE_TASK};
+    struct message head = {.bytes = (uint32_t)inputs->bytes, .kind = MESSAGE_TASK};
     int rc = task_room(&stream->tasks, until_ns);
     if (rc < 0)
         return rc;
-    *ret_id = head.id = wedge_pool_new_id(pool);
-    return send(&stream->tasks, &head, data);
+    inputs->id = head.id = wedge_pool_new_id(pool);
+    rc = send(&stream->tasks, &head, inputs->data);
+    return rc < 0 ? rc : 1;
 }
 
 int wedge_stream_put_mark(struct wedge_pool *pool, int64_t until_ns)
@@ -308,8 +310,9 @@ static void stream_cut(struct wedge_pool *pool)
     close_fd(&stream->results.write_fd);
 }
 
-static int stream_take(struct wedge_pool *pool, struct wedge_pool_item *ret, int64_t until_ns)
+static int stream_take(struct wedge_pool *pool, struct wedge_pool_item *ret, unsigned n, int64_t until_ns)
 {
+    (void)n; /* one at a time: there is one buffer */
     struct wedge_stream *stream = pool->transport_data;
     struct message head = {0};
     int rc = receive(&stream->results, &head, stream->body, until_ns);
@@ -321,7 +324,7 @@ static int stream_take(struct wedge_pool *pool, struct wedge_pool_item *ret, int
                                              .code = head.code,
                                              .data = stream->body,
                                              .bytes = head.bytes};
-    return 0;
+    return 1;
 }
 
 static void stream_release(struct wedge_pool *pool, struct wedge_pool_item *item)
