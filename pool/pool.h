@@ -161,7 +161,10 @@ void wedge_pool_name_thread(const char *fmt, ...) __attribute__((format(printf, 
 int wedge_pool_thread(pthread_t *ret, void *(*run)(void *), void *arg);
 
 /* results.c */
-int wedge_pool_results_next(struct wedge_pool *pool, struct wedge_pool_item *ret, int64_t until_ns);
+/* Up to n results that are not reported yet; waits for the first. How many, -ETIMEDOUT, -ENODATA nothing more will come. */
+int wedge_pool_results_next(struct wedge_pool *pool, struct wedge_pool_item *ret, unsigned n, int64_t until_ns);
+/* This one is reported now. */
+void wedge_pool_results_count(struct wedge_pool *pool, const struct wedge_pool_item *item);
 void wedge_pool_results_done(struct wedge_pool *pool, struct wedge_pool_item *item);
 int wedge_pool_collector_start(struct wedge_pool *pool, struct wedge_pool_err *err);
 int wedge_pool_collector_join(struct wedge_pool *pool, int64_t until_ns);

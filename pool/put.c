@@ -6,6 +6,9 @@
 
 #include "pool/pool.h"
 
+/* How many results one take asks the transport for: the items stand on the stack. */
+#define TAKE_BATCH 64
+
 /* hardened: counts itself in, so that close knows when the last put is complete. False: closed. */
 static bool put_begins(struct wedge_pool *pool)
 {
@@ -23,44 +26,85 @@ static void put_ends(struct wedge_pool *pool)
         wedge_word_bump(&pool->board->news, INT_MAX);
 }
 
-int wedge_pool_put(struct wedge_pool *pool, const void *data, size_t bytes, int64_t until_ns, uint64_t *ret_id)
+/* At least the first of them, or why not. */
+static int put_some(struct wedge_pool *pool, struct wedge_pool_input *inputs, unsigned n, int64_t until_ns)
 {
-    struct wedge_pool_input input = {.data = data, .bytes = bytes};
     int rc;
-    WEDGE_POINT("pool.put.begin");
-    if (bytes > (size_t)pool->settings.payload_bytes)
-        return -EMSGSIZE;
     do {
         if (!put_begins(pool))
             return -EPIPE;
         pool->keeper->look(pool);
-        rc = pool->transport->put(pool, &input, 1, wedge_pool_earlier(until_ns, pool->keeper->look_again_ns(pool)));
-        if (rc > 0) {
-            atomic_fetch_add(&pool->board->accepted, 1);
-            if (ret_id)
-                *ret_id = input.id;
-        }
+        rc = pool->transport->put(pool, inputs, n, wedge_pool_earlier(until_ns, pool->keeper->look_again_ns(pool)));
+        if (rc > 0 && !pool->settings.hardened)
+            atomic_fetch_add(&pool->board->accepted, (uint64_t)rc); /* the slots count before a result can come */
         put_ends(pool);
     } while (rc == -ETIMEDOUT && (until_ns == WEDGE_POOL_NEVER || wedge_clock_ns() < until_ns));
-    return rc < 0 ? rc : 0;
+    return rc;
+}
+
+int wedge_pool_put(struct wedge_pool *pool, const void *data, size_t bytes, int64_t until_ns, uint64_t *ret_id)
+{
+    struct wedge_pool_input input = {.data = data, .bytes = bytes};
+    WEDGE_POINT("pool.put.begin");
+    if (bytes > (size_t)pool->settings.payload_bytes)
+        return -EMSGSIZE;
+    int rc = put_some(pool, &input, 1, until_ns);
+    if (rc < 0)
+        return rc;
+    if (ret_id)
+        *ret_id = input.id;
+    return 0;
+}
+
+int wedge_pool_put_many(struct wedge_pool *pool, struct wedge_pool_input *inputs, unsigned n, int64_t until_ns)
+{
+    unsigned fit = 0, put = 0;
+    int rc = 0;
+    WEDGE_POINT("pool.put.begin");
+    while (fit < n && inputs[fit].bytes <= (size_t)pool->settings.payload_bytes)
+        fit++;
+    if (fit == 0 && n > 0)
+        return -EMSGSIZE;
+    while (put < fit && (rc = put_some(pool, inputs + put, fit - put, until_ns)) > 0)
+        put += (unsigned)rc;
+    return put > 0 ? (int)put : rc;
+}
+
+/* Copies a result out to the caller's buffer, and gives its place back. */
+static void hand_out(struct wedge_pool *pool, struct wedge_pool_item *item, struct wedge_pool_result *ret, void *buffer,
+                     size_t room)
+{
+    size_t bytes = item->result.bytes < room ? item->result.bytes : room;
+    if (bytes)
+        memcpy(buffer, item->result.data, bytes);
+    *ret = item->result;
+    ret->data = buffer;
+    wedge_pool_results_count(pool, item);
+    wedge_pool_results_done(pool, item);
+}
+
+int wedge_pool_take_many(struct wedge_pool *pool, struct wedge_pool_result *ret, unsigned n, void *buffer,
+                         size_t room_each, int64_t until_ns)
+{
+    struct wedge_pool_item items[TAKE_BATCH];
+    unsigned taken = 0;
+    int rc;
+    if (!pool->board || pool->callbacks.collect || n == 0)
+        return -EINVAL;
+    atomic_fetch_add(&pool->takers, 1);
+    do {
+        unsigned want = n - taken < TAKE_BATCH ? n - taken : TAKE_BATCH;
+        /* What is there already is added without waiting: 0 is a time long past. */
+        rc = wedge_pool_results_next(pool, items, want, taken == 0 ? until_ns : 0);
+        for (int i = 0; i < rc; i++, taken++)
+            hand_out(pool, &items[i], &ret[taken], buffer ? (char *)buffer + taken * room_each : NULL, room_each);
+    } while (rc > 0 && taken < n);
+    atomic_fetch_sub(&pool->takers, 1);
+    return taken > 0 ? (int)taken : rc;
 }
 
 int wedge_pool_take(struct wedge_pool *pool, struct wedge_pool_result *ret, void *buffer, size_t room, int64_t until_ns)
 {
-    struct wedge_pool_item item;
-    int rc;
-    if (!pool->board || pool->callbacks.collect)
-        return -EINVAL;
-    atomic_fetch_add(&pool->takers, 1);
-    rc = wedge_pool_results_next(pool, &item, until_ns);
-    atomic_fetch_sub(&pool->takers, 1);
-    if (rc < 0)
-        return rc;
-    size_t bytes = item.result.bytes < room ? item.result.bytes : room;
-    if (bytes)
-        memcpy(buffer, item.result.data, bytes);
-    *ret = item.result;
-    ret->data = buffer;
-    wedge_pool_results_done(pool, &item);
-    return 0;
+    int rc = wedge_pool_take_many(pool, ret, 1, buffer, room, until_ns);
+    return rc < 0 ? rc : 0;
 }

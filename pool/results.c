@@ -38,12 +38,12 @@ static bool ended(struct wedge_pool *pool)
            pool->transport->empty(pool);
 }
 
-int wedge_pool_results_next(struct wedge_pool *pool, struct wedge_pool_item *ret, int64_t until_ns)
+int wedge_pool_results_next(struct wedge_pool *pool, struct wedge_pool_item *ret, unsigned n, int64_t until_ns)
 {
     int64_t wait_ms = pool->settings.hardened ? LOOK_AGAIN_MS : pool->settings.collector_wait_ms;
     while (!ended(pool)) {
         int64_t look_ns = wedge_pool_earlier(until_ns, wedge_pool_settings_until(wait_ms));
-        int rc = pool->transport->take(pool, ret, 1, look_ns);
+        int rc = pool->transport->take(pool, ret, n, look_ns);
         if (rc == -ETIMEDOUT) {
             if (until_ns != WEDGE_POOL_NEVER && wedge_clock_ns() >= until_ns)
                 return ended(pool) ? -ENODATA : -ETIMEDOUT;
@@ -51,16 +51,19 @@ int wedge_pool_results_next(struct wedge_pool *pool, struct wedge_pool_item *ret
         }
         if (rc < 0)
             return rc;
-        if (!ret->mark) {
-            atomic_fetch_add(&pool->board->outcomes[ret->result.outcome], 1);
-            atomic_fetch_add(&pool->board->reported, 1);
-            return 0;
-        }
+        if (!ret->mark) /* marks come one at a time */
+            return rc;
         if (ret->result.code != 0) /* shutdown's own mark: all workers are gone */
             return -ENODATA;
         pool->marks_seen++;
     }
     return -ENODATA;
+}
+
+void wedge_pool_results_count(struct wedge_pool *pool, const struct wedge_pool_item *item)
+{
+    atomic_fetch_add(&pool->board->outcomes[item->result.outcome], 1);
+    atomic_fetch_add(&pool->board->reported, 1);
 }
 
 void wedge_pool_results_done(struct wedge_pool *pool, struct wedge_pool_item *item)
@@ -74,7 +77,8 @@ static void *collector_main(void *arg)
     struct wedge_pool *pool = arg;
     struct wedge_pool_item item;
     wedge_pool_name_thread("collector");
-    while (wedge_pool_results_next(pool, &item, WEDGE_POOL_NEVER) == 0) {
+    while (wedge_pool_results_next(pool, &item, 1, WEDGE_POOL_NEVER) > 0) {
+        wedge_pool_results_count(pool, &item);
         WEDGE_POINT("pool.collector.took");
         wedge_board_does(&pool->board->collector, WEDGE_DOING_COLLECT, wedge_clock_ns(), WEDGE_POOL_NEVER,
                          item.result.id);

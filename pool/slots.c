@@ -156,6 +156,7 @@ static int slots_put(struct wedge_pool *pool, struct wedge_pool_input *inputs, u
     slot->code = 0;
     if (inputs->bytes)
         memcpy(task_bytes(slots, at), inputs->data, inputs->bytes);
+    atomic_fetch_add(&pool->board->accepted, 1); /* before anyone can report it */
     wedge_ledger_publish(&slot->word);
     wedge_word_bump(&slots->shared->items, 1);
     return 1;
@@ -215,8 +216,7 @@ static void slots_release(struct wedge_pool *pool, struct wedge_pool_item *item)
 static bool slots_empty(struct wedge_pool *pool)
 {
     const struct wedge_slots *slots = pool->transport_data;
-    for (uint32_t i = 0; i < slots->n; i++)
-    {
+    for (uint32_t i = 0; i < slots->n; i++) {
         uint64_t word = atomic_load(&slots->shared->slots[i].word);
         if (wedge_ledger_is_outcome(word) || wedge_ledger_state_of(word) == WEDGE_LEDGER_EXPIRED)
             return false;
