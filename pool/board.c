@@ -1,4 +1,4 @@
-/* Making the board, and what its figures add up to (board.h). */
+/* Making the board, and ending it (board.h). */
 #include "pool/board.h"
 
 #include <errno.h>
@@ -70,58 +70,8 @@ void wedge_pool_board_destroy(struct wedge_pool *pool)
 {
     if (!pool->board)
         return;
+    atomic_store(&pool->board->phase, WEDGE_POOL_ENDED); /* for whoever has it open from outside */
     close(pool->board_fd);
     munmap(pool->board, pool->board->bytes);
     pool->board = NULL;
-}
-
-uint64_t wedge_board_finished(struct wedge_board *board)
-{
-    uint64_t sum = 0;
-    for (uint32_t i = 0; i < board->processes; i++)
-        for (uint32_t t = 1; t <= board->threads; t++)
-            sum += atomic_load_explicit(&wedge_board_thread(board, i, t)->finished, memory_order_relaxed);
-    return sum;
-}
-
-static uint64_t get64(const _Atomic uint64_t *figure)
-{
-    return atomic_load_explicit((_Atomic uint64_t *)(uintptr_t)figure, memory_order_relaxed);
-}
-
-/* a - b of two figures that were read one after the other: never below 0. */
-static unsigned left(uint64_t a, uint64_t b)
-{
-    return a > b ? (unsigned)(a - b) : 0;
-}
-
-void wedge_board_stats(const struct wedge_board *board, struct wedge_pool_stats *ret)
-{
-    struct wedge_board *b = (struct wedge_board *)(uintptr_t)board; /* atomic_load wants it so; nothing is written */
-    struct wedge_pool_stats stats = {
-        .reported = get64(&b->reported), /* before accepted: what is reported was accepted */
-        .finished = wedge_board_finished(b),
-        .late = get64(&b->late),
-        .dropped = get64(&b->dropped),
-        .deaths = get64(&b->deaths),
-        .replaced = get64(&b->replaced),
-        .workers = b->processes,
-        .queued = left(get64(&b->tasks_in), get64(&b->tasks_out)),
-        .queue_high = atomic_load(&b->queue_high),
-        .put_waits = get64(&b->put_waits),
-        .put_wait_longest_ns = (int64_t)get64(&b->put_wait.longest_ns),
-        .closed = atomic_load(&b->phase) >= WEDGE_POOL_CLOSING,
-        .broken = atomic_load(&b->broken) != 0,
-    };
-    for (int i = WEDGE_POOL_OK; i < WEDGE_POOL_OUTCOMES; i++)
-        stats.outcomes[i] = get64(&b->outcomes[i]);
-    for (uint32_t i = 0; i < b->processes; i++) {
-        stats.workers_alive += atomic_load(&wedge_board_seat(b, i)->pid) != 0;
-        for (uint32_t t = 1; t <= b->threads; t++)
-            stats.running += atomic_load(&wedge_board_thread(b, i, t)->doing) == WEDGE_DOING_TASK;
-    }
-    stats.results = b->hardened ? left(stats.finished + get64(&b->settled), stats.reported + stats.late)
-                                : left(get64(&b->results_in), get64(&b->results_out));
-    stats.accepted = get64(&b->accepted);
-    *ret = stats;
 }

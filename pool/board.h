@@ -18,7 +18,7 @@
  *                        generations: they are never reset, and a dead writer leaves them as they were.
  *
  * Layout is versioned (WEDGE_BOARD_VERSION): a reader refuses another one. Everything in it is hostile to a reader:
- * sizes and offsets are checked against the file's size before use (board_read.h).
+ * sizes and offsets are checked against the file's size before use (board_read.h). What its figures add up to: figures.h.
  */
 #ifndef WEDGE_POOL_BOARD_H
 #define WEDGE_POOL_BOARD_H
@@ -34,6 +34,15 @@
 #define WEDGE_BOARD_MAGIC   0x316c6f6f70676477ull /* "wdgpool1" */
 #define WEDGE_BOARD_VERSION 1
 #define WEDGE_BOARD_FD_NAME "wedge-pool:" /* and the pool's name: what /proc/PID/fd/N links to, after "/memfd:" */
+
+/* Of a pool. ENDED is on the board alone: the last thing that destroy says. */
+enum wedge_pool_phase {
+    WEDGE_POOL_MADE,
+    WEDGE_POOL_RUNNING,
+    WEDGE_POOL_CLOSING,
+    WEDGE_POOL_CLOSED,
+    WEDGE_POOL_ENDED,
+};
 
 /* What a worker process says about itself. */
 enum wedge_pool_stage { WEDGE_POOL_STARTING, WEDGE_POOL_READY, WEDGE_POOL_LEAVING };
@@ -102,6 +111,7 @@ struct wedge_board {
     /* The putters', each changed by one atomic instruction. */
     _Atomic uint64_t accepted __attribute__((aligned(64)));
     _Atomic uint64_t put_waits; /* puts that found no room at first */
+    _Atomic uint64_t finished_by_caller; /* when_full=caller: tasks that a put ran itself */
     _Atomic uint32_t putters_waiting;
     _Atomic uint32_t queue_high; /* most tasks ever queued at once */
     struct wedge_histogram put_wait; /* ns, of the puts that waited */
@@ -144,11 +154,5 @@ static inline void wedge_board_does(struct wedge_board_thread *thread, enum wedg
     atomic_store_explicit(&thread->task, task, memory_order_relaxed);
     atomic_store_explicit(&thread->doing, (uint32_t)doing, memory_order_release);
 }
-
-/* Results that workers handed in, of all threads: each is read by itself. */
-uint64_t wedge_board_finished(struct wedge_board *board);
-
-/* What the figures add up to, for wedge_pool_stats and for readers from outside; the board is not changed. */
-void wedge_board_stats(const struct wedge_board *board, struct wedge_pool_stats *ret);
 
 #endif

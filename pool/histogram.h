@@ -54,4 +54,47 @@ static inline void wedge_histogram_add_shared(struct wedge_histogram *h, uint64_
         ;
 }
 
+/* Several histograms as a reader added them up. Plain memory, the reader's own. */
+struct wedge_times {
+    uint64_t count, sum_ns, longest_ns;
+    uint64_t counts[WEDGE_HISTOGRAM_STEPS];
+};
+
+/* Counts are read one by one while writers go on: `count` is the sum of those that were read, whatever sum_ns says. */
+static inline void wedge_times_add(struct wedge_times *times, const struct wedge_histogram *histogram)
+{
+    struct wedge_histogram *h = (struct wedge_histogram *)(uintptr_t)histogram; /* atomic_load wants it so */
+    uint64_t longest_ns = atomic_load_explicit(&h->longest_ns, memory_order_relaxed);
+    for (uint32_t i = 0; i < WEDGE_HISTOGRAM_STEPS; i++) {
+        uint64_t n = atomic_load_explicit(&h->counts[i], memory_order_relaxed);
+        times->counts[i] += n;
+        times->count += n;
+    }
+    times->sum_ns += atomic_load_explicit(&h->sum_ns, memory_order_relaxed);
+    if (longest_ns > times->longest_ns)
+        times->longest_ns = longest_ns;
+}
+
+/*
+ * The time that `per_mille` of 1000 did not exceed: the end of the step in which that one lies, and never more than the
+ * longest, so an eighth too long at most. 0 without any.
+ */
+static inline uint64_t wedge_times_at(const struct wedge_times *times, uint32_t per_mille)
+{
+    /* The rank, from 1, rounded up, without overflow for any count. */
+    uint64_t rank = times->count / 1000 * per_mille + (times->count % 1000 * per_mille + 999) / 1000, seen = 0;
+    if (times->count == 0)
+        return 0;
+    if (rank == 0)
+        rank = 1;
+    for (uint32_t i = 0; i < WEDGE_HISTOGRAM_STEPS - 1; i++) {
+        seen += times->counts[i];
+        if (seen >= rank) {
+            uint64_t end_ns = wedge_histogram_from(i + 1) - 1;
+            return end_ns < times->longest_ns ? end_ns : times->longest_ns;
+        }
+    }
+    return times->longest_ns;
+}
+
 #endif

@@ -81,6 +81,7 @@ static void looks_look(struct wedge_pool *pool)
             fork_worker(pool, i);
     }
     unlock(pool);
+    wedge_pool_alarms_look(pool, now_ns);
 }
 
 static int64_t looks_look_again_ns(struct wedge_pool *pool)

@@ -9,6 +9,7 @@
 #include <wedge/point.h>
 
 #include "pool/events.h"
+#include "pool/figures.h"
 
 #define GRACE_MS 1000 /* how far past its deadline a shutdown may go */
 

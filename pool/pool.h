@@ -22,6 +22,7 @@
 
 #include <wedge/pool.h>
 
+#include "pool/alarms.h"
 #include "pool/board.h"
 #include "pool/settings.h"
 #include "pool/word.h"
@@ -121,8 +122,6 @@ struct wedge_pool_keeper {
 extern const struct wedge_pool_keeper wedge_pool_looks;
 extern const struct wedge_pool_keeper wedge_pool_supervised;
 
-enum wedge_pool_phase { WEDGE_POOL_MADE, WEDGE_POOL_RUNNING, WEDGE_POOL_CLOSING, WEDGE_POOL_CLOSED };
-
 struct wedge_pool {
     struct wedge_pool_settings settings;
     struct wedge_pool_callbacks callbacks;
@@ -145,6 +144,9 @@ struct wedge_pool {
     _Atomic uint32_t collector_stop; /* destroy: leave at the next look */
     _Atomic uint32_t takers; /* threads inside wedge_pool_take */
     uint32_t marks_seen; /* streams; the one taker's */
+
+    atomic_flag alarms_busy; /* someone looks at the alarms; owns what follows */
+    struct wedge_alarms_state alarms;
 };
 
 /* board.c. create: -EMFILE, -ENOMEM. destroy takes none. */

@@ -23,6 +23,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "pool/figures.h"
 #include "pool/ledger.h"
 #include "pool/pool.h"
 #include "pool/seat.h"
@@ -328,6 +329,7 @@ static void *supervisor_main(void *arg)
         int64_t next_ns = tend_seats(pool, wedge_clock_ns());
         if (settle(pool))
             break;
+        wedge_pool_alarms_look(pool, wedge_clock_ns());
         arm(sup, next_ns);
         int n = epoll_wait(sup->epoll, events, EVENTS, TICK_MS);
         for (int i = 0; i < n; i++)

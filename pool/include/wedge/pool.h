@@ -336,11 +336,13 @@ struct wedge_pool_stats {
     uint64_t dropped; /* streams, result_put=drop: results lost for want of room */
     uint64_t deaths, replaced; /* worker processes */
     unsigned workers, workers_alive; /* processes wanted, and those believed alive at the last look */
-    unsigned queued, queue_high; /* tasks no worker has taken; the most there were */
+    unsigned queue, queued, queue_high; /* tasks the queue holds; those no worker has taken; the most there were */
     unsigned running; /* tasks in a worker's hand */
     unsigned results; /* results not taken */
     uint64_t put_waits; /* puts that found no room at first */
     int64_t put_wait_longest_ns;
+    unsigned alarms; /* those raised now, as bits: 1 the queue, 2 the workers, 4 the share finished */
+    bool collector_alive; /* there is one, and it has not left */
     bool closed, broken;
 };
 /* Copies the figures, each read by itself. Does not block. */
