@@ -75,9 +75,10 @@ struct wedge_board_seat {
     _Atomic uint32_t generation;
     _Atomic uint32_t stage; /* enum wedge_pool_stage */
     _Atomic uint32_t threads_ready; /* of `threads`; the one that completes them makes the worker READY */
-    _Atomic uint32_t drain; /* not 0: take no more tasks, finish what is in hand, leave in order (keeper or worker) */
-    _Atomic uint32_t reserved;
+    _Atomic uint32_t status; /* what it leaves with, WEDGE_POOL_EXIT_…; the first that is not ORDERLY stays. The worker's */
+    uint32_t reserved;
     _Atomic int64_t started_ns; /* the fork */
+    _Atomic int64_t drain_ns; /* since when: take no more tasks, finish what is in hand, leave (keeper or worker); 0: no */
 } __attribute__((aligned(64)));
 
 /* The alarms of the hang report's section 6, in this order in `alarms`. */

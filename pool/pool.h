@@ -59,16 +59,23 @@ struct wedge_pool_item {
     bool kept; /* the slot's owner may still write: reported, not to be released (ledger.h, EARLY) */
 };
 
-/* A worker process, and in it each thread's hands. Private memory of the worker. */
+/* A worker, and in it each thread's hands. Private memory of the worker. */
 struct wedge_pool_worker {
     struct wedge_pool *pool;
     struct wedge_pool_place place; /* thread 0 */
+    bool grouped; /* workers=threads: it is a group of threads in the parent, which must not leave with it */
+    _Atomic uint32_t threads_left; /* that have ended */
+    _Atomic uint32_t threads_given_up; /* limit_by=helper: whose initializer was left behind */
+    struct wedge_word news; /* bumped by each thread that leaves */
 };
 struct wedge_pool_hand {
     struct wedge_pool_worker *worker;
     struct wedge_pool_place place;
     struct wedge_pool_task task; /* filled by get */
     uint8_t *buffer; /* the thread's, 2 × payload_bytes: task, result */
+    uint64_t tasks; /* that it has run */
+    int64_t until_ns; /* its `life` ends; WEDGE_POOL_NEVER none */
+    bool leaves; /* by its own age, or with its process: not for a stop mark, and not because all is drained */
     uint32_t slot; /* slots: which, and the word it was claimed with */
     uint64_t claim;
 };
@@ -153,7 +160,13 @@ struct wedge_pool {
 int wedge_pool_board_create(struct wedge_pool *pool, struct wedge_pool_err *err);
 void wedge_pool_board_destroy(struct wedge_pool *pool);
 
-/* worker.c: the life of a worker process, from just after its fork. Never returns. */
+/* worker.c: whether this thread is to take no more tasks (life, life_tasks, its process leaves). Asked before each look
+ * for a task; one load, a compare, and a clock where there is a `life`. */
+bool wedge_pool_hand_leaves(struct wedge_pool_hand *hand);
+/* worker.c: the life of a worker, in the calling thread and its own. Returns what it leaves with, WEDGE_POOL_EXIT_…, when
+ * its threads are gone. */
+int wedge_pool_worker_live(struct wedge_pool *pool, uint32_t index, uint32_t generation, bool grouped);
+/* The same of a process, from just after its fork: it leaves with it. */
 _Noreturn void wedge_pool_worker_run(struct wedge_pool *pool, uint32_t index, uint32_t generation);
 /* worker.c: _exit, after the build's counters are saved, where it has any. */
 _Noreturn void wedge_pool_leave_process(int status);

@@ -24,7 +24,8 @@ void wedge_seat_prepare(struct wedge_pool *pool, uint32_t index)
     seat->suspected_ns = seat->done_ns = 0;
     seat->started_ns = wedge_clock_ns();
     atomic_store(&wedge_board_seat(pool->board, index)->generation, seat->generation);
-    atomic_store(&wedge_board_seat(pool->board, index)->drain, 0);
+    atomic_store(&wedge_board_seat(pool->board, index)->drain_ns, 0);
+    atomic_store(&wedge_board_seat(pool->board, index)->status, WEDGE_POOL_EXIT_ORDERLY);
     atomic_store(&wedge_board_seat(pool->board, index)->started_ns, seat->started_ns);
     atomic_store(&wedge_board_seat(pool->board, index)->threads_ready, 0);
     for (int64_t i = 0; i <= pool->settings.threads; i++) {

@@ -254,6 +254,10 @@ static int slots_get(struct wedge_pool_hand *hand)
     for (;;) {
         uint32_t seen = wedge_word_read(&slots->shared->items);
         bool closed = atomic_load(&pool->board->closed) != 0;
+        if (wedge_pool_hand_leaves(hand)) {
+            wedge_board_does(record(hand), WEDGE_DOING_NOTHING, 0, WEDGE_POOL_NEVER, 0);
+            return -ENODATA;
+        }
         wedge_board_does(record(hand), WEDGE_DOING_IDLE, wedge_clock_ns(), WEDGE_POOL_NEVER, 0);
         hand->slot = find(slots, &slots->shared->claim_at, try_claim, hand);
         if (hand->slot < slots->n)
@@ -335,12 +339,15 @@ void wedge_slots_condemn(struct wedge_pool *pool, uint32_t worker, uint32_t inca
     wedge_slots_wake_all(pool);
 }
 
-bool wedge_slots_expire(struct wedge_pool *pool, uint32_t worker, uint32_t incarnation, uint32_t thread)
+bool wedge_slots_expire(struct wedge_pool *pool, uint32_t worker, uint32_t incarnation, uint32_t thread, uint64_t task)
 {
     struct wedge_slots *slots = pool->transport_data;
     struct wedge_ledger_owner owner = {.worker = worker, .incarnation = incarnation, .thread = thread};
     for (uint32_t i = 0; i < slots->n; i++) {
-        if (wedge_ledger_expire(&slots->shared->slots[i].word, owner)) {
+        struct slot *slot = &slots->shared->slots[i];
+        struct wedge_ledger_owner has = wedge_ledger_owner_of(atomic_load(&slot->word));
+        if (has.worker == worker && has.thread == thread && slot->id == task &&
+            wedge_ledger_expire(&slot->word, owner)) {
             atomic_fetch_add(&pool->board->settled, 1);
             wedge_word_bump(&slots->shared->done, INT_MAX);
             return true;

@@ -7,9 +7,9 @@
 /* That incarnation of a worker is dead (the kernel said so): what it held becomes LOST, or TIMEOUT where it had expired.
  * Makes again the hints that it may have taken along, and wakes every waiter of the pool. */
 void wedge_slots_condemn(struct wedge_pool *pool, uint32_t worker, uint32_t incarnation);
-/* The task that this thread of the worker has in hand is past task_limit: it can be reported from now on, as a TIMEOUT.
- * Whether there was one. */
-bool wedge_slots_expire(struct wedge_pool *pool, uint32_t worker, uint32_t incarnation, uint32_t thread);
+/* The task with this id, which this thread of the worker has in hand, is past task_limit: it can be reported from now on,
+ * as a TIMEOUT. False: the thread has gone on to another one meanwhile. */
+bool wedge_slots_expire(struct wedge_pool *pool, uint32_t worker, uint32_t incarnation, uint32_t thread, uint64_t task);
 /* Tasks that waited longer than queue_limit become TIMEOUT. When the next one will; WEDGE_POOL_NEVER none. */
 int64_t wedge_slots_expire_queued(struct wedge_pool *pool, int64_t now_ns);
 /* What no worker has taken gets this outcome. */
@@ -18,7 +18,8 @@ void wedge_slots_withdraw(struct wedge_pool *pool, enum wedge_pool_outcome outco
 bool wedge_slots_any_queued(struct wedge_pool *pool);
 /* How many slots this worker owns (CLAIMED, EXPIRED, LATE); 0: nothing of it can be lost. */
 uint32_t wedge_slots_owned(struct wedge_pool *pool, uint32_t worker);
-/* Wakes everyone who sleeps on the pool's words: after a death, and when the pool's state changes. */
+/* Wakes everyone who sleeps on the pool's words: after a death, and when the pool's state changes. In a worker too, when
+ * its process is to leave. */
 void wedge_slots_wake_all(struct wedge_pool *pool);
 
 #endif

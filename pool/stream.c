@@ -394,7 +394,8 @@ static void stream_answer(struct wedge_pool_hand *hand, enum wedge_pool_outcome 
 static void stream_thread_left(struct wedge_pool_hand *hand)
 {
     struct message head = {.kind = MESSAGE_MARK};
-    send_result(hand->worker->pool, &head, NULL);
+    if (!hand->leaves) /* by its age: it took no mark */
+        send_result(hand->worker->pool, &head, NULL);
 }
 
 static void stream_leave(struct wedge_pool_worker *worker)

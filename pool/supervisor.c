@@ -242,7 +242,8 @@ static void expire_tasks(struct wedge_pool *pool, uint32_t index, int64_t now_ns
         return;
     for (uint32_t t = 1; t <= pool->settings.threads; t++)
         if (wedge_seat_thread_task_limit_ns(pool, index, t) <= now_ns)
-            wedge_slots_expire(pool, index + 1, pool->seats[index].generation, t);
+            wedge_slots_expire(pool, index + 1, pool->seats[index].generation, t,
+                               atomic_load(&wedge_board_thread(pool->board, index, t)->task));
 }
 
 /* Ends those past a limit, or all; fills empty seats. Returns the next time at which there is something to do. */
