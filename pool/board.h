@@ -152,7 +152,7 @@ static inline void wedge_board_does(struct wedge_board_thread *thread, enum wedg
 {
     atomic_store_explicit(&thread->since_ns, since_ns, memory_order_relaxed);
     atomic_store_explicit(&thread->until_ns, until_ns, memory_order_relaxed);
-    atomic_store_explicit(&thread->task, task, memory_order_relaxed);
+    atomic_store_explicit(&thread->task, task, memory_order_release); /* with the supervisor's look (limits.c) */
     atomic_store_explicit(&thread->doing, (uint32_t)doing, memory_order_release);
 }
 

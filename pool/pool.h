@@ -48,7 +48,12 @@ struct wedge_pool_seat {
     enum wedge_pool_seat_phase phase; /* supervisor alone, as what follows */
     int64_t suspected_ns; /* a thread has not looked for idle_limit; when that was seen first; 0: no */
     int64_t done_ns; /* closed, drained, and no task in its hands; when that was seen first; 0: no */
+    int64_t term_ns; /* process_limit: SIGTERM was sent; 0: no */
     bool condemned; /* SIGKILL was sent, the death is awaited */
+    bool excused; /* its end was our doing, by a limit on tasks or on age: no part of a crash loop */
+    bool stopped; /* a worker left with WEDGE_POOL_EXIT_STOP: not filled again */
+    pid_t reaped_pid; /* REAPING: whom the zygote is to reap */
+    bool owed; /* the zygote could not be told (it has many orders to read): to be told again */
 };
 
 /* One thing that came out of a pool: a result, or a stop mark of a stream. */

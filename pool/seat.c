@@ -4,8 +4,12 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/pidfd.h>
+#include <sys/wait.h>
 #include <unistd.h>
+
+#include "pool/events.h"
 
 void wedge_seat_init(struct wedge_pool_seat *seat)
 {
@@ -20,8 +24,8 @@ void wedge_seat_prepare(struct wedge_pool *pool, uint32_t index)
         atomic_fetch_add(&pool->board->replaced, 1);
     }
     seat->started_once = true;
-    seat->condemned = false;
-    seat->suspected_ns = seat->done_ns = 0;
+    seat->condemned = seat->excused = seat->owed = false;
+    seat->suspected_ns = seat->done_ns = seat->term_ns = 0;
     seat->started_ns = wedge_clock_ns();
     atomic_store(&wedge_board_seat(pool->board, index)->generation, seat->generation);
     atomic_store(&wedge_board_seat(pool->board, index)->drain_ns, 0);
@@ -35,15 +39,20 @@ void wedge_seat_prepare(struct wedge_pool *pool, uint32_t index)
     atomic_store(&wedge_board_seat(pool->board, index)->stage, WEDGE_POOL_STARTING);
 }
 
-int wedge_seat_take(struct wedge_pool *pool, uint32_t index, pid_t pid)
+void wedge_seat_sit(struct wedge_pool *pool, uint32_t index, pid_t pid, int pidfd)
 {
     struct wedge_pool_seat *seat = &pool->seats[index];
+    seat->pid = pid;
+    seat->pidfd = pidfd;
+    atomic_store(&wedge_board_seat(pool->board, index)->pid, pid);
+}
+
+int wedge_seat_take(struct wedge_pool *pool, uint32_t index, pid_t pid)
+{
     int fd = pidfd_open(pid, 0); /* close-on-exec by itself (pidfd_open(2)) */
     if (fd < 0)
         return -errno;
-    seat->pid = pid;
-    seat->pidfd = fd;
-    atomic_store(&wedge_board_seat(pool->board, index)->pid, pid);
+    wedge_seat_sit(pool, index, pid, fd);
     return 0;
 }
 
@@ -53,10 +62,15 @@ bool wedge_seat_alive(const struct wedge_pool_seat *seat)
     return seat->pid != 0 && poll(&pfd, 1, 0) == 0;
 }
 
-void wedge_seat_kill(const struct wedge_pool_seat *seat)
+void wedge_seat_signal(const struct wedge_pool_seat *seat, int signal)
 {
     if (seat->pid != 0)
-        pidfd_send_signal(seat->pidfd, SIGKILL, NULL, 0);
+        pidfd_send_signal(seat->pidfd, signal, NULL, 0);
+}
+
+void wedge_seat_kill(const struct wedge_pool_seat *seat)
+{
+    wedge_seat_signal(seat, SIGKILL);
 }
 
 void wedge_seat_clear(struct wedge_pool *pool, uint32_t index)
@@ -69,11 +83,46 @@ void wedge_seat_clear(struct wedge_pool *pool, uint32_t index)
     seat->pid = 0;
 }
 
+static const char *exit_in_words(int status)
+{
+    switch (status) {
+    case WEDGE_POOL_EXIT_INIT:
+        return ", an initializer failed";
+    case WEDGE_POOL_EXIT_SYSTEM:
+        return ", a thread or memory could not be had";
+    case WEDGE_POOL_EXIT_ORPHAN:
+        return ", its parent was gone";
+    case WEDGE_POOL_EXIT_STOP:
+        return ", not to be started again";
+    case WEDGE_POOL_EXIT_UNWELL:
+        return ", a task said that it is not well";
+    default:
+        return "";
+    }
+}
+
+void wedge_seat_tell_end(struct wedge_pool *pool, uint32_t index, int status)
+{
+    uint32_t generation = pool->seats[index].generation;
+    int code = WIFEXITED(status) ? WEXITSTATUS(status) : 0;
+    if (WIFSIGNALED(status))
+        wedge_pool_tell(pool, WEDGE_POOL_EVENT_DIED, index + 1, generation, "killed by signal %d (SIG%s)",
+                        WTERMSIG(status), sigabbrev_np(WTERMSIG(status)));
+    else if (!WIFEXITED(status))
+        wedge_pool_tell(pool, WEDGE_POOL_EVENT_DIED, index + 1, generation, "gone, nobody knows how");
+    else if (code == WEDGE_POOL_EXIT_ORDERLY)
+        wedge_pool_tell(pool, WEDGE_POOL_EVENT_LEFT, index + 1, generation, "left in order");
+    else
+        wedge_pool_tell(pool, WEDGE_POOL_EVENT_DIED, index + 1, generation, "exit status %d%s", code,
+                        exit_in_words(code));
+}
+
 int64_t wedge_seat_start_limit_ns(struct wedge_pool *pool, uint32_t index)
 {
     const struct wedge_pool_seat *seat = &pool->seats[index];
     int64_t limit_ms = pool->settings.start_limit_ms;
-    if (seat->pid == 0 || limit_ms < 0 || atomic_load(&wedge_board_seat(pool->board, index)->stage) != WEDGE_POOL_STARTING)
+    if (seat->pid == 0 || limit_ms < 0 ||
+        atomic_load(&wedge_board_seat(pool->board, index)->stage) != WEDGE_POOL_STARTING)
         return WEDGE_POOL_NEVER;
     return seat->started_ns + limit_ms * WEDGE_NS_PER_MS;
 }

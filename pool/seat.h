@@ -10,12 +10,17 @@ void wedge_seat_init(struct wedge_pool_seat *seat);
 void wedge_seat_prepare(struct wedge_pool *pool, uint32_t index);
 /* `pid`, a process that cannot have been reaped yet, sits here now. -errno of pidfd_open(2): the seat stays empty. */
 int wedge_seat_take(struct wedge_pool *pool, uint32_t index, pid_t pid);
+/* The same with its descriptor, which becomes the seat's. */
+void wedge_seat_sit(struct wedge_pool *pool, uint32_t index, pid_t pid, int pidfd);
 /* Whether a process sits here and has not ended. A zombie has. Does not reap. */
 bool wedge_seat_alive(const struct wedge_pool_seat *seat);
-/* SIGKILL to the process, by its descriptor: never to one that came after it. */
+/* A signal, SIGKILL, to the process, by its descriptor: never to one that came after it. */
+void wedge_seat_signal(const struct wedge_pool_seat *seat, int signal);
 void wedge_seat_kill(const struct wedge_pool_seat *seat);
 /* The process is gone: the seat is free for the next generation. */
 void wedge_seat_clear(struct wedge_pool *pool, uint32_t index);
+/* Tells how the process of this seat's present generation ended: LEFT or DIED, `status` as of waitpid(2) in words. */
+void wedge_seat_tell_end(struct wedge_pool *pool, uint32_t index, int status);
 /* When the worker, not ready yet, gets past start_limit; WEDGE_POOL_NEVER: ready, nobody there, or no limit. */
 int64_t wedge_seat_start_limit_ns(struct wedge_pool *pool, uint32_t index);
 /* When the first of its finalizers that are running gets past final_limit. */

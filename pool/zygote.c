@@ -16,18 +16,36 @@
 
 #define QUIT_MS 1000 /* how long a zygote that was told to leave may take; it has nothing left to do */
 
-static int send_packet(int sock, const struct wedge_zygote_message *message)
+/* Room for the two descriptors of a SPAWNED. */
+union control {
+    struct cmsghdr head;
+    char bytes[CMSG_SPACE(2 * sizeof(int))];
+};
+
+/* `fds`: NULL none. */
+static int send_packet(int sock, const struct wedge_zygote_message *message, const struct wedge_zygote_fds *fds)
 {
+    struct iovec iov = {.iov_base = (void *)(uintptr_t)message, .iov_len = sizeof(*message)};
+    struct msghdr head = {.msg_iov = &iov, .msg_iovlen = 1};
+    union control control = {0};
     ssize_t n;
+    if (fds) {
+        int both[2] = {fds->pidfd, fds->gate};
+        head.msg_control = &control;
+        head.msg_controllen = sizeof(control);
+        *CMSG_FIRSTHDR(&head) =
+            (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof(both)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+        memcpy(CMSG_DATA(CMSG_FIRSTHDR(&head)), both, sizeof(both));
+    }
     do
-        n = send(sock, message, sizeof(*message), MSG_NOSIGNAL);
+        n = sendmsg(sock, &head, MSG_NOSIGNAL);
     while (n < 0 && errno == EINTR);
     return n < 0 ? -errno : 0;
 }
 
-/* In the fork: waits until the zygote has told of it (`go`), then is a worker. If the zygote dies before, the worker
- * never was: nobody will have to account for it. */
-static _Noreturn void become_worker(struct wedge_pool *pool, const struct wedge_zygote_message *order, int go,
+/* In the fork: waits at the gate, then is a worker. Without anyone to open it the worker never was: it has taken nothing,
+ * and nobody has to account for it. */
+static _Noreturn void become_worker(struct wedge_pool *pool, const struct wedge_zygote_message *order, int gate,
                                     pid_t zygote)
 {
     char byte;
@@ -36,53 +54,73 @@ static _Noreturn void become_worker(struct wedge_pool *pool, const struct wedge_
     if (getppid() != zygote)
         wedge_pool_leave_process(WEDGE_POOL_EXIT_ORPHAN);
     do
-        n = read(go, &byte, 1);
+        n = read(gate, &byte, 1);
     while (n < 0 && errno == EINTR);
     if (n != 1)
         wedge_pool_leave_process(WEDGE_POOL_EXIT_ORPHAN);
-    close(go);
+    close(gate);
     wedge_pool_worker_run(pool, order->index + 1, order->generation);
+}
+
+static void end_child(pid_t pid, int *ret_status)
+{
+    kill(pid, SIGKILL); /* our child, not reaped yet */
+    while (waitpid(pid, ret_status, 0) < 0 && errno == EINTR)
+        ;
+}
+
+/* Forks a worker that waits at a gate. Its pid and both descriptors, or a negative errno and nobody. */
+static pid_t fork_worker(struct wedge_pool *pool, const struct wedge_zygote_message *order, int sock, int parent_fd,
+                         struct wedge_zygote_fds *ret)
+{
+    int gate[2];
+    pid_t zygote = getpid();
+    if (pipe2(gate, O_CLOEXEC) < 0)
+        return -errno;
+    pid_t pid = fork();
+    if (pid == 0) {
+        close(sock);
+        close(parent_fd);
+        close(gate[1]);
+        become_worker(pool, order, gate[0], zygote);
+    }
+    int rc = pid < 0 ? -errno : 0;
+    close(gate[0]);
+    WEDGE_POINT("pool.zygote.forked");
+    int pidfd = rc < 0 ? -1 : pidfd_open(pid, 0);
+    if (rc == 0 && pidfd < 0) {
+        rc = -errno;
+        end_child(pid, NULL);
+    }
+    if (rc < 0) {
+        close(gate[1]);
+        return rc;
+    }
+    *ret = (struct wedge_zygote_fds){.pidfd = pidfd, .gate = gate[1]};
+    return pid;
 }
 
 static int spawn(struct wedge_pool *pool, const struct wedge_zygote_message *order, int sock, int parent_fd)
 {
     struct wedge_zygote_message answer = *order;
-    int go[2];
-    pid_t zygote = getpid();
+    struct wedge_zygote_fds fds;
     answer.op = WEDGE_ZYGOTE_SPAWNED;
-    if (pipe2(go, O_CLOEXEC) < 0) {
-        answer.pid = -errno;
-        return send_packet(sock, &answer);
-    }
-    pid_t pid = fork();
-    if (pid == 0) {
-        close(sock);
-        close(parent_fd);
-        close(go[1]);
-        become_worker(pool, order, go[0], zygote);
-    }
-    answer.pid = pid < 0 ? -errno : pid;
-    close(go[0]);
-    int rc = send_packet(sock, &answer);
-    while (rc == 0 && write(go[1], "g", 1) < 0 && errno == EINTR)
-        ;
-    close(go[1]);
+    answer.pid = fork_worker(pool, order, sock, parent_fd, &fds);
+    if (answer.pid < 0)
+        return send_packet(sock, &answer, NULL);
+    int rc = send_packet(sock, &answer, &fds);
+    close(fds.pidfd);
+    close(fds.gate);
     return rc;
 }
 
 static int reap(const struct wedge_zygote_message *order, int sock)
 {
     struct wedge_zygote_message answer = *order;
-    pid_t pid;
     answer.op = WEDGE_ZYGOTE_REAPED;
-    if (order->op == WEDGE_ZYGOTE_END)
-        kill(order->pid, SIGKILL); /* our child, not reaped yet */
-    do
-        pid = waitpid(order->pid, &answer.status, 0); /* dead, or dying */
-    while (pid < 0 && errno == EINTR);
-    if (pid < 0)
-        answer.status = -1;
-    return send_packet(sock, &answer);
+    answer.status = -1;
+    end_child(order->pid, &answer.status); /* dead, dying, or one that was never let through its gate */
+    return send_packet(sock, &answer, NULL);
 }
 
 /* Until it is told to leave, or the parent is gone. The kernel kills its workers as it exits. */
@@ -141,18 +179,38 @@ int wedge_zygote_start(struct wedge_pool *pool, struct wedge_zygote *ret)
 
 int wedge_zygote_send(const struct wedge_zygote *zygote, const struct wedge_zygote_message *message)
 {
-    return send_packet(zygote->sock, message);
+    return send_packet(zygote->sock, message, NULL);
 }
 
-int wedge_zygote_receive(const struct wedge_zygote *zygote, struct wedge_zygote_message *ret)
+int wedge_zygote_receive(const struct wedge_zygote *zygote, struct wedge_zygote_message *ret,
+                         struct wedge_zygote_fds *ret_fds)
 {
+    struct iovec iov = {.iov_base = ret, .iov_len = sizeof(*ret)};
+    union control control;
+    struct msghdr head = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+    int fds[2] = {-1, -1};
     ssize_t n;
     do
-        n = recv(zygote->sock, ret, sizeof(*ret), MSG_DONTWAIT);
+        n = recvmsg(zygote->sock, &head, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     while (n < 0 && errno == EINTR);
-    if (n == (ssize_t)sizeof(*ret))
-        return 1;
-    return n < 0 && errno == EAGAIN ? 0 : -EPIPE;
+    if (n != (ssize_t)sizeof(*ret))
+        return n < 0 && errno == EAGAIN ? 0 : -EPIPE;
+    struct cmsghdr *cmsg = CMSG_FIRSTHDR(&head);
+    if (cmsg && cmsg->cmsg_level == SOL_SOCKET && cmsg->cmsg_type == SCM_RIGHTS) {
+        size_t bytes = cmsg->cmsg_len - CMSG_LEN(0); /* fewer where descriptors are short: MSG_CTRUNC (recvmsg(2)) */
+        memcpy(fds, CMSG_DATA(cmsg), bytes < sizeof(fds) ? bytes : sizeof(fds));
+    }
+    *ret_fds = (struct wedge_zygote_fds){.pidfd = fds[0], .gate = fds[1]};
+    return 1;
+}
+
+void wedge_zygote_gate(int gate, bool open)
+{
+    if (gate < 0)
+        return;
+    while (open && write(gate, "g", 1) < 0 && errno == EINTR)
+        ; /* EPIPE: it is dead, which its pidfd says (SIGPIPE is blocked in the pool's threads) */
+    close(gate);
 }
 
 void wedge_zygote_end(struct wedge_zygote *zygote)
@@ -161,12 +219,17 @@ void wedge_zygote_end(struct wedge_zygote *zygote)
         return;
     struct wedge_zygote_message quit = {.op = WEDGE_ZYGOTE_QUIT};
     struct pollfd pfd = {.fd = zygote->pidfd, .events = POLLIN};
-    if (zygote->pidfd >= 0 && (send_packet(zygote->sock, &quit) < 0 || poll(&pfd, 1, QUIT_MS) != 1))
-        pidfd_send_signal(zygote->pidfd, SIGKILL, NULL, 0);
+    if (zygote->pidfd >= 0 && (send_packet(zygote->sock, &quit, NULL) < 0 || poll(&pfd, 1, QUIT_MS) != 1))
+        wedge_zygote_kill(zygote);
     while (waitpid(zygote->pid, NULL, 0) < 0 && errno == EINTR)
         ;
     if (zygote->pidfd >= 0)
         close(zygote->pidfd);
     close(zygote->sock);
     *zygote = (struct wedge_zygote){.pidfd = -1, .sock = -1};
+}
+
+void wedge_zygote_kill(const struct wedge_zygote *zygote)
+{
+    pidfd_send_signal(zygote->pidfd, SIGKILL, NULL, 0);
 }
