@@ -70,6 +70,8 @@ int wedge_pool_start(struct wedge_pool *pool, const struct wedge_pool_callbacks 
     if (rc == 0)
         rc = pool->keeper->start(pool, err); /* forks: before any thread of ours exists */
     if (rc == 0)
+        rc = wedge_pool_events_start(pool, err);
+    if (rc == 0)
         rc = wedge_pool_collector_start(pool, err);
     if (rc == 0)
         wedge_pool_set_phase(pool, WEDGE_POOL_RUNNING);

@@ -142,6 +142,7 @@ struct wedge_pool {
     struct wedge_board *board; /* NULL before start */
     int board_fd;
     void *transport_data; /* struct wedge_stream or wedge_slots, the transport's own */
+    struct wedge_events *events; /* log=queued with an `event` callback (events.c), else NULL */
     void *keeper_data; /* struct wedge_supervisor, NULL for looks */
 
     _Atomic uint32_t phase; /* enum wedge_pool_phase */
