@@ -98,7 +98,7 @@ static void seat_died(struct wedge_crew *crew, uint32_t index)
     struct wedge_pool *pool = crew->pool;
     struct wedge_pool_seat *seat = &pool->seats[index];
     WEDGE_POINT("pool.supervisor.died");
-    crew->died_starting = atomic_load(&wedge_board_seat(pool->board, index)->stage) == WEDGE_POOL_STARTING;
+    crew->died_starting = atomic_load(&wedge_board_seat(pool->board, index)->threads_ready) < pool->settings.threads;
     epoll_ctl(crew->epoll, EPOLL_CTL_DEL, seat->pidfd, NULL);
     int status = -1;
     if (crew->groups[index])

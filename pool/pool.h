@@ -154,6 +154,7 @@ struct wedge_pool {
 
     pthread_t collector;
     bool collector_started, collector_joined; /* the owner's */
+    _Atomic uint32_t collector_left; /* its thread is about to end */
     _Atomic uint32_t collector_stop; /* destroy: leave at the next look */
     _Atomic uint32_t takers; /* threads inside wedge_pool_take */
     uint32_t marks_seen; /* streams; the one taker's */
