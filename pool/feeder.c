@@ -4,40 +4,23 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "pool/pool.h"
 
 struct wedge_feeder_node {
     struct wedge_feeder_node *next;
-    size_t bytes;
-    uint8_t data[];
+    struct wedge_message head;
+    uint8_t body[];
 };
 
-void wedge_feeder_init(struct wedge_feeder *feeder, int fd, sem_t *writer, void (*written)(void))
+void wedge_feeder_init(struct wedge_feeder *feeder, struct wedge_queue *queue, void (*written)(void))
 {
     memset(feeder, 0, sizeof(*feeder));
     pthread_mutex_init(&feeder->lock, NULL);
     pthread_cond_init(&feeder->more, NULL);
     feeder->last = &feeder->first;
-    feeder->fd = fd;
-    feeder->writer = writer;
+    feeder->queue = queue;
     feeder->written = written;
-}
-
-/* Writes all of it. -EPIPE: no reader is left (SIGPIPE is blocked in the pool's threads). */
-static int write_all(int fd, const uint8_t *data, size_t bytes)
-{
-    while (bytes > 0) {
-        ssize_t n = write(fd, data, bytes);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -errno;
-        data += n;
-        bytes -= (size_t)n;
-    }
-    return 0;
 }
 
 /* Woken by add (a message) and by finish or discard (stopping). */
@@ -62,10 +45,7 @@ static void *feeder_main(void *arg)
     struct wedge_feeder_node *node;
     wedge_pool_name_thread("feeder");
     while ((node = next_node(feeder)) != NULL) {
-        while (sem_wait(feeder->writer) < 0 && errno == EINTR)
-            ;
-        int rc = write_all(feeder->fd, node->data, node->bytes);
-        sem_post(feeder->writer);
+        int rc = wedge_queue_write(feeder->queue, &node->head, node->body);
         free(node);
         if (rc == 0 && feeder->written)
             feeder->written();
@@ -73,18 +53,16 @@ static void *feeder_main(void *arg)
     return NULL;
 }
 
-int wedge_feeder_add(struct wedge_feeder *feeder, const void *head, size_t head_bytes, const void *body,
-                     size_t body_bytes)
+int wedge_feeder_add(struct wedge_feeder *feeder, const struct wedge_message *head, const void *body)
 {
-    struct wedge_feeder_node *node = malloc(sizeof(*node) + head_bytes + body_bytes);
+    struct wedge_feeder_node *node = malloc(sizeof(*node) + head->bytes);
     int rc = 0;
     if (!node)
         return -ENOMEM;
     node->next = NULL;
-    node->bytes = head_bytes + body_bytes;
-    memcpy(node->data, head, head_bytes);
-    if (body_bytes)
-        memcpy(node->data + head_bytes, body, body_bytes);
+    node->head = *head;
+    if (head->bytes)
+        memcpy(node->body, body, head->bytes);
 
     pthread_mutex_lock(&feeder->lock);
     if (!feeder->started) {

@@ -1,23 +1,69 @@
 /*
  * The keeper of `reported` and `proposed`: no supervisor. Workers are forked by whoever calls, and looked after only
- * when the user calls put, close or join (one look at entry of each): dead ones are reaped and, until the pool is
- * closed, replaced. Between two calls nobody looks.
+ * when the user calls something: at the entry of put, close and join, when one of them (or a take without a collector) has
+ * waited for `check` or until some limit, and when join has seen a worker end. Between two calls nobody looks.
  *
- * join waits for the workers one after the other, untimed unless the user gave a deadline or there is a start limit.
- * start_limit is the cure of item 2.3: put, close and join then wait no longer than that before they look again, and a
- * look ends and replaces a worker past it; after close too, for that worker has taken no stop mark.
+ *   look   [lock] collect the dead and those past a limit -> end and reap them -> apply, collect the empty seats
+ *          -> fork -> apply [unlock]
+ *
+ * management_lock=wide holds the lock all the while: everyone who puts waits behind a worker that dies slowly, or a
+ * slow fork. narrow lets it go while it works. A seat that is worked on is claimed by its phase (REAPING, ASKED), so that of
+ * two who look at the same time one finds nothing to do there.
+ *
+ * Who died is replaced until the pool is closed: for close_by=marks until the last mark is put, so that a worker that
+ * starts meanwhile may take a mark which was counted for another one; for the flag until nothing is queued. Past its
+ * start_limit a worker is replaced even then, for it has taken no mark.
+ *
+ * restart_limit: deaths in a row without a finished task, under CALM_MS apart. Past it nobody is replaced; once nobody
+ * is left the pool is broken: put and close's marks are refused, join ends the results with a mark of its own.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <wedge/point.h>
+
+#include "pool/events.h"
+#include "pool/figures.h"
 #include "pool/pool.h"
 #include "pool/seat.h"
 #include "pool/stream.h"
 
 #define CLOSE_TRIES 10 /* per stop mark, where close_wait is set */
+#define CALM_MS     10000
+
+/* Guarded by the pool's lock, but for `idle`. */
+struct wedge_looks {
+    struct wedge_word idle; /* bumped when somebody's work on seats is done */
+    int64_t last_look_ns; /* 0: none yet */
+    bool ending; /* nobody is to be forked any more */
+    bool breaker_open, died_starting;
+    uint64_t streak, finished_at_death;
+    int64_t last_death_ns;
+    uint64_t collect_told; /* the task whose `collect` was said to be past its limit */
+    bool left[WEDGE_POOL_PROCESSES_MAX]; /* its last worker left in order and its marks may not be complete */
+    bool retired[WEDGE_POOL_PROCESSES_MAX]; /* it said that it is not to be started again */
+};
+
+enum why { WHY_DEAD, WHY_AGE, WHY_START, WHY_FINAL };
+
+struct work {
+    uint32_t index;
+    enum why why;
+    siginfo_t info; /* of the dead; si_pid 0: someone else reaped it */
+    pid_t pid; /* of the forked, or a negative errno */
+};
+
+static struct wedge_looks *looks_of(const struct wedge_pool *pool)
+{
+    return pool->keeper_data;
+}
 
 static void lock(struct wedge_pool *pool)
 {
@@ -29,72 +75,329 @@ static void unlock(struct wedge_pool *pool)
     pthread_mutex_unlock(&pool->lock);
 }
 
-/* Locked. Reaps the process in the seat when it has ended, or, with `wait`, once it has (it was killed). */
-static void reap(struct wedge_pool *pool, uint32_t index, bool wait)
+static bool is_narrow(const struct wedge_pool *pool)
 {
-    struct wedge_pool_seat *seat = &pool->seats[index];
-    siginfo_t info = {0};
-    int rc;
-    do
-        rc = waitid(P_PIDFD, (id_t)seat->pidfd, &info, WEXITED | (wait ? 0 : WNOHANG));
-    while (rc < 0 && errno == EINTR);
-    if (rc == 0 && info.si_pid == 0)
-        return; /* alive */
-    /* ECHILD: the program ignores SIGCHLD or reaped it itself; gone all the same. */
-    bool orderly = rc == 0 && info.si_code == CLD_EXITED && info.si_status == WEDGE_POOL_EXIT_ORDERLY;
-    if (!orderly)
-        atomic_fetch_add(&pool->board->deaths, 1);
-    wedge_seat_clear(pool, index);
+    return pool->settings.management_lock == WEDGE_POOL_MANAGEMENT_NARROW;
 }
 
-/* Locked. The next generation. The seat stays empty on an error, for the next look. */
-static int fork_worker(struct wedge_pool *pool, uint32_t index)
+/* Locked. Until when dead workers are replaced. */
+static bool wants_workers(struct wedge_pool *pool)
 {
-    struct wedge_pool_seat *seat = &pool->seats[index];
-    wedge_seat_prepare(pool, index);
-    pid_t pid = fork();
-    if (pid == 0)
-        wedge_pool_worker_run(pool, index + 1, seat->generation);
-    if (pid < 0)
-        return -errno;
-    int rc = wedge_seat_take(pool, index, pid);
-    if (rc < 0) { /* no descriptor to be had: a worker that cannot be watched is not kept */
-        kill(pid, SIGKILL);
-        while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+    const struct wedge_looks *looks = looks_of(pool);
+    if (looks->ending || looks->breaker_open)
+        return false;
+    if (pool->settings.close_by == WEDGE_POOL_CLOSE_BY_FLAG && atomic_load(&pool->board->closed))
+        return wedge_stream_wait_empty(pool, 0) < 0;
+    return wedge_pool_phase_of(pool) != WEDGE_POOL_CLOSED;
+}
+
+/* Locked. Whether this worker is to be ended, or has ended, and why. */
+static bool has_ended(struct wedge_pool *pool, uint32_t index, int64_t now_ns, enum why *ret)
+{
+    const struct wedge_pool_seat *seat = &pool->seats[index];
+    const struct wedge_pool_settings *settings = &pool->settings;
+    bool by_process = settings->limit_by == WEDGE_POOL_LIMIT_BY_PROCESS;
+    if (!wedge_seat_alive(seat))
+        *ret = WHY_DEAD;
+    else if (settings->process_limit_ms >= 0 &&
+             now_ns - seat->started_ns > settings->process_limit_ms * WEDGE_NS_PER_MS)
+        *ret = WHY_AGE;
+    else if (by_process && wedge_seat_start_limit_ns(pool, index) <= now_ns)
+        *ret = WHY_START;
+    else if (by_process && wedge_seat_final_limit_ns(pool, index) <= now_ns)
+        *ret = WHY_FINAL;
+    else
+        return false;
+    return true;
+}
+
+/* Locked. Claims the seats whose worker ended or is to be ended. Returns how many. */
+static uint32_t collect_ended(struct wedge_pool *pool, int64_t now_ns, struct work *work)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < pool->settings.processes; i++) {
+        struct wedge_pool_seat *seat = &pool->seats[i];
+        if (seat->phase != WEDGE_SEAT_ALIVE || !has_ended(pool, i, now_ns, &work[n].why))
+            continue;
+        seat->phase = WEDGE_SEAT_REAPING;
+        work[n++].index = i;
+    }
+    return n;
+}
+
+/* Whether the process has ended, within the time. */
+static bool ended_within(int pidfd, int64_t ms)
+{
+    struct pollfd pfd = {.fd = pidfd, .events = POLLIN};
+    int64_t until_ns = wedge_pool_settings_until(ms);
+    int n;
+    do
+        n = poll(&pfd, 1, (int)wedge_pool_earlier((until_ns - wedge_clock_ns()) / WEDGE_NS_PER_MS + 1, INT_MAX));
+    while (n < 0 && errno == EINTR && wedge_clock_ns() < until_ns);
+    return n > 0;
+}
+
+static const char *const why_words[] = {
+    [WHY_DEAD] = "", [WHY_AGE] = "process_limit", [WHY_START] = "start_limit", [WHY_FINAL] = "final_limit"};
+
+/* Locked when wide. The seat is claimed: its process and descriptor stay as they are. */
+static void end_worker(struct wedge_pool *pool, struct work *work)
+{
+    const struct wedge_pool_seat *seat = &pool->seats[work->index];
+    int rc;
+    if (work->why != WHY_DEAD)
+        wedge_pool_tell(pool, WEDGE_POOL_EVENT_LIMIT, work->index + 1, seat->generation,
+                        "worker is past %s and is ended", why_words[work->why]);
+    if (work->why == WHY_AGE)
+        pidfd_send_signal(seat->pidfd, SIGTERM, NULL, 0);
+    if (work->why != WHY_DEAD && !(work->why == WHY_AGE && ended_within(seat->pidfd, pool->settings.term_wait_ms)))
+        wedge_seat_kill(seat);
+    memset(&work->info, 0, sizeof(work->info));
+    do
+        rc = waitid(P_PIDFD, (id_t)seat->pidfd, &work->info, WEXITED);
+    while (rc < 0 && errno == EINTR);
+    /* ECHILD: the program ignores SIGCHLD or reaped it itself; gone all the same, and not known how. */
+    if (rc < 0)
+        work->info.si_pid = 0;
+}
+
+static bool is_orderly(const struct work *work)
+{
+    return work->info.si_pid != 0 && work->info.si_code == CLD_EXITED &&
+           work->info.si_status == WEDGE_POOL_EXIT_ORDERLY;
+}
+
+/* Locked. A death that was not in order. */
+static void count_death(struct wedge_pool *pool, int64_t now_ns)
+{
+    struct wedge_looks *looks = looks_of(pool);
+    uint64_t finished = wedge_board_finished(pool->board);
+    atomic_fetch_add(&pool->board->deaths, 1);
+    if (finished != looks->finished_at_death || now_ns - looks->last_death_ns > CALM_MS * WEDGE_NS_PER_MS)
+        looks->streak = 0;
+    looks->finished_at_death = finished;
+    looks->last_death_ns = now_ns;
+    looks->streak++;
+    if (pool->settings.restart_limit >= 0 &&
+        looks->streak > (uint64_t)(pool->settings.restart_limit * pool->settings.processes))
+        looks->breaker_open = true;
+}
+
+static void tell_end(struct wedge_pool *pool, const struct work *work)
+{
+    unsigned process = work->index + 1, generation = pool->seats[work->index].generation;
+    if (is_orderly(work))
+        wedge_pool_tell(pool, WEDGE_POOL_EVENT_LEFT, process, generation, "worker left");
+    else if (work->info.si_pid != 0 && work->info.si_code == CLD_EXITED)
+        wedge_pool_tell(pool, WEDGE_POOL_EVENT_DIED, process, generation, "worker left with status %d",
+                        work->info.si_status);
+    else if (work->info.si_pid != 0)
+        wedge_pool_tell(pool, WEDGE_POOL_EVENT_DIED, process, generation, "worker was ended by signal %d",
+                        work->info.si_status);
+    else
+        wedge_pool_tell(pool, WEDGE_POOL_EVENT_DIED, process, generation, "worker is gone");
+}
+
+/* Locked. The worker is reaped: the seat is empty, and asked for again where somebody is to follow. */
+static void apply_end(struct wedge_pool *pool, const struct work *work, int64_t now_ns)
+{
+    struct wedge_looks *looks = looks_of(pool);
+    struct wedge_pool_seat *seat = &pool->seats[work->index];
+    bool starting = atomic_load(&wedge_board_seat(pool->board, work->index)->stage) == WEDGE_POOL_STARTING;
+    wedge_stream_worker_gone(pool, work->index, seat->generation);
+    wedge_seat_clear(pool, work->index);
+    seat->phase = WEDGE_SEAT_EMPTY;
+    looks->left[work->index] = is_orderly(work);
+    if (is_orderly(work))
+        return;
+    looks->died_starting = starting;
+    count_death(pool, now_ns);
+    if (work->why == WHY_START && !looks->ending && !looks->breaker_open)
+        seat->phase = WEDGE_SEAT_ASKED;
+    if (work->info.si_code == CLD_EXITED && work->info.si_status == WEDGE_POOL_EXIT_STOP) {
+        bool all = true;
+        looks->retired[work->index] = true;
+        for (uint32_t i = 0; i < pool->settings.processes; i++)
+            all = all && looks->retired[i];
+        looks->breaker_open = looks->breaker_open || all;
+    }
+}
+
+/* Locked. Claims the seats that are to be filled; those that stay empty are done with. Returns how many. */
+static uint32_t collect_empty(struct wedge_pool *pool, struct work *work)
+{
+    struct wedge_looks *looks = looks_of(pool);
+    bool wanted = wants_workers(pool), closed = wedge_pool_phase_of(pool) == WEDGE_POOL_CLOSED;
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < pool->settings.processes; i++) {
+        struct wedge_pool_seat *seat = &pool->seats[i];
+        if (seat->phase == WEDGE_SEAT_EMPTY && wanted && !looks->retired[i])
+            seat->phase = WEDGE_SEAT_ASKED;
+        if (seat->phase == WEDGE_SEAT_ASKED) {
+            wedge_stream_worker_starts(pool, i);
+            wedge_seat_prepare(pool, i);
+            looks->left[i] = false;
+            work[n++].index = i;
+        } else if (seat->phase == WEDGE_SEAT_EMPTY && looks->left[i] && closed) {
+            looks->left[i] = false;
+            wedge_stream_complete_marks(pool, i, seat->generation);
+        }
+    }
+    return n;
+}
+
+/* Locked when wide. The next generation. */
+static void fork_worker(struct wedge_pool *pool, struct work *work)
+{
+    WEDGE_POINT("pool.looks.fork");
+    work->pid = fork();
+    if (work->pid == 0)
+        wedge_pool_worker_run(pool, work->index + 1, pool->seats[work->index].generation);
+    if (work->pid < 0)
+        work->pid = -errno;
+}
+
+/* Locked. The seat stays empty on an error, for the next look. */
+static int apply_fork(struct wedge_pool *pool, const struct work *work)
+{
+    struct wedge_pool_seat *seat = &pool->seats[work->index];
+    int rc = work->pid < 0 ? work->pid : wedge_seat_take(pool, work->index, work->pid);
+    seat->phase = rc < 0 ? WEDGE_SEAT_EMPTY : WEDGE_SEAT_ALIVE;
+    if (work->pid > 0 && rc < 0) { /* no descriptor to be had: a worker that cannot be watched is not kept */
+        kill(work->pid, SIGKILL);
+        while (waitpid(work->pid, NULL, 0) < 0 && errno == EINTR)
             ;
     }
     return rc;
 }
 
-static void looks_look(struct wedge_pool *pool)
+/* Locked. Nobody is started any more and nobody is left: said once. */
+static void look_broken(struct wedge_pool *pool)
 {
-    int64_t now_ns = wedge_clock_ns();
-    lock(pool);
-    for (uint32_t i = 0; i < pool->settings.processes; i++) {
-        struct wedge_pool_seat *seat = &pool->seats[i];
-        bool overdue = wedge_seat_start_limit_ns(pool, i) <= now_ns;
-        if (overdue)
-            wedge_seat_kill(seat);
-        if (seat->pid)
-            reap(pool, i, overdue);
-        if (!seat->pid && (overdue || !wedge_pool_is_closed(pool)))
-            fork_worker(pool, i);
-    }
+    struct wedge_looks *looks = looks_of(pool);
+    if (!looks->breaker_open || atomic_load(&pool->board->broken))
+        return;
+    for (uint32_t i = 0; i < pool->settings.processes; i++)
+        if (pool->seats[i].phase != WEDGE_SEAT_EMPTY)
+            return;
+    atomic_store(&pool->board->broken, 1);
+    wedge_stream_wake(pool);
+    wedge_pool_tell(pool, WEDGE_POOL_EVENT_BROKEN, 0, 0, "no worker is started any more");
+}
+
+static void look_collector(struct wedge_pool *pool, int64_t now_ns)
+{
+    struct wedge_looks *looks = looks_of(pool);
+    struct wedge_board_thread *collector = &pool->board->collector;
+    int64_t limit_ms = pool->settings.collector_limit_ms, since_ns = atomic_load(&collector->since_ns);
+    uint64_t task = atomic_load(&collector->task);
+    if (limit_ms < 0 || atomic_load(&collector->doing) != WEDGE_DOING_COLLECT || task == looks->collect_told ||
+        now_ns - since_ns <= limit_ms * WEDGE_NS_PER_MS)
+        return;
+    looks->collect_told = task;
+    wedge_pool_tell(pool, WEDGE_POOL_EVENT_LIMIT, 0, 0, "collect of task %llu is past collector_limit: %lld ms",
+                    (unsigned long long)task, (long long)((now_ns - since_ns) / WEDGE_NS_PER_MS));
+}
+
+/* Locked. Lets the lock go for the work on claimed seats, and takes it again. */
+static void work_begins(struct wedge_pool *pool)
+{
+    if (!is_narrow(pool))
+        return;
     unlock(pool);
+    WEDGE_POINT("pool.looks.collected");
+}
+static void work_ends(struct wedge_pool *pool)
+{
+    if (is_narrow(pool))
+        lock(pool);
+}
+
+/* Locked. Fills empty seats; 0, or the first error. */
+static int fill_seats(struct wedge_pool *pool)
+{
+    struct work work[WEDGE_POOL_PROCESSES_MAX];
+    uint32_t n = collect_empty(pool, work);
+    int first = 0;
+    if (n == 0)
+        return 0;
+    work_begins(pool);
+    for (uint32_t i = 0; i < n; i++)
+        fork_worker(pool, &work[i]);
+    work_ends(pool);
+    for (uint32_t i = 0; i < n; i++) {
+        int rc = apply_fork(pool, &work[i]);
+        first = first ? first : rc;
+    }
+    return first;
+}
+
+/* Locked. */
+static void empty_seats(struct wedge_pool *pool, int64_t now_ns)
+{
+    struct work work[WEDGE_POOL_PROCESSES_MAX];
+    uint32_t n = collect_ended(pool, now_ns, work);
+    if (n == 0)
+        return;
+    work_begins(pool);
+    for (uint32_t i = 0; i < n; i++) {
+        end_worker(pool, &work[i]);
+        tell_end(pool, &work[i]);
+    }
+    work_ends(pool);
+    for (uint32_t i = 0; i < n; i++)
+        apply_end(pool, &work[i], now_ns);
+}
+
+static void look(struct wedge_pool *pool, bool force)
+{
+    struct wedge_looks *looks = looks_of(pool);
+    int64_t now_ns = wedge_clock_ns(), check_ms = pool->settings.check_ms;
+    lock(pool);
+    if (!force && check_ms >= 0 && now_ns - looks->last_look_ns < check_ms * WEDGE_NS_PER_MS) {
+        unlock(pool);
+        return;
+    }
+    looks->last_look_ns = now_ns;
+    WEDGE_POINT("pool.looks.locked");
+    empty_seats(pool, now_ns);
+    fill_seats(pool);
+    look_broken(pool);
+    look_collector(pool, now_ns);
+    unlock(pool);
+    wedge_word_bump(&looks->idle, INT_MAX);
+    wedge_stream_tell_timeouts(pool, now_ns);
+    if (pool->settings.dead_task == WEDGE_POOL_DEAD_TASK_LOST && atomic_load(&pool->board->deaths) > 0)
+        wedge_stream_tell_lost(pool);
     wedge_pool_alarms_look(pool, now_ns);
 }
 
+static void looks_look(struct wedge_pool *pool)
+{
+    look(pool, false);
+}
+
+/* The first of those that are set; a limit that nobody would look at limits nothing. */
 static int64_t looks_look_again_ns(struct wedge_pool *pool)
 {
-    return wedge_pool_settings_until(pool->settings.start_limit_ms);
+    const struct wedge_pool_settings *settings = &pool->settings;
+    const int64_t all_ms[] = {settings->check_ms, settings->start_limit_ms, settings->final_limit_ms,
+                              settings->process_limit_ms, settings->task_limit_ms};
+    int64_t first_ns = WEDGE_POOL_NEVER;
+    for (size_t i = 0; i < sizeof(all_ms) / sizeof(all_ms[0]); i++)
+        first_ns = wedge_pool_earlier(first_ns, wedge_pool_settings_until(all_ms[i]));
+    return first_ns;
 }
 
 static int looks_start(struct wedge_pool *pool, struct wedge_pool_err *err)
 {
-    int rc = 0;
+    struct wedge_looks *looks = calloc(1, sizeof(*looks));
+    if (!looks)
+        return wedge_pool_err_set(err, -ENOMEM, "no memory for the workers' keeper");
+    pool->keeper_data = looks;
     lock(pool);
-    for (uint32_t i = 0; rc == 0 && i < pool->settings.processes; i++)
-        rc = fork_worker(pool, i);
+    int rc = fill_seats(pool);
+    looks->last_look_ns = wedge_clock_ns();
     unlock(pool);
     return rc < 0 ? wedge_pool_err_set(err, rc, "a worker could not be started: %s", strerror(-rc)) : 0;
 }
@@ -111,29 +414,54 @@ static int put_mark(struct wedge_pool *pool, int64_t until_ns)
             return rc;
         if (until_ns != WEDGE_POOL_NEVER && wedge_clock_ns() >= until_ns)
             return -ETIMEDOUT;
-        looks_look(pool);
+        wedge_pool_tell(pool, WEDGE_POOL_EVENT_ENDING, 0, 0, "no room for a stop mark, try %d", tries + 1);
+        look(pool, true);
     }
+    wedge_pool_tell(pool, WEDGE_POOL_EVENT_ENDING, 0, 0, "a stop mark is dropped");
     return -EAGAIN;
+}
+
+/* As many as there were threads ever started: those of the workers that are gone are too many, and fill the queue. */
+static int close_by_marks(struct wedge_pool *pool, int64_t until_ns)
+{
+    int64_t marks = (pool->settings.processes + (int64_t)atomic_load(&pool->board->replaced)) * pool->settings.threads;
+    int rc = 0;
+    for (int64_t i = 0; i < marks && rc != -ETIMEDOUT && rc != -ENOTRECOVERABLE; i++)
+        rc = put_mark(pool, until_ns);
+    return rc == -EAGAIN || rc == -ENOTRECOVERABLE ? 0 : rc;
+}
+
+/* The flag comes after the last put: who waits for room is refused, who has some is let through. */
+static int close_by_flag(struct wedge_pool *pool, int64_t until_ns)
+{
+    int rc = 0;
+    wedge_stream_wake(pool);
+    while (rc == 0) {
+        uint32_t seen = wedge_word_read(&pool->board->news);
+        if (atomic_load(&pool->putters) == 0)
+            break;
+        rc = wedge_word_wait(&pool->board->news, seen, WEDGE_WAIT_FOR_PEER, until_ns);
+    }
+    atomic_store(&pool->board->closed, 1);
+    return rc;
 }
 
 static int looks_close(struct wedge_pool *pool, int64_t until_ns)
 {
-    int64_t marks = pool->settings.processes * pool->settings.threads;
-    int rc = 0;
-    for (int64_t i = 0; i < marks && rc != -ETIMEDOUT; i++)
-        rc = put_mark(pool, until_ns);
+    int rc = pool->settings.close_by == WEDGE_POOL_CLOSE_BY_FLAG ? close_by_flag(pool, until_ns)
+                                                                 : close_by_marks(pool, until_ns);
     wedge_stream_no_more_tasks(pool);
-    return rc == -EAGAIN ? 0 : rc;
+    return rc;
 }
 
-/* A process to wait for, 0 none; its descriptor too. Only the owner's thread clears seats, so both stay good. */
+/* A process to wait for, 0 none, and a descriptor of it that is the caller's. */
 static pid_t first_worker(struct wedge_pool *pool, int *ret_pidfd)
 {
     pid_t pid = 0;
     lock(pool);
     for (uint32_t i = 0; !pid && i < pool->settings.processes; i++) {
         pid = pool->seats[i].pid;
-        *ret_pidfd = pool->seats[i].pidfd;
+        *ret_pidfd = pid ? fcntl(pool->seats[i].pidfd, F_DUPFD_CLOEXEC, 0) : -1;
     }
     unlock(pool);
     return pid;
@@ -155,16 +483,31 @@ static void wait_worker(pid_t pid, int pidfd, int64_t until_ns)
         ppoll(&pfd, 1, &left, NULL);
 }
 
+/* Nobody is left: what that means for the tasks that are not reported, and for whoever waits for results. */
+static void all_have_left(struct wedge_pool *pool)
+{
+    bool broken = atomic_load(&pool->board->broken);
+    bool started = !looks_of(pool)->died_starting;
+    if (pool->settings.dead_task == WEDGE_POOL_DEAD_TASK_LOST)
+        wedge_stream_tell_rest(pool, broken && !started ? WEDGE_POOL_INIT_FAILED : WEDGE_POOL_CANCELLED);
+    if (broken)
+        wedge_stream_stop_collector(pool, true);
+}
+
 static int looks_join(struct wedge_pool *pool, int64_t until_ns)
 {
     int pidfd = -1;
     pid_t pid;
     while ((pid = first_worker(pool, &pidfd)) != 0) {
-        if (until_ns != WEDGE_POOL_NEVER && wedge_clock_ns() >= until_ns)
+        bool late = until_ns != WEDGE_POOL_NEVER && wedge_clock_ns() >= until_ns;
+        if (!late)
+            wait_worker(pid, pidfd, wedge_pool_earlier(until_ns, looks_look_again_ns(pool)));
+        close(pidfd);
+        if (late)
             return -ETIMEDOUT;
-        wait_worker(pid, pidfd, wedge_pool_earlier(until_ns, looks_look_again_ns(pool)));
-        looks_look(pool);
+        look(pool, true);
     }
+    all_have_left(pool);
     return 0;
 }
 
@@ -173,34 +516,81 @@ static bool looks_any_alive(struct wedge_pool *pool)
     bool alive = false;
     lock(pool);
     for (uint32_t i = 0; !alive && i < pool->settings.processes; i++)
-        alive = wedge_seat_alive(&pool->seats[i]);
+        alive = pool->seats[i].phase == WEDGE_SEAT_ASKED || wedge_seat_alive(&pool->seats[i]);
     unlock(pool);
     return alive;
 }
 
+/* Locked. */
+static bool any_claimed(const struct wedge_pool *pool)
+{
+    for (uint32_t i = 0; i < pool->settings.processes; i++)
+        if (pool->seats[i].phase == WEDGE_SEAT_ASKED || pool->seats[i].phase == WEDGE_SEAT_REAPING)
+            return true;
+    return false;
+}
+
 static void looks_end(struct wedge_pool *pool)
 {
+    struct wedge_looks *looks = looks_of(pool);
+    if (!looks)
+        return;
     lock(pool);
+    looks->ending = true;
+    while (any_claimed(pool)) { /* woken by whoever is at work on them, when that one is done */
+        uint32_t seen = wedge_word_read(&looks->idle);
+        unlock(pool);
+        wedge_word_wait(&looks->idle, seen, WEDGE_WAIT_FOR_PEER, WEDGE_POOL_NEVER);
+        lock(pool);
+    }
     for (uint32_t i = 0; i < pool->settings.processes; i++)
         wedge_seat_kill(&pool->seats[i]);
-    for (uint32_t i = 0; i < pool->settings.processes; i++)
-        if (pool->seats[i].pid)
-            reap(pool, i, true);
+    for (uint32_t i = 0; i < pool->settings.processes; i++) {
+        struct work work = {.index = i, .why = WHY_DEAD};
+        if (pool->seats[i].phase != WEDGE_SEAT_ALIVE)
+            continue;
+        end_worker(pool, &work);
+        apply_end(pool, &work, wedge_clock_ns());
+    }
     unlock(pool);
 }
 
+static void looks_destroy(struct wedge_pool *pool)
+{
+    free(pool->keeper_data);
+    pool->keeper_data = NULL;
+}
+
+/* What the library waits for before it closes. Looks as put does while it waits. */
+static int looks_drain(struct wedge_pool *pool, int64_t until_ns)
+{
+    for (;;) {
+        int rc = wedge_stream_wait_empty(pool, wedge_pool_earlier(until_ns, looks_look_again_ns(pool)));
+        if (rc == 0 || atomic_load(&pool->board->broken))
+            return 0;
+        if (until_ns != WEDGE_POOL_NEVER && wedge_clock_ns() >= until_ns)
+            return -ETIMEDOUT;
+        look(pool, true);
+    }
+}
+
+/* After `end`, with whatever the workers had written taken first: the pipe keeps the order. */
 static int looks_stop_collector(struct wedge_pool *pool)
 {
-    return wedge_stream_stop_collector(pool);
+    if (pool->settings.dead_task == WEDGE_POOL_DEAD_TASK_LOST)
+        wedge_stream_tell_rest(pool, WEDGE_POOL_CANCELLED);
+    return wedge_stream_stop_collector(pool, false);
 }
 
 const struct wedge_pool_keeper wedge_pool_looks = {
     .start = looks_start,
     .look = looks_look,
     .look_again_ns = looks_look_again_ns,
+    .drain = looks_drain,
     .close = looks_close,
     .join = looks_join,
     .any_alive = looks_any_alive,
     .end = looks_end,
+    .destroy = looks_destroy,
     .stop_collector = looks_stop_collector,
 };

@@ -128,30 +128,53 @@ int wedge_pool_join(struct wedge_pool *pool, int64_t until_ns, struct wedge_pool
     return rc < 0 ? join_failed(pool, rc, err) : 0;
 }
 
-/* What is left once the time is up. The collector gets a moment to report what the end of the workers settled. */
+/* The collector gets a moment to report what the end of the workers settled. */
+static int cut_collector(struct wedge_pool *pool, struct wedge_pool_err *err)
+{
+    int rc = pool->keeper->stop_collector(pool);
+    if (rc < 0 && pool->settings.shutdown_steps != WEDGE_POOL_STEPS_ALL)
+        return wedge_pool_err_set(err, rc, "no room for the collector's stop mark; the clean-up ends here");
+    if (rc < 0)
+        pool->transport->cut(pool);
+    rc = wedge_pool_collector_join(pool, wedge_pool_after_ms(GRACE_MS));
+    return rc < 0 ? join_failed(pool, rc, err) : 0;
+}
+
+/*
+ * What is left once the time is up. A stream's last step throws away what is in the queues, whether or not the collector has
+ * left: its stop mark may be among it (item 1.1c).
+ */
 static int cut_short(struct wedge_pool *pool, struct wedge_pool_err *err)
 {
+    bool collects = pool->collector_started && !pool->collector_joined;
+    int rc = 0;
+    wedge_pool_tell(pool, WEDGE_POOL_EVENT_ENDING, 0, 0, "shutdown ends what is left");
     pool->keeper->end(pool);
-    if (pool->collector_started && !pool->collector_joined) {
-        int rc = pool->keeper->stop_collector(pool);
-        if (rc < 0 && !(pool->settings.shutdown_steps == WEDGE_POOL_STEPS_ALL))
-            return wedge_pool_err_set(err, rc, "no room for the collector's stop mark; the clean-up ends here");
-        if (rc < 0)
-            pool->transport->cut(pool);
-        rc = wedge_pool_collector_join(pool, wedge_pool_after_ms(GRACE_MS));
-        if (rc < 0)
-            return join_failed(pool, rc, err);
-    }
-    return wedge_pool_err_set(err, -ETIMEDOUT, "cut short; %llu tasks were not reported",
-                              (unsigned long long)(atomic_load(&pool->board->accepted) - atomic_load(&pool->board->reported)));
+    if (wedge_pool_phase_of(pool) != WEDGE_POOL_CLOSED)
+        wedge_pool_set_phase(pool, WEDGE_POOL_CLOSED);
+    if (collects)
+        rc = cut_collector(pool, err);
+    if (rc == -ENOBUFS)
+        return rc;
+    if (pool->transport->drain && (collects || pool->settings.dead_task != WEDGE_POOL_DEAD_TASK_LOST))
+        pool->transport->drain(pool);
+    if (rc < 0)
+        return rc;
+    unsigned long long open = atomic_load(&pool->board->accepted) - atomic_load(&pool->board->reported);
+    return wedge_pool_err_set(err, -ETIMEDOUT, "cut short; %llu tasks were not reported", open);
 }
 
 int wedge_pool_shutdown(struct wedge_pool *pool, int64_t until_ns, struct wedge_pool_err *err)
 {
-    int rc;
+    bool covers_all = pool->settings.hardened || pool->settings.shutdown_covers == WEDGE_POOL_COVERS_ALL;
+    int64_t close_ns = covers_all ? until_ns : WEDGE_POOL_NEVER;
+    int rc = 0;
     if (wedge_pool_phase_of(pool) == WEDGE_POOL_MADE)
         return wedge_pool_err_set(err, -EPIPE, "the pool was not started");
-    rc = wedge_pool_close(pool, pool->settings.hardened ? until_ns : WEDGE_POOL_NEVER);
+    if (pool->keeper->drain && wedge_pool_phase_of(pool) == WEDGE_POOL_RUNNING)
+        rc = pool->keeper->drain(pool, close_ns);
+    if (rc == 0)
+        rc = wedge_pool_close(pool, close_ns);
     if (rc == 0)
         rc = wedge_pool_join(pool, until_ns, err);
     return rc == 0 ? 0 : cut_short(pool, err);

@@ -35,7 +35,7 @@
 /* 84 is WEDGE_POOL_EXIT_STOP: do not start it again. */
 #define WEDGE_POOL_EXIT_UNWELL  85 /* leave=abrupt: it was not well (task.die) */
 
-/* Under a supervisor: EMPTY -> ASKED (the zygote is to fork) -> ALIVE -> REAPING (dead, its status awaited) -> EMPTY. */
+/* EMPTY -> ASKED (somebody forks) -> ALIVE -> REAPING (dead or being ended, its status awaited) -> EMPTY. */
 enum wedge_pool_seat_phase { WEDGE_SEAT_EMPTY, WEDGE_SEAT_ASKED, WEDGE_SEAT_ALIVE, WEDGE_SEAT_REAPING };
 
 /* A place for a worker, as its keeper sees it. Guarded by pool->lock. */
@@ -45,7 +45,8 @@ struct wedge_pool_seat {
     uint32_t generation;
     int64_t started_ns;
     bool started_once;
-    enum wedge_pool_seat_phase phase; /* supervisor alone, as what follows */
+    enum wedge_pool_seat_phase phase;
+    /* The supervisor's alone: */
     int64_t suspected_ns; /* a thread has not looked for idle_limit; when that was seen first; 0: no */
     int64_t done_ns; /* closed, drained, and no task in its hands; when that was seen first; 0: no */
     int64_t term_ns; /* process_limit: SIGTERM was sent; 0: no */
@@ -100,6 +101,8 @@ struct wedge_pool_transport {
     bool (*empty)(struct wedge_pool *pool);
     /* Parent, every worker being dead: whoever is inside take comes back from it. Takes a half-made one. */
     void (*cut)(struct wedge_pool *pool);
+    /* Parent, a shutdown's last step: throws away what is in the queues. NULL: there is no such step. */
+    void (*drain)(struct wedge_pool *pool);
     /* Worker: once per process after the fork; 0 or -ENOMEM. */
     int (*enter)(struct wedge_pool_worker *worker);
     /* Worker's thread: 0 with hand->task filled, -ENODATA: leave. */
@@ -119,6 +122,8 @@ struct wedge_pool_keeper {
     void (*look)(struct wedge_pool *pool);
     /* How long put may sleep before the next look, as an absolute time. */
     int64_t (*look_again_ns)(struct wedge_pool *pool);
+    /* A shutdown's first step: until no task is queued. 0, -ETIMEDOUT. NULL: there is no such step. */
+    int (*drain)(struct wedge_pool *pool, int64_t until_ns);
     int (*close)(struct wedge_pool *pool, int64_t until_ns);
     /* Until every worker has left. 0, -ETIMEDOUT. */
     int (*join)(struct wedge_pool *pool, int64_t until_ns);
@@ -143,10 +148,10 @@ struct wedge_pool {
     int board_fd;
     void *transport_data; /* struct wedge_stream or wedge_slots, the transport's own */
     struct wedge_events *events; /* log=queued with an `event` callback (events.c), else NULL */
-    void *keeper_data; /* struct wedge_supervisor, NULL for looks */
+    void *keeper_data; /* struct wedge_supervisor or wedge_looks */
 
     _Atomic uint32_t phase; /* enum wedge_pool_phase */
-    _Atomic uint32_t putters; /* hardened: puts in progress; close waits for them, bounded: they do not block then */
+    _Atomic uint32_t putters; /* puts in progress; close (but by marks) waits for them: they do not block then */
     _Atomic uint64_t next_id;
 
     pthread_mutex_t lock; /* seats; never held while waiting for anything */

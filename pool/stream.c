@@ -1,330 +1,411 @@
 /*
- * The stream: each direction a pipe of messages (a length and a body) between a reader lock and a writer lock, with a
- * count in shared memory that bounds it. It has what the library of the hang report has, its hazards included:
+ * The stream: the transport of `reported` and `proposed`. Two queues (queue.h), each fed by a thread of the process that
+ * has something to send (feeder.h), and in the parent a table of what is not reported yet (running.h). A worker says
+ * which message it took in `hands`, so that the parent knows what a dead one had.
  *
- * - The locks are process-shared semaphores. They have no owner: whoever dies holding one holds it for ever. A thread
- *   that waits for a message holds the reader lock, so an idle worker always holds one.
- * - The pipe's ends stay open in every process, the parent included: a reader never sees an end of file, even
- *   when nobody is left to write.
- * - The count is raised before the message is in the pipe and lowered after it is out: a process that dies in between
- *   leaves room that never comes back.
- * - A deadline covers the wait for a message's beginning, not its body.
- *
- *   put: room? (count < bound, word `room`) -> feeder's list -> [writer lock] pipe
- *   take: [reader lock] pipe -> count - 1, bump `room` -> unlock
- *
- * `takers` counts threads that came to take. A question that is answered "full" by a fault is believed while someone
- * could still make room later: something is in the queue, or nobody has come to take yet (taking begins with a bump).
- * Otherwise the wait could end by nothing in the program, and the hang would be the fault's and not the pool's.
+ * A result is reported when the table knows its task, and then it does not any more: what comes later about the same
+ * task is dropped. With timeouts=repeated it is counted all the same, as the library of the hang report does.
  */
 #include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <semaphore.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <wedge/point.h>
 
 #include "base/clock.h"
-#include "pool/feeder.h"
-#include "pool/pool.h"
 #include "pool/stream.h"
+#include "pool/stream_inside.h"
 
-enum { MESSAGE_TASK = 1, MESSAGE_RESULT, MESSAGE_MARK };
+#define HANDS_MIN 1024
 
-struct message {
-    uint32_t bytes; /* of the body that follows */
-    uint32_t kind;
-    uint64_t id;
-    int32_t outcome, code;
-};
-
-struct queue_shared {
-    struct wedge_word room; /* bumped when a message was taken, and when a taker comes */
-    _Atomic uint32_t count;
-    _Atomic uint32_t takers;
-    sem_t reader, writer; /* 1: free */
-};
-
-struct queue {
-    struct queue_shared *shared;
-    uint32_t bound; /* UINT32_MAX: grows */
-    int read_fd, write_fd;
-    struct wedge_feeder feeder; /* this process's */
-};
-
-struct wedge_stream {
-    struct queue tasks, results;
-    void *shared; /* both queue_shared */
-    uint8_t *body; /* the taker's buffer, payload_bytes */
-};
-
-/* Whether waiting for room that a fault denied can end: see the head of this file. */
-static bool believe_full(struct queue *queue)
+static int stream_create(struct wedge_pool *pool, struct wedge_pool_err *err)
 {
-    return atomic_load(&queue->shared->count) > 0 || atomic_load(&queue->shared->takers) == 0;
-}
-
-static bool reserve(struct queue *queue)
-{
-    uint32_t count = atomic_load(&queue->shared->count);
-    while (count < queue->bound)
-        if (atomic_compare_exchange_weak(&queue->shared->count, &count, count + 1))
-            return true;
-    return false;
-}
-
-/* The message's place in the count is reserved. */
-static int send(struct queue *queue, const struct message *head, const void *body)
-{
-    int rc = wedge_feeder_add(&queue->feeder, head, sizeof(*head), body, head->bytes);
-    if (rc < 0)
-        atomic_fetch_sub(&queue->shared->count, 1);
-    return rc;
-}
-
-static int task_room(struct queue *queue, int64_t until_ns)
-{
-    for (;;) {
-        uint32_t seen = wedge_word_read(&queue->shared->room);
-        int ask = WEDGE_ASK("pool.task.room");
-        if (ask < 0)
-            return ask;
-        if (!(ask == WEDGE_ASK_FULL && believe_full(queue)) && reserve(queue))
-            return 0;
-        /* Woken by whoever takes a task; the deadline, if any, is the caller's. */
-        if (wedge_word_wait(&queue->shared->room, seen, WEDGE_WAIT_FOR_ROOM, until_ns) == -ETIMEDOUT)
-            return -ETIMEDOUT;
-    }
-}
-
-/* `wait`: else a result without room is refused at once, with -ENOBUFS. */
-static int result_room(struct queue *queue, bool wait)
-{
-    for (;;) {
-        uint32_t seen = wedge_word_read(&queue->shared->room);
-        int ask = WEDGE_ASK("pool.result.room");
-        bool denied = ask == WEDGE_ASK_FULL && queue->bound != UINT32_MAX && believe_full(queue);
-        if (!denied && reserve(queue))
-            return 0;
-        if (!wait)
-            return -ENOBUFS;
-        /* Woken by whoever takes a result: the collector, or the parent in wedge_pool_take. Nothing else. */
-        wedge_word_wait(&queue->shared->room, seen, WEDGE_WAIT_FOR_ROOM, WEDGE_POOL_NEVER);
-    }
-}
-
-/* Reads exactly `bytes`. -ENODATA: end of file. */
-static int read_all(int fd, void *data, size_t bytes)
-{
-    uint8_t *at = data;
-    while (bytes > 0) {
-        ssize_t n = read(fd, at, bytes);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return n < 0 ? -errno : -ENODATA;
-        at += n;
-        bytes -= (size_t)n;
-    }
-    return 0;
-}
-
-static struct timespec timespec_of(int64_t ns)
-{
-    return (struct timespec){.tv_sec = ns / WEDGE_NS_PER_S, .tv_nsec = ns % WEDGE_NS_PER_S};
-}
-
-static int lock_reader(sem_t *reader, int64_t until_ns)
-{
-    struct timespec until = timespec_of(until_ns);
-    for (;;) {
-        int rc = until_ns == WEDGE_POOL_NEVER ? sem_wait(reader) : sem_clockwait(reader, CLOCK_MONOTONIC, &until);
-        if (rc == 0)
-            return 0;
-        if (errno != EINTR)
-            return -errno;
-    }
-}
-
-/* Until the pipe has something to read. Not called without a deadline: the read itself waits then. */
-static int wait_readable(int fd, int64_t until_ns)
-{
-    for (;;) {
-        int64_t left_ns = until_ns - wedge_clock_ns();
-        struct timespec left = timespec_of(left_ns > 0 ? left_ns : 0);
-        struct pollfd pfd = {.fd = fd, .events = POLLIN};
-        int n = ppoll(&pfd, 1, &left, NULL);
-        if (n > 0)
-            return 0;
-        if (n == 0)
-            return -ETIMEDOUT;
-        if (errno != EINTR)
-            return -errno;
-    }
-}
-
-/* One message, body to `body` (room for payload_bytes: no message is larger). */
-static int receive(struct queue *queue, struct message *ret, void *body, int64_t until_ns)
-{
-    struct queue_shared *shared = queue->shared;
-    int rc;
-    atomic_fetch_add(&shared->takers, 1);
-    if (atomic_load(&shared->count) == 0)
-        wedge_word_bump(&shared->room, INT_MAX);
-    rc = lock_reader(&shared->reader, until_ns);
-    if (rc < 0)
-        goto out;
-    if (until_ns != WEDGE_POOL_NEVER)
-        rc = wait_readable(queue->read_fd, until_ns);
+    const struct wedge_pool_settings *settings = &pool->settings;
+    uint32_t bound = wedge_pool_settings_queue(settings), hands = HANDS_MIN;
+    struct wedge_stream *stream = calloc(1, sizeof(*stream));
+    if (!stream)
+        return wedge_pool_err_set(err, -ENOMEM, "no memory for the queues");
+    pool->transport_data = stream;
+    stream->tasks.read_fd = stream->tasks.write_fd = stream->results.read_fd = stream->results.write_fd = -1;
+    pthread_mutex_init(&stream->put_lock, NULL);
+    wedge_running_init(&stream->running);
+    stream->body = malloc((size_t)settings->payload_bytes);
+    if (!stream->body)
+        return wedge_pool_err_set(err, -ENOMEM, "no memory for the queues");
+    while (hands < 4 * bound) /* what is queued, in hand, and in the bounded results has a word of its own */
+        hands *= 2;
+    stream->hands_mask = hands - 1;
+    bool named = settings->shared == WEDGE_POOL_MEMORY_NAMED;
+    int rc = wedge_shared_create(&stream->queues_memory, NULL, sizeof(struct stream_queues));
     if (rc == 0)
-        rc = read_all(queue->read_fd, ret, sizeof(*ret));
+        rc = wedge_shared_create(&stream->told_memory, named ? settings->name : NULL,
+                                 sizeof(*stream->told) + hands * sizeof(stream->told->hands[0]));
+    if (rc < 0)
+        return wedge_pool_err_set(err, rc, "no shared memory for the queues: %s", strerror(-rc));
+    struct stream_queues *queues = stream->queues_memory.map;
+    stream->told = stream->told_memory.map;
+    rc = wedge_queue_open(&stream->tasks, &queues->tasks, bound, settings);
     if (rc == 0)
-        rc = read_all(queue->read_fd, body, ret->bytes);
-    if (rc == 0) {
-        atomic_fetch_sub(&shared->count, 1);
-        wedge_word_bump(&shared->room, INT_MAX);
-    }
-    sem_post(&shared->reader);
-out:
-    atomic_fetch_sub(&shared->takers, 1);
-    return rc;
-}
-
-static int queue_open(struct queue *queue, struct queue_shared *shared, uint32_t bound)
-{
-    int fds[2];
-    queue->shared = shared;
-    queue->bound = bound;
-    if (sem_init(&shared->reader, 1, 1) < 0 || sem_init(&shared->writer, 1, 1) < 0)
-        return -errno;
-    if (pipe2(fds, O_CLOEXEC) < 0)
-        return -errno;
-    queue->read_fd = fds[0];
-    queue->write_fd = fds[1];
-    wedge_feeder_init(&queue->feeder, queue->write_fd, &shared->writer, NULL);
+        rc = wedge_queue_open(&stream->results, &queues->results,
+                              settings->result_bound == WEDGE_POOL_RESULTS_GROW ? WEDGE_QUEUE_GROWS : bound, settings);
+    if (rc < 0)
+        return wedge_pool_err_set(err, rc, "the queues could not be opened: %s", strerror(-rc));
+    stream->results.idle_holds = true; /* the setting is about workers; the results have one reader */
+    wedge_feeder_init(&stream->task_feeder, &stream->tasks, NULL);
+    wedge_feeder_init(&stream->result_feeder, &stream->results, NULL);
     return 0;
-}
-
-static void close_fd(int *fd)
-{
-    if (*fd >= 0)
-        close(*fd);
-    *fd = -1;
 }
 
 /* The workers are dead: their share of the locks is given back, a write in progress fails for want of a reader. */
-static void queue_close(struct queue *queue)
+static void stop_feeder(struct wedge_queue *queue, struct wedge_feeder *feeder)
 {
-    if (!queue->shared)
+    if (!feeder->last)
         return;
-    close_fd(&queue->read_fd);
-    sem_post(&queue->shared->writer);
-    wedge_feeder_discard(&queue->feeder);
-    close_fd(&queue->write_fd);
+    if (queue->read_fd >= 0)
+        close(queue->read_fd);
+    queue->read_fd = -1;
+    wedge_queue_lock_break(&queue->shared->writers);
+    wedge_feeder_discard(feeder);
 }
 
 static void stream_destroy(struct wedge_pool *pool)
 {
-    struct wedge_stream *stream = pool->transport_data;
+    struct wedge_stream *stream = wedge_stream_of(pool);
     if (!stream)
         return;
-    queue_close(&stream->tasks);
-    queue_close(&stream->results);
-    if (stream->shared)
-        munmap(stream->shared, 2 * sizeof(struct queue_shared));
+    stop_feeder(&stream->tasks, &stream->task_feeder);
+    stop_feeder(&stream->results, &stream->result_feeder);
+    wedge_queue_close(&stream->tasks);
+    wedge_queue_close(&stream->results);
+    wedge_shared_destroy(&stream->queues_memory);
+    wedge_shared_destroy(&stream->told_memory);
+    wedge_running_destroy(&stream->running);
     free(stream->body);
     free(stream);
     pool->transport_data = NULL;
 }
 
-static int stream_create(struct wedge_pool *pool, struct wedge_pool_err *err)
+/* A stop mark that still waits for an orphaned writers' lock is let go first. */
+static void stream_cut(struct wedge_pool *pool)
 {
-    uint32_t bound = wedge_pool_settings_queue(&pool->settings);
-    struct wedge_stream *stream = calloc(1, sizeof(*stream));
-    int rc;
-    if (!stream)
-        return wedge_pool_err_set(err, -ENOMEM, "no memory for the queues");
-    pool->transport_data = stream;
-    stream->tasks.read_fd = stream->tasks.write_fd = stream->results.read_fd = stream->results.write_fd = -1;
-    stream->body = malloc((size_t)pool->settings.payload_bytes);
-    struct queue_shared *shared =
-        mmap(NULL, 2 * sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (shared == MAP_FAILED || !stream->body)
-        return wedge_pool_err_set(err, -ENOMEM, "no memory for the queues");
-    stream->shared = shared;
-    rc = queue_open(&stream->tasks, &shared[0], bound);
+    struct wedge_stream *stream = wedge_stream_of(pool);
+    if (!stream || stream->results.write_fd < 0)
+        return;
+    wedge_queue_lock_break(&stream->results.shared->writers);
+    wedge_feeder_discard(&stream->result_feeder);
+    close(stream->results.write_fd);
+    stream->results.write_fd = -1;
+}
+
+/* Whether waiting for room is in vain: -EPIPE, -ENOTRECOVERABLE, else 0. Marks follow the tasks: they close with them. */
+static int task_refused(const struct wedge_pool *pool)
+{
+    if (atomic_load(&pool->board->broken))
+        return -ENOTRECOVERABLE;
+    return pool->settings.close_by == WEDGE_POOL_CLOSE_BY_FLAG && wedge_pool_is_closed(pool) ? -EPIPE : 0;
+}
+
+static int wait_task_room(struct wedge_pool *pool, int64_t until_ns, bool *ret_waited)
+{
+    struct wedge_queue *queue = &wedge_stream_of(pool)->tasks;
+    for (;;) {
+        uint32_t seen = wedge_word_read(&queue->shared->room);
+        int rc = WEDGE_ASK("pool.task.room");
+        if (rc >= 0 && !(rc == WEDGE_ASK_FULL && wedge_queue_believe_full(queue)) && wedge_queue_reserve(queue, false))
+            return 0;
+        rc = rc < 0 ? rc : task_refused(pool);
+        if (rc < 0)
+            return rc;
+        *ret_waited = true;
+        /* Woken by whoever takes a task, by close, and by the keeper that gives up; the deadline is the caller's. */
+        if (wedge_word_wait(&queue->shared->room, seen, WEDGE_WAIT_FOR_ROOM, until_ns) == -ETIMEDOUT)
+            return -ETIMEDOUT;
+    }
+}
+
+static int task_room(struct wedge_pool *pool, int64_t until_ns)
+{
+    struct wedge_board *board = pool->board;
+    int64_t from_ns = wedge_clock_ns();
+    bool waited = false;
+    atomic_fetch_add(&board->putters_waiting, 1);
+    int rc = wait_task_room(pool, until_ns, &waited);
+    atomic_fetch_sub(&board->putters_waiting, 1);
+    if (waited && rc == 0) {
+        atomic_fetch_add(&board->put_waits, 1);
+        wedge_histogram_add_shared(&board->put_wait, (uint64_t)(wedge_clock_ns() - from_ns));
+    }
+    uint32_t count = wedge_queue_count(&wedge_stream_of(pool)->tasks), high = atomic_load(&board->queue_high);
+    while (count > high && !atomic_compare_exchange_weak(&board->queue_high, &high, count))
+        ;
+    return rc;
+}
+
+/* Under put_lock, the message's place is reserved: ids, numbers and the list have one order. `input` NULL: a mark. */
+static int list_task(struct wedge_pool *pool, struct wedge_pool_input *input)
+{
+    struct wedge_stream *stream = wedge_stream_of(pool);
+    struct wedge_message head = {.kind = input ? WEDGE_MESSAGE_TASK : WEDGE_MESSAGE_MARK};
+    struct wedge_running_task task = {.number = stream->last_number + 1};
+    int rc = 0;
+    if (input) {
+        head.bytes = (uint32_t)input->bytes;
+        task.meta = input->meta;
+        task.put_ns = wedge_clock_ns();
+        task.id = head.id = wedge_pool_new_id(pool);
+        rc = wedge_running_add(&stream->running, &task);
+    }
     if (rc == 0)
-        rc = queue_open(&stream->results, &shared[1],
-                        pool->settings.result_bound == WEDGE_POOL_RESULTS_GROW ? UINT32_MAX : bound);
+        rc = wedge_feeder_add(&stream->task_feeder, &head, input ? input->data : NULL);
+    if (rc == 0) {
+        stream->last_number++;
+    } else if (input) {
+        wedge_running_remove(&stream->running, task.id, NULL);
+        atomic_fetch_sub(&pool->next_id, 1);
+    }
+    if (rc == 0 && input)
+        input->id = task.id;
+    return rc;
+}
+
+static int send_task(struct wedge_pool *pool, struct wedge_pool_input *input, int64_t until_ns)
+{
+    struct wedge_stream *stream = wedge_stream_of(pool);
+    int rc = task_room(pool, until_ns);
     if (rc < 0)
-        return wedge_pool_err_set(err, rc, "the queues could not be opened: %s", strerror(-rc));
-    return 0;
+        return rc;
+    if (input)
+        atomic_fetch_add(&pool->board->tasks_in, 1);
+    pthread_mutex_lock(&stream->put_lock);
+    rc = list_task(pool, input);
+    pthread_mutex_unlock(&stream->put_lock);
+    if (rc < 0) {
+        wedge_queue_unreserve(&stream->tasks);
+        if (input)
+            atomic_fetch_sub(&pool->board->tasks_in, 1);
+    }
+    return rc;
 }
 
 static int stream_put(struct wedge_pool *pool, struct wedge_pool_input *inputs, unsigned n, int64_t until_ns)
 {
     (void)n; /* one at a time */
-    struct wedge_stream *stream = pool->transport_data;
-    struct message head = {.bytes = (uint32_t)inputs->bytes, .kind = MESSAGE_TASK};
-    int rc = task_room(&stream->tasks, until_ns);
-    if (rc < 0)
-        return rc;
-    inputs->id = head.id = wedge_pool_new_id(pool);
-    rc = send(&stream->tasks, &head, inputs->data);
+    int rc = send_task(pool, inputs, until_ns);
     return rc < 0 ? rc : 1;
 }
 
 int wedge_stream_put_mark(struct wedge_pool *pool, int64_t until_ns)
 {
-    struct wedge_stream *stream = pool->transport_data;
-    struct message head = {.kind = MESSAGE_MARK};
-    int rc = task_room(&stream->tasks, until_ns);
-    return rc < 0 ? rc : send(&stream->tasks, &head, NULL);
+    WEDGE_POINT("pool.close.mark");
+    return send_task(pool, NULL, until_ns);
 }
 
 void wedge_stream_no_more_tasks(struct wedge_pool *pool)
 {
-    struct wedge_stream *stream = pool->transport_data;
-    wedge_feeder_finish(&stream->tasks.feeder);
+    wedge_feeder_finish(&wedge_stream_of(pool)->task_feeder);
 }
 
-int wedge_stream_stop_collector(struct wedge_pool *pool)
+void wedge_stream_wake(struct wedge_pool *pool)
 {
-    struct wedge_stream *stream = pool->transport_data;
-    struct message head = {.kind = MESSAGE_MARK, .code = 1};
-    return reserve(&stream->results) ? send(&stream->results, &head, NULL) : -ENOBUFS;
+    wedge_word_bump(&wedge_stream_of(pool)->tasks.shared->room, INT_MAX);
 }
 
-/* A stop mark that still waits for an orphaned writer lock is let go first. */
-static void stream_cut(struct wedge_pool *pool)
+int wedge_stream_wait_empty(struct wedge_pool *pool, int64_t until_ns)
 {
-    struct wedge_stream *stream = pool->transport_data;
-    if (!stream || stream->results.write_fd < 0)
+    struct wedge_queue *queue = &wedge_stream_of(pool)->tasks;
+    for (;;) {
+        uint32_t seen = wedge_word_read(&queue->shared->room);
+        if (wedge_queue_count(queue) == 0)
+            return 0;
+        if (wedge_word_wait(&queue->shared->room, seen, WEDGE_WAIT_FOR_PEER, until_ns) == -ETIMEDOUT)
+            return -ETIMEDOUT;
+    }
+}
+
+/* The parent's own word among the results; it does not wait for room. */
+static int post(struct wedge_pool *pool, const struct wedge_message *head)
+{
+    struct wedge_stream *stream = wedge_stream_of(pool);
+    wedge_queue_reserve(&stream->results, true);
+    atomic_fetch_add(&pool->board->results_in, 1);
+    int rc = wedge_feeder_add(&stream->result_feeder, head, NULL);
+    if (rc < 0) {
+        wedge_queue_unreserve(&stream->results);
+        atomic_fetch_sub(&pool->board->results_in, 1);
+    }
+    return rc;
+}
+
+int wedge_stream_stop_collector(struct wedge_pool *pool, bool force)
+{
+    struct wedge_message head = {.kind = WEDGE_MESSAGE_MARK, .code = 1};
+    struct wedge_stream *stream = wedge_stream_of(pool);
+    if (!force && wedge_queue_count(&stream->results) >= stream->results.bound)
+        return -ENOBUFS;
+    return post(pool, &head);
+}
+
+void wedge_stream_worker_starts(struct wedge_pool *pool, uint32_t index)
+{
+    atomic_store(&wedge_stream_of(pool)->told->forwarded[index], 0);
+}
+
+void wedge_stream_worker_gone(struct wedge_pool *pool, uint32_t index, uint32_t generation)
+{
+    struct wedge_stream *stream = wedge_stream_of(pool);
+    uint32_t listed = atomic_load(&stream->results.shared->listed[index + 1]);
+    atomic_store(&stream->gone[index], generation + 1);
+    atomic_fetch_add(&pool->board->results_out, listed);
+    wedge_queue_forget_writer(&stream->results, index + 1);
+    atomic_store(&stream->results.shared->listed[index + 1], 0);
+    wedge_queue_settle(&stream->tasks);
+    wedge_queue_settle(&stream->results);
+}
+
+void wedge_stream_complete_marks(struct wedge_pool *pool, uint32_t index, uint32_t generation)
+{
+    struct wedge_message head = {.kind = WEDGE_MESSAGE_MARK, .id = index + 1, .outcome = (int32_t)generation};
+    uint32_t sent = atomic_load(&wedge_stream_of(pool)->told->forwarded[index]);
+    for (; sent < pool->settings.threads; sent++)
+        post(pool, &head);
+}
+
+struct telling {
+    struct wedge_pool *pool;
+    int64_t now_ns;
+    enum wedge_pool_outcome outcome;
+    unsigned told;
+};
+
+/* An end that found no memory stays untold, for the next look. */
+static bool tell(struct telling *telling, const struct wedge_running_task *task, enum wedge_pool_outcome outcome)
+{
+    struct wedge_message head = {.kind = WEDGE_MESSAGE_RESULT, .id = task->id, .outcome = (int32_t)outcome};
+    bool told = post(telling->pool, &head) == 0;
+    telling->told += told;
+    return told;
+}
+
+static void tell_timeout(struct wedge_running_task *task, void *context)
+{
+    struct telling *telling = context;
+    const struct wedge_pool_settings *settings = &telling->pool->settings;
+    bool again = settings->timeouts == WEDGE_POOL_TIMEOUTS_REPEATED;
+    if (telling->now_ns - task->put_ns > settings->task_limit_ms * WEDGE_NS_PER_MS && (again || !task->told_timeout))
+        task->told_timeout |= tell(telling, task, WEDGE_POOL_TIMEOUT);
+}
+
+unsigned wedge_stream_tell_timeouts(struct wedge_pool *pool, int64_t now_ns)
+{
+    struct telling telling = {.pool = pool, .now_ns = now_ns};
+    if (pool->settings.task_limit_ms >= 0)
+        wedge_running_each(&wedge_stream_of(pool)->running, tell_timeout, &telling);
+    return telling.told;
+}
+
+/* Taken by a worker that is dead, or by one that died before it could say so: then its word is of a number before. */
+static bool is_lost(const struct wedge_stream *stream, const struct wedge_running_task *task)
+{
+    uint64_t word = atomic_load(&stream->told->hands[task->number & stream->hands_mask]);
+    uint32_t process = (uint32_t)word >> 16, by = (uint32_t)(word >> 32);
+    if (!wedge_queue_taken(&stream->tasks, task->number) || (int32_t)(by - task->number) > 0)
+        return false;
+    return by != task->number || (int16_t)((uint16_t)atomic_load(&stream->gone[process - 1]) - (uint16_t)word) > 0;
+}
+
+static void tell_lost(struct wedge_running_task *task, void *context)
+{
+    struct telling *telling = context;
+    if (!task->told_end && is_lost(wedge_stream_of(telling->pool), task))
+        task->told_end = tell(telling, task, WEDGE_POOL_LOST);
+}
+
+unsigned wedge_stream_tell_lost(struct wedge_pool *pool)
+{
+    struct telling telling = {.pool = pool};
+    wedge_running_each(&wedge_stream_of(pool)->running, tell_lost, &telling);
+    return telling.told;
+}
+
+static void tell_rest(struct wedge_running_task *task, void *context)
+{
+    struct telling *telling = context;
+    bool taken = wedge_queue_taken(&wedge_stream_of(telling->pool)->tasks, task->number);
+    if (!task->told_end)
+        task->told_end = tell(telling, task, taken ? WEDGE_POOL_LOST : telling->outcome);
+}
+
+void wedge_stream_tell_rest(struct wedge_pool *pool, enum wedge_pool_outcome outcome)
+{
+    struct telling telling = {.pool = pool, .outcome = outcome};
+    wedge_running_each(&wedge_stream_of(pool)->running, tell_rest, &telling);
+}
+
+/* Whether this mark was the last that was waited for. A newer generation's begin anew: the older worker was replaced. */
+static bool count_mark(struct wedge_pool *pool, const struct wedge_message *head)
+{
+    struct wedge_stream *stream = wedge_stream_of(pool);
+    uint32_t all = (uint32_t)(pool->settings.processes * pool->settings.threads), sum = 0;
+    if (head->code == 0 && head->id >= 1 && head->id <= (uint64_t)pool->settings.processes) {
+        struct seat_marks *marks = &stream->marks[head->id - 1];
+        if (marks->generation != (uint32_t)head->outcome)
+            *marks = (struct seat_marks){.generation = (uint32_t)head->outcome};
+        marks->n++;
+    }
+    for (uint32_t i = 0; i < pool->settings.processes; i++)
+        sum += stream->marks[i].n;
+    if (head->code == 0 && sum < all)
+        return false;
+    pool->marks_seen = all;
+    return true;
+}
+
+/* A result of a task that was reported before, or never was. What the parent said itself does not count as late. */
+static void drop_result(struct wedge_pool *pool, const struct wedge_message *head)
+{
+    if (head->outcome == WEDGE_POOL_LOST || head->outcome == WEDGE_POOL_CANCELLED ||
+        head->outcome == WEDGE_POOL_INIT_FAILED)
         return;
-    sem_post(&stream->results.shared->writer);
-    wedge_feeder_discard(&stream->results.feeder);
-    close_fd(&stream->results.write_fd);
+    atomic_fetch_add(&pool->board->late, 1);
+    if (pool->settings.task_limit_ms >= 0 && pool->settings.timeouts == WEDGE_POOL_TIMEOUTS_REPEATED)
+        atomic_fetch_add(&pool->board->reported, 1);
 }
 
+/* Without a collector, waiting in vain is when the library of the hang report looks after its workers. */
 static int stream_take(struct wedge_pool *pool, struct wedge_pool_item *ret, unsigned n, int64_t until_ns)
 {
     (void)n; /* one at a time: there is one buffer */
-    struct wedge_stream *stream = pool->transport_data;
-    struct message head = {0};
-    int rc = receive(&stream->results, &head, stream->body, until_ns);
-    if (rc < 0)
-        return rc;
-    *ret = (struct wedge_pool_item){.mark = head.kind == MESSAGE_MARK};
-    ret->result = (struct wedge_pool_result){.id = head.id,
-                                             .outcome = (enum wedge_pool_outcome)head.outcome,
-                                             .code = head.code,
-                                             .data = stream->body,
-                                             .bytes = head.bytes};
-    return 1;
+    struct wedge_stream *stream = wedge_stream_of(pool);
+    for (;;) {
+        struct wedge_message head = {0};
+        struct wedge_running_task task = {0};
+        int rc = WEDGE_ASK("pool.result.take");
+        if (rc >= 0)
+            rc = wedge_queue_receive(&stream->results, &head, stream->body, &stream->part, until_ns, NULL, NULL);
+        if (rc == -ETIMEDOUT && !pool->callbacks.collect)
+            pool->keeper->look(pool);
+        if (rc < 0)
+            return rc;
+        atomic_fetch_add(&pool->board->results_out, 1);
+        if (head.kind == WEDGE_MESSAGE_MARK && !count_mark(pool, &head))
+            continue;
+        *ret = (struct wedge_pool_item){.mark = head.kind == WEDGE_MESSAGE_MARK};
+        ret->result.code = ret->mark ? 1 : head.code; /* of a mark: it was the last */
+        if (ret->mark)
+            return 1;
+        if (!wedge_running_remove(&stream->running, head.id, &task)) {
+            drop_result(pool, &head);
+            continue;
+        }
+        ret->result = (struct wedge_pool_result){.id = head.id,
+                                                 .meta = task.meta,
+                                                 .outcome = (enum wedge_pool_outcome)head.outcome,
+                                                 .code = head.code,
+                                                 .data = stream->body,
+                                                 .bytes = head.bytes};
+        return 1;
+    }
 }
 
 static void stream_release(struct wedge_pool *pool, struct wedge_pool_item *item)
@@ -335,73 +416,25 @@ static void stream_release(struct wedge_pool *pool, struct wedge_pool_item *item
 
 static bool stream_empty(struct wedge_pool *pool)
 {
-    struct wedge_stream *stream = pool->transport_data;
-    struct pollfd pfd = {.fd = stream->results.read_fd, .events = POLLIN};
-    return poll(&pfd, 1, 0) == 0;
+    return !wedge_queue_readable(&wedge_stream_of(pool)->results);
 }
 
-static void result_written(void)
+/* What shutdown's last step of the library does: empties both queues, whatever is in them. */
+static void stream_drain(struct wedge_pool *pool)
 {
-    WEDGE_POINT("pool.worker.result_published");
-}
-
-/* The parent's feeders did not come along with the fork: the worker has its own, for results alone. */
-static int stream_enter(struct wedge_pool_worker *worker)
-{
-    struct wedge_stream *stream = worker->pool->transport_data;
-    wedge_feeder_init(&stream->results.feeder, stream->results.write_fd, &stream->results.shared->writer,
-                      result_written);
-    return 0;
-}
-
-static int stream_get(struct wedge_pool_hand *hand)
-{
-    struct wedge_pool *pool = hand->worker->pool;
-    struct wedge_stream *stream = pool->transport_data;
-    size_t payload = (size_t)pool->settings.payload_bytes;
-    struct message head = {0};
-    if (receive(&stream->tasks, &head, hand->buffer, WEDGE_POOL_NEVER) < 0 || head.kind == MESSAGE_MARK)
-        return -ENODATA;
-    hand->task = (struct wedge_pool_task){.id = head.id,
-                                          .data = hand->buffer,
-                                          .bytes = head.bytes,
-                                          .result = hand->buffer + payload,
-                                          .result_room = payload,
-                                          .place = hand->place};
-    return 0;
-}
-
-/* A message that finds no memory is lost with its room: the stream has no way to say so. */
-static void send_result(struct wedge_pool *pool, const struct message *head, const void *body)
-{
-    struct wedge_stream *stream = pool->transport_data;
-    if (result_room(&stream->results, pool->settings.result_put == WEDGE_POOL_FULL_WAIT) == 0)
-        send(&stream->results, head, body);
-}
-
-static void stream_answer(struct wedge_pool_hand *hand, enum wedge_pool_outcome outcome, int code)
-{
-    struct message head = {.bytes = (uint32_t)hand->task.result_bytes,
-                           .kind = MESSAGE_RESULT,
-                           .id = hand->task.id,
-                           .outcome = (int32_t)outcome,
-                           .code = code};
-    WEDGE_POINT("pool.worker.result_stored");
-    send_result(hand->worker->pool, &head, hand->task.result);
-}
-
-/* The thread's own stop mark goes on to whoever takes the results: after all marks nothing more will come. */
-static void stream_thread_left(struct wedge_pool_hand *hand)
-{
-    struct message head = {.kind = MESSAGE_MARK};
-    if (!hand->leaves) /* by its age: it took no mark */
-        send_result(hand->worker->pool, &head, NULL);
-}
-
-static void stream_leave(struct wedge_pool_worker *worker)
-{
-    struct wedge_stream *stream = worker->pool->transport_data;
-    wedge_feeder_join(&stream->results.feeder);
+    struct wedge_stream *stream = wedge_stream_of(pool);
+    struct wedge_message head;
+    WEDGE_POINT("pool.shutdown.drain");
+    uint8_t *body = malloc((size_t)pool->settings.payload_bytes); /* the taker's may be in the user's hands */
+    if (!body)
+        return;
+    struct wedge_queue_part part = {0};
+    while (wedge_queue_receive(&stream->tasks, &head, body, &part, 0, NULL, NULL) == 0)
+        atomic_fetch_add(&pool->board->tasks_out, head.kind == WEDGE_MESSAGE_TASK);
+    part = (struct wedge_queue_part){0};
+    while (wedge_queue_receive(&stream->results, &head, body, &part, 0, NULL, NULL) == 0)
+        atomic_fetch_add(&pool->board->results_out, 1);
+    free(body);
 }
 
 const struct wedge_pool_transport wedge_pool_stream = {
@@ -412,9 +445,10 @@ const struct wedge_pool_transport wedge_pool_stream = {
     .release = stream_release,
     .empty = stream_empty,
     .cut = stream_cut,
-    .enter = stream_enter,
-    .get = stream_get,
-    .answer = stream_answer,
-    .thread_left = stream_thread_left,
-    .leave = stream_leave,
+    .drain = stream_drain,
+    .enter = wedge_stream_enter,
+    .get = wedge_stream_get,
+    .answer = wedge_stream_answer,
+    .thread_left = wedge_stream_thread_left,
+    .leave = wedge_stream_leave,
 };

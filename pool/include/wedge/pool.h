@@ -123,7 +123,9 @@ enum wedge_pool_event_kind {
     WEDGE_POOL_EVENT_BROKEN, /* no worker is started any more and none is left */
     WEDGE_POOL_EVENT_ALARM, /* one of the three alarms, raised: wedge-pool(1) */
     WEDGE_POOL_EVENT_ALARM_OVER,
-    WEDGE_POOL_EVENT_LOST_EVENTS /* so many events found no room before this one */
+    WEDGE_POOL_EVENT_LOST_EVENTS, /* so many events found no room before this one */
+    WEDGE_POOL_EVENT_STARTED, /* a worker was forked and is about to run its initializers */
+    WEDGE_POOL_EVENT_ENDING /* how close and shutdown get on, where they have to try again or go without */
 };
 struct wedge_pool_event {
     enum wedge_pool_event_kind kind;
