@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "pool/annotate.h"
 #include "pool/pool.h"
 
 /* A sealed size: a reader that mapped it never finds the file shorter than its mapping. */
@@ -60,6 +61,7 @@ int wedge_pool_board_create(struct wedge_pool *pool, struct wedge_pool_err *err)
         return wedge_pool_err_set(err, -ENOMEM, "no memory for the figures");
     }
     pool->board = map;
+    WEDGE_ATOMICS(map, bytes);
     pool->board_fd = fd;
     fill_header(pool, pool->board, bytes, threads_at);
     atomic_store(&pool->board->magic, WEDGE_BOARD_MAGIC);

@@ -1,6 +1,8 @@
 /* The ledger's changes: each one compare-and-swap from a state that the change may start from (ledger.h). */
 #include "pool/ledger.h"
 
+#include "pool/annotate.h"
+
 #define STATE_BITS  4
 #define THREAD_BITS 8
 #define WORKER_BITS 12
@@ -51,12 +53,17 @@ static enum wedge_ledger_state left_by_owner(enum wedge_ledger_state state)
 /* Partner of itself: what one swap releases, the next swap or load of the same word acquires. */
 static bool swap(wedge_ledger_word *slot, uint64_t from, uint64_t to)
 {
-    return atomic_compare_exchange_strong_explicit(slot, &from, to, memory_order_acq_rel, memory_order_acquire);
+    WEDGE_HANDS_OVER(slot);
+    bool changed = atomic_compare_exchange_strong_explicit(slot, &from, to, memory_order_acq_rel, memory_order_acquire);
+    WEDGE_TAKES_OVER(slot);
+    return changed;
 }
 
 static uint64_t look(wedge_ledger_word *slot)
 {
-    return atomic_load_explicit(slot, memory_order_acquire);
+    uint64_t word = atomic_load_explicit(slot, memory_order_acquire);
+    WEDGE_TAKES_OVER(slot);
+    return word;
 }
 
 enum wedge_ledger_state wedge_ledger_state_of(uint64_t word)
@@ -129,8 +136,8 @@ bool wedge_ledger_finish(wedge_ledger_word *slot, uint64_t claim, enum wedge_poo
     if (swap(slot, claim, with_state(claim, outcome)))
         return true;
     /* At most two turns: EXPIRED may become LATE in between, and nothing else. */
-    while (word = look(slot), word == with_state(claim, WEDGE_LEDGER_EXPIRED) ||
-                                  word == with_state(claim, WEDGE_LEDGER_LATE)) {
+    while (word = look(slot),
+           word == with_state(claim, WEDGE_LEDGER_EXPIRED) || word == with_state(claim, WEDGE_LEDGER_LATE)) {
         *ret_late = swap(slot, word, with_state(claim, left_by_owner(wedge_ledger_state_of(word))));
         if (*ret_late)
             return true;

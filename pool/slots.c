@@ -18,6 +18,7 @@
 
 #include <wedge/point.h>
 
+#include "pool/annotate.h"
 #include "pool/ledger.h"
 
 #define LOOK_AGAIN_MS 1000
@@ -67,6 +68,7 @@ static int slots_create(struct wedge_pool *pool, struct wedge_pool_err *err)
     if (map == MAP_FAILED)
         return wedge_pool_err_set(err, -ENOMEM, "no shared memory: %u slots are %zu bytes", slots->n, slots->map_bytes);
     slots->shared = map; /* zeroed: every slot is FREE */
+    WEDGE_ATOMICS(map, sizeof(struct slots_shared));
     slots->payloads = (uint8_t *)map + head_bytes;
     return 0;
 }
@@ -346,6 +348,7 @@ bool wedge_slots_expire(struct wedge_pool *pool, uint32_t worker, uint32_t incar
     for (uint32_t i = 0; i < slots->n; i++) {
         struct slot *slot = &slots->shared->slots[i];
         struct wedge_ledger_owner has = wedge_ledger_owner_of(atomic_load(&slot->word));
+        WEDGE_TAKES_OVER(&slot->word); /* the id is constant while someone owns the slot */
         if (has.worker == worker && has.thread == thread && slot->id == task &&
             wedge_ledger_expire(&slot->word, owner)) {
             atomic_fetch_add(&pool->board->settled, 1);
