@@ -169,11 +169,11 @@ bool wedge_ledger_condemn(wedge_ledger_word *slot, uint32_t worker, uint32_t inc
     }
 }
 
-bool wedge_ledger_withdraw(wedge_ledger_word *slot, enum wedge_pool_outcome outcome)
+bool wedge_ledger_withdraw(wedge_ledger_word *slot, uint64_t seen, enum wedge_pool_outcome outcome)
 {
     if (outcome != WEDGE_POOL_CANCELLED && outcome != WEDGE_POOL_INIT_FAILED && outcome != WEDGE_POOL_TIMEOUT)
         return false;
-    return change(slot, WEDGE_LEDGER_QUEUED, outcome);
+    return wedge_ledger_state_of(seen) == WEDGE_LEDGER_QUEUED && swap(slot, seen, in_state(seen, outcome));
 }
 
 enum wedge_ledger_found wedge_ledger_collect(wedge_ledger_word *slot, enum wedge_pool_outcome *ret)

@@ -81,15 +81,15 @@ bool wedge_ledger_publish(wedge_ledger_word *slot); /* WRITING -> QUEUED */
 bool wedge_ledger_abandon(wedge_ledger_word *slot); /* WRITING -> FREE */
 bool wedge_ledger_claim(wedge_ledger_word *slot, struct wedge_ledger_owner owner,
                         uint64_t *ret_claim); /* QUEUED -> CLAIMED */
-bool wedge_ledger_withdraw(wedge_ledger_word *slot, enum wedge_pool_outcome outcome); /* QUEUED -> CANCELLED, … */
+/* QUEUED -> CANCELLED, …, if the word is still `seen`: what was decided of one task does not meet the slot's next. */
+bool wedge_ledger_withdraw(wedge_ledger_word *slot, uint64_t seen, enum wedge_pool_outcome outcome);
 bool wedge_ledger_expire(wedge_ledger_word *slot, struct wedge_ledger_owner owner); /* its CLAIMED -> EXPIRED */
 
 /* The claiming thread is through: its CLAIMED -> OK, ERROR. Where the claim expired meanwhile the result is dropped:
  * EXPIRED -> TIMEOUT, LATE -> SPENT, and *ret_late is true. False: cannot be (see the invariants). */
 bool wedge_ledger_finish(wedge_ledger_word *slot, uint64_t claim, enum wedge_pool_outcome outcome, bool *ret_late);
 /* Its owner is dead: CLAIMED -> LOST, EXPIRED -> TIMEOUT, LATE -> SPENT. *ret: the new state. */
-bool wedge_ledger_condemn(wedge_ledger_word *slot, uint32_t worker, uint32_t incarnation,
-                          enum wedge_ledger_state *ret);
+bool wedge_ledger_condemn(wedge_ledger_word *slot, uint32_t worker, uint32_t incarnation, enum wedge_ledger_state *ret);
 
 /* What a taker may do with a slot that it was pointed to. */
 enum wedge_ledger_found {

@@ -25,6 +25,7 @@
 #include "pool/alarms.h"
 #include "pool/board.h"
 #include "pool/settings.h"
+#include "pool/sleeper.h"
 #include "pool/word.h"
 
 /* Exit statuses of a worker that leaves by itself. */
@@ -84,6 +85,8 @@ struct wedge_pool_hand {
     bool leaves; /* by its own age, or with its process: not for a stop mark, and not because all is drained */
     uint32_t slot; /* slots: which, and the word it was claimed with */
     uint64_t claim;
+    int64_t now_ns; /* slots: the last time that was read; 0 none yet */
+    struct wedge_sleeper sleeper; /* slots: how its waits went */
 };
 
 struct wedge_pool_transport {
@@ -180,6 +183,8 @@ bool wedge_pool_hand_leaves(struct wedge_pool_hand *hand);
 int wedge_pool_worker_live(struct wedge_pool *pool, uint32_t index, uint32_t generation, bool grouped);
 /* The same of a process, from just after its fork: it leaves with it. */
 _Noreturn void wedge_pool_worker_run(struct wedge_pool *pool, uint32_t index, uint32_t generation);
+/* worker.c: runs the user's function on the task in hand and hands its result in. */
+void wedge_pool_run_task(struct wedge_pool_hand *hand);
 /* worker.c: _exit, after the build's counters are saved, where it has any. */
 _Noreturn void wedge_pool_leave_process(int status);
 /* Names the calling thread for reports (pthread_setname_np, at most 15 bytes). */
@@ -190,6 +195,8 @@ int wedge_pool_thread(pthread_t *ret, void *(*run)(void *), void *arg);
 /* results.c */
 /* Up to n results that are not reported yet; waits for the first. How many, -ETIMEDOUT, -ENODATA nothing more will come. */
 int wedge_pool_results_next(struct wedge_pool *pool, struct wedge_pool_item *ret, unsigned n, int64_t until_ns);
+/* Whether nothing more will come. */
+bool wedge_pool_results_ended(struct wedge_pool *pool);
 /* This one is reported now. */
 void wedge_pool_results_count(struct wedge_pool *pool, const struct wedge_pool_item *item);
 void wedge_pool_results_done(struct wedge_pool *pool, struct wedge_pool_item *item);

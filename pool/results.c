@@ -14,6 +14,7 @@
 
 /* hardened looks at its accounts at least this often while it waits; a lost wake-up costs no more than this. */
 #define LOOK_AGAIN_MS 1000
+#define COLLECT_BATCH 32
 
 static bool all_accounted(struct wedge_pool *pool)
 {
@@ -23,7 +24,7 @@ static bool all_accounted(struct wedge_pool *pool)
 }
 
 /* Whether nothing more will come. The order in no_workers matters: who is dead writes no more, then look. */
-static bool ended(struct wedge_pool *pool)
+bool wedge_pool_results_ended(struct wedge_pool *pool)
 {
     int64_t leaves = pool->settings.collector_leaves;
     if (atomic_load(&pool->collector_stop))
@@ -41,12 +42,14 @@ static bool ended(struct wedge_pool *pool)
 int wedge_pool_results_next(struct wedge_pool *pool, struct wedge_pool_item *ret, unsigned n, int64_t until_ns)
 {
     int64_t wait_ms = pool->settings.hardened ? LOOK_AGAIN_MS : pool->settings.collector_wait_ms;
-    while (!ended(pool)) {
-        int64_t look_ns = wedge_pool_earlier(until_ns, wedge_pool_settings_until(wait_ms));
-        int rc = pool->transport->take(pool, ret, n, look_ns);
+    while (!wedge_pool_results_ended(pool)) {
+        int rc =
+            pool->settings.hardened ? pool->transport->take(pool, ret, n, 0) : -ETIMEDOUT; /* no clock, if it can be */
+        if (rc == -ETIMEDOUT)
+            rc = pool->transport->take(pool, ret, n, wedge_pool_earlier(until_ns, wedge_pool_settings_until(wait_ms)));
         if (rc == -ETIMEDOUT) {
             if (until_ns != WEDGE_POOL_NEVER && wedge_clock_ns() >= until_ns)
-                return ended(pool) ? -ENODATA : -ETIMEDOUT;
+                return wedge_pool_results_ended(pool) ? -ENODATA : -ETIMEDOUT;
             continue;
         }
         if (rc < 0)
@@ -72,22 +75,44 @@ void wedge_pool_results_done(struct wedge_pool *pool, struct wedge_pool_item *it
     WEDGE_PROGRESS(1);
 }
 
+/* What the collector does, since when: the coarse clock is off by a tick of the kernel's, and one is read per result. */
+static void collector_does(struct wedge_pool *pool, enum wedge_doing doing, uint64_t task)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    int64_t since_ns = now.tv_sec * WEDGE_NS_PER_S + now.tv_nsec, limit_ms = pool->settings.collector_limit_ms;
+    bool limited = doing == WEDGE_DOING_COLLECT && limit_ms >= 0;
+    wedge_board_does(&pool->board->collector, doing, since_ns,
+                     limited ? since_ns + limit_ms * WEDGE_NS_PER_MS : WEDGE_POOL_NEVER, task);
+}
+
+static void collect_one(struct wedge_pool *pool, struct wedge_pool_item *item)
+{
+    wedge_pool_results_count(pool, item);
+    WEDGE_POINT("pool.collector.took");
+    collector_does(pool, WEDGE_DOING_COLLECT, item->result.id);
+    WEDGE_CALLBACK_BEGIN("collect", pool->callbacks.collect, 0);
+    pool->callbacks.collect(&item->result, pool->callbacks.context);
+    WEDGE_CALLBACK_END("collect");
+    WEDGE_POINT("pool.collector.done");
+    wedge_pool_results_done(pool, item);
+}
+
+/* Takes a batch and hands out each result by itself; its slot is free as soon as that one is through, so that a slow
+ * callback holds up nobody's room but its own. */
 static void *collector_main(void *arg)
 {
     struct wedge_pool *pool = arg;
-    struct wedge_pool_item item;
+    struct wedge_pool_item items[COLLECT_BATCH];
+    int n;
     wedge_pool_name_thread("collector");
-    while (wedge_pool_results_next(pool, &item, 1, WEDGE_POOL_NEVER) > 0) {
-        wedge_pool_results_count(pool, &item);
-        WEDGE_POINT("pool.collector.took");
-        wedge_board_does(&pool->board->collector, WEDGE_DOING_COLLECT, wedge_clock_ns(), WEDGE_POOL_NEVER,
-                         item.result.id);
-        WEDGE_CALLBACK_BEGIN("collect", pool->callbacks.collect, 0);
-        pool->callbacks.collect(&item.result, pool->callbacks.context);
-        WEDGE_CALLBACK_END("collect");
-        wedge_board_does(&pool->board->collector, WEDGE_DOING_NOTHING, 0, WEDGE_POOL_NEVER, 0);
-        wedge_pool_results_done(pool, &item);
+    collector_does(pool, WEDGE_DOING_WAIT_RESULT, 0);
+    while ((n = wedge_pool_results_next(pool, items, COLLECT_BATCH, WEDGE_POOL_NEVER)) > 0) {
+        for (int i = 0; i < n && !atomic_load(&pool->collector_stop); i++)
+            collect_one(pool, &items[i]);
+        collector_does(pool, WEDGE_DOING_WAIT_RESULT, 0);
     }
+    collector_does(pool, WEDGE_DOING_NOTHING, 0);
     atomic_store(&pool->collector_left, 1);
     wedge_word_bump(&pool->board->news, INT_MAX);
     return NULL;

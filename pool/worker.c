@@ -274,7 +274,7 @@ static void leave_in_order(struct wedge_pool_hand *hand)
 }
 
 /* Runs the user's function on the task in hand and hands its result in. */
-static void run_task(struct wedge_pool_hand *hand)
+void wedge_pool_run_task(struct wedge_pool_hand *hand)
 {
     const struct wedge_pool *pool = hand->worker->pool;
     int64_t limit_ms = pool->settings.task_limit_ms;
@@ -286,7 +286,7 @@ static void run_task(struct wedge_pool_hand *hand)
     code = pool->callbacks.task(&hand->task, pool->callbacks.context);
     WEDGE_CALLBACK_END("task");
     WEDGE_POINT("pool.worker.done");
-    bool unwell = code != 0 && hand->task.die;
+    bool unwell = code != 0 && hand->task.die && hand->place.process != 0; /* 0: a put runs it, there is no worker */
     outcome = code == 0 ? WEDGE_POOL_OK : WEDGE_POOL_ERROR;
     if (hand->task.result_bytes > hand->task.result_room) {
         outcome = WEDGE_POOL_ERROR;
@@ -344,7 +344,7 @@ static void *thread_main(void *arg)
     if (thread_starts(hand)) {
         while (!wedge_pool_hand_leaves(hand) && pool->transport->get(hand) == 0) {
             WEDGE_POINT("pool.worker.got_task");
-            run_task(hand);
+            wedge_pool_run_task(hand);
         }
         if (is_orderly(worker))
             run_user(worker, &hand->place, THREAD_FINAL);

@@ -11,6 +11,7 @@
  */
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -117,8 +118,11 @@ static void *feed_main(void *arg)
         }
         for (unsigned done = 0; done < some;) {
             int rc = wedge_pool_put_many(feed->pool, inputs + done, some - done, WEDGE_POOL_NEVER);
-            check(rc, "put_many");
-            done += (unsigned)rc;
+            if (rc == -ENOBUFS) /* full before the first take: it will come */
+                sched_yield();
+            else
+                check(rc, "put_many");
+            done += rc > 0 ? (unsigned)rc : 0;
         }
     }
     wedge_pool_close(feed->pool, WEDGE_POOL_NEVER);
@@ -136,7 +140,6 @@ static double many(uint64_t n)
     check(-pthread_create(&thread, NULL, feed_main, &feed), "thread");
     do {
         rc = wedge_pool_take_many(feed.pool, results, MANY, squares, sizeof(squares[0]), wedge_pool_after_ms(10000));
-        /* Full, and nobody takes for a moment: the feeder would be told so. It takes care by asking again. */
         for (int i = 0; i < rc; i++)
             sum += squares[i];
     } while (rc > 0);

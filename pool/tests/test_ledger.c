@@ -8,10 +8,10 @@
 static const struct wedge_ledger_owner someone = {.worker = 256, .incarnation = 1048575, .thread = 64};
 
 /* Every state a slot can be in; the outcomes under their public numbers. */
-static const int states[] = {WEDGE_LEDGER_FREE,  WEDGE_LEDGER_WRITING, WEDGE_LEDGER_QUEUED,   WEDGE_LEDGER_CLAIMED,
-                             WEDGE_LEDGER_TAKEN, WEDGE_POOL_OK,        WEDGE_POOL_ERROR,      WEDGE_POOL_LOST,
-                             WEDGE_POOL_TIMEOUT, WEDGE_POOL_CANCELLED, WEDGE_POOL_INIT_FAILED,
-                             WEDGE_LEDGER_EXPIRED, WEDGE_LEDGER_LATE, WEDGE_LEDGER_SPENT};
+static const int states[] = {WEDGE_LEDGER_FREE,  WEDGE_LEDGER_WRITING, WEDGE_LEDGER_QUEUED,    WEDGE_LEDGER_CLAIMED,
+                             WEDGE_LEDGER_TAKEN, WEDGE_POOL_OK,        WEDGE_POOL_ERROR,       WEDGE_POOL_LOST,
+                             WEDGE_POOL_TIMEOUT, WEDGE_POOL_CANCELLED, WEDGE_POOL_INIT_FAILED, WEDGE_LEDGER_EXPIRED,
+                             WEDGE_LEDGER_LATE,  WEDGE_LEDGER_SPENT};
 #define N_STATES ((int)(sizeof(states) / sizeof(states[0])))
 
 /* Takes a fresh slot to `state` by the ledger's own changes. Returns the claim, where there was one. */
@@ -29,7 +29,7 @@ static uint64_t bring_to(wedge_ledger_word *slot, int state)
     if (state == WEDGE_LEDGER_QUEUED)
         return 0;
     if (state == WEDGE_POOL_CANCELLED || state == WEDGE_POOL_INIT_FAILED) {
-        ck_assert(wedge_ledger_withdraw(slot, (enum wedge_pool_outcome)state));
+        ck_assert(wedge_ledger_withdraw(slot, atomic_load(slot), (enum wedge_pool_outcome)state));
         return 0;
     }
     ck_assert(wedge_ledger_claim(slot, someone, &claim));
@@ -100,7 +100,7 @@ static int apply(wedge_ledger_word *slot, int change, int from, uint64_t claim, 
             ck_assert_int_eq(left, left_by_dead(from));
         return left_by_dead(from);
     case WITHDRAW:
-        *ret_changed = wedge_ledger_withdraw(slot, WEDGE_POOL_CANCELLED);
+        *ret_changed = wedge_ledger_withdraw(slot, atomic_load(slot), WEDGE_POOL_CANCELLED);
         return from == WEDGE_LEDGER_QUEUED ? (int)WEDGE_POOL_CANCELLED : -1;
     case COLLECT:
         found = wedge_ledger_collect(slot, &outcome);
@@ -174,7 +174,7 @@ START_TEST(an_outcome_must_fit_its_change)
     bring_to(&slot, WEDGE_LEDGER_QUEUED);
     for (int outcome = 0; outcome <= WEDGE_POOL_OUTCOMES; outcome++)
         if (outcome != WEDGE_POOL_CANCELLED && outcome != WEDGE_POOL_INIT_FAILED && outcome != WEDGE_POOL_TIMEOUT)
-            ck_assert(!wedge_ledger_withdraw(&slot, (enum wedge_pool_outcome)outcome));
+            ck_assert(!wedge_ledger_withdraw(&slot, atomic_load(&slot), (enum wedge_pool_outcome)outcome));
     ck_assert_int_eq(wedge_ledger_state_of(atomic_load(&slot)), WEDGE_LEDGER_QUEUED);
 }
 END_TEST
