@@ -54,5 +54,6 @@ int wedge_cli_watch(int argc, char **argv);
 int wedge_cli_dump(int argc, char **argv);
 int wedge_cli_inject(int argc, char **argv);
 int wedge_cli_list(int argc, char **argv);
+int wedge_cli_pool(int argc, char **argv);
 
 #endif

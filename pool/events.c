@@ -34,6 +34,7 @@ struct wedge_events {
     bool thread_started;
     _Atomic uint32_t ending; /* deliver what is left, then leave */
     _Atomic uint32_t give_up; /* call nobody any more */
+    _Atomic uint32_t left; /* the thread is about to end; news is bumped after it */
     _Atomic uint32_t ownership; /* enum ownership; thread: the first two, destroy: the second to the third */
     struct wedge_event_reader reader; /* the thread's, as what follows */
     uint64_t torn_told, lost_told;
@@ -104,7 +105,7 @@ static bool deliver_next(struct wedge_events *events)
                                                           .generation = record.generation,
                                                           .pid = record.pid,
                                                           .text = record.text});
-    if (took == WEDGE_EVENT_NONE && ending)
+    if ((took == WEDGE_EVENT_NONE && ending) || atomic_load(&events->give_up))
         return false;
     wedge_word_wait(&events->shared->news, seen, WEDGE_WAIT_FOR_ITEM,
                     wedge_pool_after_ms(took == WEDGE_EVENT_BUSY ? BUSY_AGAIN_MS : LOOK_AGAIN_MS));
@@ -117,8 +118,12 @@ static void *events_main(void *arg)
     wedge_pool_name_thread("events");
     while (deliver_next(events))
         ;
-    if (atomic_load(&events->ownership) == THREAD_OWNS)
+    if (atomic_load(&events->ownership) == THREAD_OWNS) {
         free_events(events);
+        return NULL;
+    }
+    atomic_store(&events->left, 1);
+    wedge_word_bump(&events->shared->news, INT_MAX);
     return NULL;
 }
 
@@ -155,23 +160,35 @@ int wedge_pool_events_start(struct wedge_pool *pool, struct wedge_pool_err *err)
     return 0;
 }
 
+/* Whether the thread has left, or does so by then. Woken by it. */
+static bool leaves_by(struct wedge_events *events, int64_t until_ns)
+{
+    for (;;) {
+        uint32_t seen = wedge_word_read(&events->shared->news);
+        if (atomic_load(&events->left))
+            return true;
+        if (wedge_clock_ns() >= until_ns)
+            return false;
+        wedge_word_wait(&events->shared->news, seen, WEDGE_WAIT_FOR_PEER, until_ns);
+    }
+}
+
 /* Until the thread has left, or was given up in the user's function. True: what it had is the pool's again. */
 static bool end_thread(struct wedge_events *events)
 {
     uint32_t calling = POOL_OWNS_CALLING;
-    int64_t until_ns = wedge_pool_after_ms(WEDGE_EVENTS_END_MS);
-    struct timespec until = {.tv_sec = until_ns / WEDGE_NS_PER_S, .tv_nsec = until_ns % WEDGE_NS_PER_S};
+    pthread_t thread = events->thread; /* once given up, the rest may be freed at any time */
     atomic_store(&events->ending, 1);
     wedge_word_bump(&events->shared->news, INT_MAX);
-    if (pthread_clockjoin_np(events->thread, NULL, CLOCK_MONOTONIC, &until) == 0)
-        return true;
-    atomic_store(&events->give_up, 1);
-    pthread_t thread = events->thread; /* once given up, the rest may be freed at any time */
-    if (atomic_compare_exchange_strong(&events->ownership, &calling, THREAD_OWNS)) {
-        pthread_detach(thread);
-        return false;
+    if (!leaves_by(events, wedge_pool_after_ms(WEDGE_EVENTS_END_MS))) {
+        atomic_store(&events->give_up, 1);
+        if (atomic_compare_exchange_strong(&events->ownership, &calling, THREAD_OWNS)) {
+            pthread_detach(thread);
+            return false;
+        }
+        wedge_word_bump(&events->shared->news, INT_MAX);
     }
-    pthread_join(thread, NULL); /* it is between two calls, and makes no other */
+    pthread_join(thread, NULL); /* at the latest it is between two calls, and makes no other */
     return true;
 }
 

@@ -1,6 +1,16 @@
 /* Adding up a board (figures.h). */
 #include "pool/figures.h"
 
+static const char *const outcome_names[WEDGE_POOL_OUTCOMES] = {
+    [WEDGE_POOL_OK] = "ok",           [WEDGE_POOL_ERROR] = "error",         [WEDGE_POOL_LOST] = "lost",
+    [WEDGE_POOL_TIMEOUT] = "timeout", [WEDGE_POOL_CANCELLED] = "cancelled", [WEDGE_POOL_INIT_FAILED] = "init_failed",
+};
+
+const char *wedge_pool_outcome_name(enum wedge_pool_outcome outcome)
+{
+    return outcome >= WEDGE_POOL_OK && outcome < WEDGE_POOL_OUTCOMES ? outcome_names[outcome] : "?";
+}
+
 static uint64_t get64(const _Atomic uint64_t *figure)
 {
     return atomic_load_explicit((_Atomic uint64_t *)(uintptr_t)figure, memory_order_relaxed);

@@ -13,16 +13,6 @@
 
 #define GRACE_MS 1000 /* how far past its deadline a shutdown may go */
 
-static const char *const outcome_names[WEDGE_POOL_OUTCOMES] = {
-    [WEDGE_POOL_OK] = "ok",           [WEDGE_POOL_ERROR] = "error",         [WEDGE_POOL_LOST] = "lost",
-    [WEDGE_POOL_TIMEOUT] = "timeout", [WEDGE_POOL_CANCELLED] = "cancelled", [WEDGE_POOL_INIT_FAILED] = "init_failed",
-};
-
-const char *wedge_pool_outcome_name(enum wedge_pool_outcome outcome)
-{
-    return outcome >= WEDGE_POOL_OK && outcome < WEDGE_POOL_OUTCOMES ? outcome_names[outcome] : "?";
-}
-
 int64_t wedge_pool_after_ms(int64_t ms)
 {
     return wedge_pool_settings_until(ms);
