@@ -28,6 +28,7 @@
 #include "pool/slots_inside.h"
 
 #define PUT_BATCH   64 /* tasks reserved and published under one lock */
+#define NAP_SLOTS   256 /* with so many slots a full queue lasts for longer than a nap */
 #define WATCH_LOOKS 50 /* how long a put looks whether a spinning worker takes its task: about a µs */
 
 static void lock(struct wedge_slots *slots)
@@ -402,7 +403,8 @@ static int reserve_waiting(struct wedge_pool *pool, const struct wedge_pool_inpu
         if (denied) /* a look for room would find it at once, and the next try would be denied again */
             wedge_word_wait(room, seen, WEDGE_WAIT_FOR_ROOM, look_ns);
         else
-            wedge_sleeper_wait(&slots->putters, room, room_look, pool, false, WEDGE_WAIT_FOR_ROOM, look_ns);
+            wedge_sleeper_wait(&slots->putters, room, room_look, pool, slots->n >= NAP_SLOTS, WEDGE_WAIT_FOR_ROOM,
+                               look_ns);
     }
     return rc; /* it has looked after each wake-up: none is lost with it */
 }

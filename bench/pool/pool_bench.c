@@ -6,6 +6,7 @@
  *   pool_bench trip N            µs, median: one task at a time, put to result, by iteration
  *   pool_bench idle SECONDS      % of a core that a pool takes to which nobody puts
  *   pool_bench work P µS N       tasks/s with P processes × 1 thread and tasks that compute for so long
+ *   pool_bench bare P µS N       the same tasks in P forked processes without a pool: what the machine has to give just now
  *
  * Prints the figure alone. A task gets 8 bytes and answers 8 bytes.
  */
@@ -16,7 +17,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <wedge/pool.h>
 
@@ -34,14 +37,19 @@ static void check(int rc, const char *what)
     exit(1);
 }
 
+static void compute(void)
+{
+    if (work_ns)
+        for (int64_t until_ns = wedge_clock_ns() + work_ns; wedge_clock_ns() < until_ns;)
+            ;
+}
+
 static int square(struct wedge_pool_task *task, void *context)
 {
     uint64_t number;
     (void)context;
     memcpy(&number, task->data, sizeof(number));
-    if (work_ns)
-        for (int64_t until_ns = wedge_clock_ns() + work_ns; wedge_clock_ns() < until_ns;)
-            ;
+    compute();
     number *= number;
     memcpy(task->result, &number, sizeof(number));
     task->result_bytes = sizeof(number);
@@ -197,6 +205,21 @@ static double idle_cpu_s(int64_t ms)
     return cpu_s(RUSAGE_SELF) + cpu_s(RUSAGE_CHILDREN) - before_s;
 }
 
+static double bare(long processes, uint64_t n)
+{
+    int64_t begin_ns = wedge_clock_ns();
+    for (long i = 0; i < processes; i++) {
+        if (fork() != 0)
+            continue;
+        for (uint64_t at = 0; at < n / (uint64_t)processes; at++)
+            compute();
+        _exit(0);
+    }
+    while (wait(NULL) > 0)
+        ;
+    return (double)n * 1e9 / (double)(wedge_clock_ns() - begin_ns);
+}
+
 int main(int argc, char **argv)
 {
     const char *mode = argc > 1 ? argv[1] : "";
@@ -215,8 +238,11 @@ int main(int argc, char **argv)
         snprintf(processes, sizeof(processes), "processes=%.10s", argv[2]);
         work_ns = strtoll(argv[3], NULL, 10) * 1000;
         figure = put_all(processes, "threads=1", strtoull(argv[4], NULL, 10));
+    } else if (strcmp(mode, "bare") == 0 && argc == 5) {
+        work_ns = strtoll(argv[3], NULL, 10) * 1000;
+        figure = bare(strtol(argv[2], NULL, 10), strtoull(argv[4], NULL, 10));
     } else {
-        fprintf(stderr, "usage: pool_bench put N | many N | trip N | idle SECONDS | work PROCESSES µS N\n");
+        fprintf(stderr, "usage: pool_bench put N | many N | trip N | idle SECONDS | work|bare PROCESSES µS N\n");
         return 2;
     }
     printf("%.3f\n", figure);
