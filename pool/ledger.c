@@ -176,28 +176,38 @@ bool wedge_ledger_withdraw(wedge_ledger_word *slot, uint64_t seen, enum wedge_po
     return wedge_ledger_state_of(seen) == WEDGE_LEDGER_QUEUED && swap(slot, seen, in_state(seen, outcome));
 }
 
+uint64_t wedge_ledger_look(wedge_ledger_word *slot)
+{
+    return look(slot);
+}
+
+enum wedge_ledger_found wedge_ledger_collect_seen(wedge_ledger_word *slot, uint64_t seen, enum wedge_pool_outcome *ret)
+{
+    enum wedge_ledger_state state = wedge_ledger_state_of(seen);
+    if (wedge_ledger_is_outcome(seen)) {
+        if (!swap(slot, seen, in_state(seen, WEDGE_LEDGER_TAKEN)))
+            return WEDGE_LEDGER_CHANGED;
+        *ret = (enum wedge_pool_outcome)state;
+        return WEDGE_LEDGER_RESULT;
+    }
+    if (state == WEDGE_LEDGER_EXPIRED) {
+        if (!swap(slot, seen, with_state(seen, WEDGE_LEDGER_LATE)))
+            return WEDGE_LEDGER_CHANGED; /* its owner has left EXPIRED */
+        *ret = WEDGE_POOL_TIMEOUT;
+        return WEDGE_LEDGER_EARLY;
+    }
+    if (state != WEDGE_LEDGER_SPENT)
+        return WEDGE_LEDGER_NOTHING;
+    return swap(slot, seen, in_state(seen, WEDGE_LEDGER_TAKEN)) ? WEDGE_LEDGER_SPARE : WEDGE_LEDGER_CHANGED;
+}
+
 enum wedge_ledger_found wedge_ledger_collect(wedge_ledger_word *slot, enum wedge_pool_outcome *ret)
 {
-    for (;;) { /* the owner may leave EXPIRED in between, once */
-        uint64_t word = look(slot);
-        enum wedge_ledger_state state = wedge_ledger_state_of(word);
-        if (wedge_ledger_is_outcome(word)) {
-            if (!swap(slot, word, in_state(word, WEDGE_LEDGER_TAKEN)))
-                continue;
-            *ret = (enum wedge_pool_outcome)state;
-            return WEDGE_LEDGER_RESULT;
-        }
-        if (state == WEDGE_LEDGER_EXPIRED) {
-            if (!swap(slot, word, with_state(word, WEDGE_LEDGER_LATE)))
-                continue;
-            *ret = WEDGE_POOL_TIMEOUT;
-            return WEDGE_LEDGER_EARLY;
-        }
-        if (state != WEDGE_LEDGER_SPENT)
-            return WEDGE_LEDGER_NOTHING;
-        if (swap(slot, word, in_state(word, WEDGE_LEDGER_TAKEN)))
-            return WEDGE_LEDGER_SPARE;
-    }
+    enum wedge_ledger_found found;
+    do
+        found = wedge_ledger_collect_seen(slot, look(slot), ret);
+    while (found == WEDGE_LEDGER_CHANGED);
+    return found;
 }
 
 bool wedge_ledger_release(wedge_ledger_word *slot)

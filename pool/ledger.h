@@ -97,7 +97,13 @@ enum wedge_ledger_found {
     WEDGE_LEDGER_RESULT, /* an outcome -> TAKEN: report it, then release */
     WEDGE_LEDGER_EARLY, /* EXPIRED -> LATE: report a TIMEOUT without data, do not release */
     WEDGE_LEDGER_SPARE, /* SPENT -> TAKEN: reported long ago, only release */
+    WEDGE_LEDGER_CHANGED, /* of collect_seen alone: the word is not what was seen; look again */
 };
+/* After EARLY another taker may free the slot at any time. So what is to be reported is read between the look and the
+ * swap: where the swap succeeds, the slot was in that use all the while (pool/model/ledger.pml, mutation 6). */
+uint64_t wedge_ledger_look(wedge_ledger_word *slot);
+enum wedge_ledger_found wedge_ledger_collect_seen(wedge_ledger_word *slot, uint64_t seen, enum wedge_pool_outcome *ret);
+/* Both at once, for who reads nothing of the slot after EARLY. */
 enum wedge_ledger_found wedge_ledger_collect(wedge_ledger_word *slot, enum wedge_pool_outcome *ret);
 bool wedge_ledger_release(wedge_ledger_word *slot); /* TAKEN -> FREE, next use */
 

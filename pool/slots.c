@@ -590,20 +590,27 @@ static bool collect(struct wedge_pool *pool, uint32_t at, struct wedge_pool_item
     struct wedge_slots *slots = wedge_slots_of(pool);
     struct wedge_slot *slot = wedge_slot_at(slots, at);
     enum wedge_pool_outcome outcome;
-    enum wedge_ledger_found found = wedge_ledger_collect(&slot->word, &outcome);
+    enum wedge_ledger_found found;
+    uint64_t seen, id;
+    void *meta;
+    do { /* its owner or the supervisor may be faster, each once */
+        seen = wedge_ledger_look(&slot->word);
+        id = slot->id;
+        meta = slots->meta[at];
+        found = wedge_ledger_collect_seen(&slot->word, seen, &outcome);
+    } while (found == WEDGE_LEDGER_CHANGED);
     if (found == WEDGE_LEDGER_SPARE)
         wedge_slots_free(pool, at);
     if (found != WEDGE_LEDGER_RESULT && found != WEDGE_LEDGER_EARLY)
         return false;
-    bool ran = outcome == WEDGE_POOL_OK || outcome == WEDGE_POOL_ERROR;
-    struct places places = places_of(slots, slot->bytes);
     *ret = (struct wedge_pool_item){.slot = at, .kept = found == WEDGE_LEDGER_EARLY};
-    ret->result = (struct wedge_pool_result){.id = slot->id,
-                                             .meta = slots->meta[at],
-                                             .outcome = outcome,
-                                             .code = ran ? slot->code : 0,
-                                             .data = result_at(slots, slot, &places),
-                                             .bytes = ran ? slot->result_bytes : 0};
+    ret->result = (struct wedge_pool_result){.id = id, .meta = meta, .outcome = outcome};
+    if (outcome == WEDGE_POOL_OK || outcome == WEDGE_POOL_ERROR) {
+        struct places places = places_of(slots, slot->bytes);
+        ret->result.code = slot->code;
+        ret->result.data = result_at(slots, slot, &places);
+        ret->result.bytes = slot->result_bytes;
+    }
     return true;
 }
 
