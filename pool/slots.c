@@ -450,7 +450,9 @@ static bool claim(struct wedge_pool_hand *hand, uint32_t at)
     if (!wedge_ledger_claim(&slot->word, owner, &hand->claim))
         return false;
     WEDGE_POINT("pool.worker.claimed");
-    wedge_board_does(record(hand), WEDGE_DOING_TASK, hand->now_ns, WEDGE_POOL_NEVER, slot->id);
+    int64_t limit_ms = pool->settings.task_limit_ms; /* on the board for readers; the supervisor goes by the setting */
+    wedge_board_does(record(hand), WEDGE_DOING_TASK, hand->now_ns,
+                     limit_ms >= 0 ? hand->now_ns + limit_ms * WEDGE_NS_PER_MS : WEDGE_POOL_NEVER, slot->id);
     wedge_sleeper_found(&hand->sleeper, 1);
     struct places places = places_of(slots, slot->bytes);
     hand->slot = at;

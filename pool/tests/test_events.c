@@ -376,7 +376,7 @@ END_TEST
 /* What a pool's event callback heard. */
 struct heard {
     struct tally tally;
-    _Atomic unsigned kinds[WEDGE_POOL_EVENT_LOST_EVENTS + 1];
+    _Atomic unsigned kinds[32];
     _Atomic unsigned elsewhere; /* not in the events' thread of this process */
     pid_t parent;
     int go_fd, say_fd; /* the callback waits for a byte; -1: it does not */
@@ -397,7 +397,7 @@ static void hear(const struct wedge_pool_event *event, void *context)
     pthread_getname_np(pthread_self(), name, sizeof(name));
     if (strcmp(name, "events") != 0 || getpid() != heard->parent)
         heard->elsewhere++;
-    heard->kinds[event->kind]++;
+    heard->kinds[event->kind % 32]++;
     if (heard->say_fd >= 0)
         ck_assert_int_eq(write(heard->say_fd, "e", 1), 1);
     if (heard->go_fd >= 0)
@@ -473,7 +473,7 @@ START_TEST(sink_that_is_stuck_is_left_behind)
     wedge_pool_destroy(pool);
     ck_assert_int_lt(wedge_clock_ns() - began_ns, 10 * WEDGE_NS_PER_S);
     unsigned before = 0, after = 0;
-    for (int i = 0; i <= WEDGE_POOL_EVENT_LOST_EVENTS; i++)
+    for (int i = 0; i < 32; i++)
         before += heard.kinds[i];
     close(sink[1]); /* let go: it may come back, and is called no more */
     close(say[1]);
@@ -488,7 +488,7 @@ START_TEST(sink_that_is_stuck_is_left_behind)
         fclose(status);
         ck_assert_int_lt(wedge_clock_ns(), until_ns);
     }
-    for (int i = 0; i <= WEDGE_POOL_EVENT_LOST_EVENTS; i++)
+    for (int i = 0; i < 32; i++)
         after += heard.kinds[i];
     ck_assert_uint_eq(before, after);
 }
