@@ -1,0 +1,332 @@
+/*
+ * Kills without mercy, and counts. Three ways, each seeded and bounded; a line per way says what happened.
+ *
+ *   workers N   one pool under load; N times, at a random instant, SIGKILL to a random worker
+ *   zygote N    N pools under load; the zygote of each is killed at a random instant
+ *   parent N    N processes with a pool under load, each killed at a random instant
+ *
+ * What has to hold: each accepted task is reported exactly once; an OK result is its task's own; LOST are at most as many
+ * as the dead had threads; after a parent's death all that it started is gone within two seconds. A run that
+ * hangs is ended by this program's own watch, which is a failure too.
+ *
+ * usage: torture (workers|zygote|parent) N [collector|iterate] [SEED]
+ */
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/pidfd.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <wedge/pool.h>
+
+#define IDS_MAX   (1u << 26) /* tasks of one pool; memory is taken as it is used */
+#define QUIET_S   30 /* nothing reported and nothing killed for so long: it hangs */
+#define GONE_MS   2000 /* how long a dead parent's processes may live */
+#define PROCESSES 4
+#define THREADS   2
+#define BATCH     16
+#define PIDS_MAX  64
+
+struct torture {
+    struct wedge_pool *pool;
+    uint8_t *times; /* by task id */
+    bool iterate;
+    _Atomic uint64_t reported, kills;
+    _Atomic uint32_t done; /* the killer's: enough */
+    uint64_t accepted, wrong, outcomes[WEDGE_POOL_OUTCOMES];
+};
+
+static uint64_t random_state;
+
+/* splitmix64 */
+static uint64_t random_next(void)
+{
+    uint64_t z = random_state += 0x9e3779b97f4a7c15u;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return z ^ z >> 31;
+}
+
+static void sleep_ns(uint64_t ns)
+{
+    struct timespec ts = {.tv_sec = (time_t)(ns / 1000000000), .tv_nsec = (long)(ns % 1000000000)};
+    nanosleep(&ts, NULL);
+}
+
+static _Noreturn void fail(const char *what)
+{
+    fprintf(stderr, "torture: %s\n", what);
+    exit(1);
+}
+
+/* Some take no time, some 50 µs, some half a millisecond: deaths are to meet all of a worker's steps. */
+static int square(struct wedge_pool_task *task, void *context)
+{
+    uint64_t number[2];
+    (void)context;
+    if (task->bytes != sizeof(number[0]))
+        return EINVAL;
+    memcpy(&number[0], task->data, sizeof(number[0]));
+    if (number[0] % 8 == 0)
+        sleep_ns(number[0] % 16 ? 50000 : 500000);
+    number[1] = number[0] * number[0];
+    memcpy(task->result, number, sizeof(number));
+    task->result_bytes = sizeof(number);
+    return 0;
+}
+
+static void count(const struct wedge_pool_result *result, void *context)
+{
+    struct torture *torture = context;
+    uint64_t number[2] = {0};
+    if (result->id == 0 || result->id >= IDS_MAX || torture->times[result->id]++ != 0)
+        torture->wrong++;
+    if (result->outcome == WEDGE_POOL_OK) {
+        if (result->bytes == sizeof(number))
+            memcpy(number, result->data, sizeof(number));
+        torture->wrong += number[0] != result->id || number[1] != number[0] * number[0];
+    }
+    torture->outcomes[result->outcome]++;
+    atomic_fetch_add(&torture->reported, 1);
+}
+
+static void start(struct torture *torture)
+{
+    static const char *const settings[] = {"processes=4", "threads=2", "queue=64", "restart_limit=1000"};
+    struct wedge_pool_callbacks callbacks = {
+        .task = square, .collect = torture->iterate ? NULL : count, .context = torture};
+    struct wedge_pool_err err;
+    if (wedge_pool_create("hardened", &torture->pool, &err) < 0)
+        fail(err.message);
+    for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++)
+        if (wedge_pool_set(torture->pool, settings[i], &err) < 0)
+            fail(err.message);
+    torture->times = mmap(NULL, IDS_MAX, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (torture->times == MAP_FAILED)
+        fail("no memory");
+    if (wedge_pool_start(torture->pool, &callbacks, &err) < 0)
+        fail(err.message);
+}
+
+/* Takes what is there, or one. Returns what wedge_pool_take_many says. */
+static int take(struct torture *torture, int64_t until_ns)
+{
+    struct wedge_pool_result results[BATCH];
+    uint64_t buffers[BATCH][2];
+    int n = wedge_pool_take_many(torture->pool, results, BATCH, buffers, sizeof(buffers[0]), until_ns);
+    for (int i = 0; i < n; i++)
+        count(&results[i], torture);
+    return n;
+}
+
+/* Puts until the killer is done or the pool is broken. */
+static void load(struct torture *torture)
+{
+    while (!atomic_load(&torture->done) && torture->accepted < IDS_MAX - BATCH) {
+        uint64_t numbers[BATCH];
+        struct wedge_pool_input inputs[BATCH];
+        for (unsigned i = 0; i < BATCH; i++) {
+            numbers[i] = torture->accepted + i + 1;
+            inputs[i] = (struct wedge_pool_input){.data = &numbers[i], .bytes = sizeof(numbers[i])};
+        }
+        int n = wedge_pool_put_many(torture->pool, inputs, BATCH, WEDGE_POOL_NEVER);
+        if (n == -ENOTRECOVERABLE)
+            return;
+        if (n == -ENOBUFS)
+            n = take(torture, WEDGE_POOL_NEVER) < 0 ? -EIO : 0;
+        if (n < 0)
+            fail(strerror(-n));
+        torture->accepted += (uint64_t)n;
+    }
+}
+
+/* The direct children of a process with one thread, or of this one's thread `tid`. */
+static int children(pid_t pid, pid_t tid, pid_t *ret)
+{
+    char path[64];
+    int n = 0, child;
+    snprintf(path, sizeof(path), "/proc/%d/task/%d/children", pid, tid);
+    FILE *file = fopen(path, "re");
+    while (file && n < PIDS_MAX && fscanf(file, "%d", &child) == 1)
+        ret[n++] = child;
+    if (file)
+        fclose(file);
+    return n;
+}
+
+/* SIGKILL to a process that is still that zygote's child once its descriptor is held: never to a stranger. */
+static bool kill_child(pid_t zygote, pid_t child)
+{
+    pid_t pids[PIDS_MAX];
+    bool sent = false;
+    int fd = pidfd_open(child, 0);
+    int n = fd < 0 ? 0 : children(zygote, zygote, pids);
+    for (int i = 0; i < n; i++)
+        if (pids[i] == child)
+            sent = pidfd_send_signal(fd, SIGKILL, NULL, 0) == 0;
+    if (fd >= 0)
+        close(fd);
+    return sent;
+}
+
+static pid_t zygote_of_this(void)
+{
+    pid_t pids[PIDS_MAX];
+    return children(getpid(), getpid(), pids) == 1 ? pids[0] : -1;
+}
+
+struct killer {
+    struct torture *torture;
+    uint64_t wanted;
+    pid_t zygote;
+    bool whole; /* the zygote itself, once */
+};
+
+static void *killer_main(void *arg)
+{
+    struct killer *killer = arg;
+    struct torture *torture = killer->torture;
+    pid_t pids[PIDS_MAX];
+    if (killer->whole) {
+        sleep_ns(random_next() % 20000000);
+        kill(killer->zygote, SIGKILL); /* the pool's child, which nobody reaps before destroy */
+        atomic_fetch_add(&torture->kills, 1);
+        return NULL;
+    }
+    while (atomic_load(&torture->kills) < killer->wanted) {
+        sleep_ns(random_next() % 1500000);
+        int n = children(killer->zygote, killer->zygote, pids);
+        if (n > 0 && kill_child(killer->zygote, pids[random_next() % (uint64_t)n]))
+            atomic_fetch_add(&torture->kills, 1);
+    }
+    atomic_store(&torture->done, 1);
+    return NULL;
+}
+
+/* The program's own watch: it needs nothing from the pool. */
+static void *watch_main(void *arg)
+{
+    struct torture *torture = arg;
+    uint64_t last = UINT64_MAX;
+    for (;;) {
+        uint64_t now = atomic_load(&torture->reported) + atomic_load(&torture->kills);
+        if (now == last) {
+            fprintf(stderr, "torture: it hangs: %llu reported, %llu kills\n",
+                    (unsigned long long)atomic_load(&torture->reported),
+                    (unsigned long long)atomic_load(&torture->kills));
+            abort();
+        }
+        last = now;
+        sleep(QUIET_S);
+    }
+    return NULL;
+}
+
+/* Everything between start and destroy, and the accounts. Returns how many tasks were lost. */
+static uint64_t run(struct torture *torture, uint64_t kills, bool whole)
+{
+    struct killer killer = {.torture = torture, .wanted = kills, .whole = whole};
+    struct wedge_pool_err err;
+    struct wedge_pool_stats stats;
+    pthread_t killing, watching;
+    start(torture);
+    killer.zygote = zygote_of_this();
+    if (killer.zygote < 0)
+        fail("the pool has not exactly one child");
+    if (pthread_create(&watching, NULL, watch_main, torture) != 0 ||
+        pthread_create(&killing, NULL, killer_main, &killer) != 0)
+        fail("no thread");
+    load(torture);
+    pthread_join(killing, NULL);
+    wedge_pool_close(torture->pool, WEDGE_POOL_NEVER);
+    while (torture->iterate && take(torture, WEDGE_POOL_NEVER) > 0)
+        ;
+    if (wedge_pool_join(torture->pool, WEDGE_POOL_NEVER, &err) < 0)
+        fail(err.message);
+    wedge_pool_stats(torture->pool, &stats);
+    wedge_pool_destroy(torture->pool);
+    pthread_cancel(watching);
+    pthread_join(watching, NULL);
+    for (uint64_t id = 1; id <= torture->accepted; id++)
+        torture->wrong += torture->times[id] != 1;
+    uint64_t lost = torture->outcomes[WEDGE_POOL_LOST];
+    uint64_t dead = whole ? PROCESSES : kills; /* the zygote takes its workers along */
+    if (torture->wrong || stats.accepted != torture->accepted || stats.reported != torture->accepted ||
+        torture->reported != torture->accepted || lost > dead * THREADS) {
+        fprintf(stderr, "torture: wrong=%llu accepted=%llu/%llu reported=%llu/%llu lost=%llu of at most %llu\n",
+                (unsigned long long)torture->wrong, (unsigned long long)torture->accepted,
+                (unsigned long long)stats.accepted, (unsigned long long)torture->reported,
+                (unsigned long long)stats.reported, (unsigned long long)lost, (unsigned long long)dead * THREADS);
+        exit(1);
+    }
+    munmap(torture->times, IDS_MAX);
+    return lost;
+}
+
+/* A process with a pool under load, for as long as it lives. Whoever it starts holds `alive` too. */
+static _Noreturn void be_parent(bool iterate)
+{
+    struct torture torture = {.iterate = iterate};
+    start(&torture);
+    load(&torture);
+    _exit(1);
+}
+
+static void kill_parents(uint64_t n, bool iterate)
+{
+    for (uint64_t i = 0; i < n; i++) {
+        int alive[2];
+        char byte;
+        if (pipe(alive) < 0)
+            fail("pipe");
+        pid_t pid = fork();
+        if (pid == 0) {
+            close(alive[0]);
+            be_parent(iterate);
+        }
+        close(alive[1]);
+        sleep_ns(random_next() % 30000000); /* from before its first fork to full load */
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+        struct pollfd pfd = {.fd = alive[0], .events = POLLIN};
+        if (poll(&pfd, 1, GONE_MS) != 1 || read(alive[0], &byte, 1) != 0)
+            fail("two seconds after its parent, something still lives");
+        close(alive[0]);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    bool iterate = argc > 3 && strcmp(argv[3], "iterate") == 0;
+    const char *way = argc > 1 ? argv[1] : "";
+    uint64_t n = argc > 2 ? strtoull(argv[2], NULL, 10) : 0, lost = 0, tasks = 0;
+    random_state = argc > 4 ? strtoull(argv[4], NULL, 0) : 0x5eed;
+    if (n == 0 || (strcmp(way, "workers") != 0 && strcmp(way, "zygote") != 0 && strcmp(way, "parent") != 0)) {
+        fprintf(stderr, "usage: torture (workers|zygote|parent) N [collector|iterate] [SEED]\n");
+        return 2;
+    }
+    if (strcmp(way, "parent") == 0) {
+        kill_parents(n, iterate);
+    } else if (strcmp(way, "workers") == 0) {
+        struct torture torture = {.iterate = iterate};
+        lost = run(&torture, n, false);
+        tasks = torture.accepted;
+    } else {
+        for (uint64_t i = 0; i < n; i++) {
+            struct torture torture = {.iterate = iterate};
+            lost += run(&torture, 1, true);
+            tasks += torture.accepted;
+        }
+    }
+    printf("torture: %s: %llu kills, %llu tasks, %llu of them lost, each reported once\n", way, (unsigned long long)n,
+           (unsigned long long)tasks, (unsigned long long)lost);
+    return 0;
+}
