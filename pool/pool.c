@@ -51,6 +51,9 @@ int wedge_pool_start(struct wedge_pool *pool, const struct wedge_pool_callbacks 
         return wedge_pool_err_set(err, -EBUSY, "the pool was started before");
     if (!callbacks->task)
         return wedge_pool_err_set(err, -EINVAL, "callbacks.task: a pool needs a task function");
+    rc = wedge_pool_settings_check(&pool->settings, err);
+    if (rc < 0)
+        return rc;
     pool->callbacks = *callbacks;
     rc = wedge_pool_board_create(pool, err);
     if (rc == 0)

@@ -280,6 +280,35 @@ int wedge_pool_settings_set(struct wedge_pool_settings *settings, const char *ke
     return wedge_pool_err_set(err, -EINVAL, "%.*s: no such setting", (int)(key_len > 60 ? 60 : key_len), key_value);
 }
 
+/* Limits of workers that are threads of the parent: nobody can be ended there (<wedge/pool.h>, `workers`). */
+static int check_threads(const struct wedge_pool_settings *s, struct wedge_pool_err *err)
+{
+    if (s->process_limit_ms >= 0)
+        return wedge_pool_err_set(err, -EINVAL, "process_limit: %lld is not allowed with workers=threads; never",
+                                  (long long)s->process_limit_ms);
+    if (s->task_end == WEDGE_POOL_TASK_END_DRAIN)
+        return wedge_pool_err_set(err, -EINVAL, "task_end: 'drain' is not allowed with workers=threads; kill");
+    return 0;
+}
+
+/* Each of these would otherwise be a limit that never comes, or a put that never finds room. */
+int wedge_pool_settings_check(const struct wedge_pool_settings *s, struct wedge_pool_err *err)
+{
+    long long life = s->life_ms, hard = s->process_limit_ms, both = 2 * s->payload_bytes;
+    if (s->hardened && s->arena_bytes && s->payload_bytes > s->slot_bytes && s->arena_bytes < both)
+        return wedge_pool_err_set(
+            err, -EINVAL,
+            "arena_bytes: %lld is not allowed with payload_bytes=%lld and slot_bytes=%lld; at least "
+            "%lld, a task and its result, or auto",
+            (long long)s->arena_bytes, (long long)s->payload_bytes, (long long)s->slot_bytes, both);
+    if (life >= 0 && hard >= 0 && life >= hard)
+        return wedge_pool_err_set(err, -EINVAL, "life: %lld is not allowed with process_limit=%lld; below it, or never",
+                                  life, hard);
+    if (s->hardened && s->workers == WEDGE_POOL_WORKERS_THREADS)
+        return check_threads(s, err);
+    return 0;
+}
+
 uint32_t wedge_pool_settings_queue(const struct wedge_pool_settings *settings)
 {
     return (uint32_t)(settings->queue ? settings->queue : settings->processes * settings->threads * 3 + 30);

@@ -69,6 +69,8 @@ int wedge_pool_err_set(struct wedge_pool_err *err, int code, const char *fmt, ..
 int wedge_pool_settings_init(struct wedge_pool_settings *ret, const char *preset, struct wedge_pool_err *err);
 /* Applies "key=value"; changes nothing on -EINVAL. */
 int wedge_pool_settings_set(struct wedge_pool_settings *settings, const char *key_value, struct wedge_pool_err *err);
+/* What single settings cannot see: one that another makes impossible. -EINVAL names both, with their values. */
+int wedge_pool_settings_check(const struct wedge_pool_settings *settings, struct wedge_pool_err *err);
 /* Tasks the queue holds, `auto` resolved. */
 uint32_t wedge_pool_settings_queue(const struct wedge_pool_settings *settings);
 /* ms as an absolute deadline from now. */

@@ -76,9 +76,6 @@ static const struct {
     {"hardened", "queue=Auto", "queue", "'Auto'", "1 to 65536 or auto"},
     {"hardened", "payload_bytes=7", "payload_bytes", "'7'", "8 to 1048576"},
     {"hardened", "payload_bytes=1048577", "payload_bytes", "'1048577'", "8 to 1048576"},
-    {"hardened", "start_limit=0", "start_limit", "'0'", "1 to 3600000 ms or never"},
-    {"hardened", "start_limit=1s", "start_limit", "'1s'", "1 to 3600000 ms or never"},
-    {"hardened", "start_limit=3600001", "start_limit", "'3600001'", "1 to 3600000 ms or never"},
     {"hardened", "task_limit=0", "task_limit", "'0'", "1 to 86400000 ms or never"},
     {"reported", "queue_limit=100", "queue_limit", "", "not a setting of preset reported"},
     {"reported", "name=a b", "name", "'a b'", "1 to 31 of A-Z a-z 0-9 _ . -"},
@@ -174,11 +171,54 @@ START_TEST(deadlines_do_not_overflow)
 }
 END_TEST
 
+/* Settings that are each allowed and together are not; NULL: they are. */
+static const struct {
+    const char *preset, *first, *second, *third;
+    const char *key, *value, *range;
+} contradictions[] = {
+    {"hardened", "payload_bytes=8192", "arena_bytes=16383", "slot_bytes=256", "arena_bytes", "16383", "16384"},
+    {"hardened", "payload_bytes=1048576", "arena_bytes=4096", "queue=4", "arena_bytes", "4096", "2097152"},
+    {"hardened", "payload_bytes=8192", "arena_bytes=16384", "slot_bytes=256", NULL, NULL, NULL},
+    {"hardened", "payload_bytes=8192", "arena_bytes=auto", "slot_bytes=16", NULL, NULL, NULL},
+    {"hardened", "payload_bytes=8192", "arena_bytes=4096", "slot_bytes=8192", NULL, NULL, NULL},
+    {"hardened", "life=1000", "process_limit=1000", "start_limit=10", "life", "1000", "process_limit=1000"},
+    {"reported", "life=1001", "process_limit=1000", "threads=1", "life", "1001", "below it, or never"},
+    {"proposed", "life=86400000", "process_limit=86399999", "threads=1", "life", "86400000", "86399999"},
+    {"reported", "life=999", "process_limit=1000", "threads=1", NULL, NULL, NULL},
+    {"reported", "life=never", "process_limit=1", "threads=1", NULL, NULL, NULL},
+    {"hardened", "workers=threads", "process_limit=60000", "threads=1", "process_limit", "60000", "never"},
+    {"hardened", "workers=threads", "task_end=drain", "task_limit=100", "task_end", "drain", "kill"},
+    {"hardened", "workers=threads", "task_end=kill", "task_limit=100", NULL, NULL, NULL},
+    {"reported", "threads=1", "processes=1", "queue=1", NULL, NULL, NULL},
+    {"proposed", "threads=64", "processes=256", "queue=65536", NULL, NULL, NULL},
+    {"hardened", "threads=64", "processes=256", "queue=65536", NULL, NULL, NULL},
+};
+
+START_TEST(contradictions_name_key_value_and_range)
+{
+    struct wedge_pool_settings s = preset(contradictions[_i].preset);
+    struct wedge_pool_err err = {0};
+    const char *key = contradictions[_i].key;
+    ck_assert_int_eq(wedge_pool_settings_set(&s, contradictions[_i].first, NULL), 0);
+    ck_assert_int_eq(wedge_pool_settings_set(&s, contradictions[_i].second, NULL), 0);
+    ck_assert_int_eq(wedge_pool_settings_set(&s, contradictions[_i].third, NULL), 0);
+    ck_assert_int_eq(wedge_pool_settings_check(&s, &err), key ? -EINVAL : 0);
+    ck_assert_int_eq(err.code, key ? -EINVAL : 0);
+    if (!key)
+        return;
+    ck_assert_msg(strncmp(err.message, key, strlen(key)) == 0, "%s", err.message);
+    ck_assert_msg(strstr(err.message, contradictions[_i].value) != NULL, "%s", err.message);
+    ck_assert_msg(strstr(err.message, contradictions[_i].range) != NULL, "%s", err.message);
+}
+END_TEST
+
 static void fill(TCase *t)
 {
     tcase_add_test(t, presets_differ_where_the_table_says);
     tcase_add_test(t, unknown_preset_is_refused);
     tcase_add_loop_test(t, refusals_name_key_value_and_range, 0, sizeof(refusals) / sizeof(refusals[0]));
+    tcase_add_loop_test(t, contradictions_name_key_value_and_range, 0,
+                        sizeof(contradictions) / sizeof(contradictions[0]));
     tcase_add_test(t, settings_change_what_they_name);
     tcase_add_test(t, queue_auto_follows_the_workers);
     tcase_add_test(t, deadlines_do_not_overflow);

@@ -266,7 +266,9 @@ WEDGE_POOL_API int wedge_pool_set(struct wedge_pool *pool, const char *key_value
 
 /*
  * Makes the shared memory, forks the workers (hardened: the zygote, which does) and starts the pool's own threads.
- * `callbacks` is copied. Errors: -EINVAL no task function, -EBUSY started before, -EAGAIN and -ENOMEM of fork(2),
+ * `callbacks` is copied. Errors: -EINVAL no task function, or settings that contradict each other (arena_bytes below one
+ * task and result of payload_bytes; life not below process_limit; workers=threads with process_limit or
+ * task_end=drain), -EBUSY started before, -EAGAIN and -ENOMEM of fork(2),
  * mmap(2), pipe(2) or pthread_create(3); after an error the pool can only be destroyed. Does not wait for workers.
  */
 WEDGE_POOL_API int wedge_pool_start(struct wedge_pool *pool, const struct wedge_pool_callbacks *callbacks,
