@@ -123,12 +123,16 @@ static int private_create(struct wedge_pool *pool, struct wedge_slots *slots, ui
     bool may_spin = sysconf(_SC_NPROCESSORS_ONLN) > 1;
     slots->putters.may_spin = slots->takers.may_spin = may_spin;
     slots->turn_end = &slots->turn_first;
+    WEDGE_ATOMICS(&slots->take_at, offsetof(struct wedge_slots, lock) - offsetof(struct wedge_slots, take_at));
+    WEDGE_ATOMICS(&slots->putters, sizeof(slots->putters));
     slots->meta = calloc(slots->n, sizeof(*slots->meta));
     slots->listed = calloc(slots->bits_words, sizeof(*slots->listed));
     if (pool->settings.queue_limit_ms >= 0)
         slots->queued_ns = calloc(slots->n, sizeof(*slots->queued_ns));
     if (!slots->meta || !slots->listed || (pool->settings.queue_limit_ms >= 0 && !slots->queued_ns))
         return -ENOMEM;
+    if (slots->queued_ns)
+        WEDGE_ATOMICS(slots->queued_ns, slots->n * sizeof(*slots->queued_ns));
     int rc = free_create(&slots->free, 0, slots->n - slots->spares);
     if (rc == 0)
         rc = free_create(&slots->spare, slots->n - slots->spares, slots->spares);

@@ -101,10 +101,11 @@ bool wedge_slots_expire(struct wedge_pool *pool, uint32_t worker, uint32_t incar
     struct wedge_ledger_owner owner = {.worker = worker, .incarnation = incarnation, .thread = thread};
     for (uint32_t i = 0; i < slots->n; i++) {
         struct wedge_slot *slot = wedge_slot_at(slots, i);
-        struct wedge_ledger_owner has = wedge_ledger_owner_of(atomic_load(&slot->word));
+        uint64_t word = atomic_load(&slot->word);
+        struct wedge_ledger_owner has = wedge_ledger_owner_of(word);
         WEDGE_TAKES_OVER(&slot->word); /* the id is constant while someone owns the slot */
-        if (has.worker == worker && has.thread == thread && slot->id == task &&
-            wedge_ledger_expire(&slot->word, owner)) {
+        if (wedge_ledger_state_of(word) == WEDGE_LEDGER_CLAIMED && has.worker == worker && has.thread == thread &&
+            slot->id == task && wedge_ledger_expire(&slot->word, owner)) {
             atomic_fetch_add(&pool->board->settled, 1);
             wedge_slots_tell_done(slots, i, INT_MAX);
             return true;
