@@ -41,26 +41,25 @@ static char *number(uint64_t n, char buf[32])
     return buf;
 }
 
-/* In the unit that leaves one to four digits. Returns buf. */
+/* "870 ns", "3.1 min": in the largest unit of which there is one whole. Returns buf. */
 static char *time_text(int64_t ns, char buf[32])
 {
     static const struct {
-        int64_t below, unit;
+        int64_t ns;
         const char *name;
-    } units[] = {{1000, 1, "ns"}, {1000000, 1000, "us"}, {1000000000, 1000000, "ms"}, {60000000000, 1000000000, "s"}};
-    if (ns < 0)
-        ns = 0;
-    for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++)
-        if (ns < units[i].below) {
-            double value = (double)ns / (double)units[i].unit;
-            snprintf(buf, 32, i > 0 && value < 10 ? "%.1f %s" : "%.0f %s", value, units[i].name);
-            return buf;
-        }
-    int64_t minutes = ns / 60000000000;
-    if (minutes < 60)
-        snprintf(buf, 32, "%" PRId64 " min %" PRId64 " s", minutes, ns / 1000000000 % 60);
-    else
-        snprintf(buf, 32, "%" PRId64 " h %" PRId64 " min", minutes / 60, minutes % 60);
+    } units[] = {{86400000000000, "days"},
+                 {3600000000000, "h"},
+                 {60000000000, "min"},
+                 {1000000000, "s"},
+                 {1000000, "ms"},
+                 {1000, "us"},
+                 {1, "ns"}};
+    size_t unit = 0;
+    ns = ns < 0 ? 0 : ns;
+    while (units[unit].ns > 1 && ns < units[unit].ns)
+        unit++;
+    double value = (double)ns / (double)units[unit].ns;
+    snprintf(buf, 32, units[unit].ns > 1 && value < 9.95 ? "%.1f %s" : "%.0f %s", value, units[unit].name);
     return buf;
 }
 
@@ -125,8 +124,9 @@ static void write_tasks(const struct wedge_pool_page *page, struct wedge_text *o
         number(stats->reported, c));
     add(page, out, PLAIN, "  Outcomes  ");
     for (int o = WEDGE_POOL_OK; o < WEDGE_POOL_OUTCOMES; o++)
-        add(page, out, o > WEDGE_POOL_ERROR && stats->outcomes[o] ? ALARM : PLAIN, " %s %s",
-            wedge_pool_outcome_name((enum wedge_pool_outcome)o), number(stats->outcomes[o], a));
+        add(page, out, o > WEDGE_POOL_ERROR && stats->outcomes[o] ? ALARM : PLAIN, "%s %s %s",
+            o > WEDGE_POOL_OK ? "," : "", wedge_pool_outcome_name((enum wedge_pool_outcome)o),
+            number(stats->outcomes[o], a));
     unsigned filled = stats->queued < stats->queue ? stats->queued * BAR / stats->queue : BAR;
     add(page, out, PLAIN, "\n  Queue      [%.*s%.*s] %s of %s, at most %s so far\n", (int)filled,
         "####################", (int)(BAR - filled), "....................", number(stats->queued, a),
@@ -141,7 +141,7 @@ static void write_tasks(const struct wedge_pool_page *page, struct wedge_text *o
     wedge_text_add(out, "\n");
 }
 
-/* "task 17 for 12 ms (of 3.0 s)", "idle for 3 ms", "not there". */
+/* "task 17 for 12 ms of 3.0 s", "idle for 3 ms", "not there". */
 static char *does_text(const struct wedge_pool_page *page, const struct wedge_board_thread *thread, char *buf,
                        size_t size)
 {
@@ -155,7 +155,7 @@ static char *does_text(const struct wedge_pool_page *page, const struct wedge_bo
     if (does.task)
         snprintf(task, sizeof(task), " %" PRIu64, does.task);
     if (does.until_ns != WEDGE_POOL_NEVER && does.until_ns > does.since_ns)
-        snprintf(limit, sizeof(limit), " (of %s)", time_text(does.until_ns - does.since_ns, of));
+        snprintf(limit, sizeof(limit), " of %s", time_text(does.until_ns - does.since_ns, of));
     snprintf(buf, size, "%s%s for %s%s", wedge_doing_name(does.doing), task,
              time_text(page->now_ns - does.since_ns, since), limit);
     return buf;
@@ -204,7 +204,7 @@ static void write_seat(const struct wedge_pool_page *page, struct wedge_board *b
     int32_t pid = atomic_load(&s->pid);
     char place[24], finished[32], age[32], does[160];
     if (pid == 0) {
-        add(page, out, ALARM, "  w%-8u %8s %9s %4u  %s\n", index + 1, "-", "-", atomic_load(&s->generation),
+        add(page, out, ALARM, "  w%-7u %7s %7s %3u %s\n", index + 1, "-", "-", atomic_load(&s->generation),
             "nobody is there");
         return;
     }
@@ -215,7 +215,7 @@ static void write_seat(const struct wedge_pool_page *page, struct wedge_board *b
         if (t == 0 && nothing)
             continue; /* the process's own record: its initializer and finalizer */
         snprintf(place, sizeof(place), t ? "w%u.t%u" : "w%u", index + 1, t);
-        add(page, out, PLAIN, "  %-9s %8d %9s %4u  %-8s %10s  ", place, (int)pid,
+        add(page, out, PLAIN, "  %-8s %7d %7s %3u %-8s %9s ", place, (int)pid,
             time_text(page->now_ns - atomic_load(&s->started_ns), age), atomic_load(&s->generation),
             wedge_stage_name(atomic_load(&s->stage)), t ? number(atomic_load(&thread->finished), finished) : "");
         add(page, out, nothing || idle ? DIM : PLAIN, "%s\n", does_text(page, thread, does, sizeof(does)));
@@ -229,7 +229,7 @@ void wedge_pool_page_write(const struct wedge_pool_page *page, struct wedge_text
     write_alarms(page, out);
     write_tasks(page, out);
     write_life(page, out);
-    add(page, out, BOLD, "\n  %-9s %8s %9s %4s  %-8s %10s  %s\n", "Thread", "PID", "Age", "Gen", "State", "Finished",
+    add(page, out, BOLD, "\n  %-8s %7s %7s %3s %-8s %9s %s\n", "Thread", "PID", "Age", "Gen", "State", "Finished",
         "Does");
     for (uint32_t i = 0; i < board->processes; i++)
         write_seat(page, board, i, out);

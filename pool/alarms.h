@@ -8,7 +8,8 @@
  *   held      raised once every look of `hold` found the condition, over once no look of `hold` did. A start and a burst
  *             are shorter than that, and nothing can flap faster than once per two holds.
  *
- *   QUEUE     more than 80 % of the task queue is taken.
+ *   QUEUE     more than 80 % of the task queue is taken. A program that puts faster than its workers work raises it for as long
+ *             as it does: that is what the report asks for, and whoever means it listens to the other two.
  *   WORKERS   fewer than half the worker processes live. held: while workers are wanted at all; once the pool is closed and
  *             its queue is empty they leave, and that is no alarm.
  *   FINISHED  more than `floor` tasks were accepted, and under 90 % of them are finished. held: and what is not finished
