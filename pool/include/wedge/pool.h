@@ -20,6 +20,10 @@
  * Times: every `until_ns` is an absolute CLOCK_MONOTONIC time in nanoseconds (clock_gettime(2)), one deadline that a
  * caller may hand to several calls in a row. WEDGE_POOL_NEVER means no deadline, 0 (any past time) "do not wait".
  *
+ * Memory (hardened): slots × B + arena_bytes of shared memory, B = 32 + 2 × the lesser of slot_bytes and payload_bytes,
+ * rounded up to 64; slots = queue + processes × threads (twice that with when_full=caller); and at most 17 bytes a slot
+ * and 1 KiB for finding them. All of it is taken by start: a task takes none, in no process.
+ *
  * Threads. create, set, start, close, join, shutdown and destroy: one thread at a time, none beside another on the
  * same pool. put and put_many: any thread of the process that started the pool, beside each other and beside close.
  * take and take_many: in `hardened` any thread, in the other presets one. stats: any thread at any time before
@@ -184,7 +188,8 @@ WEDGE_POOL_API int wedge_pool_create(const char *preset, struct wedge_pool **ret
  *                                                           of payload_bytes; 0 where slot_bytes suffices
  *   name              pool         pool         pool        1 to 31 of [A-Za-z0-9_.-]: processes and threads are
  *                                                           named NAME.w1, NAME.w1.t2 (cut to 15); `pool`: w1.t2
- *   when_full         wait         wait         wait        wait: put waits for room; caller: put runs the task itself
+ *   when_full         wait         wait         wait        wait: put waits for room; caller: put runs the task itself,
+ *                                                           see wedge_pool_put
  *   workers           -            -            processes   processes; threads: the workers are threads of the parent,
  *                                                           for debuggers and sanitizers. Nobody is ended past a limit
  * Life
@@ -279,7 +284,12 @@ WEDGE_POOL_API int wedge_pool_start(struct wedge_pool *pool, const struct wedge_
  * task's id. Blocks until there is room or the deadline; in `reported` without a deadline nothing else ends the wait.
  * Errors, nothing accepted: -EMSGSIZE more than payload_bytes, -ETIMEDOUT, -EPIPE closed or not started,
  * -ENOTRECOVERABLE broken (workers die as fast as they start: restart_limit), -ENOBUFS (hardened, iteration) full,
- * and nobody but the caller could make room: take results first.
+ * and nobody but the caller has taken results so far: it would wait for itself; take some first.
+ *
+ * when_full=caller: a put that finds the queue full runs the task function in the calling thread instead of waiting, with
+ * `place` all 0, under no limit, and returns 0 once it is through. The result is handed out like any other, once, to
+ * collect (not from within put) or by take. hardened: up to processes × threads such results may wait to be taken; with
+ * more of them put waits, or fails, as above.
  */
 WEDGE_POOL_API int wedge_pool_put(struct wedge_pool *pool, const void *data, size_t bytes, int64_t until_ns,
                                   uint64_t *ret_id);
