@@ -1,36 +1,35 @@
 /*
  * wedge-pool-demo: a pool driven from the command line. It squares the numbers from 1 to --tasks, checks what comes
- * back, and says on one line what became of each task. The target of the pool's scenarios, and the example to read.
+ * back, and says on one line what became of each task. The target of the pool's scenarios, and the example to read:
+ *
+ *   the user's functions      demo_process_init … demo_event
+ *   putting and taking        put_some, take_some, put_all, hold
+ *   the pool's life           make_pool, run, main
  *
  * Its own accounting is separate from the pool's: what was reported is counted by task, here.
  */
-#include <argp.h>
+#include "pool/demo.h"
+
 #include <errno.h>
 #include <inttypes.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include <wedge/point.h>
-#include <wedge/pool.h>
-
-enum { STATUS_OK = 0, STATUS_WRONG = 1, STATUS_USAGE = 2, STATUS_WORK = 3 };
-#define SETTINGS_MAX 32
-#define TASKS_MAX    10000000
-
-struct options {
-    const char *preset;
-    char settings[SETTINGS_MAX][64];
-    int n_settings;
-    long tasks, task_ms, deadline_ms; /* deadline_ms < 0: none */
-    int iterate;
-};
 
 struct demo {
-    struct options options;
-    uint8_t *seen; /* by task id: how often it was reported, at most 255 */
-    uint64_t accepted, reported, twice, wrong;
+    struct demo_options options;
+    struct wedge_pool *pool;
+    int64_t until_ns; /* the deadline of everything */
+    uint64_t numbers_max; /* of tasks that may be put */
+    _Atomic uint64_t next; /* the last number that a putter took */
+    _Atomic uint64_t accepted;
+    uint8_t *seen; /* by number: how often it was reported, at most 255 */
+    uint64_t reported, twice, wrong;
     uint64_t outcomes[WEDGE_POOL_OUTCOMES];
 };
 
@@ -38,210 +37,237 @@ struct demo_answer {
     uint64_t number, square;
 };
 
+static void pause_ms(long ms)
+{
+    struct timespec pause = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+    if (ms > 0)
+        nanosleep(&pause, NULL);
+}
+
 /* The callbacks are named functions that a report can name; noinline keeps their frames. */
 __attribute__((noinline)) static int demo_process_init(const struct wedge_pool_place *place, void *context)
 {
+    const struct demo *demo = context;
     (void)place;
-    (void)context;
     WEDGE_POINT("demo.process_init");
+    pause_ms(demo->options.init_ms);
     return 0;
 }
 
 __attribute__((noinline)) static int demo_thread_init(const struct wedge_pool_place *place, void *context)
 {
+    const struct demo *demo = context;
+    (void)place;
+    WEDGE_POINT("demo.thread_init");
+    pause_ms(demo->options.init_ms);
+    return 0;
+}
+
+__attribute__((noinline)) static void demo_thread_final(const struct wedge_pool_place *place, void *context)
+{
     (void)place;
     (void)context;
-    WEDGE_POINT("demo.thread_init");
-    return 0;
+    WEDGE_POINT("demo.thread_final");
+}
+
+__attribute__((noinline)) static void demo_process_final(const struct wedge_pool_place *place, void *context)
+{
+    (void)place;
+    (void)context;
+    WEDGE_POINT("demo.process_final");
+}
+
+static bool is_every(uint64_t number, long every)
+{
+    return every > 0 && number % (uint64_t)every == 0;
 }
 
 __attribute__((noinline)) static int demo_task(struct wedge_pool_task *task, void *context)
 {
-    const struct demo *demo = context;
+    const struct demo_options *options = &((const struct demo *)context)->options;
     struct demo_answer answer;
-    struct timespec pause = {.tv_sec = demo->options.task_ms / 1000, .tv_nsec = demo->options.task_ms % 1000 * 1000000};
-    if (task->bytes != sizeof(answer.number))
+    WEDGE_POINT("demo.task");
+    if (task->bytes < sizeof(answer.number))
         return EINVAL;
     memcpy(&answer.number, task->data, sizeof(answer.number));
-    if (demo->options.task_ms > 0)
-        nanosleep(&pause, NULL);
+    pause_ms(options->task_ms);
+    task->die = is_every(answer.number, options->die_every);
+    if (task->die || is_every(answer.number, options->fail_every))
+        return EIO;
     answer.square = answer.number * answer.number;
-    memcpy(task->result, &answer, sizeof(answer));
     task->result_bytes = sizeof(answer);
+    if ((size_t)options->result_bytes > sizeof(answer))
+        task->result_bytes = (size_t)options->result_bytes;
+    if (task->result_bytes > task->result_room)
+        return 0; /* the pool says so: -EMSGSIZE */
+    memcpy(task->result, &answer, sizeof(answer));
+    memset((char *)task->result + sizeof(answer), (int)(answer.number & 0xff), task->result_bytes - sizeof(answer));
     return 0;
 }
 
-/* Counts one result. The number of a task is its id: one thread puts them, in order. */
+/* Counts one result. A task's number travels as its meta, so that putters may put in any order. */
 static void count(struct demo *demo, const struct wedge_pool_result *result)
 {
     struct demo_answer answer;
-    if (result->id == 0 || result->id > (uint64_t)demo->options.tasks) {
+    uint64_t number = (uintptr_t)result->meta;
+    if (number == 0 || number > demo->numbers_max) {
         demo->wrong++;
         return;
     }
-    if (demo->seen[result->id]) {
+    if (demo->seen[number]) {
         demo->twice++;
         return;
     }
-    demo->seen[result->id] = 1;
+    demo->seen[number] = 1;
     demo->reported++;
     demo->outcomes[result->outcome]++;
     if (result->outcome != WEDGE_POOL_OK)
         return;
-    if (result->bytes != sizeof(answer)) {
+    if (result->bytes < sizeof(answer)) {
         demo->wrong++;
         return;
     }
     memcpy(&answer, result->data, sizeof(answer));
-    if (answer.number != result->id || answer.square != result->id * result->id)
+    if (answer.number != number || answer.square != number * number)
         demo->wrong++;
 }
 
 __attribute__((noinline)) static void demo_collect(const struct wedge_pool_result *result, void *context)
 {
+    WEDGE_POINT("demo.collect");
     count(context, result);
 }
 
-/* Takes one result. 0, or what wedge_pool_take says. */
-static int take_one(struct wedge_pool *pool, struct demo *demo, int64_t until_ns)
+__attribute__((noinline)) static void demo_event(const struct wedge_pool_event *event, void *context)
 {
-    struct wedge_pool_result result;
-    uint8_t buffer[sizeof(struct demo_answer)];
-    int rc = wedge_pool_take(pool, &result, buffer, sizeof(buffer), until_ns);
-    if (rc == 0)
-        count(demo, &result);
+    static const char *const kinds[] = {"?",           "ready",  "left",  "died",       "limit",
+                                        "init failed", "broken", "alarm", "alarm over", "lost"};
+    size_t kind = event->kind < sizeof(kinds) / sizeof(kinds[0]) ? (size_t)event->kind : 0;
+    (void)context;
+    if (event->process)
+        fprintf(stderr, "event: %s: w%u generation %u: %s\n", kinds[kind], event->process, event->generation,
+                event->text);
+    else
+        fprintf(stderr, "event: %s: %s\n", kinds[kind], event->text);
+}
+
+/* Takes up to --many results. 0, or what wedge_pool_take says. */
+static int take_some(struct demo *demo, int64_t until_ns)
+{
+    struct wedge_pool_result results[DEMO_MANY_MAX];
+    struct demo_answer answers[DEMO_MANY_MAX]; /* of a longer result its beginning will do */
+    unsigned many = (unsigned)demo->options.many;
+    int n = many == 1 ? wedge_pool_take(demo->pool, results, answers, sizeof(answers[0]), until_ns)
+                      : wedge_pool_take_many(demo->pool, results, many, answers, sizeof(answers[0]), until_ns);
+    if (many == 1 && n == 0)
+        n = 1;
+    for (int i = 0; i < n; i++)
+        count(demo, &results[i]);
+    return n < 0 ? n : 0;
+}
+
+/* Puts the numbers from `first` on, n of them. -ENOBUFS asks the one thread that both puts and takes to take first. */
+static int put_some(struct demo *demo, uint64_t first, unsigned n)
+{
+    struct wedge_pool_input inputs[DEMO_MANY_MAX];
+    size_t bytes = (size_t)demo->options.task_bytes > sizeof(first) ? (size_t)demo->options.task_bytes : sizeof(first);
+    uint8_t *data = calloc(n, bytes);
+    unsigned done = 0;
+    int rc = data ? 0 : -ENOMEM;
+    for (unsigned i = 0; data && i < n; i++) {
+        uint64_t number = first + i;
+        memcpy(data + i * bytes, &number, sizeof(number));
+        inputs[i] = (struct wedge_pool_input){
+            .data = data + i * bytes, .bytes = bytes, .meta = (void *)(uintptr_t)number}; // NOLINT: never looked at
+    }
+    while (rc >= 0 && done < n) {
+        rc = wedge_pool_put_many(demo->pool, inputs + done, n - done, demo->until_ns);
+        if (rc > 0) {
+            atomic_fetch_add(&demo->accepted, (uint64_t)rc);
+            done += (unsigned)rc;
+        }
+        if (rc == -ENOBUFS)
+            rc = take_some(demo, demo->until_ns);
+    }
+    free(data);
+    return rc < 0 ? rc : 0;
+}
+
+/* A putter's share: whatever number comes next, until there are no more. */
+static int put_all(struct demo *demo)
+{
+    unsigned many = (unsigned)demo->options.many;
+    int rc = 0;
+    while (rc == 0) {
+        uint64_t first = atomic_fetch_add(&demo->next, many) + 1, last = (uint64_t)demo->options.tasks;
+        if (first > last)
+            return 0;
+        rc = put_some(demo, first, first + many - 1 > last ? (unsigned)(last - first + 1) : many);
+    }
     return rc;
 }
 
-/* Puts every task. -ENOBUFS asks the one thread that both puts and takes to take first. */
-static int put_all(struct wedge_pool *pool, struct demo *demo, int64_t until_ns)
+static void *putter_main(void *arg)
 {
-    for (uint64_t number = 1; number <= (uint64_t)demo->options.tasks; number++) {
-        uint64_t id = 0;
-        int rc;
-        while ((rc = wedge_pool_put(pool, &number, sizeof(number), until_ns, &id)) == -ENOBUFS) {
-            rc = take_one(pool, demo, until_ns);
-            if (rc < 0)
-                return rc;
-        }
-        if (rc < 0)
-            return rc;
-        demo->accepted++;
-        if (id != number)
-            demo->wrong++;
+    return (void *)(intptr_t)put_all(arg); // NOLINT: a number that travels as a pointer
+}
+
+/* The main thread is one of the putters. The first error of any. */
+static int put_with_threads(struct demo *demo)
+{
+    pthread_t threads[DEMO_PUTTERS_MAX];
+    long started = 0;
+    while (started < demo->options.putters - 1 && pthread_create(&threads[started], NULL, putter_main, demo) == 0)
+        started++;
+    int rc = put_all(demo);
+    for (long i = 0; i < started; i++) {
+        void *said;
+        pthread_join(threads[i], &said);
+        if (rc == 0)
+            rc = (int)(intptr_t)said;
     }
-    return 0;
+    return rc;
+}
+
+/* Goes on putting at --rate for --hold. */
+static int hold(struct demo *demo)
+{
+    int64_t end_ns = wedge_pool_after_ms(demo->options.hold_ms);
+    uint64_t number = (uint64_t)demo->options.tasks;
+    int rc = 0;
+    while (rc == 0 && demo->options.rate > 0 && number < demo->numbers_max && wedge_pool_after_ms(0) < end_ns) {
+        rc = put_some(demo, ++number, 1);
+        while (rc == 0 && demo->options.iterate && take_some(demo, 0) == 0)
+            ;
+        pause_ms(1000 / demo->options.rate);
+    }
+    return rc;
 }
 
 /* Everything between start and the last result. 0, or the first error; `err` says of what. */
-static int run(struct wedge_pool *pool, struct demo *demo, struct wedge_pool_err *err)
+static int run(struct demo *demo, struct wedge_pool_err *err)
 {
-    int64_t until_ns = wedge_pool_after_ms(demo->options.deadline_ms);
-    int put_rc = put_all(pool, demo, until_ns);
-    int rc = wedge_pool_close(pool, until_ns);
+    int put_rc = put_with_threads(demo);
+    if (put_rc == 0 && demo->options.hold_ms > 0)
+        put_rc = hold(demo);
+    int rc = wedge_pool_close(demo->pool, demo->until_ns);
     if (put_rc < 0 || rc < 0)
         snprintf(err->message, sizeof(err->message), "%s: %s", put_rc < 0 ? "put" : "close",
                  strerror(put_rc < 0 ? -put_rc : -rc));
     while (demo->options.iterate && rc == 0)
-        rc = take_one(pool, demo, until_ns);
+        rc = take_some(demo, demo->until_ns);
     if (rc == 0 || rc == -ENODATA)
-        rc = wedge_pool_join(pool, until_ns, err);
+        rc = wedge_pool_join(demo->pool, demo->until_ns, err);
     return put_rc < 0 ? put_rc : rc;
 }
 
 static void print_counts(const struct demo *demo)
 {
-    printf("counts: accepted=%" PRIu64 " reported=%" PRIu64, demo->accepted, demo->reported);
+    printf("counts: accepted=%" PRIu64 " reported=%" PRIu64, atomic_load(&demo->accepted), demo->reported);
     for (int i = WEDGE_POOL_OK; i < WEDGE_POOL_OUTCOMES; i++)
         printf(" %s=%" PRIu64, wedge_pool_outcome_name((enum wedge_pool_outcome)i), demo->outcomes[i]);
     printf(" twice=%" PRIu64 "\n", demo->twice);
     fflush(stdout);
-}
-
-enum {
-    OPT_PRESET = 1000,
-    OPT_SET,
-    OPT_PROCESSES,
-    OPT_THREADS,
-    OPT_TASKS,
-    OPT_QUEUE,
-    OPT_RESULTS,
-    OPT_TASK,
-    OPT_DEADLINE
-};
-
-static const struct argp_option option_table[] = {
-    {"preset", OPT_PRESET, "NAME", 0, "reported, proposed or hardened (default)", 0},
-    {"set", OPT_SET, "KEY=VALUE", 0, "A single setting; may be given again", 0},
-    {"processes", OPT_PROCESSES, "N", 0, "Worker processes (default 2)", 0},
-    {"threads", OPT_THREADS, "N", 0, "Threads of each (default 2)", 0},
-    {"tasks", OPT_TASKS, "N", 0, "Tasks (default 12)", 0},
-    {"queue", OPT_QUEUE, "N", 0, "Bound of the task queue (default auto)", 0},
-    {"results", OPT_RESULTS, "HOW", 0, "collector (default), or iterate: put all, then take", 0},
-    {"task-ms", OPT_TASK, "MS", 0, "How long a task takes (default 0)", 0},
-    {"deadline-ms", OPT_DEADLINE, "MS", 0, "One deadline for all of it, then shutdown (default none)", 0},
-    {0},
-};
-
-static long number(struct argp_state *state, const char *name, const char *arg, long max)
-{
-    char *end;
-    errno = 0;
-    long value = strtol(arg, &end, 10);
-    if (errno || end == arg || *end || value < 0 || value > max)
-        argp_error(state, "--%s: '%s' is not allowed; 0 to %ld", name, arg, max);
-    return value;
-}
-
-static void setting(struct argp_state *state, struct options *options, const char *key, const char *value)
-{
-    if (options->n_settings == SETTINGS_MAX)
-        argp_error(state, "more than %d settings", SETTINGS_MAX);
-    char *at = options->settings[options->n_settings++];
-    int n = snprintf(at, sizeof(options->settings[0]), "%s%s%s", key, *key ? "=" : "", value);
-    if (n >= (int)sizeof(options->settings[0]))
-        argp_error(state, "'%.40s…': too long for a setting", value);
-}
-
-static error_t parse(int key, char *arg, struct argp_state *state)
-{
-    struct options *options = state->input;
-    switch (key) {
-    case OPT_PRESET:
-        options->preset = arg;
-        return 0;
-    case OPT_SET:
-        setting(state, options, "", arg);
-        return 0;
-    case OPT_PROCESSES:
-        setting(state, options, "processes", arg);
-        return 0;
-    case OPT_THREADS:
-        setting(state, options, "threads", arg);
-        return 0;
-    case OPT_QUEUE:
-        setting(state, options, "queue", arg);
-        return 0;
-    case OPT_TASKS:
-        options->tasks = number(state, "tasks", arg, TASKS_MAX);
-        return 0;
-    case OPT_TASK:
-        options->task_ms = number(state, "task-ms", arg, 3600000);
-        return 0;
-    case OPT_DEADLINE:
-        options->deadline_ms = number(state, "deadline-ms", arg, 86400000);
-        return 0;
-    case OPT_RESULTS:
-        if (strcmp(arg, "collector") != 0 && strcmp(arg, "iterate") != 0)
-            argp_error(state, "--results: '%s' is not allowed; collector or iterate", arg);
-        options->iterate = strcmp(arg, "iterate") == 0;
-        return 0;
-    case ARGP_KEY_ARG:
-        argp_error(state, "'%s': no arguments are expected", arg);
-        return EINVAL;
-    default:
-        return ARGP_ERR_UNKNOWN;
-    }
 }
 
 static int complain(const struct wedge_pool_err *err, int status)
@@ -251,7 +277,7 @@ static int complain(const struct wedge_pool_err *err, int status)
 }
 
 /* A pool with the options' settings. Exit status; *ret set on 0. */
-static int make_pool(const struct options *options, struct wedge_pool **ret)
+static int make_pool(const struct demo_options *options, struct wedge_pool **ret)
 {
     struct wedge_pool_err err = {0};
     struct wedge_pool *pool;
@@ -267,52 +293,57 @@ static int make_pool(const struct options *options, struct wedge_pool **ret)
     return STATUS_OK;
 }
 
-int main(int argc, char **argv)
+static void print_settings(const struct wedge_pool *pool)
 {
-    static const struct argp argp = {option_table,
-                                     parse,
-                                     NULL,
-                                     "Runs a pool on small tasks and counts what became of each.\v"
-                                     "Example: wedge-pool-demo --preset=hardened --tasks=1000 --set start_limit=500",
-                                     NULL,
-                                     NULL,
-                                     NULL};
-    static struct demo demo = {.options = {.tasks = 12, .deadline_ms = -1}};
-    struct wedge_pool_err err = {0};
-    struct wedge_pool *pool;
-    int status;
+    struct wedge_pool_setting setting;
+    for (unsigned i = 0; wedge_pool_setting(pool, i, &setting) == 0; i++)
+        printf("%s=%s\n", setting.key, setting.value);
+}
 
-    argp_err_exit_status = STATUS_USAGE;
-    setting(NULL, &demo.options, "processes", "2");
-    setting(NULL, &demo.options, "threads", "2");
-    argp_parse(&argp, argc, argv, 0, NULL, &demo.options);
-    demo.seen = calloc((size_t)demo.options.tasks + 1, 1);
-    if (!demo.seen)
-        return STATUS_WORK;
-    status = make_pool(&demo.options, &pool);
-    if (status != STATUS_OK) {
-        free(demo.seen);
-        return status;
-    }
+/* From start to the last line. Exit status. */
+static int run_pool(struct demo *demo)
+{
+    struct wedge_pool_err err = {0};
+    int status = STATUS_OK;
     struct wedge_pool_callbacks callbacks = {.task = demo_task,
                                              .process_init = demo_process_init,
                                              .thread_init = demo_thread_init,
-                                             .collect = demo.options.iterate ? NULL : demo_collect,
-                                             .context = &demo};
-    int rc = wedge_pool_start(pool, &callbacks, &err);
+                                             .thread_final = demo_thread_final,
+                                             .process_final = demo_process_final,
+                                             .collect = demo->options.iterate ? NULL : demo_collect,
+                                             .event = demo->options.events ? demo_event : NULL,
+                                             .context = demo};
+    int rc = wedge_pool_start(demo->pool, &callbacks, &err);
+    demo->until_ns = wedge_pool_after_ms(demo->options.deadline_ms);
     if (rc == 0)
-        rc = run(pool, &demo, &err);
+        rc = run(demo, &err);
     if (rc < 0) {
         status = complain(&err, STATUS_WORK);
         if (rc == -ETIMEDOUT) /* what it settles is counted too */
-            wedge_pool_shutdown(pool, 0, NULL);
-        while (demo.options.iterate && take_one(pool, &demo, 0) == 0)
+            wedge_pool_shutdown(demo->pool, 0, NULL);
+        while (demo->options.iterate && take_some(demo, 0) == 0)
             ;
     }
-    wedge_pool_destroy(pool); /* the collector is gone after it: the counts are final */
-    print_counts(&demo);
-    if (demo.twice || demo.wrong)
-        status = STATUS_WRONG;
+    wedge_pool_destroy(demo->pool); /* the collector is gone after it: the counts are final */
+    print_counts(demo);
+    return demo->twice || demo->wrong ? STATUS_WRONG : status;
+}
+
+int main(int argc, char **argv)
+{
+    static struct demo demo;
+    demo_options_parse(&demo.options, argc, argv);
+    demo.numbers_max = (uint64_t)demo.options.tasks + (uint64_t)(demo.options.hold_ms * demo.options.rate / 1000) + 1;
+    demo.seen = calloc(demo.numbers_max + 1, 1);
+    if (!demo.seen)
+        return STATUS_WORK;
+    int status = make_pool(&demo.options, &demo.pool);
+    if (status == STATUS_OK && demo.options.print_settings) {
+        print_settings(demo.pool);
+        wedge_pool_destroy(demo.pool);
+    } else if (status == STATUS_OK) {
+        status = run_pool(&demo);
+    }
     free(demo.seen);
     return status;
 }

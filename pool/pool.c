@@ -44,6 +44,11 @@ int wedge_pool_set(struct wedge_pool *pool, const char *key_value, struct wedge_
     return wedge_pool_settings_set(&pool->settings, key_value, err);
 }
 
+int wedge_pool_setting(const struct wedge_pool *pool, unsigned i, struct wedge_pool_setting *ret)
+{
+    return wedge_pool_settings_get(&pool->settings, i, ret);
+}
+
 int wedge_pool_start(struct wedge_pool *pool, const struct wedge_pool_callbacks *callbacks, struct wedge_pool_err *err)
 {
     int rc;

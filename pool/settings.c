@@ -309,6 +309,31 @@ int wedge_pool_settings_check(const struct wedge_pool_settings *s, struct wedge_
     return 0;
 }
 
+int wedge_pool_settings_get(const struct wedge_pool_settings *settings, unsigned i, struct wedge_pool_setting *ret)
+{
+    if (i >= sizeof(fields) / sizeof(fields[0]))
+        return -ENOENT;
+    const struct field *field = &fields[i];
+    const char *at = (const char *)settings + field->offset;
+    int64_t value = 0;
+    *ret = (struct wedge_pool_setting){.key = field->key};
+    allowed(field, ret->allowed, sizeof(ret->allowed));
+    if (!(field->scope & (settings->hardened ? IN_HARDENED : IN_STREAMS))) {
+        strcpy(ret->value, "-");
+        return 0;
+    }
+    if (field->form == FORM_NAME) {
+        snprintf(ret->value, sizeof(ret->value), "%s", at);
+        return 0;
+    }
+    memcpy(&value, at, sizeof(value));
+    snprintf(ret->value, sizeof(ret->value), "%lld", (long long)value);
+    for (const struct choice *word = field->words; word && word->word; word++)
+        if (word->value == value)
+            snprintf(ret->value, sizeof(ret->value), "%s", word->word);
+    return 0;
+}
+
 uint32_t wedge_pool_settings_queue(const struct wedge_pool_settings *settings)
 {
     return (uint32_t)(settings->queue ? settings->queue : settings->processes * settings->threads * 3 + 30);

@@ -71,6 +71,8 @@ int wedge_pool_settings_init(struct wedge_pool_settings *ret, const char *preset
 int wedge_pool_settings_set(struct wedge_pool_settings *settings, const char *key_value, struct wedge_pool_err *err);
 /* What single settings cannot see: one that another makes impossible. -EINVAL names both, with their values. */
 int wedge_pool_settings_check(const struct wedge_pool_settings *settings, struct wedge_pool_err *err);
+/* The i-th, and its value as text. -ENOENT. */
+int wedge_pool_settings_get(const struct wedge_pool_settings *settings, unsigned i, struct wedge_pool_setting *ret);
 /* Tasks the queue holds, `auto` resolved. */
 uint32_t wedge_pool_settings_queue(const struct wedge_pool_settings *settings);
 /* ms as an absolute deadline from now. */

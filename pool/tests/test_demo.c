@@ -9,7 +9,7 @@
 
 struct ran {
     int status;
-    char out[512], err[2048];
+    char out[4096], err[4096];
 };
 
 static void read_all(int fd, char *buf, size_t size)
@@ -60,6 +60,9 @@ static const char *const healthy[][8] = {
     {"--preset=reported", "--set", "result_bound=none", "--results=iterate", "--queue=2", NULL},
     {"--preset=hardened", "--deadline-ms=20000", "--task-ms=1", "--threads=3", NULL},
     {"--preset=reported", "--deadline-ms=20000", "--task-ms=1", "--threads=3", NULL},
+    {"--putters=3", "--many=5", "--task-bytes=200", "--result-bytes=256", NULL},
+    {"--putters=3", "--preset=reported", "--task-bytes=200", "--init-ms=1", NULL},
+    {"--results=iterate", "--many=8", "--slot-bytes=32", "--result-bytes=100", NULL},
 };
 
 START_TEST(healthy_runs_report_each_task)
@@ -84,6 +87,40 @@ START_TEST(a_deadline_ends_a_real_hang)
 }
 END_TEST
 
+/* What the tasks say about themselves, and each setting as an option and as a line. */
+static const struct {
+    const char *args[6];
+    const char *line;
+} says[] = {
+    {{"--tasks=100", "--fail-every=10", NULL}, "accepted=100 reported=100 ok=90 error=10 lost=0 "},
+    {{"--tasks=100", "--die-every=50", "--die-limit=never", NULL}, "accepted=100 reported=100 ok=98 error=2 lost=0 "},
+    {{"--result-bytes=300", NULL}, "accepted=12 reported=12 ok=0 error=12 "},
+    {{"--print-settings", "--start-limit=1234", "--set=name=x", NULL}, "\nstart_limit=1234\n"},
+    {{"--print-settings", "--start-limit=1234", "--set=name=x", NULL}, "\nname=x\n"},
+    {{"--print-settings", NULL}, "\ncollector_wait=-\n"},
+    {{"--print-settings", "--preset=reported", NULL}, "\ncollector_wait=never\n"},
+};
+
+START_TEST(it_does_and_says_what_its_options_ask)
+{
+    struct ran ran = run_demo(says[_i].args);
+    ck_assert_msg(ran.status == 0, "%d: %s", ran.status, ran.err);
+    ck_assert_msg(strstr(ran.out, says[_i].line) != NULL, "%s", ran.out);
+}
+END_TEST
+
+START_TEST(it_tells_of_events_and_holds_on)
+{
+    const char *const args[] = {"--events", "--hold=50", "--rate=1000", NULL};
+    struct ran ran = run_demo(args);
+    unsigned long accepted = 0;
+    ck_assert_int_eq(ran.status, 0);
+    ck_assert_ptr_nonnull(strstr(ran.err, "event: ready: w1 generation 0"));
+    ck_assert_int_eq(sscanf(ran.out, "counts: accepted=%lu", &accepted), 1);
+    ck_assert_uint_gt(accepted, 12);
+}
+END_TEST
+
 static const struct {
     const char *args[4];
     const char *message;
@@ -99,6 +136,8 @@ static const struct {
     {{"--tasks=many", NULL}, "--tasks: 'many' is not allowed; 0 to 10000000"},
     {{"--tasks=-1", NULL}, "--tasks: '-1' is not allowed"},
     {{"--tasks=", NULL}, "--tasks: '' is not allowed"},
+    {{"--start-limit=0", NULL}, "start_limit: '0' is not allowed; 1 to 3600000 ms or never"},
+    {{"--many=2000", NULL}, "--many: '2000' is not allowed; 0 to 1024"},
     {{"--task-ms=1s", NULL}, "--task-ms: '1s' is not allowed"},
     {{"--deadline-ms=86400001", NULL}, "0 to 86400000"},
     {{"--results=both", NULL}, "--results: 'both' is not allowed; collector or iterate"},
@@ -118,6 +157,8 @@ END_TEST
 static void fill(TCase *t)
 {
     tcase_add_loop_test(t, healthy_runs_report_each_task, 0, sizeof(healthy) / sizeof(healthy[0]));
+    tcase_add_loop_test(t, it_does_and_says_what_its_options_ask, 0, sizeof(says) / sizeof(says[0]));
+    tcase_add_test(t, it_tells_of_events_and_holds_on);
     tcase_add_test(t, a_deadline_ends_a_real_hang);
     tcase_add_loop_test(t, bad_usage_says_what_is_right, 0, sizeof(bad) / sizeof(bad[0]));
 }

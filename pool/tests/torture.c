@@ -315,7 +315,10 @@ int main(int argc, char **argv)
     }
     if (strcmp(way, "parent") == 0) {
         kill_parents(n, iterate);
-    } else if (strcmp(way, "workers") == 0) {
+        printf("torture: parent: %llu kills, nothing was left behind\n", (unsigned long long)n);
+        return 0;
+    }
+    if (strcmp(way, "workers") == 0) {
         struct torture torture = {.iterate = iterate};
         lost = run(&torture, n, false);
         tasks = torture.accepted;

@@ -269,6 +269,15 @@ WEDGE_POOL_API int wedge_pool_create(const char *preset, struct wedge_pool **ret
  */
 WEDGE_POOL_API int wedge_pool_set(struct wedge_pool *pool, const char *key_value, struct wedge_pool_err *err);
 
+/* A setting as wedge_pool_set takes it: for programs that offer all of them, and to say what a pool was set to. */
+struct wedge_pool_setting {
+    const char *key; /* static */
+    char allowed[128]; /* "1 to 64", "wait or caller" */
+    char value[64]; /* as it is now; "-": not a setting of this pool's preset */
+};
+/* The i-th setting, from 0, in the order above. -ENOENT: there are no more. Safe in any thread before start, and after. */
+WEDGE_POOL_API int wedge_pool_setting(const struct wedge_pool *pool, unsigned i, struct wedge_pool_setting *ret);
+
 /*
  * Makes the shared memory, forks the workers (hardened: the zygote, which does) and starts the pool's own threads.
  * `callbacks` is copied. Errors: -EINVAL no task function, or settings that contradict each other (arena_bytes below one
