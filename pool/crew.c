@@ -124,6 +124,8 @@ static int seat_started(struct wedge_crew *crew, uint32_t index, pid_t pid, int 
 {
     struct wedge_pool_seat *seat = &crew->pool->seats[index];
     struct epoll_event event = {.events = EPOLLIN, .data.u32 = index};
+    seat->started_ns = wedge_clock_ns(); /* its life begins at the gate: a slow fork is not its initializers' doing */
+    atomic_store(&wedge_board_seat(crew->pool->board, index)->started_ns, seat->started_ns);
     wedge_seat_sit(crew->pool, index, pid, gone_fd);
     seat->phase = WEDGE_SEAT_ALIVE;
     return epoll_ctl(crew->epoll, EPOLL_CTL_ADD, gone_fd, &event) < 0 ? -errno : 0;
