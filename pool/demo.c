@@ -140,8 +140,8 @@ __attribute__((noinline)) static void demo_collect(const struct wedge_pool_resul
 
 __attribute__((noinline)) static void demo_event(const struct wedge_pool_event *event, void *context)
 {
-    static const char *const kinds[] = {"?",           "ready",  "left",  "died",       "limit",
-                                        "init failed", "broken", "alarm", "alarm over", "lost"};
+    static const char *const kinds[] = {"?",      "ready", "left",       "died", "limit",   "init failed",
+                                        "broken", "alarm", "alarm over", "lost", "started", "ending"};
     size_t kind = event->kind < sizeof(kinds) / sizeof(kinds[0]) ? (size_t)event->kind : 0;
     (void)context;
     if (event->process)
