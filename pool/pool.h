@@ -192,6 +192,9 @@ void wedge_pool_name_thread(const char *fmt, ...) __attribute__((format(printf, 
 /* Starts a thread of the pool's own with every signal blocked: the user's handlers run in the user's threads. */
 int wedge_pool_thread(pthread_t *ret, void *(*run)(void *), void *arg);
 
+/* put.c: this put, counted in `putters`, changes nothing more that close has to wait for. */
+void wedge_pool_put_ends(struct wedge_pool *pool);
+
 /* results.c */
 /* Up to n results that are not reported yet; waits for the first. How many, -ETIMEDOUT, -ENODATA nothing more will come. */
 int wedge_pool_results_next(struct wedge_pool *pool, struct wedge_pool_item *ret, unsigned n, int64_t until_ns);

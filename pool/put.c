@@ -5,6 +5,7 @@
 #include <wedge/point.h>
 
 #include "pool/pool.h"
+#include "pool/slots.h"
 
 /* How many results one take asks the transport for: the items stand on the stack. */
 #define TAKE_BATCH 64
@@ -19,7 +20,7 @@ static bool put_begins(struct wedge_pool *pool)
     return false;
 }
 
-static void put_ends(struct wedge_pool *pool)
+void wedge_pool_put_ends(struct wedge_pool *pool)
 {
     atomic_fetch_sub(&pool->putters, 1);
     if (wedge_pool_is_closed(pool))
@@ -37,7 +38,7 @@ static int put_some(struct wedge_pool *pool, struct wedge_pool_input *inputs, un
         rc = pool->transport->put(pool, inputs, n, wedge_pool_earlier(until_ns, pool->keeper->look_again_ns(pool)));
         if (rc > 0 && !pool->settings.hardened)
             atomic_fetch_add(&pool->board->accepted, (uint64_t)rc); /* the slots count before a result can come */
-        put_ends(pool);
+        wedge_pool_put_ends(pool);
     } while (rc == -ETIMEDOUT && (until_ns == WEDGE_POOL_NEVER || wedge_clock_ns() < until_ns));
     return rc;
 }
@@ -100,6 +101,8 @@ int wedge_pool_take_many(struct wedge_pool *pool, struct wedge_pool_result *ret,
             hand_out(pool, &items[i], &ret[taken], buffer ? (char *)buffer + taken * room_each : NULL, room_each);
     } while (rc > 0 && taken < n);
     atomic_fetch_sub(&pool->takers, 1);
+    if (pool->settings.hardened && taken > 0 && wedge_pool_is_closed(pool) && wedge_pool_results_ended(pool))
+        wedge_slots_wake_all(pool); /* other takers wait for what will not come */
     return taken > 0 ? (int)taken : rc;
 }
 

@@ -1,6 +1,7 @@
 /*
  * The slots: a task and the room for its result in one fixed place in shared memory, from put until its result was
- * taken. What happens to a slot is the ledger's (ledger.h); this file finds slots, moves bytes, and waits.
+ * taken. What happens to a slot is the ledger's (ledger.h); this file and slots_put.c find slots, move bytes,
+ * and wait.
  *
  *           lock                     lock                    no lock                    no lock
  *   put:  free -> WRITING -> copy -> QUEUED + ring  . . .  ring -> CLAIMED -> run -> outcome + done bit  . . .
@@ -27,53 +28,6 @@
 #include "pool/annotate.h"
 #include "pool/slots_inside.h"
 
-#define PUT_BATCH   64 /* tasks reserved and published under one lock */
-#define NAP_SLOTS   256 /* with so many slots a full queue lasts for longer than a nap */
-#define WATCH_LOOKS 50 /* how long a put looks whether a spinning worker takes its task: about a µs */
-
-static void lock(struct wedge_slots *slots)
-{
-    pthread_mutex_lock(&slots->lock);
-}
-
-static void unlock(struct wedge_slots *slots)
-{
-    pthread_mutex_unlock(&slots->lock);
-}
-
-static size_t round8(size_t bytes)
-{
-    return (bytes + 7) & ~(size_t)7;
-}
-
-/* Where a task of so many bytes and its result lie. */
-struct places {
-    size_t task_extent; /* bytes of the extent that the task takes; 0: it lies in the slot */
-    size_t result_extent; /* the same for its result */
-    size_t result_offset; /* of a result in the slot */
-};
-
-static struct places places_of(const struct wedge_slots *slots, size_t bytes)
-{
-    struct places places = {.task_extent = bytes > slots->room ? (size_t)wedge_arena_round(bytes) : 0};
-    places.result_offset = places.task_extent ? 0 : round8(bytes);
-    if (slots->payload_bytes > 2 * slots->room - places.result_offset)
-        places.result_extent = slots->payload_bytes;
-    return places;
-}
-
-static uint8_t *task_at(const struct wedge_slots *slots, struct wedge_slot *slot, const struct places *places)
-{
-    return places->task_extent ? slots->arena_base + (size_t)slot->arena_at * WEDGE_ARENA_ALIGN : slot->body;
-}
-
-static uint8_t *result_at(const struct wedge_slots *slots, struct wedge_slot *slot, const struct places *places)
-{
-    if (!places->result_extent)
-        return slot->body + places->result_offset;
-    return slots->arena_base + (size_t)slot->arena_at * WEDGE_ARENA_ALIGN + places->task_extent;
-}
-
 /* Making and freeing. */
 
 /* What the shared mapping holds, in this order. */
@@ -94,7 +48,8 @@ static struct layout lay_out(const struct wedge_slots *slots, uint64_t arena_byt
 /* The largest task and its result, and 64 of them where it is not set. -EINVAL: not even one fits. */
 static int arena_bytes(const struct wedge_pool *pool, const struct wedge_slots *slots, uint64_t *ret)
 {
-    struct places large = places_of(slots, slots->payload_bytes), small = places_of(slots, 0);
+    struct wedge_slots_places large = wedge_slots_places(slots, slots->payload_bytes),
+                              small = wedge_slots_places(slots, 0);
     uint64_t one = wedge_arena_round(large.task_extent + large.result_extent);
     *ret = (uint64_t)pool->settings.arena_bytes & ~(uint64_t)(WEDGE_ARENA_ALIGN - 1);
     if (one == 0 && small.result_extent == 0)
@@ -170,8 +125,8 @@ static int slots_create(struct wedge_pool *pool, struct wedge_pool_err *err)
     slots->bits_words = wedge_bits_words(slots->n);
     for (slots->ring.cap = 64; slots->ring.cap < 2 * slots->n;)
         slots->ring.cap *= 2;
-    slots->payload_bytes = round8((size_t)settings->payload_bytes);
-    slots->room = round8((size_t)settings->slot_bytes);
+    slots->payload_bytes = wedge_slots_round8((size_t)settings->payload_bytes);
+    slots->room = wedge_slots_round8((size_t)settings->slot_bytes);
     if (slots->room > slots->payload_bytes)
         slots->room = slots->payload_bytes;
     slots->stride = wedge_arena_round(sizeof(struct wedge_slot) + 2 * slots->room);
@@ -209,43 +164,7 @@ static void slots_destroy(struct wedge_pool *pool)
     pool->transport_data = NULL;
 }
 
-/* Putting: reserving. */
-
-static bool any_used(struct wedge_slots *slots)
-{
-    for (uint32_t i = 0; i < slots->n; i++)
-        if (wedge_ledger_state_of(atomic_load(&wedge_slot_at(slots, i)->word)) != WEDGE_LEDGER_FREE)
-            return true;
-    return false;
-}
-
-/* Locked. A slot in WRITING, or n. */
-static uint32_t pop_free(struct wedge_slots *slots, struct wedge_slots_free *set)
-{
-    for (;;) {
-        if (set->ready_n == 0)
-            set->ready_n = wedge_bits_take(set->bits, set->words, &set->at, set->ready, 64);
-        if (set->ready_n == 0)
-            return slots->n;
-        uint32_t i = set->base + set->ready[--set->ready_n];
-        if (wedge_ledger_reserve(&wedge_slot_at(slots, i)->word))
-            return i;
-    }
-}
-
-/* Locked. The slot's extent, where it needs one; `served`: nobody else may be served before. */
-static bool take_extent(struct wedge_slots *slots, uint32_t i, size_t bytes, bool served)
-{
-    struct places places = places_of(slots, bytes);
-    uint64_t at;
-    if (places.task_extent + places.result_extent == 0)
-        return true;
-    if ((slots->turn_first && !served) ||
-        !wedge_arena_take(&slots->arena, i, places.task_extent + places.result_extent, &at))
-        return false;
-    wedge_slot_at(slots, i)->arena_at = (uint32_t)(at / WEDGE_ARENA_ALIGN);
-    return true;
-}
+/* Taking. */
 
 void wedge_slots_free(struct wedge_pool *pool, uint32_t i)
 {
@@ -253,9 +172,9 @@ void wedge_slots_free(struct wedge_pool *pool, uint32_t i)
     struct wedge_slots_free *set = i < slots->n - slots->spares ? &slots->free : &slots->spare;
     struct wedge_slot *slot = wedge_slot_at(slots, i);
     if (slots->arena.extents && slots->arena.extents[i].bytes) { /* the slot's owner's to read */
-        lock(slots);
+        wedge_slots_lock(slots);
         wedge_arena_give(&slots->arena, i);
-        unlock(slots);
+        wedge_slots_unlock(slots);
     }
     if (!wedge_ledger_release(&slot->word))
         wedge_ledger_abandon(&slot->word);
@@ -266,329 +185,6 @@ void wedge_slots_free(struct wedge_pool *pool, uint32_t i)
     else
         wedge_word_tell(&slots->words->room, 1);
 }
-
-/* Slots for the first of n inputs and as many of the others as there are. -EAGAIN: none. -ENOSPC: one, got[0], that has
- * no room in the arena yet. */
-static int reserve_now(struct wedge_slots *slots, const struct wedge_pool_input *inputs, unsigned n, uint32_t *got)
-{
-    unsigned count = 0;
-    bool room = true;
-    lock(slots);
-    while (count < n && (got[count] = pop_free(slots, &slots->free)) < slots->n) {
-        room = take_extent(slots, got[count], inputs[count].bytes, false);
-        if (!room)
-            break;
-        count++;
-    }
-    wedge_sleeper_found(&slots->putters, count);
-    unlock(slots);
-    if (room || count == 0)
-        return !room ? -ENOSPC : count ? (int)count : -EAGAIN;
-    struct wedge_slots_free *set = &slots->free; /* the one without room goes back: its turn comes with the next call */
-    wedge_ledger_abandon(&wedge_slot_at(slots, got[count])->word);
-    wedge_bits_add(set->bits, got[count]);
-    return (int)count;
-}
-
-/* Whether a task may be put: 1, 0 a fault says that there is no room, or a negative errno. "Full" is believed while a slot
- * is in use, so that something can end the wait. */
-static int may_put(struct wedge_pool *pool)
-{
-    if (atomic_load(&pool->board->broken))
-        return -ENOTRECOVERABLE;
-    if (wedge_pool_is_closed(pool))
-        return -EPIPE;
-    int ask = WEDGE_ASK("pool.task.room");
-    if (ask < 0)
-        return ask;
-    return !(ask == WEDGE_ASK_FULL && any_used(wedge_slots_of(pool)));
-}
-
-/* Only a take frees a slot, and nobody takes but the caller: it would wait for itself. */
-static bool waits_for_itself(struct wedge_pool *pool)
-{
-    uint64_t taker = atomic_load(&wedge_slots_of(pool)->taker);
-    return !pool->callbacks.collect && atomic_load(&pool->takers) == 0 &&
-           (taker == 0 || taker == (uint64_t)pthread_self());
-}
-
-static bool past(int64_t until_ns)
-{
-    return until_ns != WEDGE_POOL_NEVER && wedge_clock_ns() >= until_ns;
-}
-
-static bool room_look(void *arg)
-{
-    struct wedge_pool *pool = arg;
-    struct wedge_slots *slots = wedge_slots_of(pool);
-    return wedge_bits_any(slots->free.bits, slots->free.words) || atomic_load(&pool->board->broken) ||
-           wedge_pool_is_closed(pool);
-}
-
-/* Locked. */
-static void leave_line(struct wedge_slots *slots, struct wedge_slots_turn *turn)
-{
-    struct wedge_slots_turn **at = &slots->turn_first;
-    while (*at != turn)
-        at = &(*at)->next;
-    *at = turn->next;
-    atomic_fetch_sub(&slots->turns, 1);
-    if (slots->turn_end == &turn->next)
-        slots->turn_end = at;
-}
-
-/*
- * Room in the arena for the slot in hand, in the order of coming: a large task is not starved by smaller ones behind it.
- * 1, or why not. Woken by whoever frees a slot with an extent, by whoever leaves the line, by the supervisor, by itself.
- */
-static int wait_for_arena(struct wedge_pool *pool, uint32_t i, size_t bytes, int64_t until_ns)
-{
-    struct wedge_slots *slots = wedge_slots_of(pool);
-    struct wedge_slots_turn turn = {0};
-    int rc = 0;
-    lock(slots);
-    *slots->turn_end = &turn;
-    slots->turn_end = &turn.next;
-    atomic_fetch_add(&slots->turns, 1); /* before the look: partner: wedge_slots_free, after its change */
-    unlock(slots);
-    for (;;) {
-        uint32_t seen = wedge_word_read(&slots->words->room);
-        int may = may_put(pool);
-        rc = may < 0 ? may : waits_for_itself(pool) ? -ENOBUFS : past(until_ns) ? -ETIMEDOUT : 0;
-        lock(slots);
-        if (may > 0 && slots->turn_first == &turn && take_extent(slots, i, bytes, true))
-            rc = 1;
-        if (rc != 0)
-            leave_line(slots, &turn);
-        unlock(slots);
-        if (rc != 0)
-            break;
-        wedge_word_wait(&slots->words->room, seen, WEDGE_WAIT_FOR_ROOM,
-                        wedge_pool_earlier(until_ns, wedge_pool_after_ms(WEDGE_SLOTS_LOOK_AGAIN_MS)));
-    }
-    wedge_word_bump(&slots->words->room, INT_MAX); /* the next in line */
-    if (rc < 0)
-        wedge_slots_free(pool, i);
-    return rc;
-}
-
-/* reserve_now, where a task may be put; -EAGAIN with *ret_denied: there is room perhaps, but a fault denies it. */
-static int try_reserve(struct wedge_pool *pool, const struct wedge_pool_input *inputs, unsigned n, uint32_t *got,
-                       bool *ret_denied)
-{
-    int may = may_put(pool);
-    *ret_denied = may == 0;
-    if (may < 0)
-        return may;
-    return may == 0 ? -EAGAIN : reserve_now(wedge_slots_of(pool), inputs, n, got);
-}
-
-/* After a first try that came to `rc`. Woken by whoever frees a slot, by the supervisor, and by itself. */
-static int reserve_waiting(struct wedge_pool *pool, const struct wedge_pool_input *inputs, unsigned n, int64_t until_ns,
-                           uint32_t *got, int rc)
-{
-    struct wedge_slots *slots = wedge_slots_of(pool);
-    struct wedge_word *room = &slots->words->room;
-    bool denied = false;
-    for (;;) {
-        if (rc == -ENOSPC)
-            rc = wait_for_arena(pool, got[0], inputs[0].bytes, until_ns);
-        if (rc != -EAGAIN)
-            break;
-        uint32_t seen = wedge_word_read(room);
-        rc = try_reserve(pool, inputs, n, got, &denied);
-        if (rc != -EAGAIN)
-            continue;
-        if (waits_for_itself(pool) || past(until_ns)) {
-            rc = waits_for_itself(pool) ? -ENOBUFS : -ETIMEDOUT;
-            break;
-        }
-        int64_t look_ns = wedge_pool_earlier(until_ns, wedge_pool_after_ms(WEDGE_SLOTS_LOOK_AGAIN_MS));
-        if (denied) /* a look for room would find it at once, and the next try would be denied again */
-            wedge_word_wait(room, seen, WEDGE_WAIT_FOR_ROOM, look_ns);
-        else
-            wedge_sleeper_wait(&slots->putters, room, room_look, pool, slots->n >= NAP_SLOTS, WEDGE_WAIT_FOR_ROOM,
-                               look_ns);
-    }
-    return rc; /* it has looked after each wake-up: none is lost with it */
-}
-
-/* -EAGAIN: full, and the caller is to run the first task. */
-static int reserve(struct wedge_pool *pool, const struct wedge_pool_input *inputs, unsigned n, int64_t until_ns,
-                   bool run_when_full, uint32_t *got)
-{
-    struct wedge_board *board = pool->board;
-    bool denied;
-    int rc = try_reserve(pool, inputs, n, got, &denied);
-    if ((rc != -EAGAIN && rc != -ENOSPC) || (rc == -EAGAIN && run_when_full))
-        return rc;
-    int64_t begin_ns = wedge_clock_ns();
-    atomic_fetch_add(&board->put_waits, 1);
-    atomic_fetch_add(&board->putters_waiting, 1);
-    rc = reserve_waiting(pool, inputs, n, until_ns, got, rc);
-    atomic_fetch_sub(&board->putters_waiting, 1);
-    wedge_histogram_add_shared(&board->put_wait, (uint64_t)(wedge_clock_ns() - begin_ns));
-    return rc;
-}
-
-/* A slot in hand. */
-
-/* Where this thread says what it does. */
-static struct wedge_board_thread *record(const struct wedge_pool_hand *hand)
-{
-    struct wedge_pool *pool = hand->worker->pool;
-    if (hand->place.process == 0)
-        return &wedge_slots_of(pool)->caller;
-    return wedge_board_thread(pool->board, hand->place.process - 1, hand->place.thread);
-}
-
-/* Makes the task in this slot the hand's; false: it is not queued, the number was an old one. hand->now_ns is the time. */
-static bool claim(struct wedge_pool_hand *hand, uint32_t at)
-{
-    struct wedge_pool *pool = hand->worker->pool;
-    struct wedge_slots *slots = wedge_slots_of(pool);
-    struct wedge_slot *slot = wedge_slot_at(slots, at);
-    struct wedge_ledger_owner owner = {.worker = hand->place.process,
-                                       .incarnation = hand->place.generation % WEDGE_LEDGER_INCARNATIONS,
-                                       .thread = hand->place.thread};
-    if (!wedge_ledger_claim(&slot->word, owner, &hand->claim))
-        return false;
-    WEDGE_POINT("pool.worker.claimed");
-    int64_t limit_ms = pool->settings.task_limit_ms; /* on the board for readers; the supervisor goes by the setting */
-    wedge_board_does(record(hand), WEDGE_DOING_TASK, hand->now_ns,
-                     limit_ms >= 0 ? hand->now_ns + limit_ms * WEDGE_NS_PER_MS : WEDGE_POOL_NEVER, slot->id);
-    wedge_sleeper_found(&hand->sleeper, 1);
-    struct places places = places_of(slots, slot->bytes);
-    hand->slot = at;
-    hand->task = (struct wedge_pool_task){.id = slot->id,
-                                          .data = task_at(slots, slot, &places),
-                                          .bytes = slot->bytes,
-                                          .result = result_at(slots, slot, &places),
-                                          .result_room = (size_t)pool->settings.payload_bytes,
-                                          .place = hand->place};
-    return true;
-}
-
-/* Putting: filling and showing. */
-
-static void fill(struct wedge_pool *pool, uint32_t i, const struct wedge_pool_input *input)
-{
-    struct wedge_slots *slots = wedge_slots_of(pool);
-    struct wedge_slot *slot = wedge_slot_at(slots, i);
-    struct places places = places_of(slots, input->bytes);
-    slot->bytes = (uint32_t)input->bytes;
-    slot->result_bytes = 0;
-    slot->code = 0;
-    slots->meta[i] = input->meta;
-    WEDGE_POINT("pool.put.copying");
-    if (input->bytes)
-        memcpy(task_at(slots, slot, &places), input->data, input->bytes);
-    if (slots->queued_ns)
-        atomic_store_explicit(&slots->queued_ns[i], wedge_clock_ns(),
-                              memory_order_relaxed); /* published with the word */
-}
-
-/* Locked. Ids for n tasks, which count as accepted from here on: nobody can report one before. The first of them. */
-static uint64_t accept(struct wedge_pool *pool, unsigned n)
-{
-    uint64_t last = atomic_load_explicit(&pool->next_id, memory_order_relaxed) + n;
-    atomic_store_explicit(&pool->next_id, last, memory_order_relaxed);
-    atomic_store_explicit(&pool->board->accepted, last, memory_order_relaxed); /* partner: the ledger's publish */
-    return last - n + 1;
-}
-
-/* Wakes workers for n tasks. Where one is on the watch it takes the task within a moment, and nobody need be woken;
- * `tail` is the ring's after them. */
-static void tell_workers(struct wedge_slots *slots, uint64_t tail, unsigned n)
-{
-    struct wedge_word *items = &slots->words->items;
-    for (int i = 0; i < WATCH_LOOKS && wedge_word_sleeps(items); i++) {
-        if (atomic_load_explicit(&items->spin_until_ns, memory_order_relaxed) == 0)
-            break;
-        if (atomic_load(slots->ring.head) >= tail)
-            return;
-        __builtin_ia32_pause();
-    }
-    wedge_word_tell(items, (int)n);
-}
-
-static void publish(struct wedge_pool *pool, struct wedge_pool_input *inputs, const uint32_t *got, unsigned n)
-{
-    struct wedge_slots *slots = wedge_slots_of(pool);
-    struct wedge_ring *ring = &slots->ring;
-    lock(slots);
-    uint64_t tail = atomic_load_explicit(ring->tail, memory_order_relaxed); /* ours alone */
-    if (tail + n - slots->head_seen > ring->cap)
-        slots->head_seen = atomic_load(ring->head);
-    if (tail + n - slots->head_seen > ring->cap) {
-        wedge_slots_purge_ring(slots);
-        tail = atomic_load_explicit(ring->tail, memory_order_relaxed);
-    }
-    uint64_t id = accept(pool, n);
-    for (unsigned k = 0; k < n; k++) {
-        struct wedge_slot *slot = wedge_slot_at(slots, got[k]);
-        slot->id = inputs[k].id = id + k;
-        wedge_ledger_publish(&slot->word);
-        wedge_ring_lay(ring, tail++, got[k]);
-    }
-    wedge_ring_show(ring, tail);
-    if (tail - slots->head_seen > atomic_load_explicit(&pool->board->queue_high, memory_order_relaxed)) {
-        slots->head_seen = atomic_load(ring->head); /* looked at only when it could matter: its line is the workers' */
-        if (tail - slots->head_seen > atomic_load_explicit(&pool->board->queue_high, memory_order_relaxed))
-            atomic_store_explicit(&pool->board->queue_high, (uint32_t)(tail - slots->head_seen), memory_order_relaxed);
-    }
-    unlock(slots);
-    WEDGE_POINT("pool.put.published");
-    tell_workers(slots, tail, n);
-}
-
-/* The queue is full, and the first task is run here, in a slot of its own kind: its result waits like any other. -EAGAIN:
- * there is no such slot either. */
-static int run_here(struct wedge_pool *pool, struct wedge_pool_input *input)
-{
-    struct wedge_slots *slots = wedge_slots_of(pool);
-    struct wedge_pool_worker worker = {.pool = pool};
-    struct wedge_pool_hand hand = {.worker = &worker};
-    lock(slots);
-    uint32_t at = pop_free(slots, &slots->spare);
-    bool room = at < slots->n && take_extent(slots, at, input->bytes, false);
-    unlock(slots);
-    if (!room) {
-        if (at < slots->n)
-            wedge_slots_free(pool, at);
-        return -EAGAIN;
-    }
-    fill(pool, at, input);
-    lock(slots);
-    wedge_slot_at(slots, at)->id = input->id = accept(pool, 1);
-    unlock(slots);
-    wedge_ledger_publish(&wedge_slot_at(slots, at)->word);
-    hand.now_ns = wedge_clock_ns();
-    if (claim(&hand, at)) /* else the supervisor saw it queued just now, and a worker has it */
-        wedge_pool_run_task(&hand);
-    return 1;
-}
-
-static int slots_put(struct wedge_pool *pool, struct wedge_pool_input *inputs, unsigned n, int64_t until_ns)
-{
-    uint32_t got[PUT_BATCH];
-    bool run = pool->settings.when_full == WEDGE_POOL_WHEN_FULL_CALLER;
-    n = n < PUT_BATCH ? n : PUT_BATCH;
-    int rc = reserve(pool, inputs, n, until_ns, run, got);
-    if (rc == -EAGAIN) {
-        rc = run_here(pool, inputs);
-        if (rc != -EAGAIN)
-            return rc;
-        rc = reserve(pool, inputs, n, until_ns, false, got);
-    }
-    for (int i = 0; i < rc; i++)
-        fill(pool, got[i], &inputs[i]);
-    if (rc > 0)
-        publish(pool, inputs, got, (unsigned)rc);
-    return rc;
-}
-
-/* Taking. */
 
 /* What this slot has for a taker; false: nothing. */
 static bool collect(struct wedge_pool *pool, uint32_t at, struct wedge_pool_item *ret)
@@ -612,9 +208,9 @@ static bool collect(struct wedge_pool *pool, uint32_t at, struct wedge_pool_item
     *ret = (struct wedge_pool_item){.slot = at, .kept = found == WEDGE_LEDGER_EARLY};
     ret->result = (struct wedge_pool_result){.id = id, .meta = meta, .outcome = outcome};
     if (outcome == WEDGE_POOL_OK || outcome == WEDGE_POOL_ERROR) {
-        struct places places = places_of(slots, slot->bytes);
+        struct wedge_slots_places places = wedge_slots_places(slots, slot->bytes);
         ret->result.code = slot->code;
-        ret->result.data = result_at(slots, slot, &places);
+        ret->result.data = wedge_slots_result(slots, slot, &places);
         ret->result.bytes = slot->result_bytes;
     }
     return true;
@@ -682,6 +278,42 @@ static bool slots_empty(struct wedge_pool *pool)
 
 /* The worker's side. */
 
+/* Where this thread says what it does. */
+static struct wedge_board_thread *record(const struct wedge_pool_hand *hand)
+{
+    struct wedge_pool *pool = hand->worker->pool;
+    if (hand->place.process == 0)
+        return &wedge_slots_of(pool)->caller;
+    return wedge_board_thread(pool->board, hand->place.process - 1, hand->place.thread);
+}
+
+/* Makes the task in this slot the hand's; false: it is not queued, the number was an old one. hand->now_ns is the time. */
+bool wedge_slots_claim(struct wedge_pool_hand *hand, uint32_t at)
+{
+    struct wedge_pool *pool = hand->worker->pool;
+    struct wedge_slots *slots = wedge_slots_of(pool);
+    struct wedge_slot *slot = wedge_slot_at(slots, at);
+    struct wedge_ledger_owner owner = {.worker = hand->place.process,
+                                       .incarnation = hand->place.generation % WEDGE_LEDGER_INCARNATIONS,
+                                       .thread = hand->place.thread};
+    if (!wedge_ledger_claim(&slot->word, owner, &hand->claim))
+        return false;
+    WEDGE_POINT("pool.worker.claimed");
+    int64_t limit_ms = pool->settings.task_limit_ms; /* on the board for readers; the supervisor goes by the setting */
+    wedge_board_does(record(hand), WEDGE_DOING_TASK, hand->now_ns,
+                     limit_ms >= 0 ? hand->now_ns + limit_ms * WEDGE_NS_PER_MS : WEDGE_POOL_NEVER, slot->id);
+    wedge_sleeper_found(&hand->sleeper, 1);
+    struct wedge_slots_places places = wedge_slots_places(slots, slot->bytes);
+    hand->slot = at;
+    hand->task = (struct wedge_pool_task){.id = slot->id,
+                                          .data = wedge_slots_task(slots, slot, &places),
+                                          .bytes = slot->bytes,
+                                          .result = wedge_slots_result(slots, slot, &places),
+                                          .result_room = (size_t)pool->settings.payload_bytes,
+                                          .place = hand->place};
+    return true;
+}
+
 static int slots_enter(struct wedge_pool_worker *worker)
 {
     (void)worker; /* the mapping came along with the fork, and nothing in it is this worker's alone */
@@ -703,7 +335,8 @@ static bool find(struct wedge_pool_hand *hand)
     uint32_t at;
     while (wedge_ring_pop(&slots->ring, &at)) {
         __builtin_prefetch(wedge_slot_at(slots, at), 1);
-        if (claim(hand, at))
+        WEDGE_POINT("pool.worker.popped"); /* a death here takes the number along */
+        if (wedge_slots_claim(hand, at))
             return true;
     }
     return false;
@@ -791,7 +424,7 @@ static void slots_cut(struct wedge_pool *pool)
 const struct wedge_pool_transport wedge_pool_slots = {
     .create = slots_create,
     .destroy = slots_destroy,
-    .put = slots_put,
+    .put = wedge_slots_put,
     .take = slots_take,
     .release = slots_release,
     .empty = slots_empty,

@@ -1,5 +1,6 @@
 /*
- * The inside of the slots, shared by slots.c (put, take, get, answer) and slots_keep.c (the supervisor's side).
+ * The inside of the slots, shared by slots.c (take, get, answer), slots_put.c (put) and slots_keep.c (the supervisor's
+ * side).
  *
  *   shared mapping   words · done bits · ring's cells · slots · arena          no worker's death can leave a lock in it
  *   private memory   struct wedge_slots: free slots, the arena's books, meta   the parent's; a worker's copy is not used
@@ -10,6 +11,23 @@
  *   | header  | task   | result ...       |                 task: in the slot if it has at most `room` bytes;
  *                                                           result: behind it, if payload_bytes fit there
  * What does not fit lies in the slot's extent of the arena, task first.
+ *
+ * Who may call what beside whom. + any number of threads, 1 one at a time, . never:
+ *
+ *                                      put   take, release   get, answer   condemn, expire,      wake_all   destroy
+ *                                                            (workers)     withdraw, list again
+ *   put, put_many (parent)              +          +              +                 +               +         .
+ *   take, take_many, release (parent)   +          +              +                 +               +         .
+ *   get, answer (a worker's thread)     +          +              +                 +               +         . (all gone)
+ *   condemn, expire, withdraw           +          +              +                 1               +         .
+ *      (the supervisor's thread)
+ *   wake_all (anyone, signal-safe)      +          +              +                 +               +         .
+ *   close (sets a flag and wakes)       +          +              +                 +               +         .
+ *   empty, any_queued, owned, stats     +          +              +                 +               +         .
+ *
+ * condemn may be called for an incarnation only once the kernel says that its process is gone (or its threads have been
+ * joined): beside `answer` of the dead itself it is not allowed, beside everybody else's it is.
+ * put and whatever takes the put lock may not be called in a signal handler; nothing here survives a fork of the parent.
  */
 #ifndef WEDGE_POOL_SLOTS_INSIDE_H
 #define WEDGE_POOL_SLOTS_INSIDE_H
@@ -51,7 +69,8 @@ struct wedge_slots_turn {
 struct wedge_slots_free {
     struct wedge_bits *bits;
     uint32_t base, words, at; /* of slot `base` and on; where the next look begins */
-    uint32_t ready[64], ready_n; /* taken from the bits, not yet used */
+    uint32_t ready[64]; /* taken from the bits, not yet used: */
+    _Atomic uint32_t ready_n; /* so many of them; looked at without the lock too */
 };
 
 struct wedge_slots {
@@ -93,6 +112,51 @@ static inline struct wedge_slot *wedge_slot_at(const struct wedge_slots *slots, 
 {
     return (struct wedge_slot *)(slots->slots + (size_t)i * slots->stride);
 }
+static inline void wedge_slots_lock(struct wedge_slots *slots)
+{
+    pthread_mutex_lock(&slots->lock);
+}
+
+static inline void wedge_slots_unlock(struct wedge_slots *slots)
+{
+    pthread_mutex_unlock(&slots->lock);
+}
+
+static inline size_t wedge_slots_round8(size_t bytes)
+{
+    return (bytes + 7) & ~(size_t)7;
+}
+
+/* Where a task of so many bytes and its result lie. */
+struct wedge_slots_places {
+    size_t task_extent; /* bytes of the extent that the task takes; 0: it lies in the slot */
+    size_t result_extent; /* the same for its result */
+    size_t result_offset; /* of a result in the slot */
+};
+
+static inline struct wedge_slots_places wedge_slots_places(const struct wedge_slots *slots, size_t bytes)
+{
+    struct wedge_slots_places places = {.task_extent = bytes > slots->room ? (size_t)wedge_arena_round(bytes) : 0};
+    places.result_offset = places.task_extent ? 0 : wedge_slots_round8(bytes);
+    if (slots->payload_bytes > 2 * slots->room - places.result_offset)
+        places.result_extent = slots->payload_bytes;
+    return places;
+}
+
+static inline uint8_t *wedge_slots_task(const struct wedge_slots *slots, struct wedge_slot *slot,
+                                        const struct wedge_slots_places *places)
+{
+    return places->task_extent ? slots->arena_base + (size_t)slot->arena_at * WEDGE_ARENA_ALIGN : slot->body;
+}
+
+static inline uint8_t *wedge_slots_result(const struct wedge_slots *slots, struct wedge_slot *slot,
+                                          const struct wedge_slots_places *places)
+{
+    if (!places->result_extent)
+        return slot->body + places->result_offset;
+    return slots->arena_base + (size_t)slot->arena_at * WEDGE_ARENA_ALIGN + places->task_extent;
+}
+
 /* There may be something for a taker in this slot. */
 static inline void wedge_slots_tell_done(struct wedge_slots *slots, uint32_t i, int woken)
 {
@@ -100,6 +164,11 @@ static inline void wedge_slots_tell_done(struct wedge_slots *slots, uint32_t i, 
     wedge_word_tell(&slots->words->done, woken);
 }
 
+/* slots_put.c: the transport's. */
+int wedge_slots_put(struct wedge_pool *pool, struct wedge_pool_input *inputs, unsigned n, int64_t until_ns);
+/* slots.c: makes the task in this slot the hand's; false: it is not queued, the number was an old one. hand->now_ns is
+ * the time. */
+bool wedge_slots_claim(struct wedge_pool_hand *hand, uint32_t at);
 /* slots.c: a taken slot, or one that was never published, back to the free ones. */
 void wedge_slots_free(struct wedge_pool *pool, uint32_t i);
 

@@ -53,7 +53,7 @@ void wedge_slots_purge_ring(struct wedge_slots *slots)
 static void list_again(struct wedge_slots *slots)
 {
     struct wedge_ring *ring = &slots->ring;
-    pthread_mutex_lock(&slots->lock);
+    wedge_slots_lock(slots);
     if (atomic_load(ring->tail) - atomic_load(ring->head) > ring->cap - slots->n)
         wedge_slots_purge_ring(slots);
     uint64_t tail = atomic_load(ring->tail);
@@ -65,7 +65,7 @@ static void list_again(struct wedge_slots *slots)
             wedge_ring_lay(ring, tail++, i);
     }
     wedge_ring_show(ring, tail);
-    pthread_mutex_unlock(&slots->lock);
+    wedge_slots_unlock(slots);
 }
 
 void wedge_slots_wake_all(struct wedge_pool *pool)

@@ -501,6 +501,52 @@ START_TEST(the_caller_runs_what_finds_no_room)
 }
 END_TEST
 
+static int stuck_in_caller(struct wedge_pool_task *task, void *context)
+{
+    return wait_task(&(struct wedge_pool_task){.place.process = 1, .data = task->data}, context);
+}
+
+static void *put_one(void *arg)
+{
+    uint64_t number = 1;
+    wedge_pool_put(arg, &number, sizeof(number), WEDGE_POOL_NEVER, NULL);
+    return NULL;
+}
+
+START_TEST(close_does_not_wait_for_a_task_that_its_caller_runs)
+{
+    struct tally tally;
+    struct wedge_pool_callbacks callbacks = {.task = stuck_in_caller, .context = &tally};
+    struct wedge_pool *pool = MAKE_POOL("hardened", WORKERS, "processes=1", "threads=1", "queue=1", "when_full=caller");
+    struct wedge_pool_result result;
+    struct wedge_pool_err err;
+    int say[2], go[2], reported = 0;
+    pthread_t putters[3];
+    make_pipe(say);
+    make_pipe(go);
+    tally_init(&tally);
+    tally.say_fd = say[1];
+    tally.go_fd = go[0];
+    ck_assert_int_eq(wedge_pool_start(pool, &callbacks, &err), 0);
+    for (int i = 0; i < 3; i++) { /* one in a worker, one queued, one in its caller */
+        ck_assert_int_eq(pthread_create(&putters[i], NULL, put_one, pool), 0);
+        if (i != 1)
+            read_byte(say[0]);
+        else
+            pthread_join(putters[1], NULL);
+    }
+    ck_assert_int_eq(wedge_pool_close(pool, WEDGE_POOL_NEVER), 0); /* hangs, if it does wait */
+    for (int i = 0; i < 3; i++)
+        ck_assert_int_eq(write(go[1], "g", 1), 1);
+    while (wedge_pool_take(pool, &result, NULL, 0, WEDGE_POOL_NEVER) == 0)
+        reported++;
+    ck_assert_int_eq(reported, 3);
+    pthread_join(putters[0], NULL);
+    pthread_join(putters[2], NULL);
+    wedge_pool_destroy(pool);
+}
+END_TEST
+
 /* Each round leaves the numbers of withdrawn slots in the ring, which nobody takes out: many rounds overflow it. */
 START_TEST(tasks_that_wait_too_long_time_out_and_leave_no_trace)
 {
@@ -638,6 +684,7 @@ static void fill(TCase *t)
     tcase_add_test(t, an_arena_that_holds_no_task_is_refused_at_start);
     tcase_add_test(t, a_full_queue_says_so_in_each_way);
     tcase_add_test(t, the_caller_runs_what_finds_no_room);
+    tcase_add_test(t, close_does_not_wait_for_a_task_that_its_caller_runs);
     tcase_add_test(t, tasks_that_wait_too_long_time_out_and_leave_no_trace);
     tcase_add_test(t, a_task_allocates_nothing);
     tcase_add_test(t, memory_is_what_the_header_says);
