@@ -16,16 +16,16 @@
  *    +-------------------------------------------------------------------------------- SPENT <-----------------+
  *       take: nothing to report                                                              owner done or dead
  *
- * Invariants
- * - Whoever made the last change owns the slot's bytes: the parent in FREE, WRITING, TAKEN, SPENT and the outcomes,
+ * Invariants, by the names that pool/model/ledger.pml asserts
+ * - BYTES: whoever made the last change owns the slot's bytes: the parent in FREE, WRITING, TAKEN, SPENT and the outcomes,
  *   nobody in QUEUED (they are complete and constant), the claiming thread in CLAIMED, EXPIRED and LATE. So a worker
  *   that dies anywhere leaves a slot QUEUED (untouched) or owned by it: one look at the word repairs it.
- * - An owned slot is freed from outside only after the kernel said that the process is gone (pidfd): nobody can be
+ * - OWNED: an owned slot is freed from outside only after the kernel said that the process is gone (pidfd): nobody can be
  *   writing into it. That it is reported before (EXPIRED) takes none of its bytes.
- * - Each change is one compare-and-swap of the whole word, so exactly one outcome is reported: OK, ERROR and LOST
+ * - ONCE: each change is one compare-and-swap of the whole word, so exactly one outcome is reported: OK, ERROR and LOST
  *   start from CLAIMED alone, TIMEOUT from EXPIRED or QUEUED.
  * - The owner's fields stay in the word until the slot is freed: after a death one can see whose an outcome was.
- * - `use` counts how often the slot was freed: a word kept from an earlier use never matches a later one (up to 2^20
+ * - USE: `use` counts how often the slot was freed: a word kept from an earlier use never matches a later one (up to 2^20
  *   uses between the look and the swap).
  *
  * Where a slot is found (the task ring, the done bits: slots.h) is a hint that may be missing or stale after a death.
