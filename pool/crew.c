@@ -69,11 +69,29 @@ static void count_death(struct wedge_crew *crew, bool excused)
         break_off(crew, "too many have died in a row and no task was finished (restart_limit)");
 }
 
+/* Whether the zygote owes an answer for any seat but this one. */
+static bool owes_others(const struct wedge_crew *crew, uint32_t index)
+{
+    for (uint32_t i = 0; i < seats(crew); i++) {
+        const struct wedge_pool_seat *seat = &crew->pool->seats[i];
+        if (i != index && (seat->phase == WEDGE_SEAT_ASKED || seat->phase == WEDGE_SEAT_REAPING))
+            return true;
+    }
+    return false;
+}
+
+static bool waits_for_zygote(const struct wedge_crew *crew)
+{
+    return owes_others(crew, seats(crew));
+}
+
 /* Whether the zygote has been told; else, unless it is gone, it will be told again. */
 static bool told_zygote(struct wedge_crew *crew, uint32_t index, enum wedge_zygote_op op, pid_t pid)
 {
     struct wedge_pool_seat *seat = &crew->pool->seats[index];
     struct wedge_zygote_message order = {.op = op, .index = index, .generation = seat->generation, .pid = pid};
+    if (!seat->owed && !owes_others(crew, index))
+        crew->heard_ns = wedge_clock_ns(); /* its time to answer begins now */
     int rc = crew->zygote_gone ? -EPIPE : wedge_zygote_send(&crew->zygote, &order);
     seat->owed = rc == -EAGAIN;
     return rc == 0 || rc == -EAGAIN;
@@ -190,16 +208,6 @@ void wedge_crew_hear_zygote(struct wedge_crew *crew)
     }
     if (rc < 0)
         zygote_died(crew);
-}
-
-static bool waits_for_zygote(const struct wedge_crew *crew)
-{
-    for (uint32_t i = 0; i < seats(crew); i++) {
-        const struct wedge_pool_seat *seat = &crew->pool->seats[i];
-        if (seat->phase == WEDGE_SEAT_ASKED || seat->phase == WEDGE_SEAT_REAPING)
-            return true;
-    }
-    return false;
 }
 
 /* Stopped, or stuck in the kernel: nobody can be started or reaped. Ended, it is like any zygote that died. */
