@@ -61,6 +61,31 @@ class Facts(unittest.TestCase):
                 self.assertEqual(own, options_of_page(PAGES[f"wedge-{verb}.1"]) - ARGP_OWN)
                 self.assertLessEqual(common - ARGP_OWN, options_of_help(help_of(verb)))
 
+    def test_pool_settings_are_the_librarys(self):
+        made = subprocess.run([os.path.join(ROOT, "docs/man/make-pool-settings"),
+                               os.path.join(BUILD, "lib", "libwedge-pool.so")], capture_output=True, text=True,
+                              check=True, stdin=subprocess.DEVNULL).stdout
+        page = read(PAGES["wedge-pool.3"])
+        self.assertEqual(page.split("make-pool-settings from here\n")[1].split("; to here")[0], made)
+
+    def test_pool_functions_have_a_line(self):
+        header = read(os.path.join(ROOT, "pool/include/wedge/pool.h"))
+        functions = re.findall(r"^WEDGE_POOL_API [^;(]*?\b(wedge_pool_\w+)\(", header, re.M)
+        self.assertGreater(len(functions), 10)
+        synopsis = read(PAGES["wedge-pool.3"]).split("# DESCRIPTION")[0]
+        self.assertEqual(sorted(functions), sorted(re.findall(r"\*(wedge_pool_\w+)\*\(", synopsis)))
+
+    def test_pool_demo_options_are_those_of_help(self):
+        demo = os.path.join(BUILD, "bin", "wedge-pool-demo")
+        helped = subprocess.run([demo, "--help"], capture_output=True, text=True, check=True,
+                                stdin=subprocess.DEVNULL).stdout
+        settings = subprocess.run([demo, "--print-settings"], capture_output=True, text=True, check=True,
+                                  stdin=subprocess.DEVNULL).stdout
+        keys = {"--" + line.split("=")[0].replace("_", "-") for line in settings.splitlines()}
+        sections = re.findall(r"^# OPTIONS\n(.*?)(?=^# )", read(PAGES["wedge-pool-demo.1"]), re.M | re.S)
+        self.assertEqual(options_of_help(helped), keys | set(re.findall(r"\*(--[a-z-]+)\*=?", re.sub(
+            r"(?m)^\t.*", "", sections[0]))))
+
     def test_pages_name_pages_that_exist(self):
         for name, path in PAGES.items():
             for other, section in re.findall(r"\*(wedge[a-z-]*)\*\(([1-9])\)", read(path)):
