@@ -6,10 +6,11 @@
  *   parent N    N processes with a pool under load, each killed at a random instant
  *
  * What has to hold: each accepted task is reported exactly once; an OK result is its task's own; LOST are at most as many
- * as the dead had threads; after a parent's death all that it started is gone within two seconds. A run that
+ * as the dead (those that a limit ended too) had threads; after a parent's death all that it started is gone within two seconds. A run that
  * hangs is ended by this program's own watch, which is a failure too.
  *
- * usage: torture (workers|zygote|parent) N [collector|iterate] [SEED]
+ * usage: torture (workers|zygote|parent) N [collector|iterate [SEED [KEY=VALUE…]]]
+ * With task_limit every 100th task takes 5 ms: what expires is reported while its owner is still at it.
  */
 #include <errno.h>
 #include <poll.h>
@@ -45,6 +46,8 @@ struct torture {
 };
 
 static uint64_t random_state;
+static char *const *more_settings; /* from the command line, ended by NULL */
+static bool slow_tasks;
 
 /* splitmix64 */
 static uint64_t random_next(void)
@@ -75,7 +78,9 @@ static int square(struct wedge_pool_task *task, void *context)
     if (task->bytes != sizeof(number[0]))
         return EINVAL;
     memcpy(&number[0], task->data, sizeof(number[0]));
-    if (number[0] % 8 == 0)
+    if (number[0] % 100 == 0 && slow_tasks)
+        sleep_ns(5000000);
+    else if (number[0] % 8 == 0)
         sleep_ns(number[0] % 16 ? 50000 : 500000);
     number[1] = number[0] * number[0];
     memcpy(task->result, number, sizeof(number));
@@ -108,6 +113,9 @@ static void start(struct torture *torture)
         fail(err.message);
     for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++)
         if (wedge_pool_set(torture->pool, settings[i], &err) < 0)
+            fail(err.message);
+    for (char *const *more = more_settings; more && *more; more++)
+        if (wedge_pool_set(torture->pool, *more, &err) < 0)
             fail(err.message);
     torture->times = mmap(NULL, IDS_MAX, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (torture->times == MAP_FAILED)
@@ -258,7 +266,7 @@ static uint64_t run(struct torture *torture, uint64_t kills, bool whole)
     for (uint64_t id = 1; id <= torture->accepted; id++)
         torture->wrong += torture->times[id] != 1;
     uint64_t lost = torture->outcomes[WEDGE_POOL_LOST];
-    uint64_t dead = whole ? PROCESSES : kills; /* the zygote takes its workers along */
+    uint64_t dead = whole ? PROCESSES + stats.deaths : stats.deaths; /* the zygote takes its workers along */
     if (torture->wrong || stats.accepted != torture->accepted || stats.reported != torture->accepted ||
         torture->reported != torture->accepted || lost > dead * THREADS) {
         fprintf(stderr, "torture: wrong=%llu accepted=%llu/%llu reported=%llu/%llu lost=%llu of at most %llu\n",
@@ -307,10 +315,13 @@ int main(int argc, char **argv)
 {
     bool iterate = argc > 3 && strcmp(argv[3], "iterate") == 0;
     const char *way = argc > 1 ? argv[1] : "";
-    uint64_t n = argc > 2 ? strtoull(argv[2], NULL, 10) : 0, lost = 0, tasks = 0;
+    uint64_t n = argc > 2 ? strtoull(argv[2], NULL, 10) : 0, lost = 0, tasks = 0, timeouts = 0;
     random_state = argc > 4 ? strtoull(argv[4], NULL, 0) : 0x5eed;
+    more_settings = argc > 5 ? argv + 5 : NULL;
+    for (int i = 5; i < argc; i++)
+        slow_tasks |= strncmp(argv[i], "task_limit=", strlen("task_limit=")) == 0;
     if (n == 0 || (strcmp(way, "workers") != 0 && strcmp(way, "zygote") != 0 && strcmp(way, "parent") != 0)) {
-        fprintf(stderr, "usage: torture (workers|zygote|parent) N [collector|iterate] [SEED]\n");
+        fprintf(stderr, "usage: torture (workers|zygote|parent) N [collector|iterate [SEED [KEY=VALUE…]]]\n");
         return 2;
     }
     if (strcmp(way, "parent") == 0) {
@@ -322,6 +333,7 @@ int main(int argc, char **argv)
         struct torture torture = {.iterate = iterate};
         lost = run(&torture, n, false);
         tasks = torture.accepted;
+        timeouts = torture.outcomes[WEDGE_POOL_TIMEOUT];
     } else {
         for (uint64_t i = 0; i < n; i++) {
             struct torture torture = {.iterate = iterate};
@@ -329,7 +341,7 @@ int main(int argc, char **argv)
             tasks += torture.accepted;
         }
     }
-    printf("torture: %s: %llu kills, %llu tasks, %llu of them lost, each reported once\n", way, (unsigned long long)n,
-           (unsigned long long)tasks, (unsigned long long)lost);
+    printf("torture: %s: %llu kills, %llu tasks, %llu of them lost, %llu past their limit, each reported once\n", way,
+           (unsigned long long)n, (unsigned long long)tasks, (unsigned long long)lost, (unsigned long long)timeouts);
     return 0;
 }
