@@ -279,7 +279,7 @@ int wedge_cli_pool(int argc, char **argv)
 {
     struct options o = {0};
     struct wedge_err err = {0};
-    struct subjects *subjects;
+    struct subjects *subjects = NULL;
     wedge_cli_defaults(&o.cli);
     argp_parse(&argp, argc, argv, 0, NULL, &o);
     int rc = find(&o, &subjects, &err);

@@ -75,10 +75,12 @@ struct wedge_board_seat {
     _Atomic uint32_t generation;
     _Atomic uint32_t stage; /* enum wedge_pool_stage */
     _Atomic uint32_t threads_ready; /* of `threads`; the one that completes them makes the worker READY */
-    _Atomic uint32_t status; /* what it leaves with, WEDGE_POOL_EXIT_…; the first that is not ORDERLY stays. The worker's */
+    _Atomic uint32_t
+        status; /* what it leaves with, WEDGE_POOL_EXIT_…; the first that is not ORDERLY stays. The worker's */
     uint32_t reserved;
     _Atomic int64_t started_ns; /* the fork */
-    _Atomic int64_t drain_ns; /* since when: take no more tasks, finish what is in hand, leave (keeper or worker); 0: no */
+    _Atomic int64_t
+        drain_ns; /* since when: take no more tasks, finish what is in hand, leave (keeper or worker); 0: no */
 } __attribute__((aligned(64)));
 
 /* The alarms of the hang report's section 6, in this order in `alarms`. */
@@ -106,7 +108,8 @@ struct wedge_board {
     /* Control. */
     struct wedge_word news; /* bumped at each change that join waits for */
     _Atomic uint32_t phase; /* enum wedge_pool_phase: a copy for readers */
-    _Atomic uint32_t closed; /* hardened, and close_by=flag: set after the last put is complete; workers then leave once drained */
+    _Atomic uint32_t
+        closed; /* hardened, and close_by=flag: set after the last put is complete; workers then leave once drained */
     _Atomic uint32_t broken; /* nobody is started any more and nobody is left */
 
     /* The putters', each changed by one atomic instruction. */

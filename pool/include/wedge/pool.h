@@ -127,7 +127,7 @@ enum wedge_pool_event_kind {
     WEDGE_POOL_EVENT_BROKEN, /* no worker is started any more and none is left */
     WEDGE_POOL_EVENT_ALARM, /* one of the three alarms, raised: wedge-pool(1) */
     WEDGE_POOL_EVENT_ALARM_OVER,
-    WEDGE_POOL_EVENT_LOST_EVENTS, /* so many events found no room before this one */
+    WEDGE_POOL_EVENT_LOST_EVENTS, /* so many events before this one found no room, or their writer died halfway */
     WEDGE_POOL_EVENT_STARTED, /* a worker was forked and is about to run its initializers */
     WEDGE_POOL_EVENT_ENDING /* how close and shutdown get on, where they have to try again or go without */
 };
@@ -347,7 +347,9 @@ WEDGE_POOL_API int wedge_pool_join(struct wedge_pool *pool, int64_t until_ns, st
  */
 WEDGE_POOL_API int wedge_pool_shutdown(struct wedge_pool *pool, int64_t until_ns, struct wedge_pool_err *err);
 
-/* Kills and reaps what is left, frees everything. NULL is allowed. Waits for a `collect` callback in progress. */
+/* Kills and reaps what is left, frees everything. NULL is allowed. Waits for a `collect` callback in progress. log=queued:
+ * delivers the events that are left, for at most 5 s; an `event` callback that has not returned by then is left in its thread
+ * and called no more, so what it uses must live on. */
 WEDGE_POOL_API void wedge_pool_destroy(struct wedge_pool *pool);
 
 /* Figures. At every quiet point of `hardened` accepted = reported + in flight. */
