@@ -92,23 +92,25 @@ static void close_all(struct subjects *subjects)
     free(subjects);
 }
 
-static int find(const struct options *o, struct subjects **ret, struct wedge_err *err)
+/* NULL with *err filled. */
+static struct subjects *find(const struct options *o, struct wedge_err *err)
 {
     struct wedge_board_source sources[MOST_POOLS];
     struct subjects *subjects = calloc(1, sizeof(*subjects));
-    if (!subjects)
-        return wedge_err_set(err, -ENOMEM, "no memory for the pools");
+    if (!subjects) {
+        wedge_err_set(err, -ENOMEM, "no memory for the pools");
+        return NULL;
+    }
     int n =
         o->pid ? wedge_boards_find(o->pid, sources, MOST_POOLS, err) : wedge_boards_find_all(sources, MOST_POOLS, err);
     if (n < 0) {
         free(subjects);
-        return n;
+        return NULL;
     }
     subjects->n = (size_t)n;
     for (int i = 0; i < n; i++)
         subjects->all[i].source = sources[i];
-    *ret = subjects;
-    return 0;
+    return subjects;
 }
 
 static int read_one(const struct options *o, struct subject *subject, struct wedge_err *err)
@@ -279,13 +281,12 @@ int wedge_cli_pool(int argc, char **argv)
 {
     struct options o = {0};
     struct wedge_err err = {0};
-    struct subjects *subjects = NULL;
     wedge_cli_defaults(&o.cli);
     argp_parse(&argp, argc, argv, 0, NULL, &o);
-    int rc = find(&o, &subjects, &err);
-    if (rc < 0)
+    struct subjects *subjects = find(&o, &err);
+    if (!subjects)
         return wedge_cli_error(&err);
-    rc = read_all(&o, subjects, &err);
+    int rc = read_all(&o, subjects, &err);
     if (rc == 0)
         rc = o.watch_ns ? watch(&o, subjects, &err) : print(&o, subjects, &err);
     close_all(subjects);

@@ -74,6 +74,7 @@ static int add_boards(pid_t pid, struct wedge_board_source *sources, size_t n, s
     const struct dirent *entry;
     while (n < max && (entry = readdir(dir)) != NULL) {
         struct wedge_board_source *source = &sources[n];
+        *source = (struct wedge_board_source){.fd = -1};
         if (entry->d_name[0] == '.' || open_board(dirfd(dir), entry->d_name, source) < 0)
             continue;
         source->found_in = pid;
@@ -232,7 +233,7 @@ bool wedge_board_parent_lives(const struct wedge_board_source *source, const str
     const struct dirent *entry;
     bool found = false;
     while (!found && (entry = readdir(dir)) != NULL) {
-        struct wedge_board_source other;
+        struct wedge_board_source other = {.fd = -1};
         if (entry->d_name[0] == '.' || open_board(dirfd(dir), entry->d_name, &other) < 0)
             continue;
         found = same(source, &other);
