@@ -188,13 +188,6 @@ static int send_task(struct wedge_pool *pool, struct wedge_pool_input *input, in
     return rc;
 }
 
-static int stream_put(struct wedge_pool *pool, struct wedge_pool_input *inputs, unsigned n, int64_t until_ns)
-{
-    (void)n; /* one at a time */
-    int rc = send_task(pool, inputs, until_ns);
-    return rc < 0 ? rc : 1;
-}
-
 int wedge_stream_put_mark(struct wedge_pool *pool, int64_t until_ns)
 {
     WEDGE_POINT("pool.close.mark");
@@ -224,17 +217,70 @@ int wedge_stream_wait_empty(struct wedge_pool *pool, int64_t until_ns)
 }
 
 /* The parent's own word among the results; it does not wait for room. */
-static int post(struct wedge_pool *pool, const struct wedge_message *head)
+static int post(struct wedge_pool *pool, const struct wedge_message *head, const void *body)
 {
     struct wedge_stream *stream = wedge_stream_of(pool);
     wedge_queue_reserve(&stream->results, true);
     atomic_fetch_add(&pool->board->results_in, 1);
-    int rc = wedge_feeder_add(&stream->result_feeder, head, NULL);
+    int rc = wedge_feeder_add(&stream->result_feeder, head, body);
     if (rc < 0) {
         wedge_queue_unreserve(&stream->results);
         atomic_fetch_sub(&pool->board->results_in, 1);
     }
     return rc;
+}
+
+/* when_full=caller: the result of a task that a put ran itself. It does not wait for room: its caller may be the one
+ * who makes it. */
+void wedge_stream_answer_here(struct wedge_pool_hand *hand, enum wedge_pool_outcome outcome, int code)
+{
+    struct wedge_pool *pool = hand->worker->pool;
+    struct wedge_message head = {.bytes = (uint32_t)hand->task.result_bytes,
+                                 .kind = WEDGE_MESSAGE_RESULT,
+                                 .id = hand->task.id,
+                                 .outcome = (int32_t)outcome,
+                                 .code = code};
+    atomic_fetch_add(&pool->board->finished_by_caller, 1);
+    post(pool, &head, hand->task.result);
+}
+
+/* The queue is full, and the task is run by its caller. No worker has it: its end is not the keeper's to tell. */
+static int run_here(struct wedge_pool *pool, struct wedge_pool_input *input)
+{
+    struct wedge_stream *stream = wedge_stream_of(pool);
+    struct wedge_running_task running = {.meta = input->meta, .put_ns = wedge_clock_ns(), .told_end = true};
+    struct wedge_pool_worker worker = {.pool = pool};
+    struct wedge_pool_hand hand = {.worker = &worker};
+    uint8_t *result = malloc((size_t)pool->settings.payload_bytes);
+    if (!result)
+        return -ENOMEM;
+    pthread_mutex_lock(&stream->put_lock);
+    running.id = wedge_pool_new_id(pool);
+    int rc = wedge_running_add(&stream->running, &running);
+    if (rc < 0)
+        atomic_fetch_sub(&pool->next_id, 1);
+    pthread_mutex_unlock(&stream->put_lock);
+    if (rc == 0) {
+        input->id = running.id;
+        hand.task = (struct wedge_pool_task){.id = running.id,
+                                             .data = input->data,
+                                             .bytes = input->bytes,
+                                             .result = result,
+                                             .result_room = (size_t)pool->settings.payload_bytes};
+        wedge_pool_run_task(&hand);
+    }
+    free(result);
+    return rc;
+}
+
+static int stream_put(struct wedge_pool *pool, struct wedge_pool_input *inputs, unsigned n, int64_t until_ns)
+{
+    (void)n; /* one at a time */
+    bool run = pool->settings.when_full == WEDGE_POOL_WHEN_FULL_CALLER;
+    int rc = send_task(pool, inputs, run ? 0 : until_ns);
+    if (run && rc == -ETIMEDOUT)
+        rc = run_here(pool, inputs);
+    return rc < 0 ? rc : 1;
 }
 
 int wedge_stream_stop_collector(struct wedge_pool *pool, bool force)
@@ -243,7 +289,7 @@ int wedge_stream_stop_collector(struct wedge_pool *pool, bool force)
     struct wedge_stream *stream = wedge_stream_of(pool);
     if (!force && wedge_queue_count(&stream->results) >= stream->results.bound)
         return -ENOBUFS;
-    return post(pool, &head);
+    return post(pool, &head, NULL);
 }
 
 void wedge_stream_worker_starts(struct wedge_pool *pool, uint32_t index)
@@ -268,7 +314,7 @@ void wedge_stream_complete_marks(struct wedge_pool *pool, uint32_t index, uint32
     struct wedge_message head = {.kind = WEDGE_MESSAGE_MARK, .id = index + 1, .outcome = (int32_t)generation};
     uint32_t sent = atomic_load(&wedge_stream_of(pool)->told->forwarded[index]);
     for (; sent < pool->settings.threads; sent++)
-        post(pool, &head);
+        post(pool, &head, NULL);
 }
 
 struct telling {
@@ -282,7 +328,7 @@ struct telling {
 static bool tell(struct telling *telling, const struct wedge_running_task *task, enum wedge_pool_outcome outcome)
 {
     struct wedge_message head = {.kind = WEDGE_MESSAGE_RESULT, .id = task->id, .outcome = (int32_t)outcome};
-    bool told = post(telling->pool, &head) == 0;
+    bool told = post(telling->pool, &head, NULL) == 0;
     telling->told += told;
     return told;
 }

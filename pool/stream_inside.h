@@ -57,6 +57,7 @@ static inline struct wedge_stream *wedge_stream_of(const struct wedge_pool *pool
 int wedge_stream_enter(struct wedge_pool_worker *worker);
 int wedge_stream_get(struct wedge_pool_hand *hand);
 void wedge_stream_answer(struct wedge_pool_hand *hand, enum wedge_pool_outcome outcome, int code);
+void wedge_stream_answer_here(struct wedge_pool_hand *hand, enum wedge_pool_outcome outcome, int code);
 void wedge_stream_thread_left(struct wedge_pool_hand *hand);
 void wedge_stream_leave(struct wedge_pool_worker *worker);
 

@@ -139,6 +139,10 @@ static void send_result(struct wedge_pool *pool, const struct wedge_message *hea
 
 void wedge_stream_answer(struct wedge_pool_hand *hand, enum wedge_pool_outcome outcome, int code)
 {
+    if (hand->place.process == 0) {
+        wedge_stream_answer_here(hand, outcome, code);
+        return;
+    }
     struct wedge_board_thread *record = record_of(hand);
     struct wedge_message head = {.bytes = (uint32_t)hand->task.result_bytes,
                                  .kind = WEDGE_MESSAGE_RESULT,

@@ -81,7 +81,6 @@ static int64_t tend_seats(struct wedge_pool *pool, int64_t now_ns)
     wedge_limits_collector(pool, &sup->slow_collect, now_ns);
     next_ns = wedge_pool_earlier(next_ns, wedge_slots_expire_queued(pool, now_ns));
     next_ns = wedge_pool_earlier(next_ns, wedge_crew_tend_zygote(&sup->crew, now_ns));
-    next_ns = wedge_pool_earlier(next_ns, wedge_slots_expire_queued(pool, now_ns));
     /* A worker does not say when it claims or finalizes: what begins right after this look ends no sooner than this. */
     return shortest_ns == WEDGE_POOL_NEVER ? next_ns : wedge_pool_earlier(next_ns, now_ns + shortest_ns);
 }

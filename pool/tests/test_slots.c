@@ -427,9 +427,9 @@ struct held {
     struct wedge_pool *pool;
 };
 
-static struct held hold(const char *const *settings)
+static struct held hold(const char *preset, const char *const *settings)
 {
-    struct held held = {.tally = calloc(1, sizeof(*held.tally)), .pool = make_pool("hardened", settings)};
+    struct held held = {.tally = calloc(1, sizeof(*held.tally)), .pool = make_pool(preset, settings)};
     struct wedge_pool_err err;
     int say[2], go[2];
     make_pipe(say);
@@ -458,7 +458,7 @@ static void release(struct held *held, unsigned tasks)
 
 START_TEST(a_full_queue_says_so_in_each_way)
 {
-    struct held held = hold((const char *const[]){WORKERS, "processes=1", "threads=1", "queue=2", NULL});
+    struct held held = hold("hardened", (const char *const[]){WORKERS, "processes=1", "threads=1", "queue=2", NULL});
     uint64_t number = 4;
     for (uint64_t i = 1; i <= 3; i++)
         put_number(held.pool, i);
@@ -478,8 +478,8 @@ END_TEST
 
 START_TEST(the_caller_runs_what_finds_no_room)
 {
-    struct held held =
-        hold((const char *const[]){WORKERS, "processes=1", "threads=2", "queue=1", "when_full=caller", NULL});
+    struct held held = hold(
+        "hardened", (const char *const[]){WORKERS, "processes=1", "threads=2", "queue=1", "when_full=caller", NULL});
     struct wedge_pool_stats stats;
     uint64_t number = 6;
     for (uint64_t i = 1; i <= 3; i++)
@@ -497,6 +497,36 @@ START_TEST(the_caller_runs_what_finds_no_room)
     release(&held, 3);
     tally_check_each_once(held.tally, 5);
     ck_assert_uint_eq(held.tally->outcomes[WEDGE_POOL_OK], 5);
+    free(held.tally);
+}
+END_TEST
+
+/* The streams too: the result goes the way of the others. */
+START_TEST(the_caller_runs_what_finds_no_room_in_a_stream)
+{
+    static const char *const presets[] = {"reported", "proposed"};
+    struct held held =
+        hold(presets[_i], (const char *const[]){"processes=1", "threads=1", "queue=1", "when_full=caller", NULL});
+    struct wedge_pool_input input = {.bytes = 8, .meta = &held};
+    struct wedge_pool_result result;
+    uint64_t number = 4, square;
+    put_number(held.pool, 1);
+    read_byte(held.said); /* in hand */
+    put_number(held.pool, 2);
+    put_number(held.pool, 3);
+    input.data = &number;
+    ck_assert_int_eq(wedge_pool_put_many(held.pool, &input, 1, 0), 1);
+    ck_assert_uint_eq(input.id, 4);
+    for (int i = 0; i < 4; i++) {
+        ck_assert(i < 2 || write(held.go, "g", 1) == 1); /* the caller's two are there before any other */
+        ck_assert_int_eq(wedge_pool_take(held.pool, &result, &square, 8, WEDGE_POOL_NEVER), 0);
+        tally_add(held.tally, &result);
+        ck_assert(result.id == (uint64_t)(i < 2 ? 3 + i : i - 1));
+        ck_assert_ptr_eq(result.meta, result.id == 4 ? &held : NULL);
+    }
+    release(&held, 0);
+    tally_check_each_once(held.tally, 4);
+    ck_assert_uint_eq(held.tally->outcomes[WEDGE_POOL_OK], 4);
     free(held.tally);
 }
 END_TEST
@@ -551,7 +581,7 @@ END_TEST
 START_TEST(tasks_that_wait_too_long_time_out_and_leave_no_trace)
 {
     struct held held =
-        hold((const char *const[]){WORKERS, "processes=1", "threads=1", "queue=64", "queue_limit=1", NULL});
+        hold("hardened", (const char *const[]){WORKERS, "processes=1", "threads=1", "queue=64", "queue_limit=1", NULL});
     struct wedge_pool_result result;
     uint64_t number = 1;
     unsigned timeouts = 0, in_hand = 0;
@@ -684,6 +714,7 @@ static void fill(TCase *t)
     tcase_add_test(t, an_arena_that_holds_no_task_is_refused_at_start);
     tcase_add_test(t, a_full_queue_says_so_in_each_way);
     tcase_add_test(t, the_caller_runs_what_finds_no_room);
+    tcase_add_loop_test(t, the_caller_runs_what_finds_no_room_in_a_stream, 0, 2);
     tcase_add_test(t, close_does_not_wait_for_a_task_that_its_caller_runs);
     tcase_add_test(t, tasks_that_wait_too_long_time_out_and_leave_no_trace);
     tcase_add_test(t, a_task_allocates_nothing);

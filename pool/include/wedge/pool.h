@@ -296,7 +296,7 @@ WEDGE_POOL_API int wedge_pool_start(struct wedge_pool *pool, const struct wedge_
  * and nobody but the caller has taken results so far: it would wait for itself; take some first.
  *
  * when_full=caller: a put that finds the queue full runs the task function in the calling thread instead of waiting, with
- * `place` all 0, under no limit, and returns 0 once it is through. The result is handed out like any other, once, to
+ * `place` all 0, where no limit ends it, and returns 0 once it is through. The result is handed out like any other, once, to
  * collect (not from within put) or by take. hardened: up to processes × threads such results may wait to be taken; with
  * more of them put waits, or fails, as above.
  */
