@@ -9,7 +9,8 @@
  * as the dead (those that a limit ended too) had threads; after a parent's death all that it started is gone within two seconds. A run that
  * hangs is ended by this program's own watch, which is a failure too.
  *
- * usage: torture (workers|zygote|parent) N [collector|iterate [SEED [KEY=VALUE…]]]
+ * usage: torture (workers|zygote|parent) N [collector|iterate|takers [SEED [KEY=VALUE…]]]
+ * iterate: whoever puts takes; takers: three threads take beside it.
  * With task_limit every 100th task takes 5 ms: what expires is reported while its owner is still at it.
  */
 #include <errno.h>
@@ -35,13 +36,16 @@
 #define THREADS   2
 #define BATCH     16
 #define PIDS_MAX  64
+#define TAKERS    3
 
 struct torture {
     struct wedge_pool *pool;
     uint8_t *times; /* by task id */
-    bool iterate;
+    bool iterate, takers;
+    pthread_mutex_t lock; /* what is counted */
     _Atomic uint64_t reported, kills;
     _Atomic uint32_t done; /* the killer's: enough */
+    int stop[2]; /* a pipe: its end of file ends the watch */
     uint64_t accepted, wrong, outcomes[WEDGE_POOL_OUTCOMES];
 };
 
@@ -130,9 +134,18 @@ static int take(struct torture *torture, int64_t until_ns)
     struct wedge_pool_result results[BATCH];
     uint64_t buffers[BATCH][2];
     int n = wedge_pool_take_many(torture->pool, results, BATCH, buffers, sizeof(buffers[0]), until_ns);
+    pthread_mutex_lock(&torture->lock);
     for (int i = 0; i < n; i++)
         count(&results[i], torture);
+    pthread_mutex_unlock(&torture->lock);
     return n;
+}
+
+static void *taker_main(void *arg)
+{
+    while (take(arg, WEDGE_POOL_NEVER) > 0)
+        ;
+    return NULL;
 }
 
 /* Puts until the killer is done or the pool is broken. */
@@ -223,8 +236,9 @@ static void *killer_main(void *arg)
 static void *watch_main(void *arg)
 {
     struct torture *torture = arg;
+    struct pollfd pfd = {.fd = torture->stop[0], .events = POLLIN};
     uint64_t last = UINT64_MAX;
-    for (;;) {
+    do {
         uint64_t now = atomic_load(&torture->reported) + atomic_load(&torture->kills);
         if (now == last) {
             fprintf(stderr, "torture: it hangs: %llu reported, %llu kills\n",
@@ -233,8 +247,7 @@ static void *watch_main(void *arg)
             abort();
         }
         last = now;
-        sleep(QUIET_S);
-    }
+    } while (poll(&pfd, 1, QUIET_S * 1000) == 0);
     return NULL;
 }
 
@@ -244,25 +257,32 @@ static uint64_t run(struct torture *torture, uint64_t kills, bool whole)
     struct killer killer = {.torture = torture, .wanted = kills, .whole = whole};
     struct wedge_pool_err err;
     struct wedge_pool_stats stats;
-    pthread_t killing, watching;
+    pthread_t killing, watching, taking[TAKERS];
+    pthread_mutex_init(&torture->lock, NULL);
     start(torture);
     killer.zygote = zygote_of_this();
     if (killer.zygote < 0)
         fail("the pool has not exactly one child");
-    if (pthread_create(&watching, NULL, watch_main, torture) != 0 ||
+    if (pipe(torture->stop) < 0 || pthread_create(&watching, NULL, watch_main, torture) != 0 ||
         pthread_create(&killing, NULL, killer_main, &killer) != 0)
         fail("no thread");
+    for (int i = 0; torture->takers && i < TAKERS; i++)
+        if (pthread_create(&taking[i], NULL, taker_main, torture) != 0)
+            fail("no thread");
     load(torture);
     pthread_join(killing, NULL);
     wedge_pool_close(torture->pool, WEDGE_POOL_NEVER);
-    while (torture->iterate && take(torture, WEDGE_POOL_NEVER) > 0)
-        ;
+    if (torture->iterate)
+        taker_main(torture);
+    for (int i = 0; torture->takers && i < TAKERS; i++)
+        pthread_join(taking[i], NULL);
     if (wedge_pool_join(torture->pool, WEDGE_POOL_NEVER, &err) < 0)
         fail(err.message);
     wedge_pool_stats(torture->pool, &stats);
     wedge_pool_destroy(torture->pool);
-    pthread_cancel(watching);
+    close(torture->stop[1]);
     pthread_join(watching, NULL);
+    close(torture->stop[0]);
     for (uint64_t id = 1; id <= torture->accepted; id++)
         torture->wrong += torture->times[id] != 1;
     uint64_t lost = torture->outcomes[WEDGE_POOL_LOST];
@@ -313,7 +333,8 @@ static void kill_parents(uint64_t n, bool iterate)
 
 int main(int argc, char **argv)
 {
-    bool iterate = argc > 3 && strcmp(argv[3], "iterate") == 0;
+    bool takers = argc > 3 && strcmp(argv[3], "takers") == 0;
+    bool iterate = takers || (argc > 3 && strcmp(argv[3], "iterate") == 0);
     const char *way = argc > 1 ? argv[1] : "";
     uint64_t n = argc > 2 ? strtoull(argv[2], NULL, 10) : 0, lost = 0, tasks = 0, timeouts = 0;
     random_state = argc > 4 ? strtoull(argv[4], NULL, 0) : 0x5eed;
@@ -321,7 +342,7 @@ int main(int argc, char **argv)
     for (int i = 5; i < argc; i++)
         slow_tasks |= strncmp(argv[i], "task_limit=", strlen("task_limit=")) == 0;
     if (n == 0 || (strcmp(way, "workers") != 0 && strcmp(way, "zygote") != 0 && strcmp(way, "parent") != 0)) {
-        fprintf(stderr, "usage: torture (workers|zygote|parent) N [collector|iterate [SEED [KEY=VALUE…]]]\n");
+        fprintf(stderr, "usage: torture (workers|zygote|parent) N [collector|iterate|takers [SEED [KEY=VALUE…]]]\n");
         return 2;
     }
     if (strcmp(way, "parent") == 0) {
@@ -330,13 +351,13 @@ int main(int argc, char **argv)
         return 0;
     }
     if (strcmp(way, "workers") == 0) {
-        struct torture torture = {.iterate = iterate};
+        struct torture torture = {.iterate = iterate, .takers = takers};
         lost = run(&torture, n, false);
         tasks = torture.accepted;
         timeouts = torture.outcomes[WEDGE_POOL_TIMEOUT];
     } else {
         for (uint64_t i = 0; i < n; i++) {
-            struct torture torture = {.iterate = iterate};
+            struct torture torture = {.iterate = iterate, .takers = takers};
             lost += run(&torture, 1, true);
             tasks += torture.accepted;
         }
