@@ -36,9 +36,15 @@ struct run {
     int fd;
 };
 
+static const char *wedge_bin(void)
+{
+    const char *path = getenv("WEDGE_BIN");
+    return path ? path : "(WEDGE_BIN is not set: run this by ctest)";
+}
+
 static _Noreturn void exec_wedge(const char *const *args)
 {
-    const char *argv[MOST_ARGS + 3] = {getenv("WEDGE_BIN"), "pool"};
+    const char *argv[MOST_ARGS + 3] = {wedge_bin(), "pool"};
     for (int i = 0; args[i]; i++)
         argv[i + 2] = args[i];
     execv(argv[0], (char *const *)(uintptr_t)argv);
@@ -352,7 +358,7 @@ START_TEST(other_users_are_refused)
         dup2(fds[1], 1);
         dup2(fds[1], 2);
         /* Opened before: the build may lie where this user may not go. */
-        int bin = open(getenv("WEDGE_BIN"), O_RDONLY | O_CLOEXEC);
+        int bin = open(wedge_bin(), O_RDONLY | O_CLOEXEC);
         char *const argv[] = {(char *)(uintptr_t) "wedge", (char *)(uintptr_t) "pool", held.self, NULL};
         if (bin < 0 || setgid(65534) != 0 || setuid(65534) != 0)
             _exit(99);

@@ -85,7 +85,8 @@ static unsigned healthy_load(const struct wedge_alarms_rules *rules, double task
     struct wedge_alarms_state state = {0};
     struct wedge_pool_stats stats = {.workers = 16, .queue = 1000};
     unsigned ever = 0;
-    for (double at_s = 0; at_s < 120; at_s += 1) {
+    for (int second = 0; second < 120; second++) {
+        double at_s = second;
         double fill = at_s < 4 ? fill_first : 0.5;
         stats.workers_alive = at_s < 2 ? (unsigned)(at_s * 8) : 16;
         stats.finished = at_s < 2 ? 0 : (uint64_t)((at_s - 2) / task_s * 32);
@@ -110,7 +111,8 @@ static void span(unsigned bit, double end_s, double *ret_raised, double *ret_ove
 {
     struct wedge_alarms_state state = {0};
     *ret_raised = *ret_over = -1;
-    for (double at_s = 0; at_s < 60; at_s += 0.5) {
+    for (int half = 0; half < 120; half++) {
+        double at_s = half / 2.0;
         struct wedge_pool_stats stats = healthy();
         bool ill = at_s >= 10 && at_s < end_s;
         stats.queued = ill && bit == Q ? 90 : 10;
@@ -144,7 +146,8 @@ START_TEST(held_does_not_flap)
 {
     struct wedge_alarms_state state = {0};
     unsigned changes = 0, before = 0;
-    for (double at_s = 0; at_s < 600; at_s += 1) {
+    for (int second = 0; second < 600; second++) {
+        double at_s = second;
         struct wedge_pool_stats stats = healthy();
         stats.queued = (int)at_s % 2 || (at_s > 100 && at_s < 200) ? 81 : 80;
         unsigned raised = look(&held, &stats, at_s, &state);
@@ -162,7 +165,8 @@ START_TEST(held_finds_a_pool_that_stands_still)
     struct wedge_alarms_state state = {0};
     struct wedge_pool_stats stats = healthy();
     double raised_s = -1, over_s = -1;
-    for (double at_s = 0; at_s < 120; at_s += 1) {
+    for (int second = 0; second < 120; second++) {
+        double at_s = second;
         if (at_s <= 20 || at_s > 60)
             stats.finished += 10;
         stats.accepted = at_s <= 60 ? 300 : 300 + (uint64_t)(at_s - 60) * 5;
@@ -187,7 +191,7 @@ START_TEST(held_finds_lost_tasks_once_all_else_is_done)
     unsigned raised = 0;
     stats.accepted = 1000;
     stats.finished = 850;
-    for (double at_s = 0; at_s <= 11; at_s += 1)
+    for (int at_s = 0; at_s <= 11; at_s++)
         raised = look(&held, &stats, at_s, &state);
     ck_assert_uint_eq(raised, F);
 }
@@ -200,7 +204,8 @@ START_TEST(held_lets_workers_leave_a_closed_pool)
     unsigned left = 0, with_work = 0;
     stats.workers_alive = 0;
     stats.closed = true;
-    for (double at_s = 0; at_s <= 20; at_s += 1) {
+    for (int second = 0; second <= 20; second++) {
+        double at_s = second;
         stats.queued = 0;
         left |= look(&held, &stats, at_s, &closed);
         stats.queued = 5;

@@ -217,7 +217,8 @@ START_TEST(ring_takes_events_of_signal_handlers)
     pthread_t self = pthread_self(), other;
     unsigned wrote = 0, lost = 0;
     handler_ring = make_ring();
-    signal(SIGUSR1, write_in_handler);
+    struct sigaction writing = {.sa_handler = write_in_handler}, ignored = {.sa_handler = SIG_IGN};
+    sigaction(SIGUSR1, &writing, NULL);
     ck_assert_int_eq(pthread_create(&other, NULL, interrupt, &self), 0);
     for (int i = 0; i < 20000; i++) {
         if (write_number(handler_ring, 0))
@@ -229,7 +230,7 @@ START_TEST(ring_takes_events_of_signal_handlers)
                 wrote--;
     }
     pthread_join(other, NULL);
-    signal(SIGUSR1, SIG_IGN);
+    sigaction(SIGUSR1, &ignored, NULL);
     unsigned left = wrote + handler_wrote;
     while (wedge_event_ring_take(handler_ring, &reader, 1, &record) == WEDGE_EVENT_TAKEN)
         left--;
