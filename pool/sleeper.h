@@ -22,6 +22,8 @@
 #define WEDGE_SLEEPER_BURST     8 /* findings since the last wait, from which on a nap is tried */
 #define WEDGE_SLEEPER_NAP_NS    40000 /* the kernel adds its slack, some 50 µs */
 #define WEDGE_SLEEPER_NAPS      4
+#define WEDGE_SLEEPER_FEW       32 /* after so few findings the next nap is twice as long, where it may be */
+#define WEDGE_SLEEPER_MANY      128 /* after so many, half as long */
 #define WEDGE_SLEEPER_SPIN_NS   50000 /* about what a futex wake-up takes between two CPUs */
 #define WEDGE_SLEEPER_MIN_NS    2000 /* a spin that would be shorter is left out */
 #define WEDGE_SLEEPER_WINDOW_NS 1000000
@@ -36,13 +38,15 @@ struct wedge_sleeper {
     _Atomic uint32_t left_out; /* spins in a row */
     _Atomic int64_t window_ns; /* when this window of time began */
     _Atomic uint32_t in_window, in_last; /* findings in it, and in the one before */
-    bool may_spin; /* there is more than one CPU */
+    _Atomic uint32_t nap_ns; /* how long the next nap is; 0 until the first */
+    uint32_t nap_most_ns; /* constant: 0 for WEDGE_SLEEPER_NAP_NS, which is the least too */
+    bool may_spin; /* constant: there is more than one CPU */
 };
 
 static inline void wedge_sleeper_found(struct wedge_sleeper *sleeper, uint32_t n)
 {
     uint32_t found = atomic_load_explicit(&sleeper->found, memory_order_relaxed);
-    if (found < WEDGE_SLEEPER_BURST) /* no more than needed: the line stays clean */
+    if (found < WEDGE_SLEEPER_MANY) /* no more than needed: the line stays clean */
         atomic_store_explicit(&sleeper->found, found + n, memory_order_relaxed);
 }
 
@@ -65,9 +69,15 @@ static inline bool wedge_sleeper_busy(struct wedge_sleeper *sleeper, int64_t now
 /* Whether there may be something. Looks by seq_cst loads; no side effect. */
 typedef bool (*wedge_sleeper_look)(void *arg);
 
-static inline bool wedge_sleeper_nap(wedge_sleeper_look look, void *arg)
+/* `found` since the last wait says how long a nap pays: a wake-up costs some µs, whatever it moves. */
+static inline bool wedge_sleeper_nap(struct wedge_sleeper *sleeper, uint32_t found, wedge_sleeper_look look, void *arg)
 {
-    const struct timespec nap = {.tv_nsec = WEDGE_SLEEPER_NAP_NS};
+    uint32_t nap_ns = atomic_load_explicit(&sleeper->nap_ns, memory_order_relaxed);
+    nap_ns = found <= WEDGE_SLEEPER_FEW ? nap_ns * 2 : found >= WEDGE_SLEEPER_MANY ? nap_ns / 2 : nap_ns;
+    nap_ns = nap_ns < sleeper->nap_most_ns ? nap_ns : sleeper->nap_most_ns;
+    nap_ns = nap_ns > WEDGE_SLEEPER_NAP_NS ? nap_ns : WEDGE_SLEEPER_NAP_NS;
+    atomic_store_explicit(&sleeper->nap_ns, nap_ns, memory_order_relaxed);
+    const struct timespec nap = {.tv_nsec = nap_ns};
     for (int i = 0; i < WEDGE_SLEEPER_NAPS; i++) {
         nanosleep(&nap, NULL); /* a signal ends it early, which is as good */
         if (look(arg))
@@ -140,7 +150,7 @@ static inline void wedge_sleeper_wait(struct wedge_sleeper *sleeper, struct wedg
             return;
         burst = busy || spun == WEDGE_SPUN_OTHER;
     }
-    if (burst && wedge_sleeper_nap(look, arg))
+    if (burst && wedge_sleeper_nap(sleeper, found, look, arg))
         return;
     uint32_t seen = wedge_word_read(word);
     uint32_t entered = wedge_word_enter(word);

@@ -28,6 +28,9 @@
 #include "pool/annotate.h"
 #include "pool/slots_inside.h"
 
+#define PARENT_NAP_NS                                                                                                  \
+    250000 /* a putter or taker naps for no longer: with slow tasks each takes a CPU from the workers */
+
 /* Making and freeing. */
 
 /* What the shared mapping holds, in this order. */
@@ -77,6 +80,7 @@ static int private_create(struct wedge_pool *pool, struct wedge_slots *slots, ui
 {
     bool may_spin = sysconf(_SC_NPROCESSORS_ONLN) > 1;
     slots->putters.may_spin = slots->takers.may_spin = may_spin;
+    slots->putters.nap_most_ns = slots->takers.nap_most_ns = PARENT_NAP_NS;
     slots->turn_end = &slots->turn_first;
     WEDGE_ATOMICS(&slots->take_at, offsetof(struct wedge_slots, lock) - offsetof(struct wedge_slots, take_at));
     WEDGE_ATOMICS(&slots->putters, sizeof(slots->putters));

@@ -27,9 +27,11 @@
 
 /* ThreadSanitizer does not see what orders two threads of one process when it happens in another: there all is one. */
 #if defined(__SANITIZE_THREAD__)
-#define WORKERS "workers=threads"
+#define WORKERS   "workers=threads"
+#define PROCESSES 0 /* of its own that a pool has */
 #else
-#define WORKERS "workers=processes"
+#define WORKERS   "workers=processes"
+#define PROCESSES 2
 #endif
 
 /* Allocations of this program, its workers included, while `on`. */
@@ -650,6 +652,42 @@ START_TEST(a_task_allocates_nothing)
 }
 END_TEST
 
+/* CPU time of a pool's parent and workers so far. */
+static int64_t cpu_ns(struct wedge_pool *pool)
+{
+    int64_t sum_ns = 0;
+    for (uint32_t i = 0; i <= PROCESSES; i++) {
+        struct timespec used;
+        clockid_t clock = CLOCK_PROCESS_CPUTIME_ID;
+        if (i > 0)
+            ck_assert_int_eq(clock_getcpuclockid(atomic_load(&wedge_board_seat(pool->board, i - 1)->pid), &clock), 0);
+        ck_assert_int_eq(clock_gettime(clock, &used), 0);
+        sum_ns += used.tv_sec * WEDGE_NS_PER_S + used.tv_nsec;
+    }
+    return sum_ns;
+}
+
+/* After a burst, which leaves each of its threads in a nap or a spin. */
+START_TEST(an_idle_pool_takes_no_cpu)
+{
+    static _Atomic uint64_t collected;
+    struct wedge_pool_callbacks callbacks = {.task = square_task, .collect = count_only, .context = &collected};
+    struct wedge_pool *pool = MAKE_POOL("hardened", "processes=2", "threads=2", "queue=1000");
+    const struct timespec pause = {.tv_nsec = 50 * WEDGE_NS_PER_MS}, second = {.tv_sec = 1};
+    struct wedge_pool_err err;
+    ck_assert_int_eq(wedge_pool_start(pool, &callbacks, &err), 0);
+    ck_assert_int_eq(put_some(pool, 20000), 0);
+    while (atomic_load(&collected) < 20000)
+        nanosleep(&pause, NULL);
+    nanosleep(&pause, NULL); /* what is measured is a time, and begins once the naps are over */
+    int64_t before_ns = cpu_ns(pool);
+    nanosleep(&second, NULL);
+    ck_assert_int_lt(cpu_ns(pool) - before_ns,
+                     COUNTS_ALLOCATIONS ? 5 * WEDGE_NS_PER_MS : 50 * WEDGE_NS_PER_MS); /* 0.5 % */
+    wedge_pool_destroy(pool);
+}
+END_TEST
+
 /* Shared memory that has no name, in bytes: what the slots take, and a pool's other parts. */
 static uint64_t shared_bytes(void)
 {
@@ -718,6 +756,7 @@ static void fill(TCase *t)
     tcase_add_test(t, close_does_not_wait_for_a_task_that_its_caller_runs);
     tcase_add_test(t, tasks_that_wait_too_long_time_out_and_leave_no_trace);
     tcase_add_test(t, a_task_allocates_nothing);
+    tcase_add_test(t, an_idle_pool_takes_no_cpu);
     tcase_add_test(t, memory_is_what_the_header_says);
 }
 
