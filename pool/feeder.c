@@ -19,6 +19,7 @@ void wedge_feeder_init(struct wedge_feeder *feeder, struct wedge_queue *queue, v
     pthread_mutex_init(&feeder->lock, NULL);
     pthread_cond_init(&feeder->more, NULL);
     feeder->last = &feeder->first;
+    feeder->made = true;
     feeder->queue = queue;
     feeder->written = written;
 }
@@ -98,7 +99,7 @@ void wedge_feeder_join(struct wedge_feeder *feeder)
 
 void wedge_feeder_discard(struct wedge_feeder *feeder)
 {
-    if (!feeder->last)
+    if (!feeder->made)
         return;
     pthread_mutex_lock(&feeder->lock);
     struct wedge_feeder_node *node = feeder->first;
@@ -113,5 +114,5 @@ void wedge_feeder_discard(struct wedge_feeder *feeder)
     wedge_feeder_join(feeder);
     pthread_cond_destroy(&feeder->more);
     pthread_mutex_destroy(&feeder->lock);
-    feeder->last = NULL;
+    feeder->made = false;
 }

@@ -23,6 +23,7 @@ struct wedge_feeder {
     pthread_cond_t more; /* signalled by add and stop */
     struct wedge_feeder_node *first, **last;
     bool stopping;
+    bool made; /* between init and discard; the owner's, which the feeder's thread does not touch */
     bool started; /* the thread exists and is to be joined */
     pthread_t thread;
     struct wedge_queue *queue; /* not owned */

@@ -60,7 +60,7 @@ static int stream_create(struct wedge_pool *pool, struct wedge_pool_err *err)
 /* The workers are dead: their share of the locks is given back, a write in progress fails for want of a reader. */
 static void stop_feeder(struct wedge_queue *queue, struct wedge_feeder *feeder)
 {
-    if (!feeder->last)
+    if (!feeder->made)
         return;
     if (queue->read_fd >= 0)
         close(queue->read_fd);
