@@ -26,8 +26,8 @@
 struct view {
     int64_t now_ns;
     int64_t next_ns; /* the earliest time at which something more will be due */
-    int64_t idle_ns,
-        final_ns; /* the earliest `since` of those that look for a task, that are in a finalizer; or NEVER */
+    int64_t idle_ns; /* the earliest `since` of those that look for a task, put off for those that look less often */
+    int64_t final_ns; /* the earliest `since` of those in a finalizer; both: or NEVER */
     bool there; /* a thread does something */
     bool busy; /* a thread has a task in hand */
     bool expired; /* one of the tasks has just been reported as TIMEOUT */
@@ -81,7 +81,8 @@ static void look_at_thread(struct wedge_pool *pool, uint32_t index, uint32_t t, 
     bool whole = atomic_load_explicit(&thread->since_ns, memory_order_relaxed) == since_ns;
     view->there = view->there || doing != WEDGE_DOING_NOTHING;
     if (doing == WEDGE_DOING_IDLE)
-        view->idle_ns = wedge_pool_earlier(view->idle_ns, since_ns);
+        view->idle_ns = wedge_pool_earlier(
+            view->idle_ns, after_ms(since_ns, wedge_pool_idle_look_ms(&pool->settings, t) - WEDGE_POOL_IDLE_LOOK_MS));
     if (doing == WEDGE_DOING_FINAL)
         view->final_ns = wedge_pool_earlier(view->final_ns, since_ns);
     if (doing != WEDGE_DOING_TASK)

@@ -339,6 +339,12 @@ uint32_t wedge_pool_settings_queue(const struct wedge_pool_settings *settings)
     return (uint32_t)(settings->queue ? settings->queue : settings->processes * settings->threads * 3 + 30);
 }
 
+int64_t wedge_pool_idle_look_ms(const struct wedge_pool_settings *settings, uint32_t thread)
+{
+    int64_t sharers = settings->processes * (thread == 1 ? 1 : settings->threads);
+    return sharers <= 64 ? WEDGE_POOL_IDLE_LOOK_MS : sharers * WEDGE_POOL_IDLE_LOOK_MS / 64;
+}
+
 int64_t wedge_pool_settings_until(int64_t limit_ms)
 {
     int64_t now = wedge_clock_ns();

@@ -356,6 +356,7 @@ static int slots_get(struct wedge_pool_hand *hand)
     struct wedge_pool *pool = hand->worker->pool;
     struct wedge_slots *slots = wedge_slots_of(pool);
     bool idle = hand->now_ns != 0; /* answer has said so */
+    int64_t look_again_ms = wedge_pool_idle_look_ms(&pool->settings, hand->place.thread);
     hand->sleeper.may_spin = slots->takers.may_spin;
     for (;;) {
         bool closed = atomic_load(&pool->board->closed) != 0, leaves = wedge_pool_hand_leaves(hand);
@@ -371,7 +372,7 @@ static int slots_get(struct wedge_pool_hand *hand)
             return -ENODATA;
         }
         wedge_sleeper_wait(&hand->sleeper, &slots->words->items, items_look, hand, false, WEDGE_WAIT_FOR_ITEM,
-                           wedge_pool_after_ms(WEDGE_SLOTS_LOOK_AGAIN_MS));
+                           wedge_pool_earlier(hand->until_ns, wedge_pool_after_ms(look_again_ms)));
         WEDGE_POINT("pool.worker.woken");
         idle = false;
     }

@@ -191,7 +191,8 @@ WEDGE_POOL_API int wedge_pool_create(const char *preset, struct wedge_pool **ret
  *   when_full         wait         wait         wait        wait: put waits for room; caller: put runs the task itself,
  *                                                           see wedge_pool_put
  *   workers           -            -            processes   processes; threads: the workers are threads of the parent,
- *                                                           for debuggers and sanitizers. Nobody is ended past a limit
+ *                                                           for debuggers and sanitizers. Nobody is ended past a limit,
+ *                                                           and shutdown and destroy wait for what is in hand
  * Life
  *   life_tasks        never        never        never       never, 1 to 1000000000: tasks after which a thread leaves
  *   life              never        never        never       never, 1 to 86400000: age at which a thread leaves. A
@@ -223,12 +224,15 @@ WEDGE_POOL_API int wedge_pool_create(const char *preset, struct wedge_pool **ret
  *                                                           behind when its limit passes, and the worker goes on
  *                                                           without that thread
  *   idle_limit        -            -            10000       never, 2000 to 3600000: a thread that waits for a task looks
- *                                                           once a second; the process of one that has not for so long
- *                                                           (it was stopped) is ended, and so is one that has not left
- *                                                           by this and twice final_limit after the last task was taken
+ *                                                           once a second (more rarely in a pool of over 64); the
+ *                                                           process of one that has not for so much longer (it was
+ *                                                           stopped) is ended, and so is one that has not left by this
+ *                                                           and twice final_limit once it had nothing left to do, and
+ *                                                           a zygote that has not answered for so long
  *   restart_limit     none         none         8           none, 1 to 1000: times `processes`, so many deaths in a row
  *                                                           with no task finished and under 10 s between them end the
- *                                                           replacing
+ *                                                           replacing. Who is ended by process_limit or task_limit, or
+ *                                                           asked not to be started again, does not count here
  *   management_lock   wide         narrow       -           wide: the lock is held while the dead are reaped and workers
  *                                                           forked; narrow: to collect, and to apply
  *   dead_task         forgotten    forgotten    -           forgotten; lost: what a dead worker had in hand is LOST
