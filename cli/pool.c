@@ -187,9 +187,8 @@ static void write_json(const struct subjects *subjects, struct wedge_text *out)
 static void write_pages(const struct options *o, const struct subjects *subjects, struct wedge_text *out)
 {
     if (!o->pid) {
-        wedge_text_add(out, subjects->n
-                                ? "     PID  Pool             State           Queue   Workers  Finished  Alarms\n"
-                                : "There is no pool in any process that you may read.\n");
+        wedge_text_add(out, subjects->n ? "    PID Pool         State        Queue Workers Finished Alarms\n"
+                                        : "There is no pool in any process that you may read.\n");
         for (size_t i = 0; i < subjects->n; i++)
             wedge_pool_page_line(&subjects->all[i].page, out);
         return;

@@ -241,12 +241,12 @@ void wedge_pool_page_line(const struct wedge_pool_page *page, struct wedge_text 
     char name[160], queue[48], workers[48];
     snprintf(queue, sizeof(queue), "%u/%u", stats->queued, stats->queue);
     snprintf(workers, sizeof(workers), "%u/%u", stats->workers_alive, stats->workers);
-    add(page, out, PLAIN, "%8d  %-16s %-9s %11s %9s %7.1f %%  ", (int)page->board->parent_pid,
+    add(page, out, PLAIN, "%7d %-12.12s %-8s %9s %7s %6.1f %% ", (int)page->board->parent_pid,
         name_of(page, name, sizeof(name)), page->parent_lives ? wedge_phase_name(phase_of(page)) : "orphaned", queue,
         workers, page->figures->share_finished * 100);
     for (int i = 0; i < WEDGE_ALARMS; i++)
         if (stats->alarms & 1u << i)
-            add(page, out, ALARM, "%s%s", stats->alarms & ((1u << i) - 1) ? ", " : "",
+            add(page, out, ALARM, "%s%s", stats->alarms & ((1u << i) - 1) ? " " : "",
                 wedge_alarm_name((enum wedge_alarm)i));
     add(page, out, PLAIN, "%s\n", stats->alarms ? "" : "-");
 }

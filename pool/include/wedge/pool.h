@@ -265,8 +265,9 @@ WEDGE_POOL_API int wedge_pool_create(const char *preset, struct wedge_pool **ret
  *   log               direct       reset        queued      how events reach `event`: direct; reset: direct, and the
  *                                                           lock is made anew in each forked child; queued: through
  *                                                           shared memory, one writer; without room they are counted
- *   alarms            instant      instant      held        instant: as soon as the condition holds; held: after it
- *                                                           held for alarm_hold
+ *   alarms            instant      instant      held        instant: while the condition holds; held: once it held for
+ *                                                           alarm_hold, over once it has not for as long; what they
+ *                                                           mean: wedge-pool(1)
  *   alarm_hold        -            -            5000        1 to 3600000
  *   alarm_floor       100          100          100         0 to 1000000: accepted tasks under which "under 90 % are
  *                                                           finished" is no alarm
