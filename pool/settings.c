@@ -342,7 +342,7 @@ uint32_t wedge_pool_settings_queue(const struct wedge_pool_settings *settings)
 int64_t wedge_pool_idle_look_ms(const struct wedge_pool_settings *settings, uint32_t thread)
 {
     int64_t sharers = settings->processes * (thread == 1 ? 1 : settings->threads);
-    return sharers <= 64 ? WEDGE_POOL_IDLE_LOOK_MS : sharers * WEDGE_POOL_IDLE_LOOK_MS / 64;
+    return sharers <= 32 ? WEDGE_POOL_IDLE_LOOK_MS : sharers * WEDGE_POOL_IDLE_LOOK_MS / 32;
 }
 
 int64_t wedge_pool_settings_until(int64_t limit_ms)

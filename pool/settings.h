@@ -78,7 +78,7 @@ uint32_t wedge_pool_settings_queue(const struct wedge_pool_settings *settings);
 #define WEDGE_POOL_IDLE_LOOK_MS 1000
 /*
  * hardened: how often a thread (from 1) that waits for a task looks without being woken. Once a second; in a large pool so
- * much more rarely that all first threads together, and all others together, look some 64 times a second: what an idle
+ * much more rarely that all first threads together, and all others together, look some 32 times a second: what an idle
  * pool costs does not grow with it. One thread per process is enough to see that the process is stopped (idle_limit).
  */
 int64_t wedge_pool_idle_look_ms(const struct wedge_pool_settings *settings, uint32_t thread);

@@ -224,7 +224,7 @@ WEDGE_POOL_API int wedge_pool_create(const char *preset, struct wedge_pool **ret
  *                                                           behind when its limit passes, and the worker goes on
  *                                                           without that thread
  *   idle_limit        -            -            10000       never, 2000 to 3600000: a thread that waits for a task looks
- *                                                           once a second (more rarely in a pool of over 64); the
+ *                                                           once a second (more rarely in a pool of over 32); the
  *                                                           process of one that has not for so much longer (it was
  *                                                           stopped) is ended, and so is one that has not left by this
  *                                                           and twice final_limit once it had nothing left to do, and
