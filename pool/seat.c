@@ -127,39 +127,15 @@ int64_t wedge_seat_start_limit_ns(struct wedge_pool *pool, uint32_t index)
     return seat->started_ns + limit_ms * WEDGE_NS_PER_MS;
 }
 
-/* When this thread, if it is doing this, will have been at it for the limit. */
-static int64_t past(const struct wedge_pool *pool, uint32_t index, uint32_t t, enum wedge_doing doing, int64_t limit_ms)
-{
-    struct wedge_board_thread *thread = wedge_board_thread(pool->board, index, t);
-    int64_t since_ns = atomic_load(&thread->since_ns);
-    bool does = atomic_load(&thread->doing) == (uint32_t)doing && atomic_load(&thread->since_ns) == since_ns;
-    return does && limit_ms >= 0 ? since_ns + limit_ms * WEDGE_NS_PER_MS : WEDGE_POOL_NEVER;
-}
-
-static int64_t first_past(const struct wedge_pool *pool, uint32_t index, enum wedge_doing doing, int64_t limit_ms)
-{
-    int64_t first_ns = WEDGE_POOL_NEVER;
-    for (uint32_t t = 0; limit_ms >= 0 && t <= pool->settings.threads; t++)
-        first_ns = wedge_pool_earlier(first_ns, past(pool, index, t, doing, limit_ms));
-    return first_ns;
-}
-
 int64_t wedge_seat_final_limit_ns(struct wedge_pool *pool, uint32_t index)
 {
-    return first_past(pool, index, WEDGE_DOING_FINAL, pool->settings.final_limit_ms);
-}
-
-int64_t wedge_seat_idle_limit_ns(struct wedge_pool *pool, uint32_t index)
-{
-    return first_past(pool, index, WEDGE_DOING_IDLE, pool->settings.idle_limit_ms);
-}
-
-int64_t wedge_seat_thread_task_limit_ns(struct wedge_pool *pool, uint32_t index, uint32_t thread)
-{
-    return past(pool, index, thread, WEDGE_DOING_TASK, pool->settings.task_limit_ms);
-}
-
-int64_t wedge_seat_task_limit_ns(struct wedge_pool *pool, uint32_t index)
-{
-    return first_past(pool, index, WEDGE_DOING_TASK, pool->settings.task_limit_ms);
+    int64_t limit_ms = pool->settings.final_limit_ms, first_ns = WEDGE_POOL_NEVER;
+    for (uint32_t t = 0; limit_ms >= 0 && t <= pool->settings.threads; t++) {
+        struct wedge_board_thread *thread = wedge_board_thread(pool->board, index, t);
+        int64_t since_ns = atomic_load(&thread->since_ns);
+        bool does = atomic_load(&thread->doing) == WEDGE_DOING_FINAL && atomic_load(&thread->since_ns) == since_ns;
+        if (does)
+            first_ns = wedge_pool_earlier(first_ns, since_ns + limit_ms * WEDGE_NS_PER_MS);
+    }
+    return first_ns;
 }

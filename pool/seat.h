@@ -25,11 +25,5 @@ void wedge_seat_tell_end(struct wedge_pool *pool, uint32_t index, int status);
 int64_t wedge_seat_start_limit_ns(struct wedge_pool *pool, uint32_t index);
 /* When the first of its finalizers that are running gets past final_limit. */
 int64_t wedge_seat_final_limit_ns(struct wedge_pool *pool, uint32_t index);
-/* When the first of its threads that look for a task will not have looked for idle_limit. */
-int64_t wedge_seat_idle_limit_ns(struct wedge_pool *pool, uint32_t index);
-
-/* When this thread's task (from 1), or the first of all of its threads', gets past task_limit. */
-int64_t wedge_seat_thread_task_limit_ns(struct wedge_pool *pool, uint32_t index, uint32_t thread);
-int64_t wedge_seat_task_limit_ns(struct wedge_pool *pool, uint32_t index);
 
 #endif

@@ -16,8 +16,6 @@ int64_t wedge_slots_expire_queued(struct wedge_pool *pool, int64_t now_ns);
 void wedge_slots_withdraw(struct wedge_pool *pool, enum wedge_pool_outcome outcome);
 /* Whether any task waits for a worker. By the ledger, not by the hints: it is what closing relies on. */
 bool wedge_slots_any_queued(struct wedge_pool *pool);
-/* How many slots this worker owns (CLAIMED, EXPIRED, LATE); 0: nothing of it can be lost. */
-uint32_t wedge_slots_owned(struct wedge_pool *pool, uint32_t worker);
 /* Wakes everyone who sleeps on the pool's words: after a death, and when the pool's state changes. In a worker too, when
  * its process is to leave. */
 void wedge_slots_wake_all(struct wedge_pool *pool);

@@ -161,14 +161,3 @@ bool wedge_slots_any_queued(struct wedge_pool *pool)
             return true;
     return false;
 }
-
-uint32_t wedge_slots_owned(struct wedge_pool *pool, uint32_t worker)
-{
-    struct wedge_slots *slots = wedge_slots_of(pool);
-    uint32_t owned = 0;
-    for (uint32_t i = 0; i < slots->n; i++) {
-        uint64_t word = atomic_load(&wedge_slot_at(slots, i)->word);
-        owned += wedge_ledger_is_owned(word) && wedge_ledger_owner_of(word).worker == worker;
-    }
-    return owned;
-}
