@@ -69,16 +69,18 @@ static inline bool wedge_sleeper_busy(struct wedge_sleeper *sleeper, int64_t now
 /* Whether there may be something. Looks by seq_cst loads; no side effect. */
 typedef bool (*wedge_sleeper_look)(void *arg);
 
-/* `found` since the last wait says how long a nap pays: a wake-up costs some µs, whatever it moves. */
-static inline bool wedge_sleeper_nap(struct wedge_sleeper *sleeper, uint32_t found, wedge_sleeper_look look, void *arg)
+/* `found` since the last wait says how long a nap pays: a wake-up costs some µs, whatever it moves. No longer than left_ns,
+ * and the kernel's slack. */
+static inline bool wedge_sleeper_nap(struct wedge_sleeper *sleeper, uint32_t found, int64_t left_ns,
+                                     wedge_sleeper_look look, void *arg)
 {
     uint32_t nap_ns = atomic_load_explicit(&sleeper->nap_ns, memory_order_relaxed);
     nap_ns = found <= WEDGE_SLEEPER_FEW ? nap_ns * 2 : found >= WEDGE_SLEEPER_MANY ? nap_ns / 2 : nap_ns;
     nap_ns = nap_ns < sleeper->nap_most_ns ? nap_ns : sleeper->nap_most_ns;
     nap_ns = nap_ns > WEDGE_SLEEPER_NAP_NS ? nap_ns : WEDGE_SLEEPER_NAP_NS;
     atomic_store_explicit(&sleeper->nap_ns, nap_ns, memory_order_relaxed);
-    const struct timespec nap = {.tv_nsec = nap_ns};
-    for (int i = 0; i < WEDGE_SLEEPER_NAPS; i++) {
+    for (int i = 0; i < WEDGE_SLEEPER_NAPS && left_ns > 0; i++, left_ns -= nap_ns) {
+        const struct timespec nap = {.tv_nsec = left_ns < nap_ns ? (long)left_ns : (long)nap_ns};
         nanosleep(&nap, NULL); /* a signal ends it early, which is as good */
         if (look(arg))
             return true;
@@ -150,7 +152,7 @@ static inline void wedge_sleeper_wait(struct wedge_sleeper *sleeper, struct wedg
             return;
         burst = busy || spun == WEDGE_SPUN_OTHER;
     }
-    if (burst && wedge_sleeper_nap(sleeper, found, look, arg))
+    if (burst && wedge_sleeper_nap(sleeper, found, until_ns - now_ns, look, arg))
         return;
     uint32_t seen = wedge_word_read(word);
     uint32_t entered = wedge_word_enter(word);

@@ -3,7 +3,7 @@
  *
  *   pool_bench put N             tasks/s: one wedge_pool_put per task, collector, 2 × 2, queue 1000
  *   pool_bench many N            tasks/s: put_many in one thread, take_many in another
- *   pool_bench trip N            µs, median: one task at a time, put to result, by iteration
+ *   pool_bench trip N [µS]       µs, median: one task at a time, put to result, by iteration; so long a rest before each
  *   pool_bench idle SECONDS      % of a core that a pool takes to which nobody puts
  *   pool_bench work P µS N       tasks/s with P processes × 1 thread and tasks that compute for so long
  *   pool_bench bare P µS N       the same tasks in P forked processes without a pool: what the machine has to give just now
@@ -166,13 +166,16 @@ static int by_value(const void *a, const void *b)
     return (*x > *y) - (*x < *y);
 }
 
-static double trip(uint64_t n)
+static double trip(uint64_t n, long rest_us)
 {
+    const struct timespec rest = {.tv_nsec = rest_us * 1000};
     struct wedge_pool *pool = start("processes=2", "threads=2", NULL);
     int64_t *took_ns = calloc(n, sizeof(*took_ns));
     struct wedge_pool_result result;
     uint64_t square;
     for (uint64_t i = 0; i < n; i++) {
+        if (rest_us)
+            nanosleep(&rest, NULL);
         int64_t begin_ns = wedge_clock_ns();
         check(wedge_pool_put(pool, &i, sizeof(i), WEDGE_POOL_NEVER, NULL), "put");
         check(wedge_pool_take(pool, &result, &square, sizeof(square), WEDGE_POOL_NEVER), "take");
@@ -228,8 +231,8 @@ int main(int argc, char **argv)
         figure = put_all("processes=2", "threads=2", strtoull(argv[2], NULL, 10));
     } else if (strcmp(mode, "many") == 0 && argc == 3) {
         figure = many(strtoull(argv[2], NULL, 10));
-    } else if (strcmp(mode, "trip") == 0 && argc == 3) {
-        figure = trip(strtoull(argv[2], NULL, 10));
+    } else if (strcmp(mode, "trip") == 0 && (argc == 3 || argc == 4)) {
+        figure = trip(strtoull(argv[2], NULL, 10), argc == 4 ? strtol(argv[3], NULL, 10) : 0);
     } else if (strcmp(mode, "idle") == 0 && argc == 3) {
         int64_t ms = strtoll(argv[2], NULL, 10) * 1000;
         figure = (idle_cpu_s(ms) - idle_cpu_s(50)) / (double)ms * 1e5;
@@ -242,7 +245,7 @@ int main(int argc, char **argv)
         work_ns = strtoll(argv[3], NULL, 10) * 1000;
         figure = bare(strtol(argv[2], NULL, 10), strtoull(argv[4], NULL, 10));
     } else {
-        fprintf(stderr, "usage: pool_bench put N | many N | trip N | idle SECONDS | work|bare PROCESSES µS N\n");
+        fprintf(stderr, "usage: pool_bench put N | many N | trip N [µs] | idle SECONDS | work|bare PROCESSES µS N\n");
         return 2;
     }
     printf("%.3f\n", figure);
