@@ -103,7 +103,7 @@ static pid_t fork_worker(struct wedge_pool *pool, const struct wedge_zygote_mess
 static int spawn(struct wedge_pool *pool, const struct wedge_zygote_message *order, int sock, int parent_fd)
 {
     struct wedge_zygote_message answer = *order;
-    struct wedge_zygote_fds fds;
+    struct wedge_zygote_fds fds = {.pidfd = -1, .gate = -1};
     answer.op = WEDGE_ZYGOTE_SPAWNED;
     answer.pid = fork_worker(pool, order, sock, parent_fd, &fds);
     if (answer.pid < 0)

@@ -349,6 +349,37 @@ START_TEST(who_asks_for_it_is_not_started_again)
 }
 END_TEST
 
+static int all_stop(const struct wedge_pool_place *place, void *context)
+{
+    (void)place;
+    (void)context;
+    return WEDGE_POOL_STOP;
+}
+
+START_TEST(when_nobody_is_to_be_started_again_the_pool_is_broken)
+{
+    struct wedge_pool *pool = MAKE_POOL("hardened", "processes=2", "threads=2", "queue=4", "restart_limit=none");
+    struct wedge_pool_callbacks callbacks = callbacks_of(square_task);
+    struct wedge_pool_stats stats;
+    uint64_t number = 1;
+    int rc;
+    if (_i)
+        callbacks.process_init = all_stop;
+    else
+        callbacks.thread_init = all_stop;
+    callbacks.collect = tally_collect;
+    ck_assert_int_eq(wedge_pool_start(pool, &callbacks, NULL), 0);
+    do
+        rc = wedge_pool_put(pool, &number, sizeof(number), WEDGE_POOL_NEVER, NULL);
+    while (rc == 0 && ++number);
+    ck_assert_int_eq(rc, -ENOTRECOVERABLE);
+    end(pool, (unsigned)number - 1, &stats);
+    ck_assert(stats.broken);
+    ck_assert_uint_eq(stats.outcomes[WEDGE_POOL_INIT_FAILED], number - 1);
+    ck_assert_uint_eq(stats.deaths, 2);
+}
+END_TEST
+
 static int fail_eleven_times(const struct wedge_pool_place *place, void *context)
 {
     (void)context;
@@ -552,6 +583,7 @@ static void fill(TCase *t)
     tcase_add_loop_test(t, a_process_that_is_not_well_leaves, 0, 2);
     tcase_add_loop_test(t, a_streams_process_that_is_not_well_leaves, 0, 2);
     tcase_add_loop_test(t, who_asks_for_it_is_not_started_again, 0, 2);
+    tcase_add_loop_test(t, when_nobody_is_to_be_started_again_the_pool_is_broken, 0, 2);
     tcase_add_test(t, without_a_restart_limit_nothing_breaks);
     tcase_add_loop_test(t, workers_are_named, 0, 2);
     tcase_add_test(t, a_helper_gives_up_a_process_initializer);

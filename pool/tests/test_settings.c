@@ -212,8 +212,23 @@ START_TEST(contradictions_name_key_value_and_range)
 }
 END_TEST
 
+/* What an idle pool costs does not grow with it: 32 looks a second of the first threads, and 32 of all others. */
+START_TEST(a_large_pool_looks_more_rarely)
+{
+    static const struct {
+        int64_t processes, threads, first_ms, other_ms;
+    } rows[] = {{1, 1, 1000, 1000}, {2, 16, 1000, 1000}, {32, 2, 1000, 2000}, {256, 64, 8000, 512000}};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct wedge_pool_settings settings = {.processes = rows[i].processes, .threads = rows[i].threads};
+        ck_assert_int_eq(wedge_pool_idle_look_ms(&settings, 1), rows[i].first_ms);
+        ck_assert_int_eq(wedge_pool_idle_look_ms(&settings, 2), rows[i].other_ms);
+    }
+}
+END_TEST
+
 static void fill(TCase *t)
 {
+    tcase_add_test(t, a_large_pool_looks_more_rarely);
     tcase_add_test(t, presets_differ_where_the_table_says);
     tcase_add_test(t, unknown_preset_is_refused);
     tcase_add_loop_test(t, refusals_name_key_value_and_range, 0, sizeof(refusals) / sizeof(refusals[0]));
