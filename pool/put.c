@@ -76,7 +76,7 @@ static void hand_out(struct wedge_pool *pool, struct wedge_pool_item *item, stru
                      size_t room)
 {
     size_t bytes = item->result.bytes < room ? item->result.bytes : room;
-    if (bytes)
+    if (bytes && buffer)
         memcpy(buffer, item->result.data, bytes);
     *ret = item->result;
     ret->data = buffer;

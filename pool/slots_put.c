@@ -326,6 +326,7 @@ int wedge_slots_put(struct wedge_pool *pool, struct wedge_pool_input *inputs, un
     uint32_t got[PUT_BATCH];
     bool run = pool->settings.when_full == WEDGE_POOL_WHEN_FULL_CALLER;
     n = n < PUT_BATCH ? n : PUT_BATCH;
+    got[0] = 0; /* set wherever it is used, which clang's analyzer cannot see */
     int rc = reserve(pool, inputs, n, until_ns, run, got);
     if (rc == -EAGAIN) {
         rc = run_here(pool, inputs);

@@ -183,9 +183,9 @@ static double trip(uint64_t n, long rest_us)
     }
     finish(pool);
     qsort(took_ns, n, sizeof(*took_ns), by_value);
-    double median_us = (double)took_ns[n / 2] / 1e3;
+    int64_t median_ns = took_ns[n / 2];
     free(took_ns);
-    return median_us;
+    return (double)median_ns / 1e3;
 }
 
 static double cpu_s(int who)
@@ -220,7 +220,8 @@ static double bare(long processes, uint64_t n)
     }
     while (wait(NULL) > 0)
         ;
-    return (double)n * 1e9 / (double)(wedge_clock_ns() - begin_ns);
+    int64_t end_ns = wedge_clock_ns();
+    return (double)n * 1e9 / (double)(end_ns - begin_ns);
 }
 
 int main(int argc, char **argv)
