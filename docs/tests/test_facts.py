@@ -66,7 +66,8 @@ class Facts(unittest.TestCase):
                                os.path.join(BUILD, "lib", "libwedge-pool.so")], capture_output=True, text=True,
                               check=True, stdin=subprocess.DEVNULL).stdout
         page = read(PAGES["wedge-pool.3"])
-        self.assertEqual(page.split("make-pool-settings from here\n")[1].split("; to here")[0], made)
+        self.assertEqual(page.split("make-pool-settings from here\n")[1].split("; to here")[0], made,
+                         "the header or the table has changed: docs/man/make-pool-settings LIBRARY --write")
 
     def test_pool_functions_have_a_line(self):
         header = read(os.path.join(ROOT, "pool/include/wedge/pool.h"))
