@@ -222,9 +222,27 @@ int wedge_board_read(const struct wedge_board_source *source, struct wedge_board
     return 0;
 }
 
+/* The number that a process has in its own namespace of numbers: the last of "NSpid:" (proc(5)). 0: gone. */
+static pid_t own_number(pid_t pid)
+{
+    char path[64], line[512];
+    int number = 0;
+    snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+    FILE *status = fopen(path, "re");
+    while (status && number == 0 && fgets(line, sizeof(line), status)) {
+        const char *last = strrchr(line, '\t');
+        if (strncmp(line, "NSpid:", 6) == 0 && last)
+            number = (int)strtol(last, NULL, 10);
+    }
+    if (status)
+        fclose(status);
+    return number;
+}
+
 bool wedge_board_parent_lives(const struct wedge_board_source *source, const struct wedge_board *board)
 {
-    pid_t pid = board->parent_pid;
+    /* In a container the parent knows itself by another number than we do. */
+    pid_t pid = own_number(source->found_in) == board->parent_pid ? source->found_in : board->parent_pid;
     if (pid <= 0)
         return false;
     DIR *dir = open_files(pid);

@@ -4,6 +4,7 @@
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -328,6 +329,46 @@ START_TEST(several_pools_of_one_process_are_all_found)
 }
 END_TEST
 
+/* A parent that is number 1 in its own namespace of numbers, as in a container: found, and known to live. */
+START_TEST(pool_in_a_container)
+{
+    struct wedge_err err = {0};
+    struct wedge_board *board = NULL;
+    int say[2], go[2];
+    char byte;
+    make_pipe(say);
+    make_pipe(go);
+    if (unshare(CLONE_NEWPID) != 0)
+        return; /* only root may */
+    pid_t parent = fork();
+    ck_assert_int_ge(parent, 0);
+    if (parent == 0) {
+        close(go[1]);
+        struct tally tally;
+        tally_init(&tally);
+        struct wedge_pool *pool = MAKE_POOL("hardened", "processes=1");
+        struct wedge_pool_callbacks callbacks = square_callbacks(&tally);
+        int rc = wedge_pool_start(pool, &callbacks, NULL);
+        if (write(say[1], rc == 0 ? "+" : "-", 1) == 1 && read(go[0], &byte, 1) >= 0)
+            wedge_pool_destroy(pool);
+        _exit(0);
+    }
+    close(go[0]);
+    ck_assert_int_eq(read_byte(say[0]), '+');
+    struct wedge_board_source source = find_one(parent);
+    ck_assert_int_eq(wedge_board_read(&source, &board, &err), 0);
+    ck_assert_int_eq(board->parent_pid, 1);
+    ck_assert(wedge_board_parent_lives(&source, board));
+    close(go[1]);
+    ck_assert_int_eq(waitpid(parent, NULL, 0), parent);
+    ck_assert_int_eq(wedge_board_read(&source, &board, &err), 0);
+    ck_assert_uint_eq(atomic_load(&board->phase), WEDGE_POOL_ENDED);
+    ck_assert(!wedge_board_parent_lives(&source, board));
+    wedge_board_source_close(&source);
+    free(board);
+}
+END_TEST
+
 static void fill(TCase *tcase)
 {
     tcase_add_loop_test(tcase, board_that_is_none_is_refused, 0, sizeof(bad) / sizeof(bad[0]));
@@ -337,6 +378,7 @@ static void fill(TCase *tcase)
     tcase_add_test(tcase, process_that_is_not_there);
     tcase_add_test(tcase, process_of_someone_else);
     tcase_add_loop_test(tcase, pool_is_read_from_outside, 0, 2);
+    tcase_add_test(tcase, pool_in_a_container);
     tcase_add_test(tcase, several_pools_of_one_process_are_all_found);
 }
 
