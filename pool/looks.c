@@ -48,6 +48,7 @@ struct wedge_looks {
     int64_t last_death_ns;
     uint64_t collect_told; /* the task whose `collect` was said to be past its limit */
     bool left[WEDGE_POOL_PROCESSES_MAX]; /* its last worker left in order and its marks may not be complete */
+    bool refill[WEDGE_POOL_PROCESSES_MAX]; /* its last worker was ended past start_limit: it took no mark */
     bool retired[WEDGE_POOL_PROCESSES_MAX]; /* it said that it is not to be started again */
 };
 
@@ -212,8 +213,7 @@ static void apply_end(struct wedge_pool *pool, const struct work *work, int64_t 
         return;
     looks->died_starting = starting;
     count_death(pool, now_ns);
-    if (work->why == WHY_START && !looks->ending && !looks->breaker_open)
-        seat->phase = WEDGE_SEAT_ASKED;
+    looks->refill[work->index] = work->why == WHY_START;
     if (work->info.si_code == CLD_EXITED && work->info.si_status == WEDGE_POOL_EXIT_STOP) {
         bool all = true;
         looks->retired[work->index] = true;
@@ -231,14 +231,16 @@ static uint32_t collect_empty(struct wedge_pool *pool, struct work *work)
     uint32_t n = 0;
     for (uint32_t i = 0; i < pool->settings.processes; i++) {
         struct wedge_pool_seat *seat = &pool->seats[i];
-        if (seat->phase == WEDGE_SEAT_EMPTY && wanted && !looks->retired[i])
+        bool refill = looks->refill[i] && !looks->ending && !looks->breaker_open;
+        if (seat->phase != WEDGE_SEAT_EMPTY)
+            continue; /* or claimed, by whoever looks at the same time */
+        if ((wanted || refill) && !looks->retired[i]) {
             seat->phase = WEDGE_SEAT_ASKED;
-        if (seat->phase == WEDGE_SEAT_ASKED) {
             wedge_stream_worker_starts(pool, i);
             wedge_seat_prepare(pool, i);
-            looks->left[i] = false;
+            looks->left[i] = looks->refill[i] = false;
             work[n++].index = i;
-        } else if (seat->phase == WEDGE_SEAT_EMPTY && looks->left[i] && closed) {
+        } else if (looks->left[i] && closed) {
             looks->left[i] = false;
             wedge_stream_complete_marks(pool, i, seat->generation);
         }

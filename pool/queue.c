@@ -259,9 +259,9 @@ static int read_packets(struct wedge_queue *queue, struct wedge_message *ret, ui
         if (rc < 0)
             return rc;
         add_packet(part, &packet, bytes, body, queue->room_bytes);
+        WEDGE_POINT("pool.reader.head");
         if (part->begun && part->got == part->head.bytes)
             break;
-        WEDGE_POINT("pool.reader.head");
     }
     *ret = part->head;
     *part = (struct wedge_queue_part){0};

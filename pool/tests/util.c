@@ -3,10 +3,13 @@
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <link.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <wedge/point.h>
 
 void tally_init(struct tally *tally)
 {
@@ -120,9 +123,58 @@ int closed_within(int fd, int ms)
     return poll(&pfd, 1, ms) == 1 && (pfd.revents & POLLHUP);
 }
 
+int closed_or_readable_within(int fd, int ms)
+{
+    struct pollfd pfd = {.fd = fd, .events = POLLIN};
+    return poll(&pfd, 1, ms) == 1;
+}
+
 void make_pipe(int fds[2])
 {
     ck_assert_int_eq(pipe2(fds, O_CLOEXEC), 0);
+}
+
+struct arming {
+    const char *name;
+    long (*handler)(struct wedge_point *point, long a, long b, long c);
+    int found;
+};
+
+/* One segment of notes: those of places lead to their structures (<wedge/point.h>). */
+static void arm_notes(struct arming *arming, const char *at, const char *end)
+{
+    while (at + sizeof(ElfW(Nhdr)) <= end) {
+        const ElfW(Nhdr) *note = (const void *)at;
+        const char *name = at + sizeof(*note), *desc = name + ((note->n_namesz + 3u) & ~3u);
+        if (note->n_namesz == 6 && strcmp(name, "wedge") == 0 && note->n_type == 1) {
+            int64_t distance;
+            memcpy(&distance, desc, sizeof(distance));
+            struct wedge_point *point = (struct wedge_point *)(uintptr_t)(desc + distance);
+            if (strcmp(point->name, arming->name) == 0) {
+                point->handler = arming->handler;
+                arming->found++;
+            }
+        }
+        at = desc + ((note->n_descsz + 3u) & ~3u);
+    }
+}
+
+static int arm_object(struct dl_phdr_info *info, size_t size, void *context)
+{
+    (void)size;
+    for (int i = 0; i < info->dlpi_phnum && strstr(info->dlpi_name, "libwedge-pool"); i++) {
+        const char *at = (const char *)(info->dlpi_addr + info->dlpi_phdr[i].p_vaddr);
+        if (info->dlpi_phdr[i].p_type == PT_NOTE)
+            arm_notes(context, at, at + info->dlpi_phdr[i].p_memsz);
+    }
+    return 0;
+}
+
+void arm_place(const char *name, long (*handler)(struct wedge_point *point, long a, long b, long c))
+{
+    struct arming arming = {.name = name, .handler = handler};
+    dl_iterate_phdr(arm_object, &arming);
+    ck_assert_msg(arming.found > 0, "%s: no such place", name);
 }
 
 void check_no_child(void)

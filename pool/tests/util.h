@@ -45,7 +45,14 @@ char read_byte(int fd);
 pid_t read_pid(int fd);
 /* Waits until the pipe's every writer is gone; whether that was within `ms`. */
 int closed_within(int fd, int ms);
+/* Waits until the pipe has something to read, or every writer is gone; whether that was within `ms`. */
+int closed_or_readable_within(int fd, int ms);
 void make_pipe(int fds[2]);
+
+/* Has the place of this name (<wedge/point.h>) in libwedge-pool call `handler`, in this process and those it forks from now
+ * on; what it returns is the answer to a WEDGE_ASK. NULL: nothing. Fails the test when there is no such place. */
+struct wedge_point;
+void arm_place(const char *name, long (*handler)(struct wedge_point *point, long a, long b, long c));
 
 /* The process has no child left, running or not. */
 void check_no_child(void);
