@@ -305,8 +305,12 @@ void wedge_stream_worker_gone(struct wedge_pool *pool, uint32_t index, uint32_t 
     atomic_fetch_add(&pool->board->results_out, listed);
     wedge_queue_forget_writer(&stream->results, index + 1);
     atomic_store(&stream->results.shared->listed[index + 1], 0);
-    wedge_queue_settle(&stream->tasks);
     wedge_queue_settle(&stream->results);
+    /* Not while somebody reads: what he has in hand and has not said yet would count as taken by the dead. */
+    if (stream->tasks.packets && wedge_queue_lock_take(&stream->tasks.shared->readers, 0) >= 0) {
+        wedge_queue_settle(&stream->tasks);
+        wedge_queue_lock_give(&stream->tasks.shared->readers);
+    }
 }
 
 void wedge_stream_complete_marks(struct wedge_pool *pool, uint32_t index, uint32_t generation)
