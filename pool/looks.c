@@ -168,12 +168,11 @@ static bool is_orderly(const struct work *work)
            work->info.si_status == WEDGE_POOL_EXIT_ORDERLY;
 }
 
-/* Locked. A death that was not in order. */
+/* Locked. A death that nobody asked for: of a crash loop, perhaps. */
 static void count_death(struct wedge_pool *pool, int64_t now_ns)
 {
     struct wedge_looks *looks = looks_of(pool);
     uint64_t finished = wedge_board_finished(pool->board);
-    atomic_fetch_add(&pool->board->deaths, 1);
     if (finished != looks->finished_at_death || now_ns - looks->last_death_ns > CALM_MS * WEDGE_NS_PER_MS)
         looks->streak = 0;
     looks->finished_at_death = finished;
@@ -212,9 +211,12 @@ static void apply_end(struct wedge_pool *pool, const struct work *work, int64_t 
     if (is_orderly(work))
         return;
     looks->died_starting = starting;
-    count_death(pool, now_ns);
+    bool asked = work->info.si_code == CLD_EXITED && work->info.si_status == WEDGE_POOL_EXIT_STOP;
+    atomic_fetch_add(&pool->board->deaths, 1);
+    if (!asked && work->why != WHY_AGE)
+        count_death(pool, now_ns);
     looks->refill[work->index] = work->why == WHY_START;
-    if (work->info.si_code == CLD_EXITED && work->info.si_status == WEDGE_POOL_EXIT_STOP) {
+    if (asked) {
         bool all = true;
         looks->retired[work->index] = true;
         for (uint32_t i = 0; i < pool->settings.processes; i++)

@@ -407,6 +407,13 @@ static bool count_mark(struct wedge_pool *pool, const struct wedge_message *head
         sum += stream->marks[i].n;
     if (head->code == 0 && sum < all)
         return false;
+    /* Who has left wrote his results before his mark. What is not reported now will be by the parent alone, and its own
+     * mark comes after that. */
+    if (head->code == 0 && pool->settings.dead_task == WEDGE_POOL_DEAD_TASK_LOST &&
+        wedge_running_count(&stream->running) > 0) {
+        wedge_stream_tell_rest(pool, WEDGE_POOL_CANCELLED);
+        return wedge_stream_stop_collector(pool, true) < 0;
+    }
     pool->marks_seen = all;
     return true;
 }

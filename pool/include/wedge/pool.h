@@ -232,7 +232,11 @@ WEDGE_POOL_API int wedge_pool_create(const char *preset, struct wedge_pool **ret
  *   restart_limit     none         none         8           none, 1 to 1000: times `processes`, so many deaths in a row
  *                                                           with no task finished and under 10 s between them end the
  *                                                           replacing. Who is ended by process_limit or task_limit, or
- *                                                           asked not to be started again, does not count here
+ *                                                           asked not to be started again, does not count here.
+ *                                                           Streams: what is queued is then never taken; put is refused,
+ *                                                           join ends the results itself, and with dead_task=lost what
+ *                                                           is left is told: LOST if it was taken, else INIT_FAILED or
+ *                                                           CANCELLED
  *   management_lock   wide         narrow       -           wide: the lock is held while the dead are reaped and workers
  *                                                           forked; narrow: to collect, and to apply
  *   dead_task         forgotten    forgotten    -           forgotten; lost: what a dead worker had in hand is LOST
@@ -260,7 +264,8 @@ WEDGE_POOL_API int wedge_pool_create(const char *preset, struct wedge_pool **ret
  *   queue_lock        semaphore    semaphore    -           semaphore: no owner, lost with whoever dies holding it;
  *                                                           owned: robust, repaired by the next
  *   idle_holds_reader yes          yes          -           yes: a worker that waits for a task holds the reader lock; no
- *   shared            named        named        -           named: in /dev/shm, removed by destroy; unnamed
+ *   shared            named        named        -           named: what workers tell the parent lies in a file of /dev/shm,
+ *                                                           wedge-NAME-PID-N, removed by destroy; unnamed
  * Log and alarms
  *   log               direct       reset        queued      how events reach `event`: direct; reset: direct, and the
  *                                                           lock is made anew in each forked child; queued: through
@@ -348,7 +353,9 @@ WEDGE_POOL_API int wedge_pool_join(struct wedge_pool *pool, int64_t until_ns, st
 /*
  * Joins until the deadline, then ends what is left: workers are killed, in `hardened` what they held is LOST and what
  * was queued CANCELLED, and both are reported. 0: everything had finished by itself; -ETIMEDOUT: it was cut short.
- * In `reported` the deadline does not reach close, and -ENOBUFS (no room for the collector's mark) ends it there.
+ * Streams wait for an empty queue first, without a deadline unless shutdown_covers=all; -ENOBUFS (no room for the
+ * collector's mark) ends it there with shutdown_steps=first_error; when it was cut short, its last step throws away what
+ * is in both queues, results that nobody took included.
  */
 WEDGE_POOL_API int wedge_pool_shutdown(struct wedge_pool *pool, int64_t until_ns, struct wedge_pool_err *err);
 
