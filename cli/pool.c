@@ -122,7 +122,8 @@ static int read_one(const struct options *o, struct subject *subject, struct wed
     subject->page = (struct wedge_pool_page){.board = subject->board,
                                              .figures = &subject->figures,
                                              .now_ns = wedge_clock_ns(),
-                                             .parent_lives = wedge_board_parent_lives(&subject->source, subject->board),
+                                             .parent = wedge_board_parent(&subject->source, subject->board),
+                                             .found_in = subject->source.found_in,
                                              .color = o->cli.color};
     return 0;
 }

@@ -70,10 +70,10 @@ json_t *wedge_pool_page_json(const struct wedge_pool_page *page)
     return json_pack("{s:s,s:s,s:i,s:b,s:s,s:b,s:I,s:I,s:o,s:o,s:o,s:{s:b,s:b,s:o},s:o,s:{s:I,s:I}}", "name",
                      wedge_text_plain(board->name, name, sizeof(name)), "preset",
                      wedge_text_plain(board->preset, preset, sizeof(preset)), "pid", (int)board->parent_pid,
-                     "parent_lives", (int)page->parent_lives, "phase", wedge_phase_name(atomic_load(&board->phase)),
-                     "broken", (int)s->broken, "age_ns", (json_int_t)(page->now_ns - board->created_ns),
-                     "results_waiting", (json_int_t)s->results, "tasks", tasks, "queue", queue, "workers", workers,
-                     "collector", "wanted", (int)(board->collects != 0), "alive", (int)s->collector_alive, "activity",
+                     "parent_lives", page->parent != 0, "phase", wedge_phase_name(atomic_load(&board->phase)), "broken",
+                     (int)s->broken, "age_ns", (json_int_t)(page->now_ns - board->created_ns), "results_waiting",
+                     (json_int_t)s->results, "tasks", tasks, "queue", queue, "workers", workers, "collector", "wanted",
+                     (int)(board->collects != 0), "alive", (int)s->collector_alive, "activity",
                      activity_json(page, &board->collector), "alarms", alarms_json(page, board), "events", "told",
                      (json_int_t)page->figures->events, "lost", (json_int_t)page->figures->events_lost);
 }

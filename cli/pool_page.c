@@ -65,8 +65,7 @@ static char *time_text(int64_t ns, char buf[32])
 
 bool wedge_pool_page_is_last(const struct wedge_pool_page *page)
 {
-    return !page->parent_lives ||
-           atomic_load(&((struct wedge_board *)(uintptr_t)page->board)->phase) == WEDGE_POOL_ENDED;
+    return !page->parent || atomic_load(&((struct wedge_board *)(uintptr_t)page->board)->phase) == WEDGE_POOL_ENDED;
 }
 
 static uint32_t phase_of(const struct wedge_pool_page *page)
@@ -78,7 +77,7 @@ static const char *state_of(const struct wedge_pool_page *page)
 {
     if (phase_of(page) == WEDGE_POOL_ENDED)
         return "ended";
-    if (!page->parent_lives)
+    if (!page->parent)
         return "its process is gone; last figures";
     if (page->figures->stats.broken)
         return "broken: nobody is left, and nobody is started";
@@ -241,9 +240,9 @@ void wedge_pool_page_line(const struct wedge_pool_page *page, struct wedge_text 
     char name[160], queue[48], workers[48];
     snprintf(queue, sizeof(queue), "%u/%u", stats->queued, stats->queue);
     snprintf(workers, sizeof(workers), "%u/%u", stats->workers_alive, stats->workers);
-    add(page, out, PLAIN, "%7d %-12.12s %-8s %9s %7s %6.1f %% ", (int)page->board->parent_pid,
-        name_of(page, name, sizeof(name)), page->parent_lives ? wedge_phase_name(phase_of(page)) : "orphaned", queue,
-        workers, page->figures->share_finished * 100);
+    add(page, out, PLAIN, "%7d %-12.12s %-8s %9s %7s %6.1f %% ", (int)(page->parent ? page->parent : page->found_in),
+        name_of(page, name, sizeof(name)), page->parent ? wedge_phase_name(phase_of(page)) : "orphaned", queue, workers,
+        page->figures->share_finished * 100);
     for (int i = 0; i < WEDGE_ALARMS; i++)
         if (stats->alarms & 1u << i)
             add(page, out, ALARM, "%s%s", stats->alarms & ((1u << i) - 1) ? " " : "",

@@ -4,6 +4,7 @@
 
 #include <jansson.h>
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include "base/text.h"
 #include "pool/figures.h"
@@ -12,7 +13,8 @@ struct wedge_pool_page {
     const struct wedge_board *board; /* a reader's copy */
     const struct wedge_figures *figures; /* of it */
     int64_t now_ns; /* CLOCK_MONOTONIC when the copy was made */
-    bool parent_lives;
+    pid_t parent; /* 0: gone */
+    pid_t found_in; /* a process that has the board open */
     bool color;
 };
 

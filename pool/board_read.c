@@ -239,15 +239,15 @@ static pid_t own_number(pid_t pid)
     return number;
 }
 
-bool wedge_board_parent_lives(const struct wedge_board_source *source, const struct wedge_board *board)
+pid_t wedge_board_parent(const struct wedge_board_source *source, const struct wedge_board *board)
 {
     /* In a container the parent knows itself by another number than we do. */
     pid_t pid = own_number(source->found_in) == board->parent_pid ? source->found_in : board->parent_pid;
     if (pid <= 0)
-        return false;
+        return 0;
     DIR *dir = open_files(pid);
     if (!dir)
-        return errno == EACCES && (kill(pid, 0) == 0 || errno == EPERM);
+        return errno == EACCES && (kill(pid, 0) == 0 || errno == EPERM) ? pid : 0;
     const struct dirent *entry;
     bool found = false;
     while (!found && (entry = readdir(dir)) != NULL) {
@@ -258,5 +258,5 @@ bool wedge_board_parent_lives(const struct wedge_board_source *source, const str
         wedge_board_source_close(&other);
     }
     closedir(dir);
-    return found;
+    return found ? pid : 0;
 }

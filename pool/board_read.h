@@ -46,8 +46,9 @@ void wedge_board_source_close(struct wedge_board_source *source);
  */
 int wedge_board_read(const struct wedge_board_source *source, struct wedge_board **board, struct wedge_err *err);
 
-/* Whether the parent named by a board that was read lives and still has that board open. A parent that may not be looked at
- * counts as alive if its number does. A parent in a container is known only where it is the process the board was found in. */
-bool wedge_board_parent_lives(const struct wedge_board_source *source, const struct wedge_board *board);
+/* The parent named by a board that was read, by the number that it has here, if it lives and still has that board open; else 0.
+ * One that may not be looked at counts if its number is in use. One in a container, which knows itself by another number,
+ * is known where it is the process that the board was found in. */
+pid_t wedge_board_parent(const struct wedge_board_source *source, const struct wedge_board *board);
 
 #endif

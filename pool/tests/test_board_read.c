@@ -148,7 +148,7 @@ START_TEST(board_of_noise_is_read_without_harm)
         wedge_board_figures(copy, &figures);
         ck_assert_uint_eq(strlen(copy->name), sizeof(copy->name) - 1);
         ck_assert_uint_le(figures.stats.workers_alive, PROCESSES);
-        wedge_board_parent_lives(&source, copy);
+        wedge_board_parent(&source, copy);
         for (uint32_t i = 0; i < copy->processes; i++)
             for (uint32_t t = 0; t <= copy->threads; t++) {
                 struct wedge_board_activity does;
@@ -269,7 +269,7 @@ START_TEST(pool_is_read_from_outside)
     wedge_board_activity(wedge_board_thread(board, 0, 1), &does);
     ck_assert(does.doing == WEDGE_DOING_TASK && does.task == 1 && does.since_ns > board->created_ns);
     check_in_step(pool, board);
-    ck_assert(wedge_board_parent_lives(&source, board));
+    ck_assert_int_eq(wedge_board_parent(&source, board), getpid());
     ck_assert_int_eq(write(go[1], "ggg", 3), 3);
     ck_assert_int_eq(wedge_pool_close(pool, WEDGE_POOL_NEVER), 0);
     take_all(pool, &tally);
@@ -358,12 +358,12 @@ START_TEST(pool_in_a_container)
     struct wedge_board_source source = find_one(parent);
     ck_assert_int_eq(wedge_board_read(&source, &board, &err), 0);
     ck_assert_int_eq(board->parent_pid, 1);
-    ck_assert(wedge_board_parent_lives(&source, board));
+    ck_assert_int_eq(wedge_board_parent(&source, board), parent);
     close(go[1]);
     ck_assert_int_eq(waitpid(parent, NULL, 0), parent);
     ck_assert_int_eq(wedge_board_read(&source, &board, &err), 0);
     ck_assert_uint_eq(atomic_load(&board->phase), WEDGE_POOL_ENDED);
-    ck_assert(!wedge_board_parent_lives(&source, board));
+    ck_assert_int_eq(wedge_board_parent(&source, board), 0);
     wedge_board_source_close(&source);
     free(board);
 }
