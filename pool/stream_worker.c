@@ -38,13 +38,13 @@ int wedge_stream_enter(struct wedge_pool_worker *worker)
     struct wedge_stream *stream = wedge_stream_of(pool);
     stream->tasks.process = stream->results.process = worker->place.process;
     wedge_feeder_init(&stream->result_feeder, &stream->results, result_written);
-    wedge_pool_tell(worker->pool, WEDGE_POOL_EVENT_STARTED, worker->place.process, worker->place.generation,
-                    "worker starts");
     if (pool->callbacks.event && pool->settings.log != WEDGE_POOL_LOG_QUEUED) {
         struct sigaction action = {.sa_handler = on_term, .sa_flags = SA_RESETHAND | SA_NODEFER};
         term_worker = worker;
         sigaction(SIGTERM, &action, NULL);
     }
+    wedge_pool_tell(worker->pool, WEDGE_POOL_EVENT_STARTED, worker->place.process, worker->place.generation,
+                    "worker starts");
     return 0;
 }
 

@@ -537,7 +537,30 @@ static enum verdict forked_beside_the_log(void)
     return join_and_count();
 }
 
+static void block_in_worker(const struct wedge_pool_event *event, void *context)
+{
+    (void)context;
+    if (event->kind != WEDGE_POOL_EVENT_STARTED || getpid() == parent)
+        return;
+    say_pid();
+    wait_go();
+}
+
+/* 3.1b: the worker's main thread is in the log when SIGTERM comes, whose handler logs. */
+static enum verdict logs_in_a_handler(void)
+{
+    struct wedge_pool_callbacks callbacks = callbacks_of(square_task);
+    callbacks.event = block_in_worker;
+    start(&callbacks);
+    if (armed) /* in the worker's own process */
+        read_pid(said[0]);
+    usleep(150000); /* its age: past process_limit */
+    put_some(1);
+    return WELL;
+}
+
 #define IN_FUTEX SYS_futex
+#define IN_POLL  SYS_poll
 #define IN_CHILD SYS_waitid
 #define IN_READ  SYS_read
 #define ANYWHERE (-1)
@@ -599,6 +622,15 @@ static const struct row {
      HANGS,
      WELL,
      IN_CHILD},
+    {"3.1b",
+     logs_in_a_handler,
+     "direct",
+     {0},
+     {"process_limit=100", "term_wait=3600000"},
+     "log=queued",
+     HANGS,
+     WELL,
+     IN_POLL},
     {"3.2ab",
      leaves_halfway,
      "abrupt",
@@ -655,7 +687,7 @@ static _Noreturn void play(const struct row *row, bool cured, int done_fd)
     stuck = row->stuck;
     idle_holds = !cured || strcmp(row->cure, "idle_holds_reader=no") != 0;
     shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (cured && strcmp(row->cure, "leave=in_order") == 0)
+    if (cured && (strcmp(row->cure, "leave=in_order") == 0 || strcmp(row->cure, "log=queued") == 0))
         armed = NULL;
     pool = MAKE_POOL("reported", "processes=1", "threads=1", "shared=unnamed");
     for (int i = 0; i < 6 && row->settings[i]; i++)
@@ -713,9 +745,47 @@ START_TEST(hazard_and_cure)
 }
 END_TEST
 
+/* 3.2c: what a killed parent leaves in /dev/shm; destroy leaves nothing, and what is stale is no obstacle. */
+START_TEST(a_killed_parent_leaves_a_file)
+{
+    bool named = _i == 0;
+    char path[64];
+    int ready[2];
+    make_pipe(ready);
+    pid_t pid = fork();
+    ck_assert_int_ge(pid, 0);
+    if (pid == 0) {
+        struct wedge_pool_callbacks callbacks = callbacks_of(square_task);
+        setpgid(0, 0);
+        pool = MAKE_POOL("reported", "processes=1", "name=test-stream", named ? "shared=named" : "shared=unnamed");
+        start(&callbacks);
+        snprintf(path, sizeof(path), "/dev/shm/wedge-test-stream-%d-0", (int)getpid());
+        ck_assert_int_eq(access(path, F_OK), named ? 0 : -1);
+        wedge_pool_destroy(pool);
+        ck_assert_int_eq(access(path, F_OK), -1);
+        FILE *stale = fopen(path, "we"); /* of a process that is dead and had this pid */
+        ck_assert_ptr_nonnull(stale);
+        fclose(stale);
+        pool = MAKE_POOL("reported", "processes=1", "name=test-stream", named ? "shared=named" : "shared=unnamed");
+        start(&callbacks);
+        if (!named)
+            unlink(path);
+        ck_assert_int_eq(write(ready[1], "r", 1), 1);
+        kill(0, SIGKILL);
+    }
+    ck_assert_int_eq(read_byte(ready[0]), 'r');
+    waitpid(pid, NULL, 0);
+    snprintf(path, sizeof(path), "/dev/shm/wedge-test-stream-%d-0", (int)pid);
+    int left = access(path, F_OK);
+    unlink(path);
+    ck_assert_int_eq(left, named ? 0 : -1);
+}
+END_TEST
+
 static void fill(TCase *t)
 {
     tcase_add_loop_test(t, hazard_and_cure, 0, 2 * N_ROWS);
+    tcase_add_loop_test(t, a_killed_parent_leaves_a_file, 0, 2);
 }
 
 int main(void)
