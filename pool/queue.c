@@ -251,7 +251,7 @@ static int read_packets(struct wedge_queue *queue, struct wedge_message *ret, ui
 {
     struct wedge_queue_part own = {0}, *part = kept ? kept : &own;
     struct packet packet;
-    size_t bytes;
+    size_t bytes = 0;
     for (;;) {
         int rc = kept && until_ns != INT64_MAX ? wait_readable(queue, until_ns) : 0;
         if (rc == 0)

@@ -31,7 +31,7 @@ static struct wedge_board *make_board(const char *name)
 
 static char *write_pools(const char *const *names, size_t n)
 {
-    struct wedge_openmetrics_pool pools[4];
+    struct wedge_openmetrics_pool pools[4] = {0};
     struct wedge_text text = WEDGE_TEXT_INIT(1 << 20);
     for (size_t i = 0; i < n; i++) {
         pools[i].board = make_board(names[i]);
