@@ -105,7 +105,7 @@ static void seat_reaped(struct wedge_crew *crew, uint32_t index, int status)
     seat->stopped = WIFEXITED(status) && WEXITSTATUS(status) == WEDGE_POOL_EXIT_STOP;
     seat->phase = WEDGE_SEAT_EMPTY;
     seat->reaped_pid = 0;
-    if (!WIFEXITED(status) || WEXITSTATUS(status) != WEDGE_POOL_EXIT_ORDERLY)
+    if (!wedge_seat_left_in_order(crew->pool, index, status))
         count_death(crew, seat->excused || seat->stopped);
     WEDGE_POINT("pool.supervisor.settled");
 }

@@ -35,6 +35,7 @@
 #define WEDGE_POOL_EXIT_ORPHAN  83 /* whoever forked it is gone */
 /* 84 is WEDGE_POOL_EXIT_STOP: do not start it again. */
 #define WEDGE_POOL_EXIT_UNWELL 85 /* leave=abrupt: it was not well (task.die) */
+#define WEDGE_POOL_EXIT_THREAD 86 /* user code ended one of its threads */
 
 /* EMPTY -> ASKED (somebody forks) -> ALIVE -> REAPING (dead or being ended, its status awaited) -> EMPTY. */
 enum wedge_pool_seat_phase { WEDGE_SEAT_EMPTY, WEDGE_SEAT_ASKED, WEDGE_SEAT_ALIVE, WEDGE_SEAT_REAPING };

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/pidfd.h>
 #include <sys/wait.h>
@@ -96,21 +97,42 @@ static const char *exit_in_words(int status)
         return ", not to be started again";
     case WEDGE_POOL_EXIT_UNWELL:
         return ", a task said that it is not well";
+    case WEDGE_POOL_EXIT_THREAD:
+        return ", user code ended one of its threads (pthread_exit?)";
+    case WEDGE_POOL_EXIT_ORDERLY:
+        return ", before it was to leave: user code ended it (exit?)";
     default:
         return "";
     }
+}
+
+bool wedge_seat_left_in_order(struct wedge_pool *pool, uint32_t index, int status)
+{
+    return WIFEXITED(status) && WEXITSTATUS(status) == WEDGE_POOL_EXIT_ORDERLY &&
+           atomic_load(&wedge_board_seat(pool->board, index)->stage) == WEDGE_POOL_LEAVING;
+}
+
+/* "9 (SIGKILL)"; a real-time signal has no such name. */
+static void name_signal(int signal, char *ret, size_t bytes)
+{
+    const char *abbreviation = sigabbrev_np(signal);
+    if (abbreviation)
+        snprintf(ret, bytes, "%d (SIG%s)", signal, abbreviation);
+    else
+        snprintf(ret, bytes, "%d (SIGRTMIN+%d)", signal, signal - SIGRTMIN);
 }
 
 void wedge_seat_tell_end(struct wedge_pool *pool, uint32_t index, int status)
 {
     uint32_t generation = pool->seats[index].generation;
     int code = WIFEXITED(status) ? WEXITSTATUS(status) : 0;
+    char signal[32];
+    name_signal(WIFSIGNALED(status) ? WTERMSIG(status) : 0, signal, sizeof(signal));
     if (WIFSIGNALED(status))
-        wedge_pool_tell(pool, WEDGE_POOL_EVENT_DIED, index + 1, generation, "killed by signal %d (SIG%s)",
-                        WTERMSIG(status), sigabbrev_np(WTERMSIG(status)));
+        wedge_pool_tell(pool, WEDGE_POOL_EVENT_DIED, index + 1, generation, "killed by signal %s", signal);
     else if (!WIFEXITED(status))
         wedge_pool_tell(pool, WEDGE_POOL_EVENT_DIED, index + 1, generation, "gone, nobody knows how");
-    else if (code == WEDGE_POOL_EXIT_ORDERLY)
+    else if (wedge_seat_left_in_order(pool, index, status))
         wedge_pool_tell(pool, WEDGE_POOL_EVENT_LEFT, index + 1, generation, "left in order");
     else
         wedge_pool_tell(pool, WEDGE_POOL_EVENT_DIED, index + 1, generation, "exit status %d%s", code,

@@ -19,6 +19,9 @@ void wedge_seat_signal(const struct wedge_pool_seat *seat, int signal);
 void wedge_seat_kill(const struct wedge_pool_seat *seat);
 /* The process is gone: the seat is free for the next generation. */
 void wedge_seat_clear(struct wedge_pool *pool, uint32_t index);
+/* Whether a worker that ended with this status (waitpid(2)) had come to the end of its life: user code may call exit(0) at
+ * any time. Of the seat's present generation. */
+bool wedge_seat_left_in_order(struct wedge_pool *pool, uint32_t index, int status);
 /* Tells how the process of this seat's present generation ended: LEFT or DIED, `status` as of waitpid(2) in words. */
 void wedge_seat_tell_end(struct wedge_pool *pool, uint32_t index, int status);
 /* When the worker, not ready yet, gets past start_limit; WEDGE_POOL_NEVER: ready, nobody there, or no limit. */

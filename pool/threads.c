@@ -14,13 +14,22 @@ struct wedge_group {
     pthread_t thread; /* the worker's main thread */
 };
 
+static void say_gone(void *arg)
+{
+    const struct wedge_group *group = arg;
+    uint64_t one = 1;
+    while (write(group->gone_fd, &one, sizeof(one)) < 0 && errno == EINTR)
+        ;
+}
+
+/* User code that runs here, an initializer or finalizer of the process, may end the thread. */
 static void *group_main(void *arg)
 {
     struct wedge_group *group = arg;
-    uint64_t one = 1;
+    group->status = WEDGE_POOL_EXIT_THREAD;
+    pthread_cleanup_push(say_gone, group);
     group->status = wedge_pool_worker_live(group->pool, group->index + 1, group->generation, true);
-    while (write(group->gone_fd, &one, sizeof(one)) < 0 && errno == EINTR)
-        ;
+    pthread_cleanup_pop(1);
     return NULL;
 }
 

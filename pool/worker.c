@@ -9,6 +9,7 @@
  *   leave_with(status)     the process is not well, or an initializer failed: no thread takes another task, each
  *                          finishes what it has in hand, and the process leaves when the last one has. Finalizers run
  *                          only where the status is ORDERLY. Who is still at it past die_limit is the keeper's to end.
+ *   a thread is ended      by user code (pthread_exit): the same, and its task is LOST
  * It writes to nothing that the parent owns but its seat and its threads' records on the board.
  */
 #include <errno.h>
@@ -335,12 +336,33 @@ static bool thread_starts(struct wedge_pool_hand *hand)
     return rc == 0;
 }
 
+/* The last thing a thread does, whether it returns or is ended (pthread_exit, pthread_cancel). */
+static void thread_ends(struct wedge_pool_hand *hand)
+{
+    struct wedge_pool_worker *worker = hand->worker;
+    says(worker->pool, &hand->place, WEDGE_DOING_NOTHING, WEDGE_POOL_NEVER);
+    atomic_fetch_add(&worker->threads_left, 1);
+    wedge_word_bump(&worker->news, INT_MAX);
+}
+
+/* User code has ended the thread: what it had in hand is lost with it, which is known once the process is gone. The others
+ * may finish theirs; in a stream they cannot be woken for it. */
+static void thread_was_ended(void *arg)
+{
+    struct wedge_pool_hand *hand = arg;
+    if (!hand->worker->pool->settings.hardened)
+        wedge_pool_leave_process(WEDGE_POOL_EXIT_THREAD);
+    leave_with(hand->worker, WEDGE_POOL_EXIT_THREAD);
+    thread_ends(hand);
+}
+
 static void *thread_main(void *arg)
 {
     struct wedge_pool_hand *hand = arg;
     struct wedge_pool_worker *worker = hand->worker;
     const struct wedge_pool *pool = worker->pool;
     name_after(pool, hand->place.process, hand->place.thread);
+    pthread_cleanup_push(thread_was_ended, hand);
     if (thread_starts(hand)) {
         while (!wedge_pool_hand_leaves(hand) && pool->transport->get(hand) == 0) {
             WEDGE_POINT("pool.worker.got_task");
@@ -350,9 +372,8 @@ static void *thread_main(void *arg)
             run_user(worker, &hand->place, THREAD_FINAL);
         pool->transport->thread_left(hand);
     }
-    says(pool, &hand->place, WEDGE_DOING_NOTHING, WEDGE_POOL_NEVER);
-    atomic_fetch_add(&worker->threads_left, 1);
-    wedge_word_bump(&worker->news, INT_MAX);
+    pthread_cleanup_pop(0);
+    thread_ends(hand);
     return NULL;
 }
 

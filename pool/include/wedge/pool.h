@@ -153,6 +153,8 @@ struct wedge_pool_event {
  * Order in a worker: process_init, thread_init (each thread), task…, thread_final, process_final. A worker that is
  * killed runs no finalizer. Callbacks must not call functions of the pool, save that `collect` and `event` may call
  * stats. An initializer that returns anything but 0 ends its worker, which is replaced like any that died.
+ * User code that ends its process (exit, even with 0) or its thread (pthread_exit) in the middle of its work is a death too: in
+ * `hardened` the tasks in hand are LOST; of a thread that ends alone, once its siblings are through, at most die_limit.
  */
 struct wedge_pool_callbacks {
     int (*task)(struct wedge_pool_task *task, void *context);
