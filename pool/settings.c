@@ -51,7 +51,7 @@ CHOICES2(steps_words, "first_error", "all");
 CHOICES2(covers_words, "middle", "all");
 CHOICES2(queue_lock_words, "semaphore", "owned");
 CHOICES2(idle_reader_words, "yes", "no");
-CHOICES2(shared_words, "named", "unnamed");
+CHOICES2(shared_words, "unnamed", "named");
 CHOICES2(alarms_words, "instant", "held");
 static const struct choice log_words[] = {{"direct", 0}, {"reset", 1}, {"queued", 2}, {NULL, 0}};
 

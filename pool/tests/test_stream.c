@@ -689,7 +689,7 @@ static _Noreturn void play(const struct row *row, bool cured, int done_fd)
     shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (cured && (strcmp(row->cure, "leave=in_order") == 0 || strcmp(row->cure, "log=queued") == 0))
         armed = NULL;
-    pool = MAKE_POOL("reported", "processes=1", "threads=1", "shared=unnamed");
+    pool = MAKE_POOL("reported", "processes=1", "threads=1");
     for (int i = 0; i < 6 && row->settings[i]; i++)
         ck_assert_int_eq(wedge_pool_set(pool, row->settings[i], NULL), 0);
     if (cured)

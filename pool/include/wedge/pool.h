@@ -266,8 +266,9 @@ WEDGE_POOL_API int wedge_pool_create(const char *preset, struct wedge_pool **ret
  *   queue_lock        semaphore    semaphore    -           semaphore: no owner, lost with whoever dies holding it;
  *                                                           owned: robust, repaired by the next
  *   idle_holds_reader yes          yes          -           yes: a worker that waits for a task holds the reader lock; no
- *   shared            named        named        -           named: what workers tell the parent lies in a file of /dev/shm,
- *                                                           wedge-NAME-PID-N, removed by destroy; unnamed
+ *   shared            unnamed      unnamed      -           unnamed; named: what workers tell the parent lies in a file of
+ *                                                           /dev/shm, wedge-NAME-PID-N, removed by destroy: whoever kills
+ *                                                           the parent leaves it there
  * Log and alarms
  *   log               direct       reset        queued      how events reach `event`: direct; reset: direct, and the
  *                                                           lock is made anew in each forked child; queued: through
