@@ -24,6 +24,7 @@ static const struct {
 } section_sizes[WEDGE_SEC_COUNT] = {
     [WEDGE_SEC_CONTROL] = {1, sizeof(struct wedge_arena_control)},
     [WEDGE_SEC_RULES] = {RULES, sizeof(struct wedge_arena_rule)},
+    [WEDGE_SEC_DEFINES] = {WEDGE_ARENA_DEFINES, sizeof(struct wedge_arena_define)},
     [WEDGE_SEC_NAMES] = {NAMES, sizeof(struct wedge_arena_name)},
     [WEDGE_SEC_PROCS] = {PROCS, sizeof(struct wedge_arena_proc)},
     [WEDGE_SEC_THREADS] = {THREADS, sizeof(struct wedge_arena_thread)},

@@ -374,6 +374,8 @@ int wedge_plan_install(const struct wedge_plan *plan, const struct wedge_arena *
             return wedge_err_set(err, -ENOSPC, "the arena's table of names is full at rule `%s`", from->rule.id);
     }
     control->n_rules = (uint32_t)plan->n;
+    for (size_t i = 0; i < plan->n; i++)
+        atomic_fetch_or(&control->enabled[0][i / 64], 1ull << (i % 64));
     if (plan->has_seed)
         control->seed = plan->seed;
     return 0;

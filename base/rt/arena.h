@@ -8,8 +8,9 @@
  * Layout: one page of header, then the sections below, each `count` records of `stride` bytes at `offset`.
  *
  *   section   stride  written by                        read by
- *   CONTROL    128    wedge                             agents
- *   RULES      512    wedge (once); counters: agents    agents, wedge
+ *   CONTROL    192    wedge                             agents
+ *   RULES     1024    wedge (once); counters: agents    agents, wedge
+ *   DEFINES    256    wedge (once); counters: agents    agents, wedge
  *   NAMES       64    agents (insert only)              all
  *   PROCS      128    the process itself; free: wedge   all
  *   THREADS    512    the thread itself; free: wedge    all
@@ -30,11 +31,14 @@
 #include <stdint.h>
 
 #define WEDGE_ARENA_MAGIC 0x31616e6567646577ull /* "wedgena1" */
-#define WEDGE_ARENA_ABI   1u
+#define WEDGE_ARENA_ABI   2u
+
+#define WEDGE_ARENA_RULES 128u /* in one arena, and in each row of COUNTS */
 
 enum wedge_arena_section {
     WEDGE_SEC_CONTROL,
     WEDGE_SEC_RULES,
+    WEDGE_SEC_DEFINES,
     WEDGE_SEC_NAMES,
     WEDGE_SEC_PROCS,
     WEDGE_SEC_THREADS,
@@ -70,7 +74,7 @@ struct wedge_arena_header {
 
 /* Control: one line of 64 bytes each. */
 struct wedge_arena_control {
-    _Atomic uint32_t epoch;    /* which of two rule sets is current (today always 0) */
+    _Atomic uint32_t epoch;    /* its lowest bit says which row of `enabled` is current: many rules switch at once */
     _Atomic uint32_t quiesce;  /* not 0: no fault from now on; also a futex: every held thread waits with it */
     _Atomic uint32_t released; /* bumped (and FUTEX_WAKEd) at each fired rule, passed mark and release: what `yield` waits on */
     uint32_t record;           /* 1: waits, holds and events are recorded */
@@ -81,8 +85,13 @@ struct wedge_arena_control {
     _Atomic uint32_t yielders; /* threads that wait on `released`: nobody is woken when it is 0 */
     uint32_t reserved2;
     _Atomic uint64_t begun_ns; /* the first check-in, 0 before: what `time=` counts from */
-    uint32_t reserved0[2];
-    /* Second line, reserved for virtual time and the controlled scheduler; zero today. */
+    uint32_t n_defines;
+    uint32_t reserved0;
+    /* Second line: which rules are armed, one bit each, by epoch. wedge writes the row that is not current, then the
+     * epoch. */
+    _Atomic uint64_t enabled[2][WEDGE_ARENA_RULES / 64];
+    uint64_t reserved3[4];
+    /* Third line, reserved for virtual time and the controlled scheduler; zero today. */
     uint32_t clock_mode, sched_mode;
     uint64_t virtual_base, virtual_seq;
     uint32_t reserved1[10];
@@ -223,7 +232,7 @@ struct wedge_arena_event { /* 64 bytes */
 };
 
 _Static_assert(sizeof(struct wedge_arena_header) <= 4096, "header is one page");
-_Static_assert(sizeof(struct wedge_arena_control) == 128, "control is two lines");
+_Static_assert(sizeof(struct wedge_arena_control) == 192, "control is three lines");
 _Static_assert(sizeof(struct wedge_arena_name) == 64, "name is a line");
 _Static_assert(sizeof(struct wedge_arena_proc) == 128, "process slot");
 _Static_assert(sizeof(struct wedge_arena_wait) == 40, "wait record");
@@ -231,12 +240,65 @@ _Static_assert(sizeof(struct wedge_arena_thread) == 512, "thread slot");
 _Static_assert(sizeof(struct wedge_arena_object) == 128, "object");
 _Static_assert(sizeof(struct wedge_arena_event) == 64, "event is a line");
 
+/* What a call is about. */
+enum wedge_object_kind {
+    WEDGE_OBJECT_NONE,
+    WEDGE_OBJECT_FD,     /* an open file description; in calls its number in the process */
+    WEDGE_OBJECT_MUTEX,  /* from here on addresses, up to WORD */
+    WEDGE_OBJECT_COND,
+    WEDGE_OBJECT_RWLOCK,
+    WEDGE_OBJECT_BARRIER,
+    WEDGE_OBJECT_SPIN,
+    WEDGE_OBJECT_ONCE,
+    WEDGE_OBJECT_SEM,
+    WEDGE_OBJECT_WORD, /* a futex word that no library object is known to own */
+    WEDGE_OBJECT_MAPPING,
+    WEDGE_OBJECT_THREAD,  /* pthread_t */
+    WEDGE_OBJECT_PROCESS, /* PID */
+    WEDGE_OBJECT_SEMSET,  /* System V: identifiers of the kernel */
+    WEDGE_OBJECT_MSGQUEUE,
+    WEDGE_OBJECT_SEGMENT,
+    WEDGE_OBJECT_COUNT
+};
+
 /*
- * A compiled rule, 512 bytes. Compiled by faults/plan, matched by the agent with nothing but comparisons.
+ * A `define` of the plan, 256 bytes: a role that processes get by what they are, or a set of objects by where they were
+ * made. Texts are NUL-terminated, "" any; patterns are of fnmatch(3) without flags.
+ */
+#define WEDGE_ARENA_DEFINES 32u
+enum wedge_define_what { WEDGE_DEFINE_PROCESS = 1, WEDGE_DEFINE_OBJECT };
+/* How an open file description came to be, for objects of kind FD. */
+enum wedge_define_made {
+    WEDGE_MADE_ANY,
+    WEDGE_MADE_PIPE,
+    WEDGE_MADE_SOCKET, /* socket, socketpair, accept */
+    WEDGE_MADE_FILE, /* open and its kin; fopen is libc's own and not seen */
+    WEDGE_MADE_EVENTFD,
+    WEDGE_MADE_TIMERFD,
+    WEDGE_MADE_SIGNALFD,
+    WEDGE_MADE_EPOLL,
+    WEDGE_MADE_MQUEUE,
+};
+struct wedge_arena_define {
+    char name[WEDGE_ROLE_BYTES];
+    uint32_t what; /* enum wedge_define_what */
+    uint32_t kind; /* objects: enum wedge_object_kind */
+    uint32_t made; /* objects of kind FD: enum wedge_define_made */
+    uint32_t nth;  /* the nth of those that match, in the whole tree, in the order in which they were made; 0 all */
+    uint32_t of;   /* processes: descendants of the define with this number + 1; 0: of the root */
+    _Atomic uint32_t seen; /* matches so far */
+    char module[40], function[56]; /* objects: made by a call in this function; module "" any */
+    char exe[80];                  /* processes: pattern of the executable's path; objects: of the opened path */
+    char comm[16];                 /* processes: the name of the first thread */
+    uint8_t reserved[16];
+};
+_Static_assert(sizeof(struct wedge_arena_define) == 256, "define");
+
+/*
+ * A compiled rule, 1,024 bytes. Compiled by faults/plan, matched by the agent with nothing but comparisons.
  * Numbers are places in the table from 0; `id` is the plan's own word.
  */
 #define WEDGE_RULE_ID_BYTES 16
-#define WEDGE_ARENA_RULES   128u /* in one arena, and in each row of COUNTS */
 enum wedge_rule_who { WEDGE_WHO_ANY, WEDGE_WHO_ROOT, WEDGE_WHO_ROLE, WEDGE_WHO_PROC, WEDGE_WHO_THREAD };
 enum wedge_rule_what { WEDGE_WHAT_PLACE, WEDGE_WHAT_FUNCTION, WEDGE_WHAT_START, WEDGE_WHAT_EXIT };
 enum wedge_rule_per { WEDGE_PER_THREAD, WEDGE_PER_PROC, WEDGE_PER_OBJ, WEDGE_PER_TREE };
@@ -264,7 +326,26 @@ struct wedge_rule_when { /* fired(ID[,N]) or mark(NAME[,N]): true once the count
     uint32_t count; /* at least this often, 1 by default */
     uint32_t reserved;
 };
-#define WEDGE_RULE_FUNCTIONS_WORDS 4 /* bit set over the agent's function table: at most 256 functions */
+#define WEDGE_RULE_FUNCTIONS_WORDS 6 /* bit set over the agent's function table: at most 384 functions */
+
+/* WHERE: which clauses a rule has; all of them must hold. */
+#define WEDGE_WHERE_OBJ    1u /* obj=: `object` */
+#define WEDGE_WHERE_FD     2u /* fd=: `fd` */
+#define WEDGE_WHERE_PATH   4u /* path=: `path`, a pattern of fnmatch(3) without flags, of the path given to the call */
+#define WEDGE_WHERE_CALLER 8u /* caller=: the call's return address lies in this function */
+#define WEDGE_WHERE_IN     16u /* in=: this function is on the stack */
+#define WEDGE_WHERE_ARG    32u /* argN<op>V: `args` */
+enum wedge_arg_op { WEDGE_ARG_EQ, WEDGE_ARG_NE, WEDGE_ARG_LT, WEDGE_ARG_LE, WEDGE_ARG_GT, WEDGE_ARG_GE, WEDGE_ARG_HAS };
+#define WEDGE_RULE_ARGS 4
+struct wedge_rule_arg {
+    uint32_t index; /* of the argument, from 1 */
+    uint32_t op; /* enum wedge_arg_op, signed; HAS: all bits of value are set */
+    int64_t value;
+};
+struct wedge_rule_function { /* module "" any; a module is matched by the last component of its path */
+    char module[40], function[56];
+};
+
 struct wedge_arena_rule {
     char id[WEDGE_RULE_ID_BYTES];
     uint32_t who, role_index; /* role_index 0: any; PROC: the nth process of the tree, by check-in, from 1 */
@@ -290,8 +371,15 @@ struct wedge_arena_rule {
     char text[192]; /* the plan's line, cut */
     _Atomic uint64_t misplaced; /* would have answered at a place that cannot be answered: not counted as fired */
     _Atomic uint64_t admitted;  /* firings let through by `max` of per=tree */
-    uint8_t reserved[80];
+    uint32_t where;   /* WEDGE_WHERE_… */
+    uint32_t object;  /* OBJ: number of the define */
+    int32_t fd;       /* FD */
+    uint32_t n_args;  /* ARG */
+    struct wedge_rule_arg args[WEDGE_RULE_ARGS];
+    char path[96];
+    struct wedge_rule_function caller, in;
+    uint8_t reserved[208];
 };
-_Static_assert(sizeof(struct wedge_arena_rule) == 512, "rule");
+_Static_assert(sizeof(struct wedge_arena_rule) == 1024, "rule");
 
 #endif

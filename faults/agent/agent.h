@@ -43,12 +43,13 @@ struct agent_arena {
     struct wedge_arena_header *header;
     struct wedge_arena_control *control;
     struct wedge_arena_rule *rules;
+    struct wedge_arena_define *defines;
     struct wedge_arena_name *names;
     struct wedge_arena_proc *procs;
     struct wedge_arena_thread *threads;
     struct wedge_arena_counts *counts;
     struct wedge_arena_event *firings, *rings;
-    uint32_t n_rules, n_names, n_procs, n_threads, n_firings, ring_events;
+    uint32_t n_rules, n_defines, n_names, n_procs, n_threads, n_firings, ring_events;
 };
 extern struct agent_arena agent_arena;
 
@@ -106,6 +107,9 @@ struct agent_site { /* what is passed */
     uint32_t name; /* index in NAMES, 0 none */
     uint64_t object; /* address or number it is about, 0 none */
     uint64_t caller;
+    const uint64_t *args; /* of a call, `n_args` of them, sign-extended; valid while the wrapper runs */
+    unsigned n_args;
+    enum wedge_object_kind kind; /* of `object` */
     bool asks; /* an answer can be given */
     bool after; /* the effect has happened */
     enum agent_answer_kind answer; /* given by the first rule that fired with one */
@@ -146,9 +150,23 @@ static inline bool agent_is_armed(enum wedge_function function)
 {
     return atomic_load_explicit(&agent_armed[function / 64], memory_order_relaxed) >> (function % 64) & 1;
 }
-/* Before the effect. True: the call is answered, return agent_result. An answer `short` is left to the wrapper. */
-bool agent_enter(struct agent_call *call, enum wedge_function function, void *caller, uint64_t object);
+/* Before the effect. True: the call is answered, return agent_result. An answer `short` is left to the wrapper. `args`
+ * must stay valid until agent_leave. */
+bool agent_enter(struct agent_call *call, enum wedge_function function, void *caller, uint64_t object,
+                 const uint64_t *args, unsigned n_args);
 int64_t agent_result(const struct agent_call *call, int64_t dropped);
+/* The words of an argument list, for agent_site.args. */
+#define AGENT_WORD(x)                            ((uint64_t)(uintptr_t)(x))
+#define AGENT_WORDS(...)                         AGENT_PICK(__VA_ARGS__, W8, W7, W6, W5, W4, W3, W2, W1, 0)(__VA_ARGS__)
+#define AGENT_PICK(a, b, c, d, e, f, g, h, n, ...) AGENT_##n
+#define AGENT_W1(a)                              AGENT_WORD(a)
+#define AGENT_W2(a, ...)                         AGENT_WORD(a), AGENT_W1(__VA_ARGS__)
+#define AGENT_W3(a, ...)                         AGENT_WORD(a), AGENT_W2(__VA_ARGS__)
+#define AGENT_W4(a, ...)                         AGENT_WORD(a), AGENT_W3(__VA_ARGS__)
+#define AGENT_W5(a, ...)                         AGENT_WORD(a), AGENT_W4(__VA_ARGS__)
+#define AGENT_W6(a, ...)                         AGENT_WORD(a), AGENT_W5(__VA_ARGS__)
+#define AGENT_W7(a, ...)                         AGENT_WORD(a), AGENT_W6(__VA_ARGS__)
+#define AGENT_W8(a, ...)                         AGENT_WORD(a), AGENT_W7(__VA_ARGS__)
 /* After it: returns what the call shall return. */
 int64_t agent_leave(struct agent_call *call, int64_t result);
 

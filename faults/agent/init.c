@@ -70,6 +70,7 @@ static bool header_is_ours(const struct wedge_arena_header *header, uint64_t byt
     return header->magic == WEDGE_ARENA_MAGIC && header->abi == WEDGE_ARENA_ABI && header->nonce == nonce &&
            header->total_bytes == bytes && fits(header, WEDGE_SEC_CONTROL, sizeof(struct wedge_arena_control)) &&
            fits(header, WEDGE_SEC_RULES, sizeof(struct wedge_arena_rule)) &&
+           fits(header, WEDGE_SEC_DEFINES, sizeof(struct wedge_arena_define)) &&
            fits(header, WEDGE_SEC_NAMES, sizeof(struct wedge_arena_name)) &&
            fits(header, WEDGE_SEC_PROCS, sizeof(struct wedge_arena_proc)) &&
            fits(header, WEDGE_SEC_THREADS, sizeof(struct wedge_arena_thread)) &&
@@ -90,6 +91,7 @@ static bool use(uint8_t *base)
         .header = header,
         .control = (void *)(base + s[WEDGE_SEC_CONTROL].offset),
         .rules = (void *)(base + s[WEDGE_SEC_RULES].offset),
+        .defines = (void *)(base + s[WEDGE_SEC_DEFINES].offset),
         .names = (void *)(base + s[WEDGE_SEC_NAMES].offset),
         .procs = (void *)(base + s[WEDGE_SEC_PROCS].offset),
         .threads = (void *)(base + s[WEDGE_SEC_THREADS].offset),
@@ -103,7 +105,9 @@ static bool use(uint8_t *base)
         .ring_events = header->ring_events,
     };
     agent_arena.n_rules = agent_arena.control->n_rules;
-    return agent_arena.n_rules <= WEDGE_ARENA_RULES && agent_arena.n_rules <= s[WEDGE_SEC_RULES].count;
+    agent_arena.n_defines = agent_arena.control->n_defines;
+    return agent_arena.n_rules <= WEDGE_ARENA_RULES && agent_arena.n_rules <= s[WEDGE_SEC_RULES].count &&
+           agent_arena.n_defines <= s[WEDGE_SEC_DEFINES].count;
 }
 
 static bool map_arena(const char *where)

@@ -13,15 +13,11 @@
 
 #include "faults/agent/agent.h"
 
-#define WEDGE_OLD_CONDITIONS(F)                                                                                        \
-    F(pthread_cond_wait) F(pthread_cond_timedwait) F(pthread_cond_signal) F(pthread_cond_broadcast)
-
 struct agent_real {
-/* clang-format off */
-#define F(ret, name, family, style, extra, params, args, errnos) ret (*name) params;
-    WEDGE_FUNCTIONS(F)
+#define F(ret, name, family, style, extra, kind, effect, object, params, ...) ret(*name) params;
+#include "faults/functions/all.def"
 #undef F
-    /* clang-format on */
+    /* The condition variables of before glibc 2.3.2, in the order of the tables. */
     int (*old_pthread_cond_wait)(pthread_cond_t *cond, pthread_mutex_t *mutex);
     int (*old_pthread_cond_timedwait)(pthread_cond_t *cond, pthread_mutex_t *mutex, const struct timespec *until);
     int (*old_pthread_cond_signal)(pthread_cond_t *cond);
@@ -35,12 +31,5 @@ struct agent_real {
     int (*pthread_create)(pthread_t *thread, const pthread_attr_t *attr, void *(*start)(void *), void *arg);
 };
 extern struct agent_real agent_real;
-
-/* Functions of which libc has an incompatible older version (pthread.h of glibc before 2.3.2). */
-static inline bool agent_condition_since_2_3_2(size_t function)
-{
-    return function == WEDGE_FN_pthread_cond_wait || function == WEDGE_FN_pthread_cond_timedwait ||
-           function == WEDGE_FN_pthread_cond_signal || function == WEDGE_FN_pthread_cond_broadcast;
-}
 
 #endif

@@ -249,8 +249,11 @@ void agent_hit(const struct agent_here *here, const uint64_t rules[AGENT_RULE_WO
 {
     if (atomic_load_explicit(&agent_arena.control->quiesce, memory_order_relaxed))
         return;
+    /* Partner: the release of the epoch, by wedge, behind the row that it makes current. */
+    uint32_t row = atomic_load_explicit(&agent_arena.control->epoch, memory_order_acquire) & 1;
     for (unsigned w = 0; w < AGENT_RULE_WORDS; w++) {
-        uint64_t left = rules[w] & atomic_load_explicit(&agent_page->who[w], memory_order_relaxed);
+        uint64_t left = rules[w] & atomic_load_explicit(&agent_page->who[w], memory_order_relaxed) &
+                        atomic_load_explicit(&agent_arena.control->enabled[row][w], memory_order_relaxed);
         for (; left; left &= left - 1) {
             uint32_t number = w * 64 + (uint32_t)__builtin_ctzll(left);
             if (decide(here, number, site))

@@ -22,9 +22,12 @@ uint64_t agent_function_rules[WEDGE_FN_COUNT][AGENT_RULE_WORDS];
 struct agent_real agent_real;
 void (*agent_gcov_dump)(void);
 
-static const enum wedge_function_style styles[WEDGE_FN_COUNT] = {
-#define F(ret, name, family, style, extra, params, args, errnos) [WEDGE_FN_##name] = WEDGE_STYLE_##style,
-    WEDGE_FUNCTIONS(F)
+/* What an answer needs to know of a function. The full table is wedge's (faults/functions.c). */
+static const struct {
+    uint8_t style, kind;
+} rows[WEDGE_FN_COUNT] = {
+#define F(ret, name, family, style, extra, kind, ...) [WEDGE_FN_##name] = {WEDGE_STYLE_##style, WEDGE_OBJECT_##kind},
+#include "faults/functions/all.def"
 #undef F
 };
 
@@ -33,34 +36,37 @@ void agent_resolve(void)
 {
     static const struct {
         const char *name;
-        const char *version; /* NULL: the default one */
+        bool versions; /* two of them in libc, and the older one corrupts what the newer one made */
+        bool old; /* the older one is asked for */
     } symbols[] = {
-#define F(ret, name, family, style, extra, params, args, errnos) {#name, NULL},
-        WEDGE_FUNCTIONS(F)
+#define F(ret, name, ...) {#name, false, false},
+#define V(ret, name, ...) {#name, true, false},
+#include "faults/functions/all.def"
 #undef F
-#define F(name) {#name, "GLIBC_2.2.5"},
-            WEDGE_OLD_CONDITIONS(F)
+#undef V
+#define F(...)
+#define V(ret, name, ...) {#name, true, true},
+#include "faults/functions/all.def"
 #undef F
-                {"exit", NULL},
-        {"_exit", NULL},
-        {"_Exit", NULL},
-        {"quick_exit", NULL},
-        {"vfork", NULL},
-        {"dlopen", NULL},
-        {"pthread_create", NULL},
+#undef V
+        {"exit", false, false},
+        {"_exit", false, false},
+        {"_Exit", false, false},
+        {"quick_exit", false, false},
+        {"vfork", false, false},
+        {"dlopen", false, false},
+        {"pthread_create", false, false},
     };
     _Static_assert(sizeof(symbols) / sizeof(symbols[0]) == sizeof(agent_real) / sizeof(void *), "one pointer each");
     void **to = (void **)&agent_real;
     for (size_t i = 0; i < sizeof(symbols) / sizeof(symbols[0]); i++) {
-        void *found = NULL;
-        if (symbols[i].version)
-            found = dlvsym(RTLD_NEXT, symbols[i].name, symbols[i].version);
+        void *old = symbols[i].versions ? dlvsym(RTLD_NEXT, symbols[i].name, "GLIBC_2.2.5") : NULL;
+        void *found = symbols[i].old ? old : NULL;
         if (!found)
             found = dlsym(RTLD_NEXT, symbols[i].name);
-        /* Two condition variables live in libc, and a call to the wrong one corrupts. Before glibc 2.36 dlsym may
-         * give the old one; what comes next may also be a sanitizer's, which has no version and must not be missed. */
-        if (i < WEDGE_FN_COUNT && agent_condition_since_2_3_2(i) &&
-            found == dlvsym(RTLD_NEXT, symbols[i].name, "GLIBC_2.2.5"))
+        /* Before glibc 2.36 dlsym may give the old one; what comes next may also be a sanitizer's, which has no
+         * version and must not be missed. */
+        if (symbols[i].versions && !symbols[i].old && found == old)
             found = dlvsym(RTLD_NEXT, symbols[i].name, "GLIBC_2.3.2");
         to[i] = found;
     }
@@ -81,10 +87,16 @@ void agent_arm_functions(void)
     }
 }
 
-bool agent_enter(struct agent_call *call, enum wedge_function function, void *caller, uint64_t object)
+bool agent_enter(struct agent_call *call, enum wedge_function function, void *caller, uint64_t object,
+                 const uint64_t *args, unsigned n_args)
 {
     call->function = function;
-    call->site = (struct agent_site){.object = object, .caller = (uint64_t)(uintptr_t)caller, .asks = true};
+    call->site = (struct agent_site){.object = object,
+                                     .kind = rows[function].kind,
+                                     .caller = (uint64_t)(uintptr_t)caller,
+                                     .args = args,
+                                     .n_args = n_args,
+                                     .asks = true};
     call->known = agent_find_here(&call->here);
     if (!call->known)
         return false;
@@ -98,10 +110,10 @@ int64_t agent_result(const struct agent_call *call, int64_t dropped)
         return call->site.value;
     if (call->site.answer != AGENT_ANSWER_ERRNO)
         return dropped;
-    if (styles[call->function] == WEDGE_STYLE_CODE)
+    if (rows[call->function].style == WEDGE_STYLE_CODE)
         return call->site.value;
     errno = (int)call->site.value;
-    return -1;
+    return rows[call->function].style == WEDGE_STYLE_NULLED ? 0 : -1;
 }
 
 int64_t agent_leave(struct agent_call *call, int64_t result)
@@ -114,64 +126,38 @@ int64_t agent_leave(struct agent_call *call, int64_t result)
     return call->site.answer == AGENT_ANSWER_NONE ? result : agent_result(call, result);
 }
 
-/* clang-format off */
-#define FIRST(args) FIRST_ args
-#define FIRST_(first, ...) ((uint64_t)(uintptr_t)(first))
-#define F(ret, name, family, style, extra, params, args, errnos)                                                      \
-    AGENT_EXPORT ret WRAPPER(name) params                                                                             \
-    {                                                                                                                 \
-        if (AGENT_UNLIKELY(!agent_real.name))                                                                         \
-            agent_resolve();                                                                                          \
-        if (AGENT_LIKELY(!agent_is_armed(WEDGE_FN_##name)))                                                           \
-            return agent_real.name args;                                                                              \
-        struct agent_call call;                                                                                       \
-        if (agent_enter(&call, WEDGE_FN_##name, __builtin_return_address(0), FIRST(args)))                            \
-            return (ret)agent_result(&call, 0);                                                                       \
-        return (ret)agent_leave(&call, (int64_t)agent_real.name args);                                                \
+/*
+ * The wrappers. Each has a name of its own in C and its function's in the object file, so that no header's macro or
+ * declaration of it is in the way.
+ */
+#define NO_CUT
+#define CUT_COUNT(n)                                                                                                   \
+    if (call.site.answer == AGENT_ANSWER_SHORT && (uint64_t)call.site.value < (n))                                     \
+        (n) = (size_t)call.site.value;
+#define GENERATE(label, ret, name, object, params, args, cut, dropped)                                                 \
+    AGENT_EXPORT ret agent_wrap_##name params __asm__(label);                                                          \
+    AGENT_EXPORT ret agent_wrap_##name params                                                                          \
+    {                                                                                                                  \
+        if (AGENT_UNLIKELY(!agent_real.name))                                                                          \
+            agent_resolve();                                                                                           \
+        if (AGENT_LIKELY(!agent_is_armed(WEDGE_FN_##name)))                                                            \
+            return agent_real.name args;                                                                               \
+        struct agent_call call;                                                                                        \
+        const uint64_t words[] = {AGENT_WORDS args};                                                                   \
+        if (agent_enter(&call, WEDGE_FN_##name, __builtin_return_address(0), AGENT_WORD(object), words,                \
+                        sizeof(words) / sizeof(words[0])))                                                             \
+            return (ret)agent_result(&call, (int64_t)(dropped));                                                       \
+        cut return (ret)agent_leave(&call, (int64_t)agent_real.name args);                                             \
     }
-/* A wrapper has its function's own name, except the condition variables: theirs has two versions (below). */
-#define WRAPPER(name) WRAPPER_##name
-#define WRAPPER_close close
-#define WRAPPER___open_2 __open_2
-#define WRAPPER___open64_2 __open64_2
-#define WRAPPER___openat_2 __openat_2
-#define WRAPPER___openat64_2 __openat64_2
-#define WRAPPER_waitpid waitpid
-#define WRAPPER_wait wait
-#define WRAPPER_wait4 wait4
-#define WRAPPER_waitid waitid
-#define WRAPPER_sem_wait sem_wait
-#define WRAPPER_sem_timedwait sem_timedwait
-#define WRAPPER_sem_clockwait sem_clockwait
-#define WRAPPER_sem_post sem_post
-#define WRAPPER_pthread_mutex_lock pthread_mutex_lock
-#define WRAPPER_pthread_mutex_timedlock pthread_mutex_timedlock
-#define WRAPPER_pthread_mutex_clocklock pthread_mutex_clocklock
-#define WRAPPER_pthread_mutex_unlock pthread_mutex_unlock
-#define WRAPPER_pthread_cond_wait agent_new_pthread_cond_wait
-#define WRAPPER_pthread_cond_timedwait agent_new_pthread_cond_timedwait
-#define WRAPPER_pthread_cond_clockwait pthread_cond_clockwait
-#define WRAPPER_pthread_cond_signal agent_new_pthread_cond_signal
-#define WRAPPER_pthread_cond_broadcast agent_new_pthread_cond_broadcast
-#define WRAPPER_poll poll
-#define WRAPPER___poll_chk __poll_chk
-#define WRAPPER_ppoll ppoll
-#define WRAPPER_nanosleep nanosleep
-#define WRAPPER_clock_nanosleep clock_nanosleep
-#define WRAPPER_usleep usleep
-/* Not declared by the headers unless fortified, or by us alone. */
-int __open_2(const char *path, int flags);
-int __open64_2(const char *path, int flags);
-int __openat_2(int dir, const char *path, int flags);
-int __openat64_2(int dir, const char *path, int flags);
-int __poll_chk(struct pollfd *fds, nfds_t n, int timeout_ms, size_t size);
-int agent_new_pthread_cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex);
-int agent_new_pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *mutex, const struct timespec *until);
-int agent_new_pthread_cond_signal(pthread_cond_t *cond);
-int agent_new_pthread_cond_broadcast(pthread_cond_t *cond);
-WEDGE_FUNCTIONS_GENERATED(F)
+#define F(ret, name, family, style, extra, kind, effect, object, params, args, cut, dropped, ...)                      \
+    GENERATE(#name, ret, name, object, params, args, cut, dropped)
+#define V(ret, name, family, style, extra, kind, effect, object, params, args, cut, dropped, ...)                      \
+    GENERATE("agent_new_" #name, ret, name, object, params, args, cut, dropped)
+#define H(...)
+#include "faults/functions/all.def"
 #undef F
-/* clang-format on */
+#undef V
+#undef H
 
 /* The condition variables of before glibc 2.3.2, which only programs that old ask for: passed on, never at fault. */
 int agent_old_pthread_cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex);

@@ -1,5 +1,5 @@
 /*
- * Wrappers that follow no pattern: counted transfers (short), open with its optional mode, fork and pthread_create
+ * Wrappers that follow no pattern: open with its optional mode, fork and pthread_create
  * (who is born of whom), and the ways out of a process.
  */
 #include <dlfcn.h>
@@ -16,47 +16,10 @@
         if (AGENT_UNLIKELY(!agent_real.name))                                                                          \
             agent_resolve();                                                                                           \
     } while (0)
-#define ENTER(call, name, object)                                                                                      \
-    agent_enter(call, WEDGE_FN_##name, __builtin_return_address(0), (uint64_t)(uintptr_t)(object))
-
-static size_t cut(const struct agent_call *call, size_t n)
-{
-    return call->site.answer == AGENT_ANSWER_SHORT && (uint64_t)call->site.value < n ? (size_t)call->site.value : n;
-}
-
-AGENT_EXPORT ssize_t read(int fd, void *buf, size_t n)
-{
-    READY(read);
-    if (AGENT_LIKELY(!agent_is_armed(WEDGE_FN_read)))
-        return agent_real.read(fd, buf, n);
-    struct agent_call call;
-    if (ENTER(&call, read, fd))
-        return (ssize_t)agent_result(&call, 0);
-    return (ssize_t)agent_leave(&call, agent_real.read(fd, buf, cut(&call, n)));
-}
-
-ssize_t __read_chk(int fd, void *buf, size_t n, size_t size);
-AGENT_EXPORT ssize_t __read_chk(int fd, void *buf, size_t n, size_t size)
-{
-    READY(__read_chk);
-    if (AGENT_LIKELY(!agent_is_armed(WEDGE_FN___read_chk)))
-        return agent_real.__read_chk(fd, buf, n, size);
-    struct agent_call call;
-    if (ENTER(&call, __read_chk, fd))
-        return (ssize_t)agent_result(&call, 0);
-    return (ssize_t)agent_leave(&call, agent_real.__read_chk(fd, buf, cut(&call, n), size));
-}
-
-AGENT_EXPORT ssize_t write(int fd, const void *buf, size_t n)
-{
-    READY(write);
-    if (AGENT_LIKELY(!agent_is_armed(WEDGE_FN_write)))
-        return agent_real.write(fd, buf, n);
-    struct agent_call call;
-    if (ENTER(&call, write, fd))
-        return (ssize_t)agent_result(&call, (int64_t)n); /* dropped: all of it, as far as the caller can tell */
-    return (ssize_t)agent_leave(&call, agent_real.write(fd, buf, cut(&call, n)));
-}
+#define ENTER(call, name, object, ...)                                                                                 \
+    agent_enter(call, WEDGE_FN_##name, __builtin_return_address(0), AGENT_WORD(object),                                \
+                (const uint64_t[]){AGENT_WORDS(__VA_ARGS__)},                                                          \
+                sizeof((const uint64_t[]){AGENT_WORDS(__VA_ARGS__)}) / sizeof(uint64_t))
 
 /* The mode is there only with these flags (open(2)); read otherwise it would be what happens to be in a register. */
 #define TAKE_MODE(mode, flags)                                                                                         \
@@ -75,7 +38,7 @@ AGENT_EXPORT ssize_t write(int fd, const void *buf, size_t n)
         if (AGENT_LIKELY(!agent_is_armed(WEDGE_FN_##name)))                                                            \
             return agent_real.name(path, flags, mode);                                                                 \
         struct agent_call call;                                                                                        \
-        if (ENTER(&call, name, 0))                                                                                     \
+        if (ENTER(&call, name, 0, path, flags, mode))                                                                  \
             return (int)agent_result(&call, 0);                                                                        \
         return (int)agent_leave(&call, agent_real.name(path, flags, mode));                                            \
     }
@@ -87,7 +50,7 @@ AGENT_EXPORT ssize_t write(int fd, const void *buf, size_t n)
         if (AGENT_LIKELY(!agent_is_armed(WEDGE_FN_##name)))                                                            \
             return agent_real.name(dir, path, flags, mode);                                                            \
         struct agent_call call;                                                                                        \
-        if (ENTER(&call, name, 0))                                                                                     \
+        if (ENTER(&call, name, 0, dir, path, flags, mode))                                                             \
             return (int)agent_result(&call, 0);                                                                        \
         return (int)agent_leave(&call, agent_real.name(dir, path, flags, mode));                                       \
     }
@@ -102,7 +65,7 @@ AGENT_EXPORT pid_t fork(void)
     struct agent_call call;
     if (AGENT_LIKELY(!agent_is_armed(WEDGE_FN_fork)))
         call.known = agent_find_here(&call.here);
-    else if (ENTER(&call, fork, 0))
+    else if (agent_enter(&call, WEDGE_FN_fork, __builtin_return_address(0), 0, NULL, 0))
         return (pid_t)agent_result(&call, 0);
     if (!call.known)
         return agent_real.fork();
