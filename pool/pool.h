@@ -72,6 +72,7 @@ struct wedge_pool_worker {
     struct wedge_pool *pool;
     struct wedge_pool_place place; /* thread 0 */
     bool grouped; /* workers=threads: it is a group of threads in the parent, which must not leave with it */
+    pid_t zygote; /* hardened: whose child the process is, so long as that lives; 0 none */
     _Atomic uint32_t threads_left; /* that have ended */
     _Atomic uint32_t threads_given_up; /* limit_by=helper: whose initializer was left behind */
     struct wedge_word news; /* bumped by each thread that leaves */

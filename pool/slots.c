@@ -22,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <wedge/point.h>
 
@@ -356,6 +357,7 @@ static int slots_get(struct wedge_pool_hand *hand)
     struct wedge_pool *pool = hand->worker->pool;
     struct wedge_slots *slots = wedge_slots_of(pool);
     bool idle = hand->now_ns != 0; /* answer has said so */
+    bool waited = false;
     int64_t look_again_ms = wedge_pool_idle_look_ms(&pool->settings, hand->place.thread);
     hand->sleeper.may_spin = slots->takers.may_spin;
     for (;;) {
@@ -371,10 +373,14 @@ static int slots_get(struct wedge_pool_hand *hand)
             wedge_word_tell(&slots->words->items, 1); /* whoever woke this one meant any: it has not looked */
             return -ENODATA;
         }
+        /* The kernel's own order to die with the zygote may have been taken back (zygote.h). Not asked where a task came. */
+        if (waited && hand->worker->zygote && getppid() != hand->worker->zygote)
+            wedge_pool_leave_process(WEDGE_POOL_EXIT_ORPHAN);
         wedge_sleeper_wait(&hand->sleeper, &slots->words->items, items_look, hand, false, WEDGE_WAIT_FOR_ITEM,
                            wedge_pool_earlier(hand->until_ns, wedge_pool_after_ms(look_again_ms)));
         WEDGE_POINT("pool.worker.woken");
         idle = false;
+        waited = true;
     }
 }
 

@@ -31,6 +31,7 @@
 #include "pool/helper.h"
 #include "pool/pool.h"
 #include "pool/slots.h"
+#include "pool/zygote.h"
 
 void wedge_pool_name_thread(const char *fmt, ...)
 {
@@ -408,13 +409,17 @@ static void run_threads(struct wedge_pool_worker *worker)
 
 int wedge_pool_worker_live(struct wedge_pool *pool, uint32_t index, uint32_t generation, bool grouped)
 {
-    struct wedge_pool_worker worker = {
-        .pool = pool, .place = {.process = index, .generation = generation}, .grouped = grouped};
+    struct wedge_pool_worker worker = {.pool = pool,
+                                       .place = {.process = index, .generation = generation},
+                                       .grouped = grouped,
+                                       .zygote = pool->settings.hardened && !grouped ? getppid() : 0};
     name_after(pool, index, 0);
     WEDGE_POINT("pool.worker.start");
     if (pool->transport->enter(&worker) < 0)
         return WEDGE_POOL_EXIT_SYSTEM;
     int rc = run_user(&worker, &worker.place, PROCESS_INIT);
+    if (worker.zygote)
+        wedge_zygote_die_with(worker.zygote);
     if (rc != 0)
         return rc == WEDGE_POOL_STOP ? WEDGE_POOL_EXIT_STOP : WEDGE_POOL_EXIT_INIT;
     run_threads(&worker);

@@ -43,23 +43,36 @@ static int send_packet(int sock, const struct wedge_zygote_message *message, con
     return n < 0 ? -errno : 0;
 }
 
+/* What the zygote's main function works with. */
+struct self {
+    struct wedge_pool *pool;
+    int sock, parent_fd;
+    sigset_t signals; /* the mask of the thread that called start, which is the workers' */
+};
+
+void wedge_zygote_die_with(pid_t zygote)
+{
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != zygote)
+        wedge_pool_leave_process(WEDGE_POOL_EXIT_ORPHAN);
+}
+
 /* In the fork: waits at the gate, then is a worker. Without anyone to open it the worker never was: it has taken nothing,
  * and nobody has to account for it. */
-static _Noreturn void become_worker(struct wedge_pool *pool, const struct wedge_zygote_message *order, int gate,
+static _Noreturn void become_worker(const struct self *self, const struct wedge_zygote_message *order, int gate,
                                     pid_t zygote)
 {
     char byte;
     ssize_t n;
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != zygote)
-        wedge_pool_leave_process(WEDGE_POOL_EXIT_ORPHAN);
+    wedge_zygote_die_with(zygote);
+    sigprocmask(SIG_SETMASK, &self->signals, NULL);
     do
         n = read(gate, &byte, 1);
     while (n < 0 && errno == EINTR);
     if (n != 1)
         wedge_pool_leave_process(WEDGE_POOL_EXIT_ORPHAN);
     close(gate);
-    wedge_pool_worker_run(pool, order->index + 1, order->generation);
+    wedge_pool_worker_run(self->pool, order->index + 1, order->generation);
 }
 
 static void end_child(pid_t pid, int *ret_status)
@@ -70,7 +83,7 @@ static void end_child(pid_t pid, int *ret_status)
 }
 
 /* Forks a worker that waits at a gate. Its pid and both descriptors, or a negative errno and nobody. */
-static pid_t fork_worker(struct wedge_pool *pool, const struct wedge_zygote_message *order, int sock, int parent_fd,
+static pid_t fork_worker(const struct self *self, const struct wedge_zygote_message *order,
                          struct wedge_zygote_fds *ret)
 {
     int gate[2];
@@ -79,10 +92,10 @@ static pid_t fork_worker(struct wedge_pool *pool, const struct wedge_zygote_mess
         return -errno;
     pid_t pid = fork();
     if (pid == 0) {
-        close(sock);
-        close(parent_fd);
+        close(self->sock);
+        close(self->parent_fd);
         close(gate[1]);
-        become_worker(pool, order, gate[0], zygote);
+        become_worker(self, order, gate[0], zygote);
     }
     int rc = pid < 0 ? -errno : 0;
     close(gate[0]);
@@ -100,15 +113,15 @@ static pid_t fork_worker(struct wedge_pool *pool, const struct wedge_zygote_mess
     return pid;
 }
 
-static int spawn(struct wedge_pool *pool, const struct wedge_zygote_message *order, int sock, int parent_fd)
+static int spawn(const struct self *self, const struct wedge_zygote_message *order)
 {
     struct wedge_zygote_message answer = *order;
     struct wedge_zygote_fds fds = {.pidfd = -1, .gate = -1};
     answer.op = WEDGE_ZYGOTE_SPAWNED;
-    answer.pid = fork_worker(pool, order, sock, parent_fd, &fds);
+    answer.pid = fork_worker(self, order, &fds);
     if (answer.pid < 0)
-        return send_packet(sock, &answer, NULL);
-    int rc = send_packet(sock, &answer, &fds);
+        return send_packet(self->sock, &answer, NULL);
+    int rc = send_packet(self->sock, &answer, &fds);
     close(fds.pidfd);
     close(fds.gate);
     return rc;
@@ -124,46 +137,52 @@ static int reap(const struct wedge_zygote_message *order, int sock)
 }
 
 /* Until it is told to leave, or the parent is gone. The kernel kills its workers as it exits. */
-static _Noreturn void zygote_main(struct wedge_pool *pool, int sock, int parent_fd)
+static _Noreturn void zygote_main(const struct self *self)
 {
     int rc = 0;
     wedge_role("zygote", 0, 0);
     wedge_pool_name_thread("zygote");
     signal(SIGCHLD, SIG_DFL); /* ignored, the kernel would reap the workers by itself */
     while (rc == 0) {
-        struct pollfd pfds[] = {{.fd = sock, .events = POLLIN}, {.fd = parent_fd, .events = POLLIN}};
+        struct pollfd pfds[] = {{.fd = self->sock, .events = POLLIN}, {.fd = self->parent_fd, .events = POLLIN}};
         struct wedge_zygote_message order;
         if (poll(pfds, 2, -1) < 0)
             continue; /* EINTR */
         if (pfds[1].revents)
             break;
-        ssize_t n = recv(sock, &order, sizeof(order), 0);
+        ssize_t n = recv(self->sock, &order, sizeof(order), 0);
         if (n < 0 && errno == EINTR)
             continue;
         if (n != (ssize_t)sizeof(order) || order.op == WEDGE_ZYGOTE_QUIT)
             break;
-        rc = order.op == WEDGE_ZYGOTE_SPAWN ? spawn(pool, &order, sock, parent_fd) : reap(&order, sock);
+        rc = order.op == WEDGE_ZYGOTE_SPAWN ? spawn(self, &order) : reap(&order, self->sock);
     }
     wedge_pool_leave_process(0);
 }
 
 int wedge_zygote_start(struct wedge_pool *pool, struct wedge_zygote *ret)
 {
+    struct self self = {.pool = pool};
+    sigset_t all;
     int socks[2], rc;
     pid_t parent = getpid();
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, socks) < 0)
         return -errno;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &self.signals); /* before the fork: the zygote never has a signal to heed */
     pid_t pid = fork();
     if (pid == 0) {
         close(socks[0]);
-        int parent_fd = pidfd_open(parent, 0);
-        if (parent_fd < 0 || getppid() != parent)
+        self.sock = socks[1];
+        self.parent_fd = pidfd_open(parent, 0);
+        if (self.parent_fd < 0 || getppid() != parent)
             wedge_pool_leave_process(WEDGE_POOL_EXIT_ORPHAN);
-        zygote_main(pool, socks[1], parent_fd);
+        zygote_main(&self);
     }
+    rc = pid < 0 ? -errno : 0;
+    pthread_sigmask(SIG_SETMASK, &self.signals, NULL);
     close(socks[1]);
-    if (pid < 0) {
-        rc = -errno;
+    if (rc < 0) {
         close(socks[0]);
         return rc;
     }

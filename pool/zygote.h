@@ -14,6 +14,9 @@
  * of the two died, its descriptors are closed with it, the worker reads an end of file, and leaves. The pidfd is opened by
  * the zygote, whose child it is, unreaped: it can be nobody else's, whatever has become of the zygote since.
  *
+ * It blocks every signal: what a terminal or a service manager sends to the whole process group (SIGINT, SIGTERM) is the
+ * parent's to heed, and without a zygote the pool is broken. A worker has the signal mask of the thread that called start.
+ *
  * The zygote reaps a worker only when it is told to. When the parent is gone (its pidfd) the zygote leaves; when
  * the zygote is gone, however it went, the kernel kills its workers (PR_SET_PDEATHSIG, which is safe here: it fires
  * when the forking thread ends, and the zygote has one). So a dead parent leaves nobody behind.
@@ -51,6 +54,10 @@ int wedge_zygote_start(struct wedge_pool *pool, struct wedge_zygote *ret);
 struct wedge_zygote_fds {
     int pidfd, gate; /* owned by whoever receives them */
 };
+
+/* In a worker's main thread: the kernel is to kill it when the zygote is gone; gone already, it leaves. Again after user
+ * code: a change of user or group takes the order back (prctl(2), PR_SET_PDEATHSIG). */
+void wedge_zygote_die_with(pid_t zygote);
 
 /* Sends one packet. -EAGAIN: it has many to read; -EPIPE, -ECONNRESET: it is gone. */
 int wedge_zygote_send(const struct wedge_zygote *zygote, const struct wedge_zygote_message *message);

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/tests/suite.h"
@@ -110,10 +112,113 @@ START_TEST(a_task_that_ends_its_thread_is_lost)
 }
 END_TEST
 
+/* A terminal and a service manager signal the whole process group. The parent has a handler, set after start. */
+static void ignore_signal(int signal)
+{
+    (void)signal;
+}
+
+START_TEST(a_signal_to_the_process_group_costs_the_workers_alone)
+{
+    const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+    int signal = signals[_i];
+    struct sigaction action = {.sa_handler = ignore_signal};
+    struct wedge_pool *pool = MAKE_POOL("hardened", "processes=2", "threads=1");
+    struct wedge_pool_callbacks callbacks = {.task = square_task};
+    struct wedge_pool_stats stats;
+    struct wedge_pool_result result;
+    int64_t until_ns = wedge_pool_after_ms(20000);
+    uint64_t square;
+    sigset_t one;
+    sigemptyset(&one);
+    sigaddset(&one, signal);
+    ck_assert_int_eq(setpgid(0, 0), 0);
+    /* The workers': Check's own handler of SIGINT kills the whole group, the test too; and who started the test may have
+     * the signal ignored or blocked. */
+    sigaction(signal, &(struct sigaction){.sa_handler = SIG_DFL}, NULL);
+    sigprocmask(SIG_UNBLOCK, &one, NULL);
+    ck_assert_int_eq(wedge_pool_start(pool, &callbacks, NULL), 0);
+    sigaction(signal, &action, NULL);
+    put_number(pool, 1);
+    ck_assert_int_eq(wedge_pool_take(pool, &result, &square, sizeof(square), until_ns), 0);
+    ck_assert_int_eq(kill(0, signal), 0);
+    do /* a task that one of them had taken as it died is lost */
+        ck_assert_int_eq(wedge_pool_put(pool, &(uint64_t){2}, sizeof(uint64_t), until_ns, NULL), 0);
+    while (wedge_pool_take(pool, &result, &square, sizeof(square), until_ns) == 0 && result.outcome == WEDGE_POOL_LOST);
+    ck_assert_int_eq(result.outcome, WEDGE_POOL_OK);
+    ck_assert_int_eq(wedge_pool_join(pool, until_ns, NULL), 0);
+    wedge_pool_stats(pool, &stats);
+    ck_assert(!stats.broken);
+    ck_assert_uint_ge(stats.deaths, 1); /* it was told, and did not heed it */
+    wedge_pool_destroy(pool);
+    check_no_child();
+}
+END_TEST
+
+/* What the kernel does of itself where a process changes its user: the order to die with its parent is gone. */
+static int said[2];
+
+static int say_and_wait(int wait)
+{
+    pid_t pid = getpid();
+    int rc = write(said[1], &pid, sizeof(pid)) == sizeof(pid) ? 0 : 1;
+    while (rc == 0 && wait)
+        pause();
+    return rc;
+}
+
+static int init_takes_the_order_back(const struct wedge_pool_place *place, void *context)
+{
+    (void)place;
+    (void)context;
+    return prctl(PR_SET_PDEATHSIG, 0);
+}
+
+static int says_and_is_stuck(struct wedge_pool_task *task, void *context)
+{
+    (void)task;
+    (void)context;
+    return say_and_wait(1);
+}
+
+/* As a change of the user in a task does: in every thread. */
+static int takes_the_order_back_in_a_task(struct wedge_pool_task *task, void *context)
+{
+    (void)task;
+    (void)context;
+    if (geteuid() != 0 || setresuid(65534, 65534, 65534) < 0) /* not root: it stays as it is, and so does the order */
+        errno = 0;
+    return say_and_wait(0);
+}
+
+START_TEST(a_worker_that_changed_its_user_dies_with_the_parent)
+{
+    make_pipe(said);
+    pid_t parent = fork();
+    if (parent == 0) {
+        struct wedge_pool *pool = MAKE_POOL("hardened", "processes=1", "threads=1");
+        struct wedge_pool_callbacks callbacks = {.task = says_and_is_stuck, .process_init = init_takes_the_order_back};
+        if (_i)
+            callbacks = (struct wedge_pool_callbacks){.task = takes_the_order_back_in_a_task};
+        if (wedge_pool_start(pool, &callbacks, NULL) < 0)
+            _exit(1);
+        put_number(pool, 1);
+        pause();
+    }
+    read_pid(said[0]);
+    close(said[1]);
+    ck_assert_int_eq(kill(parent, SIGKILL), 0);
+    ck_assert_int_eq(waitpid(parent, NULL, 0), parent);
+    ck_assert(closed_within(said[0], 10000));
+}
+END_TEST
+
 static void fill(TCase *t)
 {
     tcase_add_loop_test(t, an_initializer_that_exits_is_a_crash_loop, 0, 2 * WAYS);
     tcase_add_loop_test(t, a_task_that_ends_its_thread_is_lost, 0, WAYS + 1);
+    tcase_add_loop_test(t, a_signal_to_the_process_group_costs_the_workers_alone, 0, 3);
+    tcase_add_loop_test(t, a_worker_that_changed_its_user_dies_with_the_parent, 0, 2);
 }
 
 int main(void)

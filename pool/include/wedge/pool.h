@@ -30,6 +30,13 @@
  * destroy. Nothing here may be called in a signal handler, nor, in a process forked from the parent by the user, on
  * a pool that was started. start forks: call it while the process has one thread.
  *
+ * Processes. The zygote is a child of the caller: who waits for any child (waitpid(2) with -1) may get it, which does no
+ * harm, or wait for it. It blocks all signals; workers have the caller's mask and dispositions as of start. So a signal to
+ * the whole process group (Ctrl-C at a terminal) ends workers that do not ignore it, and they are replaced; to end in order,
+ * ignore it around start, or in process_init. A handler set before start runs in the workers too. Whatever the caller has
+ * open at start the zygote and the workers have open too. A change of user or group in process_init is no harm; what
+ * workers start themselves is not looked after.
+ *
  * Figures are read from outside without disturbing anything: `wedge pool PID`, wedge-pool(1).
  *
  * Errors: a negative errno, and, where an `err` is given, a message that names the cause. Nothing prints or exits.
