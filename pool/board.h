@@ -112,9 +112,9 @@ struct wedge_board {
         closed; /* hardened, and close_by=flag: set after the last put is complete; workers then leave once drained */
     _Atomic uint32_t broken; /* nobody is started any more and nobody is left */
 
-    /* The putters', each changed by one atomic instruction. */
+    /* The putters', each changed by one atomic instruction. A task is counted in `accepted` before any worker can have it. */
     _Atomic uint64_t accepted __attribute__((aligned(64)));
-    _Atomic uint64_t put_waits; /* puts that found no room at first */
+    _Atomic uint64_t put_waits; /* puts that were held up (<wedge/pool.h>) */
     _Atomic uint64_t finished_by_caller; /* when_full=caller: tasks that a put ran itself */
     _Atomic uint32_t putters_waiting;
     _Atomic uint32_t queue_high; /* most tasks ever queued at once */

@@ -184,11 +184,11 @@ static int check(const struct wedge_board *board, size_t bytes, struct wedge_err
     return 0;
 }
 
-/* All of the file, or a negative errno. */
-static int read_whole(int fd, void *data, size_t bytes)
+/* So many bytes of the file from there on, or a negative errno. */
+static int read_part(int fd, void *data, size_t from, size_t bytes)
 {
     for (size_t done = 0; done < bytes;) {
-        ssize_t n = pread(fd, (char *)data + done, bytes - done, (off_t)done);
+        ssize_t n = pread(fd, (char *)data + done, bytes - done, (off_t)(from + done));
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
@@ -196,6 +196,18 @@ static int read_whole(int fd, void *data, size_t bytes)
         done += (size_t)n;
     }
     return 0;
+}
+
+/*
+ * All of the file. The pool goes on meanwhile, and the copy is made from its beginning to its end: `accepted` stands before
+ * what is finished and reported, so it is read once more after them. A task is counted there before anybody can
+ * finish it (board.h), and so no copy has more finished than accepted.
+ */
+static int read_whole(int fd, void *data, size_t bytes)
+{
+    const size_t at = offsetof(struct wedge_board, accepted);
+    int rc = read_part(fd, data, 0, bytes);
+    return rc < 0 ? rc : read_part(fd, (char *)data + at, at, sizeof(((struct wedge_board *)0)->accepted));
 }
 
 int wedge_board_read(const struct wedge_board_source *source, struct wedge_board **board, struct wedge_err *err)

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -203,6 +204,47 @@ START_TEST(process_of_someone_else)
 }
 END_TEST
 
+enum { READS = 20000 };
+
+/* A pool at its fastest: each task is accepted and then finished, by the last thread on the board. */
+static _Noreturn void count_for_ever(struct wedge_board *board)
+{
+    struct wedge_board_thread *thread = wedge_board_thread(board, PROCESSES - 1, THREADS);
+    for (;;) {
+        atomic_fetch_add(&board->accepted, 1);
+        atomic_fetch_add(&thread->finished, 1);
+    }
+}
+
+/* The figures are copied one after the other while the pool goes on; none of what is finished was never accepted. */
+START_TEST(what_is_finished_was_accepted)
+{
+    struct wedge_board_source source = {0};
+    struct wedge_board *copy = NULL;
+    struct wedge_figures figures = {0};
+    struct wedge_err err = {0};
+    unsigned wrong = 0;
+    struct wedge_board *board = make_file("wedge-pool-1", whole, &source.fd);
+    fill_board(board);
+    pid_t pid = fork();
+    ck_assert_int_ge(pid, 0);
+    if (pid == 0)
+        count_for_ever(board);
+    for (int i = 0; i < READS; i++) {
+        ck_assert_int_eq(wedge_board_read(&source, &copy, &err), 0);
+        wedge_board_figures(copy, &figures);
+        wrong += figures.stats.finished > figures.stats.accepted;
+    }
+    kill(pid, SIGKILL);
+    ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
+    ck_assert_uint_eq(wrong, 0);
+    ck_assert_uint_gt(figures.stats.finished, 0); /* it was counted meanwhile */
+    free(copy);
+    close(source.fd);
+    munmap(board, whole);
+}
+END_TEST
+
 /* Tells its worker's pid, then waits to be let go. */
 static int hold_task(struct wedge_pool_task *task, void *context)
 {
@@ -390,6 +432,7 @@ static void fill(TCase *tcase)
     tcase_add_test(tcase, files_that_are_no_boards_are_not_opened);
     tcase_add_test(tcase, process_that_is_not_there);
     tcase_add_test(tcase, process_of_someone_else);
+    tcase_add_test(tcase, what_is_finished_was_accepted);
     tcase_add_loop_test(tcase, pool_is_read_from_outside, 0, 2);
     tcase_add_test(tcase, pool_in_a_container);
     tcase_add_test(tcase, several_pools_of_one_process_are_all_found);
