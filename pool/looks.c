@@ -1,7 +1,9 @@
 /*
  * The keeper of `reported` and `proposed`: no supervisor. Workers are forked by whoever calls, and looked after only
  * when the user calls something: at the entry of put, close and join, when one of them (or a take without a collector) has
- * waited for `check` or until some limit, and when join has seen a worker end. Between two calls nobody looks.
+ * waited for `check` or until some limit, and when join has seen a worker end or waits for the collector. Between two
+ * calls nobody looks. `check` says how old the last look has to be; what is past a limit by then is looked at whatever
+ * `check` says: each look notes when the first limit will be.
  *
  *   look   [lock] collect the dead and those past a limit -> end and reap them -> apply, collect the empty seats
  *          -> fork -> apply [unlock]
@@ -38,9 +40,11 @@
 #define CLOSE_TRIES 10 /* per stop mark, where close_wait is set */
 #define CALM_MS     10000
 
-/* Guarded by the pool's lock, but for `idle`. */
+/* Guarded by the pool's lock, but for the first three. */
 struct wedge_looks {
     struct wedge_word idle; /* bumped when somebody's work on seats is done */
+    /* Before these nothing is past a limit: workers' and collect's; tasks'. Written by each look, read as hints. */
+    _Atomic int64_t limit_ns, task_limit_ns;
     int64_t last_look_ns; /* 0: none yet */
     bool ending; /* nobody is to be forked any more */
     bool breaker_open, died_starting;
@@ -289,6 +293,7 @@ static void look_broken(struct wedge_pool *pool)
     wedge_pool_tell(pool, WEDGE_POOL_EVENT_BROKEN, 0, 0, "no worker is started any more");
 }
 
+/* Locked. */
 static void look_collector(struct wedge_pool *pool, int64_t now_ns)
 {
     struct wedge_looks *looks = looks_of(pool);
@@ -301,6 +306,44 @@ static void look_collector(struct wedge_pool *pool, int64_t now_ns)
     looks->collect_told = task;
     wedge_pool_tell(pool, WEDGE_POOL_EVENT_LIMIT, 0, 0, "collect of task %llu is past collector_limit: %lld ms",
                     (unsigned long long)task, (long long)((now_ns - since_ns) / WEDGE_NS_PER_MS));
+}
+
+/* Locked. When `collect` gets past its limit: the call that goes on, if nothing was said of it yet, or the next one. */
+static int64_t collector_limit_ns(const struct wedge_pool *pool)
+{
+    const struct wedge_board_thread *collector = &pool->board->collector;
+    int64_t limit_ms = pool->settings.collector_limit_ms, since_ns = atomic_load(&collector->since_ns);
+    if (!pool->callbacks.collect || limit_ms < 0)
+        return WEDGE_POOL_NEVER;
+    if (atomic_load(&collector->doing) == WEDGE_DOING_COLLECT &&
+        atomic_load(&collector->task) != looks_of(pool)->collect_told)
+        return since_ns + limit_ms * WEDGE_NS_PER_MS;
+    return wedge_pool_settings_until(limit_ms);
+}
+
+/* Locked. The first time at which a worker or `collect` can be past a limit; never just now, so that nobody spins. */
+static int64_t next_limit_ns(struct wedge_pool *pool)
+{
+    const struct wedge_pool_settings *settings = &pool->settings;
+    /* What begins after this look: a start, a finalizer. */
+    int64_t first_ns = wedge_pool_earlier(wedge_pool_settings_until(settings->start_limit_ms),
+                                          wedge_pool_settings_until(settings->final_limit_ms));
+    first_ns = wedge_pool_earlier(first_ns, wedge_pool_settings_until(settings->process_limit_ms));
+    first_ns = wedge_pool_earlier(first_ns, collector_limit_ns(pool));
+    for (uint32_t i = 0; i < settings->processes; i++) {
+        const struct wedge_pool_seat *seat = &pool->seats[i];
+        if (seat->phase != WEDGE_SEAT_ALIVE)
+            continue;
+        if (settings->process_limit_ms >= 0)
+            first_ns =
+                wedge_pool_earlier(first_ns, seat->started_ns + settings->process_limit_ms * WEDGE_NS_PER_MS);
+        if (settings->limit_by != WEDGE_POOL_LIMIT_BY_PROCESS)
+            continue; /* those who are past it are left to their helpers */
+        first_ns = wedge_pool_earlier(first_ns, wedge_seat_start_limit_ns(pool, i));
+        first_ns = wedge_pool_earlier(first_ns, wedge_seat_final_limit_ns(pool, i));
+    }
+    int64_t soon_ns = wedge_clock_ns() + WEDGE_NS_PER_MS;
+    return first_ns > soon_ns ? first_ns : soon_ns;
 }
 
 /* Locked. Lets the lock go for the work on claimed seats, and takes it again. */
@@ -317,14 +360,15 @@ static void work_ends(struct wedge_pool *pool)
         lock(pool);
 }
 
-/* Locked. Fills empty seats; 0, or the first error. */
-static int fill_seats(struct wedge_pool *pool)
+/* Locked. Fills empty seats; 0, or the first error. *worked is set when there were any. */
+static int fill_seats(struct wedge_pool *pool, bool *worked)
 {
     struct work work[WEDGE_POOL_PROCESSES_MAX];
     uint32_t n = collect_empty(pool, work);
     int first = 0;
     if (n == 0)
         return 0;
+    *worked = true;
     work_begins(pool);
     for (uint32_t i = 0; i < n; i++)
         fork_worker(pool, &work[i]);
@@ -336,13 +380,14 @@ static int fill_seats(struct wedge_pool *pool)
     return first;
 }
 
-/* Locked. */
-static void empty_seats(struct wedge_pool *pool, int64_t now_ns)
+/* Locked. *worked is set when somebody had ended, or was ended. */
+static void empty_seats(struct wedge_pool *pool, int64_t now_ns, bool *worked)
 {
     struct work work[WEDGE_POOL_PROCESSES_MAX];
     uint32_t n = collect_ended(pool, now_ns, work);
     if (n == 0)
         return;
+    *worked = true;
     work_begins(pool);
     for (uint32_t i = 0; i < n; i++) {
         end_worker(pool, &work[i]);
@@ -353,44 +398,56 @@ static void empty_seats(struct wedge_pool *pool, int64_t now_ns)
         apply_end(pool, &work[i], now_ns);
 }
 
-static void look(struct wedge_pool *pool, bool force)
+/* Locked. Whether a call's entry is to look: the last look is `check` old, or something may be past a limit. */
+static bool is_due(const struct wedge_pool *pool, int64_t now_ns)
+{
+    const struct wedge_looks *looks = looks_of(pool);
+    int64_t check_ms = pool->settings.check_ms;
+    return check_ms < 0 || now_ns - looks->last_look_ns >= check_ms * WEDGE_NS_PER_MS ||
+           now_ns >= atomic_load(&looks->limit_ns) || now_ns >= atomic_load(&looks->task_limit_ns);
+}
+
+/* How long the caller was held up: behind another one's look, or with work of its own on seats. 0: it was not. */
+static int64_t look(struct wedge_pool *pool, bool force)
 {
     struct wedge_looks *looks = looks_of(pool);
-    int64_t now_ns = wedge_clock_ns(), check_ms = pool->settings.check_ms;
-    lock(pool);
-    if (!force && check_ms >= 0 && now_ns - looks->last_look_ns < check_ms * WEDGE_NS_PER_MS) {
+    int64_t from_ns = wedge_clock_ns(), now_ns = from_ns;
+    bool held_up = pthread_mutex_trylock(&pool->lock) != 0;
+    if (held_up) {
+        lock(pool);
+        now_ns = wedge_clock_ns();
+    }
+    if (!force && !is_due(pool, now_ns)) {
         unlock(pool);
-        return;
+        return now_ns - from_ns;
     }
     looks->last_look_ns = now_ns;
     WEDGE_POINT("pool.looks.locked");
-    empty_seats(pool, now_ns);
-    fill_seats(pool);
+    empty_seats(pool, now_ns, &held_up);
+    fill_seats(pool, &held_up);
     look_broken(pool);
     look_collector(pool, now_ns);
+    atomic_store(&looks->limit_ns, next_limit_ns(pool));
     unlock(pool);
     wedge_word_bump(&looks->idle, INT_MAX);
-    wedge_stream_tell_timeouts(pool, now_ns);
+    atomic_store(&looks->task_limit_ns, wedge_stream_tell_timeouts(pool, now_ns));
     if (pool->settings.dead_task == WEDGE_POOL_DEAD_TASK_LOST && atomic_load(&pool->board->deaths) > 0)
         wedge_stream_tell_lost(pool);
     wedge_pool_alarms_look(pool, now_ns);
+    return held_up ? wedge_clock_ns() - from_ns : 0;
 }
 
-static void looks_look(struct wedge_pool *pool)
+static int64_t looks_look(struct wedge_pool *pool)
 {
-    look(pool, false);
+    return look(pool, false);
 }
 
-/* The first of those that are set; a limit that nobody would look at limits nothing. */
+/* `check`, or a limit: one that nobody would look at limits nothing. */
 static int64_t looks_look_again_ns(struct wedge_pool *pool)
 {
-    const struct wedge_pool_settings *settings = &pool->settings;
-    const int64_t all_ms[] = {settings->check_ms, settings->start_limit_ms, settings->final_limit_ms,
-                              settings->process_limit_ms, settings->task_limit_ms};
-    int64_t first_ns = WEDGE_POOL_NEVER;
-    for (size_t i = 0; i < sizeof(all_ms) / sizeof(all_ms[0]); i++)
-        first_ns = wedge_pool_earlier(first_ns, wedge_pool_settings_until(all_ms[i]));
-    return first_ns;
+    struct wedge_looks *looks = looks_of(pool);
+    int64_t limit_ns = wedge_pool_earlier(atomic_load(&looks->limit_ns), atomic_load(&looks->task_limit_ns));
+    return wedge_pool_earlier(wedge_pool_settings_until(pool->settings.check_ms), limit_ns);
 }
 
 static int looks_start(struct wedge_pool *pool, struct wedge_pool_err *err)
@@ -399,9 +456,12 @@ static int looks_start(struct wedge_pool *pool, struct wedge_pool_err *err)
     if (!looks)
         return wedge_pool_err_set(err, -ENOMEM, "no memory for the workers' keeper");
     pool->keeper_data = looks;
+    bool worked = false;
     lock(pool);
-    int rc = fill_seats(pool);
+    int rc = fill_seats(pool, &worked);
     looks->last_look_ns = wedge_clock_ns();
+    atomic_store(&looks->limit_ns, next_limit_ns(pool));
+    atomic_store(&looks->task_limit_ns, wedge_pool_settings_until(pool->settings.task_limit_ms));
     unlock(pool);
     return rc < 0 ? wedge_pool_err_set(err, rc, "a worker could not be started: %s", strerror(-rc)) : 0;
 }
@@ -498,6 +558,28 @@ static void all_have_left(struct wedge_pool *pool)
         wedge_stream_stop_collector(pool, true);
 }
 
+/* collector_limit: nobody else would say that `collect` does not return while join waits for the collector. Without that
+ * limit the wait is left to join itself. Woken by the collector that leaves. */
+static int watch_collector(struct wedge_pool *pool, int64_t until_ns)
+{
+    while (pool->collector_started && !pool->collector_joined && pool->settings.collector_limit_ms >= 0) {
+        uint32_t seen = wedge_word_read(&pool->board->news);
+        int64_t now_ns = wedge_clock_ns();
+        if (atomic_load(&pool->collector_left))
+            break;
+        if (now_ns >= until_ns)
+            return -ETIMEDOUT;
+        lock(pool);
+        look_collector(pool, now_ns);
+        int64_t again_ns = collector_limit_ns(pool);
+        unlock(pool);
+        /* Told just when its limit was reached to the nanosecond it would be looked at again at once. */
+        again_ns = again_ns > now_ns ? again_ns : now_ns + WEDGE_NS_PER_MS;
+        wedge_word_wait(&pool->board->news, seen, WEDGE_WAIT_FOR_PEER, wedge_pool_earlier(until_ns, again_ns));
+    }
+    return 0;
+}
+
 static int looks_join(struct wedge_pool *pool, int64_t until_ns)
 {
     int pidfd = -1;
@@ -512,7 +594,7 @@ static int looks_join(struct wedge_pool *pool, int64_t until_ns)
         look(pool, true);
     }
     all_have_left(pool);
-    return 0;
+    return watch_collector(pool, until_ns);
 }
 
 static bool looks_any_alive(struct wedge_pool *pool)

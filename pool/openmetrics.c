@@ -160,7 +160,7 @@ void wedge_openmetrics_write(const struct wedge_openmetrics_pool *pools, size_t 
     write_alarms(&w);
     write_histogram(&w, "task_run_seconds", "How long tasks ran, from their claim to their result.",
                     offsetof(struct wedge_figures, run));
-    write_histogram(&w, "put_wait_seconds", "How long the puts that found no room waited.",
+    write_histogram(&w, "put_wait_seconds", "How long the puts that were held up waited.",
                     offsetof(struct wedge_figures, put_wait));
     wedge_text_add(out, "# EOF\n");
 }

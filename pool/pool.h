@@ -96,8 +96,10 @@ struct wedge_pool_transport {
     int (*create)(struct wedge_pool *pool, struct wedge_pool_err *err);
     void (*destroy)(struct wedge_pool *pool);
     /* Parent: accepts the first of n (at least 1) inputs, and of the others as many as it can at once; sets their ids.
-     * Waits for the first alone. How many, or -ETIMEDOUT, -ENOBUFS, -ENOTRECOVERABLE, -EPIPE. Copies the data. */
-    int (*put)(struct wedge_pool *pool, struct wedge_pool_input *inputs, unsigned n, int64_t until_ns);
+     * Waits for the first alone. How many, or -ETIMEDOUT, -ENOBUFS, -ENOTRECOVERABLE, -EPIPE. Copies the data. What it
+     * waited for room is added to *waited_ns. */
+    int (*put)(struct wedge_pool *pool, struct wedge_pool_input *inputs, unsigned n, int64_t until_ns,
+               int64_t *waited_ns);
     /* Parent: up to n (at least 1) items, each of which `release` gives back; waits for the first alone. How many, or
      * -ETIMEDOUT, -ENODATA when the source is gone. */
     int (*take)(struct wedge_pool *pool, struct wedge_pool_item *ret, unsigned n, int64_t until_ns);
@@ -123,8 +125,8 @@ extern const struct wedge_pool_transport wedge_pool_slots;
 
 struct wedge_pool_keeper {
     int (*start)(struct wedge_pool *pool, struct wedge_pool_err *err);
-    /* At entry of put, close and join. */
-    void (*look)(struct wedge_pool *pool);
+    /* At entry of put, close and join. How long that held the caller up, behind others or with work on workers; 0: not. */
+    int64_t (*look)(struct wedge_pool *pool);
     /* How long put may sleep before the next look, as an absolute time. */
     int64_t (*look_again_ns)(struct wedge_pool *pool);
     /* A shutdown's first step: until no task is queued. 0, -ETIMEDOUT. NULL: there is no such step. */

@@ -27,19 +27,25 @@ void wedge_pool_put_ends(struct wedge_pool *pool)
         wedge_word_bump(&pool->board->news, INT_MAX);
 }
 
-/* At least the first of them, or why not. */
+/* At least the first of them, or why not. Between two looks of a stream the transport waits for a part of the time: what
+ * the put waited is the sum of all. */
 static int put_some(struct wedge_pool *pool, struct wedge_pool_input *inputs, unsigned n, int64_t until_ns)
 {
+    int64_t waited_ns = 0;
     int rc;
     do {
+        rc = -EPIPE;
         if (!put_begins(pool))
-            return -EPIPE;
-        pool->keeper->look(pool);
-        rc = pool->transport->put(pool, inputs, n, wedge_pool_earlier(until_ns, pool->keeper->look_again_ns(pool)));
-        if (rc > 0 && !pool->settings.hardened)
-            atomic_fetch_add(&pool->board->accepted, (uint64_t)rc); /* the slots count before a result can come */
+            break;
+        waited_ns += pool->keeper->look(pool);
+        rc = pool->transport->put(pool, inputs, n, wedge_pool_earlier(until_ns, pool->keeper->look_again_ns(pool)),
+                                  &waited_ns);
         wedge_pool_put_ends(pool);
     } while (rc == -ETIMEDOUT && (until_ns == WEDGE_POOL_NEVER || wedge_clock_ns() < until_ns));
+    if (waited_ns > 0) {
+        atomic_fetch_add(&pool->board->put_waits, 1);
+        wedge_histogram_add_shared(&pool->board->put_wait, (uint64_t)waited_ns);
+    }
     return rc;
 }
 

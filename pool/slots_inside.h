@@ -165,7 +165,8 @@ static inline void wedge_slots_tell_done(struct wedge_slots *slots, uint32_t i, 
 }
 
 /* slots_put.c: the transport's. */
-int wedge_slots_put(struct wedge_pool *pool, struct wedge_pool_input *inputs, unsigned n, int64_t until_ns);
+int wedge_slots_put(struct wedge_pool *pool, struct wedge_pool_input *inputs, unsigned n, int64_t until_ns,
+                    int64_t *waited_ns);
 /* slots.c: makes the task in this slot the hand's; false: it is not queued, the number was an old one. hand->now_ns is
  * the time. */
 bool wedge_slots_claim(struct wedge_pool_hand *hand, uint32_t at);

@@ -202,7 +202,7 @@ static int reserve_waiting(struct wedge_pool *pool, const struct wedge_pool_inpu
 
 /* -EAGAIN: full, and the caller is to run the first task. */
 static int reserve(struct wedge_pool *pool, const struct wedge_pool_input *inputs, unsigned n, int64_t until_ns,
-                   bool run_when_full, uint32_t *got)
+                   bool run_when_full, uint32_t *got, int64_t *waited_ns)
 {
     struct wedge_board *board = pool->board;
     bool denied;
@@ -210,11 +210,10 @@ static int reserve(struct wedge_pool *pool, const struct wedge_pool_input *input
     if ((rc != -EAGAIN && rc != -ENOSPC) || (rc == -EAGAIN && run_when_full))
         return rc;
     int64_t begin_ns = wedge_clock_ns();
-    atomic_fetch_add(&board->put_waits, 1);
     atomic_fetch_add(&board->putters_waiting, 1);
     rc = reserve_waiting(pool, inputs, n, until_ns, got, rc);
     atomic_fetch_sub(&board->putters_waiting, 1);
-    wedge_histogram_add_shared(&board->put_wait, (uint64_t)(wedge_clock_ns() - begin_ns));
+    *waited_ns += wedge_clock_ns() - begin_ns;
     return rc;
 }
 
@@ -321,18 +320,19 @@ static int run_here(struct wedge_pool *pool, struct wedge_pool_input *input)
     return 1;
 }
 
-int wedge_slots_put(struct wedge_pool *pool, struct wedge_pool_input *inputs, unsigned n, int64_t until_ns)
+int wedge_slots_put(struct wedge_pool *pool, struct wedge_pool_input *inputs, unsigned n, int64_t until_ns,
+                    int64_t *waited_ns)
 {
     uint32_t got[PUT_BATCH];
     bool run = pool->settings.when_full == WEDGE_POOL_WHEN_FULL_CALLER;
     n = n < PUT_BATCH ? n : PUT_BATCH;
     got[0] = 0; /* set wherever it is used, which clang's analyzer cannot see */
-    int rc = reserve(pool, inputs, n, until_ns, run, got);
+    int rc = reserve(pool, inputs, n, until_ns, run, got, waited_ns);
     if (rc == -EAGAIN) {
         rc = run_here(pool, inputs);
         if (rc != -EAGAIN)
             return rc;
-        rc = reserve(pool, inputs, n, until_ns, false, got);
+        rc = reserve(pool, inputs, n, until_ns, false, got, waited_ns);
     }
     for (int i = 0; i < rc; i++)
         fill(pool, got[i], &inputs[i]);

@@ -106,40 +106,42 @@ static int task_refused(const struct wedge_pool *pool)
     return pool->settings.close_by == WEDGE_POOL_CLOSE_BY_FLAG && wedge_pool_is_closed(pool) ? -EPIPE : 0;
 }
 
-static int wait_task_room(struct wedge_pool *pool, int64_t until_ns, bool *ret_waited)
+/* `waited_ns`: a put's; NULL: nobody counts what this one waits. */
+static int task_room(struct wedge_pool *pool, int64_t until_ns, int64_t *waited_ns)
 {
     struct wedge_queue *queue = &wedge_stream_of(pool)->tasks;
+    int64_t from_ns = 0;
+    int rc;
     for (;;) {
         uint32_t seen = wedge_word_read(&queue->shared->room);
-        int rc = WEDGE_ASK("pool.task.room");
+        rc = WEDGE_ASK("pool.task.room");
         if (rc >= 0 && !(rc == WEDGE_ASK_FULL && wedge_queue_believe_full(queue)) && wedge_queue_reserve(queue, false))
-            return 0;
-        rc = rc < 0 ? rc : task_refused(pool);
-        if (rc < 0)
-            return rc;
-        *ret_waited = true;
+            rc = 1;
+        else
+            rc = rc < 0 ? rc : task_refused(pool);
+        if (rc != 0)
+            break;
+        if (waited_ns && from_ns == 0) {
+            from_ns = wedge_clock_ns();
+            atomic_fetch_add(&pool->board->putters_waiting, 1);
+        }
         /* Woken by whoever takes a task, by close, and by the keeper that gives up; the deadline is the caller's. */
-        if (wedge_word_wait(&queue->shared->room, seen, WEDGE_WAIT_FOR_ROOM, until_ns) == -ETIMEDOUT)
-            return -ETIMEDOUT;
+        rc = wedge_word_wait(&queue->shared->room, seen, WEDGE_WAIT_FOR_ROOM, until_ns);
+        if (rc == -ETIMEDOUT)
+            break;
     }
+    if (from_ns != 0) {
+        atomic_fetch_sub(&pool->board->putters_waiting, 1);
+        *waited_ns += wedge_clock_ns() - from_ns;
+    }
+    return rc < 0 ? rc : 0;
 }
 
-static int task_room(struct wedge_pool *pool, int64_t until_ns)
+static void note_high(struct wedge_pool *pool)
 {
-    struct wedge_board *board = pool->board;
-    int64_t from_ns = wedge_clock_ns();
-    bool waited = false;
-    atomic_fetch_add(&board->putters_waiting, 1);
-    int rc = wait_task_room(pool, until_ns, &waited);
-    atomic_fetch_sub(&board->putters_waiting, 1);
-    if (waited && rc == 0) {
-        atomic_fetch_add(&board->put_waits, 1);
-        wedge_histogram_add_shared(&board->put_wait, (uint64_t)(wedge_clock_ns() - from_ns));
-    }
-    uint32_t count = wedge_queue_count(&wedge_stream_of(pool)->tasks), high = atomic_load(&board->queue_high);
-    while (count > high && !atomic_compare_exchange_weak(&board->queue_high, &high, count))
+    uint32_t count = wedge_queue_count(&wedge_stream_of(pool)->tasks), high = atomic_load(&pool->board->queue_high);
+    while (count > high && !atomic_compare_exchange_weak(&pool->board->queue_high, &high, count))
         ;
-    return rc;
 }
 
 /* Under put_lock, the message's place is reserved: ids, numbers and the list have one order. `input` NULL: a mark. */
@@ -150,6 +152,7 @@ static int list_task(struct wedge_pool *pool, struct wedge_pool_input *input)
     struct wedge_running_task task = {.number = stream->last_number + 1};
     int rc = 0;
     if (input) {
+        atomic_fetch_add(&pool->board->accepted, 1); /* before a result can come */
         head.bytes = (uint32_t)input->bytes;
         task.meta = input->meta;
         task.put_ns = wedge_clock_ns();
@@ -163,18 +166,20 @@ static int list_task(struct wedge_pool *pool, struct wedge_pool_input *input)
     } else if (input) {
         wedge_running_remove(&stream->running, task.id, NULL);
         atomic_fetch_sub(&pool->next_id, 1);
+        atomic_fetch_sub(&pool->board->accepted, 1);
     }
     if (rc == 0 && input)
         input->id = task.id;
     return rc;
 }
 
-static int send_task(struct wedge_pool *pool, struct wedge_pool_input *input, int64_t until_ns)
+static int send_task(struct wedge_pool *pool, struct wedge_pool_input *input, int64_t until_ns, int64_t *waited_ns)
 {
     struct wedge_stream *stream = wedge_stream_of(pool);
-    int rc = task_room(pool, until_ns);
+    int rc = task_room(pool, until_ns, waited_ns);
     if (rc < 0)
         return rc;
+    note_high(pool);
     if (input)
         atomic_fetch_add(&pool->board->tasks_in, 1);
     pthread_mutex_lock(&stream->put_lock);
@@ -191,7 +196,7 @@ static int send_task(struct wedge_pool *pool, struct wedge_pool_input *input, in
 int wedge_stream_put_mark(struct wedge_pool *pool, int64_t until_ns)
 {
     WEDGE_POINT("pool.close.mark");
-    return send_task(pool, NULL, until_ns);
+    return send_task(pool, NULL, until_ns, NULL);
 }
 
 void wedge_stream_no_more_tasks(struct wedge_pool *pool)
@@ -259,6 +264,8 @@ static int run_here(struct wedge_pool *pool, struct wedge_pool_input *input)
     int rc = wedge_running_add(&stream->running, &running);
     if (rc < 0)
         atomic_fetch_sub(&pool->next_id, 1);
+    else
+        atomic_fetch_add(&pool->board->accepted, 1); /* before it is finished */
     pthread_mutex_unlock(&stream->put_lock);
     if (rc == 0) {
         input->id = running.id;
@@ -273,11 +280,14 @@ static int run_here(struct wedge_pool *pool, struct wedge_pool_input *input)
     return rc;
 }
 
-static int stream_put(struct wedge_pool *pool, struct wedge_pool_input *inputs, unsigned n, int64_t until_ns)
+static int stream_put(struct wedge_pool *pool, struct wedge_pool_input *inputs, unsigned n, int64_t until_ns,
+                      int64_t *waited_ns)
 {
     (void)n; /* one at a time */
     bool run = pool->settings.when_full == WEDGE_POOL_WHEN_FULL_CALLER;
-    int rc = send_task(pool, inputs, run ? 0 : until_ns);
+    int rc = send_task(pool, inputs, run ? 0 : until_ns, run ? NULL : waited_ns);
+    if (rc == 0)
+        WEDGE_POINT("pool.put.published");
     if (run && rc == -ETIMEDOUT)
         rc = run_here(pool, inputs);
     return rc < 0 ? rc : 1;
@@ -323,7 +333,7 @@ void wedge_stream_complete_marks(struct wedge_pool *pool, uint32_t index, uint32
 
 struct telling {
     struct wedge_pool *pool;
-    int64_t now_ns;
+    int64_t now_ns, next_ns; /* next_ns: when the first of those that are not told yet gets past task_limit */
     enum wedge_pool_outcome outcome;
     unsigned told;
 };
@@ -342,16 +352,21 @@ static void tell_timeout(struct wedge_running_task *task, void *context)
     struct telling *telling = context;
     const struct wedge_pool_settings *settings = &telling->pool->settings;
     bool again = settings->timeouts == WEDGE_POOL_TIMEOUTS_REPEATED;
-    if (telling->now_ns - task->put_ns > settings->task_limit_ms * WEDGE_NS_PER_MS && (again || !task->told_timeout))
+    int64_t limit_ns = task->put_ns + settings->task_limit_ms * WEDGE_NS_PER_MS;
+    if (telling->now_ns > limit_ns && (again || !task->told_timeout))
         task->told_timeout |= tell(telling, task, WEDGE_POOL_TIMEOUT);
+    if (!task->told_timeout)
+        telling->next_ns = wedge_pool_earlier(telling->next_ns, limit_ns);
 }
 
-unsigned wedge_stream_tell_timeouts(struct wedge_pool *pool, int64_t now_ns)
+int64_t wedge_stream_tell_timeouts(struct wedge_pool *pool, int64_t now_ns)
 {
-    struct telling telling = {.pool = pool, .now_ns = now_ns};
-    if (pool->settings.task_limit_ms >= 0)
-        wedge_running_each(&wedge_stream_of(pool)->running, tell_timeout, &telling);
-    return telling.told;
+    struct telling telling = {.pool = pool, .now_ns = now_ns, .next_ns = WEDGE_POOL_NEVER};
+    if (pool->settings.task_limit_ms < 0)
+        return WEDGE_POOL_NEVER;
+    telling.next_ns = now_ns + pool->settings.task_limit_ms * WEDGE_NS_PER_MS; /* of what is put from now on */
+    wedge_running_each(&wedge_stream_of(pool)->running, tell_timeout, &telling);
+    return telling.next_ns > now_ns ? telling.next_ns : now_ns + WEDGE_NS_PER_MS; /* there was no memory to tell it */
 }
 
 /* Taken by a worker that is dead, or by one that died before it could say so: then its word is of a number before. */

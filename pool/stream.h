@@ -33,8 +33,8 @@ void wedge_stream_worker_gone(struct wedge_pool *pool, uint32_t index, uint32_t 
 /* It left in order and nobody follows it. */
 void wedge_stream_complete_marks(struct wedge_pool *pool, uint32_t index, uint32_t generation);
 
-/* task_limit: tells TIMEOUT for each task that was put so long ago; how many. */
-unsigned wedge_stream_tell_timeouts(struct wedge_pool *pool, int64_t now_ns);
+/* task_limit: tells TIMEOUT for each task that was put so long ago. Returns when there may be more to tell. */
+int64_t wedge_stream_tell_timeouts(struct wedge_pool *pool, int64_t now_ns);
 /* dead_task=lost: tells LOST for what dead workers had in hand; how many. */
 unsigned wedge_stream_tell_lost(struct wedge_pool *pool);
 /* No worker is left and none will come: tells LOST for what was taken, `outcome` for what was not. */

@@ -11,8 +11,9 @@
  * restart_limit × processes of them the breaker opens: nobody is started any more. Once nobody is left, and nobody can be
  * started, what is queued is reported and put refuses.
  *
- * It ends when the pool is closed (or ended), no seat is taken and nothing is queued. From then on nothing changes the
- * ledger but take.
+ * Its work is done when the pool is closed (or ended), no seat is taken and nothing is queued. From then on nothing changes
+ * the ledger but take. It stays as long as there is a collector with a limit: join waits for that one, perhaps for ever,
+ * and nobody else would name it.
  *
  * Cost when nothing happens: one turn each TICK_MS, which reads one record per worker thread and no slot.
  */
@@ -43,7 +44,7 @@ struct wedge_supervisor {
     pthread_t thread;
     bool thread_started; /* the owner's */
     _Atomic uint32_t ending; /* end: kill everyone, start nobody, withdraw what is queued */
-    _Atomic uint32_t finished; /* the thread is about to leave */
+    _Atomic uint32_t finished; /* every worker has left, every task has its outcome */
     /* The rest is the thread's own. */
     bool drained; /* closed, and nothing is queued: for good, since nothing is put any more */
     uint64_t slow_collect; /* the task of the last `collect` that was told of */
@@ -121,6 +122,23 @@ static void handle(struct wedge_supervisor *sup, uint32_t source)
     (void)n; /* both are non-blocking; nothing there is nothing to do */
 }
 
+/* All is over but what the collector has still to hand out. Until that one has left, or `end`. */
+static void watch_collector(struct wedge_pool *pool)
+{
+    struct wedge_supervisor *sup = pool->keeper_data;
+    int64_t limit_ns = pool->settings.collector_limit_ms * WEDGE_NS_PER_MS;
+    while (pool->callbacks.collect && limit_ns >= 0 && !atomic_load(&sup->ending) &&
+           !atomic_load(&pool->collector_left)) {
+        struct epoll_event events[EVENTS];
+        int64_t now_ns = wedge_clock_ns();
+        wedge_limits_collector(pool, &sup->slow_collect, now_ns);
+        arm(sup, now_ns + wedge_pool_earlier(limit_ns, TICK_MS * WEDGE_NS_PER_MS));
+        int n = epoll_wait(sup->epoll, events, EVENTS, -1); /* the timer is armed: within TICK_MS */
+        for (int i = 0; i < n; i++)
+            handle(sup, events[i].data.u32);
+    }
+}
+
 static void *supervisor_main(void *arg)
 {
     struct wedge_pool *pool = arg;
@@ -140,6 +158,7 @@ static void *supervisor_main(void *arg)
     wedge_crew_end(&sup->crew);
     atomic_store(&sup->finished, 1);
     wedge_slots_wake_all(pool);
+    watch_collector(pool);
     return NULL;
 }
 
@@ -171,9 +190,10 @@ static int supervised_start(struct wedge_pool *pool, struct wedge_pool_err *err)
     return rc < 0 ? wedge_pool_err_set(err, rc, "the supervisor could not be started: %s", strerror(-rc)) : 0;
 }
 
-static void supervised_look(struct wedge_pool *pool)
+static int64_t supervised_look(struct wedge_pool *pool)
 {
     (void)pool; /* it looks by itself */
+    return 0;
 }
 
 static int64_t supervised_look_again_ns(struct wedge_pool *pool)

@@ -554,6 +554,40 @@ START_TEST(a_collector_past_its_limit_is_named)
 }
 END_TEST
 
+static void *join_main(void *pool)
+{
+    return (void *)(intptr_t)wedge_pool_join(pool, wedge_pool_after_ms(20000), NULL); // NOLINT: a number that travels
+}
+
+static const char *const presets[] = {"reported", "proposed", "hardened"};
+
+/* When nobody but the collector is left, and nobody but join is there to look; long enough a limit that the worker has left
+ * before it passes. */
+START_TEST(a_collector_past_its_limit_is_named_while_join_waits)
+{
+    struct wedge_pool *pool = MAKE_POOL(presets[_i], "processes=1", "threads=1", "collector_limit=1000");
+    struct wedge_pool_callbacks callbacks = callbacks_of(square_task);
+    struct wedge_pool_stats stats;
+    pthread_t joiner;
+    void *said_by_join;
+    callbacks.collect = collect_when_told;
+    callbacks.event = note_event;
+    ck_assert_int_eq(wedge_pool_start(pool, &callbacks, NULL), 0);
+    put_number(pool, 1);
+    put_number(pool, 2);
+    ck_assert_int_eq(pthread_create(&joiner, NULL, join_main, pool), 0);
+    wait_event(WEDGE_POOL_EVENT_LEFT);
+    wait_event(WEDGE_POOL_EVENT_LIMIT);
+    ck_assert_ptr_nonnull(strstr(texts[WEDGE_POOL_EVENT_LIMIT], "collect"));
+    ck_assert_ptr_nonnull(strstr(texts[WEDGE_POOL_EVENT_LIMIT], "task 1"));
+    release(1);
+    pthread_join(joiner, &said_by_join);
+    ck_assert_int_eq((intptr_t)said_by_join, 0);
+    end(pool, 2, &stats);
+    ck_assert_int_eq(closed_or_readable_within(told[0], 0), 0); /* it is told once */
+}
+END_TEST
+
 START_TEST(a_workers_life_is_told)
 {
     struct wedge_pool *pool = MAKE_POOL("hardened", "processes=1", "threads=2");
@@ -590,6 +624,7 @@ static void fill(TCase *t)
     tcase_add_loop_test(t, a_helper_gives_up_a_thread, 0, 3);
     tcase_add_test(t, a_task_that_waits_too_long_is_a_timeout);
     tcase_add_test(t, a_collector_past_its_limit_is_named);
+    tcase_add_loop_test(t, a_collector_past_its_limit_is_named_while_join_waits, 0, 3);
     tcase_add_test(t, a_workers_life_is_told);
 }
 

@@ -224,7 +224,8 @@ WEDGE_POOL_API int wedge_pool_create(const char *preset, struct wedge_pool **ret
  * Looking after workers
  *   check             never        never        -           never, 1 to 3600000: how often put, while it waits, looks
  *                                                           after the workers. Each call looks once at its entry, if
- *                                                           the last look is that old; never: always, and then no more
+ *                                                           the last look is that old; never: always, and then no more.
+ *                                                           A limit below is looked at when it passes, whatever this is
  *   start_limit       never        10000        10000       never, 1 to 3600000: for the initializers of one process
  *   final_limit       never        10000        10000       never, 1 to 3600000: for one finalizer
  *   limit_by          process      helper       -           process: past start_limit or final_limit the worker is
@@ -260,7 +261,7 @@ WEDGE_POOL_API int wedge_pool_create(const char *preset, struct wedge_pool **ret
  *                                                           accounted: also when closed and all accepted are reported;
  *                                                           either: the last two
  *   collector_limit   never        never        10000       never, 1 to 3600000: a `collect` that takes longer is named
- *                                                           in an event; it is never ended
+ *                                                           in an event, while join waits for it too; it is never ended
  *   result_bound      bounded      bounded      -           bounded: as many results as `queue`; none: results grow
  *   result_put        wait         drop         -           wait for room; drop: a result without room is lost
  * Closing
@@ -283,7 +284,7 @@ WEDGE_POOL_API int wedge_pool_create(const char *preset, struct wedge_pool **ret
  *   alarms            instant      instant      held        instant: while the condition holds; held: once it held for
  *                                                           alarm_hold, over once it has not for as long; what they
  *                                                           mean: wedge-pool(1)
- *   alarm_hold        -            -            5000        1 to 3600000
+ *   alarm_hold        5000         5000         5000        1 to 3600000
  *   alarm_floor       100          100          100         0 to 1000000: accepted tasks under which "under 90 % are
  *                                                           finished" is no alarm
  */
@@ -386,8 +387,10 @@ struct wedge_pool_stats {
     unsigned queue, queued, queue_high; /* tasks the queue holds; those no worker has taken; the most there were */
     unsigned running; /* tasks in a worker's hand */
     unsigned results; /* results not taken */
-    uint64_t put_waits; /* puts that found no room at first */
-    int64_t put_wait_longest_ns;
+    uint64_t put_waits; /* puts that were held up, whether they found room in the end or not: for want of room; in the
+                         * streams also by a look after workers, their own or the one they waited behind. put_many: one
+                         * for each task or batch of it that was held up */
+    int64_t put_wait_longest_ns; /* all that one of them was held up */
     unsigned alarms; /* those raised now, as bits: 1 the queue, 2 the workers, 4 the share finished */
     bool collector_alive; /* there is one, and it has not left */
     bool closed, broken;
