@@ -14,7 +14,7 @@
  *   NAMES       64    agents (insert only)              all
  *   PROCS      128    the process itself; free: wedge   all
  *   THREADS    512    the thread itself; free: wedge    all
- *   OBJECTS    128    agents                            wedge
+ *   OBJECTS    128    agents                            agents, wedge
  *   FIRINGS     64    the firing thread                 wedge
  *   COUNTS      16    the thread's or process's agent   agents
  *   RINGS       64    the owning thread; ring i belongs to thread slot i, `ring_events` records each
@@ -201,9 +201,45 @@ struct wedge_arena_counts {
     _Atomic uint64_t hits, fired;
 };
 
-struct wedge_arena_object { /* 128 bytes; reserved for holders and last wakers per object */
-    _Atomic uint64_t key_hash;
-    uint8_t reserved[120];
+/*
+ * An object that calls are about, 128 bytes: a mutex, a semaphore, an open file description … Kept only where the plan
+ * or the record needs it. Rows stand at the place of their hash or a few behind; `hash` 0 was never used.
+ *
+ *      free(hash 0 | GONE) --one CAS on hash--> being filled(gen odd) --> complete(gen even) --> gone(gen odd, GONE)
+ *
+ * A pair (row, gen) therefore names one object for ever. What lies in private memory is another object in each
+ * process: a forked child's is a COPY, with the same defines; what is process-shared and was made before the fork is
+ * one.
+ */
+#define WEDGE_OBJECT_SHARED    1u /* process-shared: also of those that its process forks */
+#define WEDGE_OBJECT_FOUND     2u /* no call was seen to make it: `caller` was the first to use it */
+#define WEDGE_OBJECT_COPY      4u /* in the memory of a forked child: what it is was taken from the parent's */
+#define WEDGE_OBJECT_INHERITED 8u /* a descriptor of it was open over a fork */
+#define WEDGE_OBJECT_GONE 1ull /* value of `hash`: the row is free; others are above */
+struct wedge_arena_mark { /* who did something to it last; tid 0: nobody yet */
+    _Atomic uint32_t proc; /* process slot */
+    _Atomic int32_t tid;
+    _Atomic uint64_t when_ns;
+};
+struct wedge_arena_object {
+    _Atomic uint64_t hash;
+    _Atomic uint32_t gen;
+    uint8_t kind, made; /* enum wedge_object_kind, wedge_define_made */
+    _Atomic uint16_t flags; /* WEDGE_OBJECT_… */
+    uint64_t number; /* address or identifier; of kind FD the number it was made with */
+    uint32_t process; /* ordinal of the process whose address it is; 0: the same in the whole tree */
+    _Atomic uint32_t defines; /* which defines it is, one bit each */
+    uint32_t creator_proc; /* process slot */
+    int32_t creator_tid;
+    uint64_t caller; /* return address of the call that made it, in the creator */
+    uint64_t since_ns;
+    struct wedge_arena_mark holder, waker;
+    _Atomic uint32_t takes, wakes; /* counts: calls that took it or took from it, that gave it back or put into it */
+    _Atomic uint32_t full, empty; /* rule number + 1 that shut it for those who put, who take; futexes */
+    _Atomic uint32_t refs; /* kind FD: descriptors of it in the tree, as far as seen */
+    uint32_t nth; /* the nth object that was made in the tree, as far as kept */
+    _Atomic uint64_t file; /* kind FD: hash of device and inode, by which it is found again behind exec; 0 not known */
+    uint64_t reserved;
 };
 
 enum wedge_event_kind {
@@ -290,7 +326,8 @@ struct wedge_arena_define {
     char module[40], function[56]; /* objects: made by a call in this function; module "" any */
     char exe[80];                  /* processes: pattern of the executable's path; objects: of the opened path */
     char comm[16];                 /* processes: the name of the first thread */
-    uint8_t reserved[16];
+    _Atomic uint32_t found; /* objects: a module of some process has that function */
+    uint8_t reserved[12];
 };
 _Static_assert(sizeof(struct wedge_arena_define) == 256, "define");
 
@@ -378,7 +415,8 @@ struct wedge_arena_rule {
     struct wedge_rule_arg args[WEDGE_RULE_ARGS];
     char path[96];
     struct wedge_rule_function caller, in;
-    uint8_t reserved[208];
+    _Atomic uint32_t found; /* WEDGE_WHERE_CALLER, _IN: a module of some process has that function */
+    uint8_t reserved[204];
 };
 _Static_assert(sizeof(struct wedge_arena_rule) == 1024, "rule");
 

@@ -48,8 +48,9 @@ struct agent_arena {
     struct wedge_arena_proc *procs;
     struct wedge_arena_thread *threads;
     struct wedge_arena_counts *counts;
+    struct wedge_arena_object *objects;
     struct wedge_arena_event *firings, *rings;
-    uint32_t n_rules, n_defines, n_names, n_procs, n_threads, n_firings, ring_events;
+    uint32_t n_rules, n_defines, n_names, n_procs, n_threads, n_objects, n_firings, ring_events;
 };
 extern struct agent_arena agent_arena;
 
@@ -110,6 +111,7 @@ struct agent_site { /* what is passed */
     const uint64_t *args; /* of a call, `n_args` of them, sign-extended; valid while the wrapper runs */
     unsigned n_args;
     enum wedge_object_kind kind; /* of `object` */
+    uint32_t row; /* of `object` in OBJECTS + 1, once looked up; see agent_site_object */
     bool asks; /* an answer can be given */
     bool after; /* the effect has happened */
     enum agent_answer_kind answer; /* given by the first rule that fired with one */

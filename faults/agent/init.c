@@ -74,6 +74,7 @@ static bool header_is_ours(const struct wedge_arena_header *header, uint64_t byt
            fits(header, WEDGE_SEC_NAMES, sizeof(struct wedge_arena_name)) &&
            fits(header, WEDGE_SEC_PROCS, sizeof(struct wedge_arena_proc)) &&
            fits(header, WEDGE_SEC_THREADS, sizeof(struct wedge_arena_thread)) &&
+           fits(header, WEDGE_SEC_OBJECTS, sizeof(struct wedge_arena_object)) &&
            fits(header, WEDGE_SEC_FIRINGS, sizeof(struct wedge_arena_event)) &&
            fits(header, WEDGE_SEC_COUNTS, sizeof(struct wedge_arena_counts)) &&
            fits(header, WEDGE_SEC_RINGS, sizeof(struct wedge_arena_event)) && header->ring_events &&
@@ -95,12 +96,14 @@ static bool use(uint8_t *base)
         .names = (void *)(base + s[WEDGE_SEC_NAMES].offset),
         .procs = (void *)(base + s[WEDGE_SEC_PROCS].offset),
         .threads = (void *)(base + s[WEDGE_SEC_THREADS].offset),
+        .objects = (void *)(base + s[WEDGE_SEC_OBJECTS].offset),
         .firings = (void *)(base + s[WEDGE_SEC_FIRINGS].offset),
         .counts = (void *)(base + s[WEDGE_SEC_COUNTS].offset),
         .rings = (void *)(base + s[WEDGE_SEC_RINGS].offset),
         .n_names = s[WEDGE_SEC_NAMES].count,
         .n_procs = s[WEDGE_SEC_PROCS].count,
         .n_threads = s[WEDGE_SEC_THREADS].count,
+        .n_objects = s[WEDGE_SEC_OBJECTS].count,
         .n_firings = s[WEDGE_SEC_FIRINGS].count,
         .ring_events = header->ring_events,
     };
