@@ -32,8 +32,8 @@ static void unmark_all(struct wedge_slots *slots)
     memset(slots->listed, 0, slots->bits_words * sizeof(*slots->listed));
 }
 
-/* Takes everything out as a consumer does, and lists again what is queued, once each: at most n of a ring of 2 × n. Slots
- * that were withdrawn while no worker took anything leave old numbers behind. */
+/* Takes everything out as a consumer does, and lists again what is queued, once each: at most n of a ring of 2 × n. A slot that
+ * was withdrawn, or listed twice, leaves an old number behind until a worker or this comes by. */
 void wedge_slots_purge_ring(struct wedge_slots *slots)
 {
     struct wedge_ring *ring = &slots->ring;
@@ -114,20 +114,34 @@ bool wedge_slots_expire(struct wedge_pool *pool, uint32_t worker, uint32_t incar
     return false;
 }
 
-/* What is queued, was queued as `word`, and gets this outcome. */
-static void withdraw(struct wedge_pool *pool, uint32_t i, uint64_t word, enum wedge_pool_outcome outcome)
+/* Whether what was queued as `word` got this outcome. It is shown by show_withdrawn. */
+static bool withdraw(struct wedge_pool *pool, uint32_t i, uint64_t word, enum wedge_pool_outcome outcome)
 {
-    struct wedge_slots *slots = wedge_slots_of(pool);
-    if (!wedge_ledger_withdraw(&wedge_slot_at(slots, i)->word, word, outcome))
-        return;
+    if (!wedge_ledger_withdraw(&wedge_slot_at(wedge_slots_of(pool), i)->word, word, outcome))
+        return false;
     atomic_fetch_add(&pool->board->settled, 1);
-    wedge_slots_tell_done(slots, i, 1);
+    return true;
+}
+
+/* n tasks were withdrawn: their numbers leave the ring, which is what the figures count as queued, then takers may know. */
+static void show_withdrawn(struct wedge_slots *slots, int n)
+{
+    if (n == 0)
+        return;
+    wedge_slots_lock(slots);
+    wedge_slots_purge_ring(slots);
+    wedge_slots_unlock(slots);
+    for (uint32_t i = 0; i < slots->n; i++)
+        if (wedge_ledger_is_outcome(atomic_load(&wedge_slot_at(slots, i)->word)))
+            wedge_bits_add(slots->done, i);
+    wedge_word_tell(&slots->words->done, n);
 }
 
 int64_t wedge_slots_expire_queued(struct wedge_pool *pool, int64_t now_ns)
 {
     struct wedge_slots *slots = wedge_slots_of(pool);
     int64_t limit_ns = pool->settings.queue_limit_ms * WEDGE_NS_PER_MS, next_ns = WEDGE_POOL_NEVER;
+    int expired = 0;
     if (!slots->queued_ns)
         return WEDGE_POOL_NEVER;
     for (uint32_t i = 0; i < slots->n; i++) {
@@ -137,10 +151,11 @@ int64_t wedge_slots_expire_queued(struct wedge_pool *pool, int64_t now_ns)
         if (wedge_ledger_state_of(word) != WEDGE_LEDGER_QUEUED)
             continue;
         if (end_ns <= now_ns)
-            withdraw(pool, i, word, WEDGE_POOL_TIMEOUT);
+            expired += withdraw(pool, i, word, WEDGE_POOL_TIMEOUT);
         else
             next_ns = wedge_pool_earlier(next_ns, end_ns);
     }
+    show_withdrawn(slots, expired);
     /* What is put right after this look ends no sooner than this. */
     return wedge_pool_earlier(next_ns, now_ns + limit_ns);
 }
@@ -148,8 +163,10 @@ int64_t wedge_slots_expire_queued(struct wedge_pool *pool, int64_t now_ns)
 void wedge_slots_withdraw(struct wedge_pool *pool, enum wedge_pool_outcome outcome)
 {
     struct wedge_slots *slots = wedge_slots_of(pool);
+    int withdrawn = 0;
     for (uint32_t i = 0; i < slots->n; i++)
-        withdraw(pool, i, atomic_load(&wedge_slot_at(slots, i)->word), outcome);
+        withdrawn += withdraw(pool, i, atomic_load(&wedge_slot_at(slots, i)->word), outcome);
+    show_withdrawn(slots, withdrawn);
     wedge_slots_wake_all(pool);
 }
 

@@ -376,6 +376,7 @@ START_TEST(when_nobody_is_to_be_started_again_the_pool_is_broken)
     end(pool, (unsigned)number - 1, &stats);
     ck_assert(stats.broken);
     ck_assert_uint_eq(stats.outcomes[WEDGE_POOL_INIT_FAILED], number - 1);
+    ck_assert_uint_eq(stats.queued, 0);
     ck_assert_uint_eq(stats.deaths, 2);
 }
 END_TEST
@@ -505,6 +506,8 @@ START_TEST(a_task_that_waits_too_long_is_a_timeout)
         put_number(pool, number);
     for (int i = 2; i <= N; i++)
         ck_assert_int_eq(take(pool).outcome, WEDGE_POOL_TIMEOUT);
+    wedge_pool_stats(pool, &stats);
+    ck_assert_uint_eq(stats.queued, 0); /* no worker has come by to see that they are gone */
     release(1);
     ck_assert_uint_eq(take(pool).id, 1);
     end(pool, N, &stats);
