@@ -20,6 +20,7 @@
 #include "pool/tests/util.h"
 
 #define HANG_MS  400 /* how long a play is watched before what it waits in is looked at */
+#define GRACE_MS 1000 /* of a shutdown: how far past its deadline it may go */
 #define CURED_MS 20000
 #define BIG      100000 /* more than a pipe holds */
 
@@ -130,11 +131,29 @@ static struct wedge_pool_callbacks callbacks_of(int (*task)(struct wedge_pool_ta
     return (struct wedge_pool_callbacks){.task = task, .collect = count_collect, .context = &tally};
 }
 
+static int taking[2];
+static atomic_bool takes;
+static long say_takes(struct wedge_point *point, long a, long b, long c)
+{
+    (void)point, (void)a, (void)b, (void)c;
+    if (getpid() == parent && !atomic_exchange(&takes, true))
+        ck_assert_int_eq(write(taking[1], "t", 1), 1);
+    return 0;
+}
+/* The collector has looked whether to leave, and takes: before the first worker is gone, or it would see that. */
+static void start_with_a_collector_that_takes(const struct wedge_pool_callbacks *callbacks)
+{
+    make_pipe(taking);
+    arm_place("pool.result.take", say_takes);
+    start(callbacks);
+    read_byte(taking[0]);
+}
+
 /* 1.1a, and a dead worker's task: killed in hand, after close. */
 static enum verdict killed_in_hand(void)
 {
     struct wedge_pool_callbacks callbacks = callbacks_of(held_task);
-    start(&callbacks);
+    start_with_a_collector_that_takes(&callbacks);
     put_some(1);
     pid_t pid = read_pid(said[0]);
     ck_assert_int_eq(wedge_pool_close(pool, WEDGE_POOL_NEVER), 0);
@@ -153,7 +172,7 @@ static enum verdict results_closed(void)
 {
     struct wedge_pool_callbacks callbacks = callbacks_of(square_task);
     arm_place("pool.feeder.write", refuse_in_workers);
-    start(&callbacks);
+    start_with_a_collector_that_takes(&callbacks);
     put_some(2);
     return join_and_count();
 }
@@ -371,6 +390,29 @@ static enum verdict marks_of_the_recycled(void)
     return join_and_count();
 }
 
+/* Process 2 holds each task, process 1 none. */
+static int held_in_second(struct wedge_pool_task *task, void *context)
+{
+    if (task->place.process == 2) {
+        say_pid();
+        wait_go();
+    }
+    return square_task(task, context);
+}
+
+/* Four marks for four threads, and the queue has room for one. Process 1 takes two of them and leaves; while the fourth waits
+ * for room it is replaced, since close is not through, and its successor takes the other two, which were process 2's. */
+static enum verdict marks_eaten_by_others(void)
+{
+    struct wedge_pool_callbacks callbacks = callbacks_of(held_in_second);
+    start(&callbacks);
+    for (int held = 0; held < 2; held += closed_or_readable_within(said[0], 20) ? (read_pid(said[0]), 1) : 0)
+        put_some(1);
+    ck_assert_int_eq(wedge_pool_close(pool, WEDGE_POOL_NEVER), 0);
+    ck_assert_int_eq(write(go[1], "gg", 2), 2);
+    return join_and_count();
+}
+
 static int stuck_init(const struct wedge_pool_place *place, void *context)
 {
     (void)context;
@@ -561,6 +603,7 @@ static enum verdict logs_in_a_handler(void)
 
 #define IN_FUTEX SYS_futex
 #define IN_POLL  SYS_poll
+#define IN_PPOLL SYS_ppoll
 #define IN_CHILD SYS_waitid
 #define IN_READ  SYS_read
 #define ANYWHERE (-1)
@@ -574,10 +617,21 @@ static const struct row {
     const char *cure;
     enum verdict ill, cured;
     long waits_in; /* the system call that the parent's main thread hangs in */
+    const char *preset, *hazard; /* where it is not `reported` that has the hazard: the one setting that makes it */
 } rows[] = {
     {"1.1a", killed_in_hand, NULL, {0}, {"collector_wait=20"}, "collector_leaves=no_workers", HANGS, ENDS, IN_FUTEX},
     {"1.1b", results_closed, NULL, {0}, {"collector_wait=20"}, "collector_leaves=no_workers", HANGS, ENDS, IN_FUTEX},
     {"1.1c", mark_drained, NULL, {0}, {"collector_wait=20"}, "collector_leaves=no_workers", HANGS, ENDS, IN_FUTEX},
+/* The report's cure has two parts, a deadline and a condition: without either of them it is none. */
+#define ONE_SETTING(item, play, hazard)                                                                                \
+    {                                                                                                                  \
+        item, play, NULL, {0}, {NULL}, NULL, HANGS, ENDS, IN_FUTEX, "proposed", hazard                                 \
+    }
+    ONE_SETTING("1.1a", killed_in_hand, "collector_wait=never"),
+    ONE_SETTING("1.1a", killed_in_hand, "collector_leaves=mark"),
+    ONE_SETTING("1.1b", results_closed, "collector_wait=never"),
+    ONE_SETTING("1.1b", results_closed, "collector_leaves=mark"),
+    ONE_SETTING("1.1c", mark_drained, "collector_leaves=mark"),
     {"1.3a", full_and_dead, NULL, {0}, {"queue=2"}, "close_wait=20", HANGS, WELL, IN_FUTEX},
     {"1.3b", both_full, NULL, {0}, {"queue=2"}, "result_bound=none", HANGS, WELL, IN_FUTEX},
     {"recycled",
@@ -589,6 +643,15 @@ static const struct row {
      HANGS,
      WELL,
      IN_FUTEX},
+    {"eaten",
+     marks_eaten_by_others,
+     NULL,
+     {0},
+     {"processes=2", "threads=2", "queue=1", "check=10"},
+     "close_by=flag",
+     HANGS,
+     WELL,
+     IN_PPOLL},
     {"1.4 full", no_room_for_its_mark, NULL, {0}, {"queue=2"}, "shutdown_steps=all", LOSES, WELL, ANYWHERE},
     {"1.4 late", shutdown_with_a_backlog, NULL, {0}, {NULL}, "shutdown_covers=all", HANGS, WELL, IN_FUTEX},
     {"2.1a",
@@ -685,15 +748,16 @@ static _Noreturn void play(const struct row *row, bool cured, int done_fd)
     make_pipe(go);
     armed = row->place;
     stuck = row->stuck;
-    idle_holds = !cured || strcmp(row->cure, "idle_holds_reader=no") != 0;
+    const char *cure = cured && row->cure ? row->cure : "", *change = cured ? row->cure : row->hazard;
+    idle_holds = strcmp(cure, "idle_holds_reader=no") != 0;
     shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (cured && (strcmp(row->cure, "leave=in_order") == 0 || strcmp(row->cure, "log=queued") == 0))
+    if (strcmp(cure, "leave=in_order") == 0 || strcmp(cure, "log=queued") == 0)
         armed = NULL;
-    pool = MAKE_POOL("reported", "processes=1", "threads=1");
+    pool = MAKE_POOL(row->preset ? row->preset : "reported", "processes=1", "threads=1");
     for (int i = 0; i < 6 && row->settings[i]; i++)
         ck_assert_int_eq(wedge_pool_set(pool, row->settings[i], NULL), 0);
-    if (cured)
-        ck_assert_int_eq(wedge_pool_set(pool, row->cure, NULL), 0);
+    if (change)
+        ck_assert_int_eq(wedge_pool_set(pool, change, NULL), 0);
     char verdict = (char)('0' + row->play());
     ck_assert_int_eq(write(done_fd, &verdict, 1), 1);
     kill(0, SIGKILL); /* what a play leaves behind goes with it */
@@ -729,7 +793,9 @@ START_TEST(hazard_and_cure)
         play(row, cured, done[1]);
     setpgid(pid, pid); /* here as well: whichever comes first */
     close(done[1]);
-    if (closed_or_readable_within(done[0], expected == HANGS ? HANG_MS : CURED_MS)) {
+    /* A shutdown that goes past its deadline is over before it is called a hang. */
+    int hang_ms = row->play == mark_drained || row->play == shutdown_with_a_backlog ? HANG_MS + GRACE_MS : HANG_MS;
+    if (closed_or_readable_within(done[0], expected == HANGS ? hang_ms : CURED_MS)) {
         got = read(done[0], &byte, 1) == 1 ? (enum verdict)(byte - '0') : (enum verdict)99;
         if (expected == ENDS && got != (enum verdict)99)
             got = ENDS;
@@ -738,8 +804,9 @@ START_TEST(hazard_and_cure)
     }
     kill(-pid, SIGKILL);
     waitpid(pid, NULL, 0);
+    const char *change = cured ? row->cure : row->hazard;
     ck_assert_msg(got == expected, "%s%s%s: verdict %d, expected %d; in system call %ld", row->item,
-                  cured ? " with " : "", cured ? row->cure : "", got, expected, in);
+                  change ? " with " : "", change ? change : "", got, expected, in);
     if (expected == HANGS && row->waits_in != ANYWHERE)
         ck_assert_msg(in == row->waits_in, "%s: hangs in system call %ld, expected %ld", row->item, in, row->waits_in);
 }
