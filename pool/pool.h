@@ -36,6 +36,8 @@
 /* 84 is WEDGE_POOL_EXIT_STOP: do not start it again. */
 #define WEDGE_POOL_EXIT_UNWELL 85 /* leave=abrupt: it was not well (task.die) */
 #define WEDGE_POOL_EXIT_THREAD 86 /* user code ended one of its threads */
+#define WEDGE_POOL_EXIT_COPY                                                                                           \
+    87 /* not a worker, but a process that user code in one forked, and that came back from there */
 
 /* EMPTY -> ASKED (somebody forks) -> ALIVE -> REAPING (dead or being ended, its status awaited) -> EMPTY. */
 enum wedge_pool_seat_phase { WEDGE_SEAT_EMPTY, WEDGE_SEAT_ASKED, WEDGE_SEAT_ALIVE, WEDGE_SEAT_REAPING };

@@ -59,6 +59,24 @@ _Noreturn void wedge_pool_leave_process(int status)
     _exit(status);
 }
 
+/*
+ * User code that forks may come back twice: the classic is a child whose exec failed. The child has a copy of the thread, with
+ * the same task in hand, and nobody knows of it: going on, it would write into a slot that is somebody else's by then. It
+ * leaves. vfork(2) and posix_spawn(3) do not run the handler, and need not; clone(2) by hand does not either.
+ */
+static bool is_copy;
+
+static void become_copy(void)
+{
+    is_copy = true;
+}
+
+static void leave_if_copy(const struct wedge_pool_worker *worker)
+{
+    if (is_copy && worker->zygote)
+        wedge_pool_leave_process(WEDGE_POOL_EXIT_COPY);
+}
+
 /* NAME.w1.t2: where it is too long for the kernel it is NAME that is cut, since the rest tells one from the other. */
 static void name_after(const struct wedge_pool *pool, unsigned process, unsigned thread)
 {
@@ -176,6 +194,7 @@ static int run_user(const struct wedge_pool_worker *worker, const struct wedge_p
         return 0;
     says(pool, place, is_final(function) ? WEDGE_DOING_FINAL : WEDGE_DOING_INIT, until_ns);
     int rc = helper ? call_in_helper(pool, &call, until_ns) : call_user(&call);
+    leave_if_copy(worker);
     says(pool, place, WEDGE_DOING_NOTHING, WEDGE_POOL_NEVER);
     if (rc != 0 && !is_final(function))
         wedge_pool_tell(pool, WEDGE_POOL_EVENT_INIT_FAILED, place->process, place->generation, "%s of thread %u: %s %d",
@@ -287,6 +306,7 @@ void wedge_pool_run_task(struct wedge_pool_hand *hand)
     WEDGE_CALLBACK_BEGIN("task", pool->callbacks.task, limit_ms > 0 ? limit_ms : 0);
     code = pool->callbacks.task(&hand->task, pool->callbacks.context);
     WEDGE_CALLBACK_END("task");
+    leave_if_copy(hand->worker);
     WEDGE_POINT("pool.worker.done");
     bool unwell = code != 0 && hand->task.die && hand->place.process != 0; /* 0: a put runs it, there is no worker */
     outcome = code == 0 ? WEDGE_POOL_OK : WEDGE_POOL_ERROR;
@@ -351,6 +371,7 @@ static void thread_ends(struct wedge_pool_hand *hand)
 static void thread_was_ended(void *arg)
 {
     struct wedge_pool_hand *hand = arg;
+    leave_if_copy(hand->worker);
     if (!hand->worker->pool->settings.hardened)
         wedge_pool_leave_process(WEDGE_POOL_EXIT_THREAD);
     leave_with(hand->worker, WEDGE_POOL_EXIT_THREAD);
@@ -415,6 +436,9 @@ int wedge_pool_worker_live(struct wedge_pool *pool, uint32_t index, uint32_t gen
                                        .zygote = pool->settings.hardened && !grouped ? getppid() : 0};
     name_after(pool, index, 0);
     WEDGE_POINT("pool.worker.start");
+    is_copy = false; /* the pool may be one of a copy's own */
+    if (worker.zygote && pthread_atfork(NULL, NULL, become_copy) != 0)
+        return WEDGE_POOL_EXIT_SYSTEM;
     if (pool->transport->enter(&worker) < 0)
         return WEDGE_POOL_EXIT_SYSTEM;
     int rc = run_user(&worker, &worker.place, PROCESS_INIT);

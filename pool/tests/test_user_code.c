@@ -112,6 +112,57 @@ START_TEST(a_task_that_ends_its_thread_is_lost)
 }
 END_TEST
 
+/* As where an exec fails and the child returns what it would return to its caller. Comes back in both. */
+static int forks(void)
+{
+    int status;
+    pid_t pid = fork();
+    if (pid == 0 && way == PTHREAD_EXIT)
+        pthread_exit(NULL);
+    if (pid == 0)
+        return 1;
+    return waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 87 ? 0 : 2;
+}
+
+static int initializer_forks(const struct wedge_pool_place *place, void *context)
+{
+    (void)place;
+    (void)context;
+    return forks();
+}
+
+static int task_forks(struct wedge_pool_task *task, void *context)
+{
+    int rc = forks();
+    return rc ? rc : square_task(task, context);
+}
+
+START_TEST(what_a_task_forks_does_not_come_back)
+{
+    enum { N = 20 };
+    static struct tally tally;
+    struct wedge_pool *pool = MAKE_POOL("hardened", "processes=2", "threads=2");
+    struct wedge_pool_callbacks callbacks = {.task = task_forks, .event = note_death};
+    struct wedge_pool_stats stats;
+    tally_init(&tally);
+    way = _i % 2 ? PTHREAD_EXIT : EXIT;
+    if (_i / 2)
+        callbacks.task = square_task, callbacks.thread_init = initializer_forks;
+    ck_assert_int_eq(wedge_pool_start(pool, &callbacks, NULL), 0);
+    for (uint64_t number = 1; number <= N; number++)
+        put_number(pool, number);
+    ck_assert_int_eq(wedge_pool_close(pool, WEDGE_POOL_NEVER), 0);
+    take_all(pool, &tally);
+    tally_check_each_once(&tally, N);
+    ck_assert_uint_eq(tally.outcomes[WEDGE_POOL_OK], N);
+    ck_assert_int_eq(wedge_pool_join(pool, wedge_pool_after_ms(20000), NULL), 0);
+    wedge_pool_stats(pool, &stats);
+    ck_assert_uint_eq(stats.deaths, 0);
+    wedge_pool_destroy(pool);
+    check_no_child();
+}
+END_TEST
+
 /* A terminal and a service manager signal the whole process group. The parent has a handler, set after start. */
 static void ignore_signal(int signal)
 {
@@ -217,6 +268,7 @@ static void fill(TCase *t)
 {
     tcase_add_loop_test(t, an_initializer_that_exits_is_a_crash_loop, 0, 2 * WAYS);
     tcase_add_loop_test(t, a_task_that_ends_its_thread_is_lost, 0, WAYS + 1);
+    tcase_add_loop_test(t, what_a_task_forks_does_not_come_back, 0, 4);
     tcase_add_loop_test(t, a_signal_to_the_process_group_costs_the_workers_alone, 0, 3);
     tcase_add_loop_test(t, a_worker_that_changed_its_user_dies_with_the_parent, 0, 2);
 }

@@ -162,6 +162,8 @@ struct wedge_pool_event {
  * stats. An initializer that returns anything but 0 ends its worker, which is replaced like any that died.
  * User code that ends its process (exit, even with 0) or its thread (pthread_exit) in the middle of its work is a death too: in
  * `hardened` the tasks in hand are LOST; of a thread that ends alone, once its siblings are through, at most die_limit.
+ * A process that user code forks is to end there (_exit, exec). In `hardened` one that comes back from it, as after an exec that
+ * failed, leaves with the status 87; the answer is that of the worker.
  */
 struct wedge_pool_callbacks {
     int (*task)(struct wedge_pool_task *task, void *context);
