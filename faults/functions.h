@@ -65,7 +65,12 @@ struct wedge_function_row {
     enum wedge_function_effect effect;
     const int *errnos; /* ends with 0 */
     unsigned n_args;
+    const char *ret, *params; /* as text: its prototype */
 };
 extern const struct wedge_function_row wedge_functions[WEDGE_FN_COUNT];
+
+/* Which parameter is the path of what the function opens, runs or makes, from 1; 0 none: the first `const char *` that
+ * is called path, file (execvp) or name (mq_open, sem_open, shm_open). */
+unsigned wedge_function_path(const struct wedge_function_row *row);
 
 #endif

@@ -1,27 +1,42 @@
 /*
- * Plans: lines, references between rules, and the way into the arena.
+ * Plans: lines and what they are made of. The other half of the grammar's words is read by plan_who.c (WHO, WHAT),
+ * plan_clause.c (WHEN), plan_where.c (WHERE), plan_define.c and plan_action.c; plan_link.c ties the lines together.
  *
  *   plan      = "plan" "1" { line }                     the first line that is neither blank nor a comment
- *   line      = [ "seed" NUMBER | rule ] [ "#" … ]      a "#" at the beginning of a word begins a comment
- *   rule      = ID who what { clause } "->" action [ "before" | "after" ]
+ *   line      = [ "seed" NUMBER | define | rule ] [ "#" … ]  a "#" at the beginning of a word begins a comment
+ *   rule      = ID who what { where | when } "->" action [ "before" | "after" ]
  *   ID        = a letter, then letters, digits, "_", "-"; at most 15 bytes; each once
  *   who       = "*" | "root" | ROLE [ "[" (N | "*") "]" ] [ ".gen=" N ] | "proc[" N "]" | "thread=" NAME
  *   what      = "start" | "exit" | place | function { "," function }
  *   place     = NAME with a "." in it | "point:" NAME   a WEDGE_POINT, WEDGE_ASK or WEDGE_CALLBACK_BEGIN
  *   function  = NAME [ ":family" ]                      of faults/functions.h
- *   clause    = "nth=" N [ ".." [ N ] ] | "every=" N | "p=" 0..1 | "max=" N | "after=" condition
- *             | "time=" DURATION | "per=" ("thread" | "proc" | "tree")
+ *   where     = "obj=" NAME | "fd=" N | "path=" GLOB | "caller=" symbol | "in=" symbol | "arg" N op value
+ *   symbol    = [ MODULE "!" ] FUNCTION                 MODULE: a file's name without its folder
+ *   op        = "==" | "!=" | "<" | "<=" | ">" | ">=" | "&"       "&": all bits of value are set
+ *   value     = one { "|" one }      one = [ "-" ] NUMBER | a constant's name, such as O_NONBLOCK, SIGTERM, EINTR
+ *   when      = "nth=" N [ ".." [ N ] ] | "every=" N | "p=" 0..1 | "max=" N | "after=" condition
+ *             | "time=" DURATION | "per=" ("thread" | "proc" | "obj" | "tree")
  *   condition = "fired(" ID [ "," N ] ")" | "mark(" NAME [ "," N ] ")"
  *   action    = "kill" SIG | "exit" N | "stop" | "delay" DURATION | "block" | "yield" "until=" condition | "quiesce"
- *             | "errno" E | "return" V | "drop" | "full" | "empty" | "short" N | "spurious"
+ *             | "errno" E | "return" V | "drop" | "full" | "empty" | "short" N | "spurious" | "corrupt"
+ *   define    = "define" NAME "=" ( objects | processes )         each NAME once
+ *   objects   = KIND { "created-in=" symbol | "path=" GLOB | "nth=" N }
+ *   KIND      = "pipe" | "socket" | "file" | "eventfd" | "timerfd" | "signalfd" | "epoll" | "mqueue" | "fd" | "mutex"
+ *             | "cond" | "rwlock" | "barrier" | "spin" | "once" | "sem" | "mapping" | "thread" | "semset"
+ *             | "msgqueue" | "segment"
+ *   processes = "descendant" "of" ( "root" | NAME ) { "exe=" GLOB | "comm=" GLOB | "nth=" N }
  *
  * Meaning, where the words do not say it:
- * - A hit is a pass of WHAT by WHO while `after` and `time` hold; `nth`, `every`, `p` and `max` count hits, per thread
- *   (functions, places) or per process (start, exit) unless `per` says otherwise. `every=2 nth=3..` is 3, 5, 7, …
+ * - A hit is a pass of WHAT by WHO at WHERE while `after` and `time` hold. `nth`, `every`, `p` and `max` count hits and
+ *   firings of each thread apart (functions, places) or of each process (start, exit) unless `per` says otherwise: with
+ *   `nth=1 max=1` each thread has its one; with per=tree there is one in all. `every=2 nth=3..` is 3, 5, 7, …
+ * - per=obj: counted for each object that the call is about, whoever calls.
  * - fired(ID,N): rule ID fired at least N times in the whole tree (default 1). mark(NAME,N): a place of that name was
  *   passed at least N times in the whole tree. `yield until=fired(own id,3)` is a meeting of three.
  * - `start` is the check-in of a process (its start, its birth by fork, or exec); with a role, the moment at which the
  *   process takes that role, since it is not known earlier. `exit` is exit, _exit, _Exit or the return of main.
+ * - `define NAME` of processes makes NAME a role: its index is the number of the match. Of objects: NAME stands for
+ *   those that match, in the order in which they are made in the whole tree; nth=N only the Nth.
  * - full, empty, drop, errno and return need a WEDGE_ASK when WHAT is a place: at any other the rule does not fire.
  * - `after` as the last word: once the function has done its work. Places and start have no effect to come after.
  * - `nth`, `after` or `time` make a rule one that must fire.
@@ -49,6 +64,24 @@ int plan_error(const struct plan_source *source, int column, const char *fmt, ..
     return wedge_err_input(source->err, source->file, source->line, column, "%s", message);
 }
 
+int plan_error_near(const struct plan_source *source, int column, const char *at, int len, const char *const *words,
+                    const char *fmt, ...)
+{
+    char message[sizeof(((struct wedge_err *)0)->message)], word[PLAN_NAME_BYTES];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(message, sizeof(message), fmt, ap);
+    va_end(ap);
+    const char *near = plan_copy(at, len, word, sizeof(word)) ? wedge_err_nearest(word, words) : NULL;
+    return wedge_err_input(source->err, source->file, source->line, column, "%s%s%s", message,
+                           near ? "; nearest: " : "", near ? near : "");
+}
+
+int plan_need(const struct plan_source *source, int column, unsigned part, const char *what)
+{
+    return source->possible & part ? 0 : plan_error(source, column, "%s is not possible yet", what);
+}
+
 bool plan_is(const struct plan_token *token, const char *word)
 {
     return (size_t)token->len == strlen(word) && memcmp(token->at, word, (size_t)token->len) == 0;
@@ -58,6 +91,17 @@ bool plan_starts(const struct plan_token *token, const char *prefix)
 {
     size_t n = strlen(prefix);
     return (size_t)token->len >= n && memcmp(token->at, prefix, n) == 0;
+}
+
+int plan_find(const struct plan_token *token, char c)
+{
+    const char *at = memchr(token->at, c, (size_t)token->len);
+    return at ? (int)(at - token->at) : token->len;
+}
+
+struct plan_token plan_rest(const struct plan_token *token, int from)
+{
+    return (struct plan_token){.at = token->at + from, .len = token->len - from, .column = token->column + from};
 }
 
 bool plan_number(const char *at, int len, uint64_t *ret)
@@ -131,18 +175,12 @@ static int split(const struct plan_source *source, const char *line, size_t len,
 static int parse_id(const struct plan_source *source, const struct wedge_plan *plan, const struct plan_token *token,
                     struct plan_rule *out)
 {
+    static const char *const words[] = {"seed", "plan", "define", NULL};
     out->id_column = token->column;
-    if (plan_is(token, "define"))
-        return plan_error(source, token->column,
-                          "`define` is not possible yet; a process takes a role with wedge_role() of <wedge/point.h>");
-    if (!isalpha((unsigned char)token->at[0]) || !plan_is_name(token->at, token->len, false)) {
-        static const char *const words[] = {"seed", "plan", NULL};
-        char word[32];
-        const char *near = plan_copy(token->at, token->len, word, sizeof(word)) ? wedge_err_nearest(word, words) : NULL;
-        return plan_error(source, token->column,
-                          "a rule begins with its id (a letter, then letters, digits, _ or -), not with `%.*s`%s%s",
-                          token->len, token->at, near ? "; nearest word: " : "", near ? near : "");
-    }
+    if (!isalpha((unsigned char)token->at[0]) || !plan_is_name(token->at, token->len, false))
+        return plan_error_near(source, token->column, token->at, token->len, words,
+                               "a rule begins with its id (a letter, then letters, digits, _ or -), not with `%.*s`",
+                               token->len, token->at);
     if (!plan_copy(token->at, token->len, out->rule.id, sizeof(out->rule.id)))
         return plan_error(source, token->column, "id `%.*s` is longer than %d bytes", token->len, token->at,
                           WEDGE_RULE_ID_BYTES - 1);
@@ -169,11 +207,11 @@ static int parse_rule(const struct plan_source *source, struct wedge_plan *plan,
     while (arrow < n && !plan_is(&tokens[arrow], "->"))
         arrow++;
     if (arrow == n)
-        return plan_error(source, end_column, "`->` and an action are missing: ID WHO WHAT [WHEN] -> ACTION");
+        return plan_error(source, end_column, "`->` and an action are missing: ID WHO WHAT [WHERE] [WHEN] -> ACTION");
     if (arrow < 3)
-        return plan_error(source, tokens[arrow].column, "%s is missing before `->`: ID WHO WHAT [WHEN] -> ACTION",
-                          arrow == 1 ? "WHO (`*`, root, role[N], proc[N], thread=NAME)"
-                                     : "WHAT (a place, a function, start, exit)");
+        return plan_error(
+            source, tokens[arrow].column, "%s is missing before `->`: ID WHO WHAT [WHERE] [WHEN] -> ACTION",
+            arrow == 1 ? "WHO (`*`, root, role[N], proc[N], thread=NAME)" : "WHAT (a place, a function, start, exit)");
     if ((rc = plan_parse_who(source, &tokens[1], out)) || (rc = plan_parse_what(source, &tokens[2], out)))
         return rc;
     struct wedge_arena_rule *rule = &out->rule;
@@ -187,7 +225,7 @@ static int parse_rule(const struct plan_source *source, struct wedge_plan *plan,
     rc = plan_parse_action(source, tokens + arrow + 1, n - arrow - 1, end_column, out);
     if (rc)
         return rc;
-    rule->must_fire = (seen & (PLAN_SEEN_NTH | PLAN_SEEN_AFTER | PLAN_SEEN_TIME)) != 0;
+    rule->must_fire = plan_must_fire(seen);
     rule->line = (uint32_t)source->line;
     while (len && isspace((unsigned char)line[len - 1]))
         len--;
@@ -220,65 +258,9 @@ static int parse_head(const struct plan_source *source, const struct plan_token 
     return 0;
 }
 
-/* Fills ref of a fired() condition. A mark's name goes into the arena's table when the plan is installed. */
-static int resolve(const struct plan_source *source, const struct wedge_plan *plan, const struct plan_condition *from,
-                   struct wedge_rule_when *to)
+static int parse_lines(struct wedge_plan *plan, const char *text, unsigned possible, struct wedge_err *err)
 {
-    *to = (struct wedge_rule_when){.kind = from->kind, .count = from->count};
-    if (from->kind != WEDGE_WHEN_FIRED)
-        return 0;
-    const char *ids[PLAN_RULES + 1];
-    for (size_t i = 0; i < plan->n; i++) {
-        ids[i] = plan->rules[i].rule.id;
-        if (strcmp(ids[i], from->name) == 0) {
-            to->ref = (uint32_t)i;
-            return 0;
-        }
-    }
-    ids[plan->n] = NULL;
-    const char *near = wedge_err_nearest(from->name, ids);
-    return plan_error(source, from->column, "no rule has the id `%s`%s%s", from->name, near ? "; nearest: " : "",
-                      near ? near : "");
-}
-
-/* References between rules, once all are read: every id exists, and no rule waits for itself to fire. */
-static int resolve_all(struct wedge_plan *plan, struct wedge_err *err)
-{
-    struct plan_source source = {.file = plan->file, .err = err};
-    int rc;
-    for (size_t i = 0; i < plan->n; i++) {
-        struct plan_rule *out = &plan->rules[i];
-        source.line = (int)out->rule.line;
-        if ((rc = resolve(&source, plan, &out->after, &out->rule.after)) ||
-            (rc = resolve(&source, plan, &out->until, &out->rule.until)))
-            return rc;
-        if (out->rule.until.kind == WEDGE_WHEN_FIRED && out->rule.until.ref == i && out->rule.until.count < 2)
-            return plan_error(&source, out->until.column,
-                              "a rule has fired when it yields: until=fired(%s) holds at once; say how often: "
-                              "fired(%s,N)",
-                              out->rule.id, out->rule.id);
-    }
-    for (size_t i = 0; i < plan->n; i++) {
-        size_t at = i;
-        for (size_t steps = 0; plan->rules[at].rule.after.kind == WEDGE_WHEN_FIRED; steps++) {
-            at = plan->rules[at].rule.after.ref;
-            if (at != i && steps < plan->n)
-                continue;
-            if (at != i)
-                break; /* a circle further on; reported for its own members */
-            source.line = (int)plan->rules[i].rule.line;
-            return plan_error(&source, plan->rules[i].after.column,
-                              steps == 0 ? "`%s` waits for itself to fire: it never will"
-                                         : "`%s` can never fire: what it waits for waits for it",
-                              plan->rules[i].rule.id);
-        }
-    }
-    return 0;
-}
-
-static int parse_lines(struct wedge_plan *plan, const char *text, struct wedge_err *err)
-{
-    struct plan_source source = {.file = plan->file, .err = err};
+    struct plan_source source = {.file = plan->file, .possible = possible, .err = err};
     bool begun = false;
     for (const char *line = text; *line; line += *line == '\n') {
         source.line++;
@@ -293,8 +275,10 @@ static int parse_lines(struct wedge_plan *plan, const char *text, struct wedge_e
             begun = true;
         } else if (n && plan_is(&tokens[0], "seed")) {
             rc = parse_seed(&source, plan, tokens, n);
+        } else if (n && plan_is(&tokens[0], "define")) {
+            rc = plan_parse_define(&source, plan, tokens, n);
         } else if (n && plan_is(&tokens[0], "plan")) {
-            rc = plan_error(&source, tokens[0].column, "`plan` stands twice; `plan` and `seed` cannot be ids");
+            rc = plan_error(&source, tokens[0].column, "`plan` stands twice; plan, seed and define cannot be ids");
         } else if (n) {
             rc = parse_rule(&source, plan, tokens, n, line, len);
         }
@@ -306,22 +290,27 @@ static int parse_lines(struct wedge_plan *plan, const char *text, struct wedge_e
         source.line = 1;
         return plan_error(&source, 1, "an empty plan: it begins with the line `plan 1`");
     }
-    return resolve_all(plan, err);
+    return plan_link(&source, plan);
 }
 
-int wedge_plan_parse(const char *file, const char *text, struct wedge_plan **ret, struct wedge_err *err)
+int plan_parse(const char *file, const char *text, unsigned possible, struct wedge_plan **ret, struct wedge_err *err)
 {
     struct wedge_plan *plan = calloc(1, sizeof(*plan));
     if (!plan)
         return wedge_err_set(err, -ENOMEM, "no memory for a plan");
     snprintf(plan->file, sizeof(plan->file), "%s", file ? file : "plan");
-    int rc = parse_lines(plan, text, err);
+    int rc = parse_lines(plan, text, possible, err);
     if (rc) {
         wedge_plan_free(plan);
         return rc;
     }
     *ret = plan;
     return 0;
+}
+
+int wedge_plan_parse(const char *file, const char *text, struct wedge_plan **ret, struct wedge_err *err)
+{
+    return plan_parse(file, text, PLAN_POSSIBLE, ret, err);
 }
 
 void wedge_plan_free(struct wedge_plan *plan)
@@ -357,26 +346,4 @@ bool wedge_plan_has_seed(const struct wedge_plan *plan)
 uint64_t wedge_plan_seed(const struct wedge_plan *plan)
 {
     return plan->seed;
-}
-
-int wedge_plan_install(const struct wedge_plan *plan, const struct wedge_arena *arena, struct wedge_err *err)
-{
-    struct wedge_arena_control *control = wedge_arena_live(arena, WEDGE_SEC_CONTROL, 0);
-    for (size_t i = 0; i < plan->n; i++) {
-        const struct plan_rule *from = &plan->rules[i];
-        struct wedge_arena_rule *to = wedge_arena_live(arena, WEDGE_SEC_RULES, (uint32_t)i);
-        if (!to)
-            return wedge_err_set(err, -ENOSPC, "the arena has no room for rule `%s`", from->rule.id);
-        *to = from->rule;
-        if ((from->place[0] && !(to->place = wedge_arena_name(arena, from->place))) ||
-            (from->after.kind == WEDGE_WHEN_MARK && !(to->after.ref = wedge_arena_name(arena, from->after.name))) ||
-            (from->until.kind == WEDGE_WHEN_MARK && !(to->until.ref = wedge_arena_name(arena, from->until.name))))
-            return wedge_err_set(err, -ENOSPC, "the arena's table of names is full at rule `%s`", from->rule.id);
-    }
-    control->n_rules = (uint32_t)plan->n;
-    for (size_t i = 0; i < plan->n; i++)
-        atomic_fetch_or(&control->enabled[0][i / 64], 1ull << (i % 64));
-    if (plan->has_seed)
-        control->seed = plan->seed;
-    return 0;
 }

@@ -8,13 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/duration.h"
-#include "faults/functions.h"
 #include "faults/plan_internal.h"
 
 /* In the order of enum wedge_rule_action. */
 const char *const wedge_plan_actions[] = {"kill", "exit",     "stop", "errno", "return", "short",   "delay",   "block",
                                           "drop", "spurious", "full", "empty", "yield",  "corrupt", "quiesce", NULL};
+
+enum { ERRNOS = 150 }; /* Linux knows none from here on */
 
 /* What an action can happen at. */
 enum { AT_LIFE = 1, AT_PLACE = 2, AT_FUNCTION = 4, AT_ALL = 7, AT_ANSWER = 6 };
@@ -33,10 +33,10 @@ static const struct {
     [WEDGE_ACT_BLOCK] = {AT_ALL, 0, NULL},
     [WEDGE_ACT_DROP] = {AT_ANSWER, WEDGE_EXTRA_DROP, NULL},
     [WEDGE_ACT_SPURIOUS] = {AT_FUNCTION, WEDGE_EXTRA_SPURIOUS, NULL},
-    [WEDGE_ACT_FULL] = {AT_PLACE, 0, NULL},
-    [WEDGE_ACT_EMPTY] = {AT_PLACE, 0, NULL},
+    [WEDGE_ACT_FULL] = {AT_ANSWER, WEDGE_EXTRA_FULL, NULL},
+    [WEDGE_ACT_EMPTY] = {AT_ANSWER, WEDGE_EXTRA_EMPTY, NULL},
     [WEDGE_ACT_YIELD] = {AT_ALL, 0, "until=fired(ID) or until=mark(NAME)"},
-    [WEDGE_ACT_CORRUPT] = {0, 0, NULL},
+    [WEDGE_ACT_CORRUPT] = {AT_FUNCTION, WEDGE_EXTRA_CORRUPT, NULL},
     [WEDGE_ACT_QUIESCE] = {AT_ALL, 0, NULL},
 };
 
@@ -59,35 +59,38 @@ static int parse_signal(const struct plan_source *source, const struct plan_toke
                       token->len, token->at);
 }
 
-static int parse_errno(const struct plan_source *source, const struct plan_token *token, int64_t *ret)
+bool plan_errno(const char *name, int64_t *ret)
 {
     static const struct {
         const char *name;
         int value;
     } aliases[] = {{"EWOULDBLOCK", EWOULDBLOCK}, {"EDEADLOCK", EDEADLOCK}, {"ENOTSUP", ENOTSUP}};
-    const char *names[160];
-    char name[24];
-    size_t n = 0;
-    bool whole = plan_copy(token->at, token->len, name, sizeof(name));
-    for (int e = 1; e < 150 && n < 159; e++) {
-        const char *known = strerrorname_np(e);
-        if (!known)
-            continue;
-        names[n++] = known;
-        if (whole && strcmp(known, name) == 0) {
+    for (int e = 1; e < ERRNOS; e++)
+        if (strerrorname_np(e) && strcmp(strerrorname_np(e), name) == 0) {
             *ret = e;
-            return 0;
+            return true;
         }
-    }
-    names[n] = NULL;
-    for (size_t i = 0; whole && i < sizeof(aliases) / sizeof(aliases[0]); i++)
+    for (size_t i = 0; i < sizeof(aliases) / sizeof(aliases[0]); i++)
         if (strcmp(aliases[i].name, name) == 0) {
             *ret = aliases[i].value;
-            return 0;
+            return true;
         }
-    const char *near = whole ? wedge_err_nearest(name, names) : NULL;
-    return plan_error(source, token->column, "`%.*s` is not an errno's name%s%s", token->len, token->at,
-                      near ? "; nearest: " : "", near ? near : "");
+    return false;
+}
+
+static int parse_errno(const struct plan_source *source, const struct plan_token *token, int64_t *ret)
+{
+    const char *names[ERRNOS];
+    char name[24];
+    size_t n = 0;
+    if (plan_copy(token->at, token->len, name, sizeof(name)) && plan_errno(name, ret))
+        return 0;
+    for (int e = 1; e < ERRNOS; e++)
+        if (strerrorname_np(e))
+            names[n++] = strerrorname_np(e);
+    names[n] = NULL;
+    return plan_error_near(source, token->column, token->at, token->len, names, "`%.*s` is not an errno's name",
+                           token->len, token->at);
 }
 
 /* A number within [least, most], with a sign where `least` is below zero. */
@@ -110,7 +113,7 @@ static int parse_argument_number(const struct plan_source *source, const struct 
 static int parse_argument(const struct plan_source *source, const struct plan_token *token, struct plan_rule *out)
 {
     struct wedge_arena_rule *rule = &out->rule;
-    char text[32];
+    struct plan_token condition;
     switch (rule->action) {
     case WEDGE_ACT_KILL:
         return parse_signal(source, token, &rule->arg);
@@ -125,17 +128,36 @@ static int parse_argument(const struct plan_source *source, const struct plan_to
     case WEDGE_ACT_SHORT:
         return parse_argument_number(source, token, 1, INT64_MAX, &rule->arg);
     case WEDGE_ACT_DELAY:
-        if (!plan_copy(token->at, token->len, text, sizeof(text)) || wedge_duration_parse(text, &rule->arg) ||
-            rule->arg <= 0)
-            return plan_error(source, token->column, "`%.*s` is not a duration above 0: a number with ms, s or min",
-                              token->len, token->at);
-        return 0;
+        return plan_parse_duration(source, token, &rule->arg);
     default: /* yield */
         if (!plan_starts(token, "until="))
             return plan_error(source, token->column, "`%.*s` after yield; possible: until=fired(ID), until=mark(NAME)",
                               token->len, token->at);
-        return plan_parse_condition(source, token->at + 6, token->len - 6, token->column + 6, &out->until);
+        condition = plan_rest(token, 6);
+        return plan_parse_condition(source, &condition, &out->until);
     }
+}
+
+unsigned plan_action_extra(enum wedge_rule_action action)
+{
+    return actions[action].extra;
+}
+
+/* The functions that allow an action, as far as they fit, for a message. */
+static void say_functions(unsigned extra, char *buf, size_t size)
+{
+    size_t len = 0;
+    for (size_t i = 0; i < WEDGE_FN_COUNT && len < size; i++) {
+        size_t first = 0;
+        while (strcmp(wedge_functions[first].family, wedge_functions[i].family) != 0)
+            first++;
+        if (first < i || !(wedge_functions[i].extra & extra))
+            continue;
+        int n = snprintf(buf + len, size - len, "%s%s", len ? ", " : "", wedge_functions[i].name);
+        len += (size_t)n;
+    }
+    if (len == 0)
+        snprintf(buf, size, "none");
 }
 
 /* Can this action happen at what the rule names? */
@@ -155,17 +177,21 @@ static int check_where(const struct plan_source *source, const struct plan_token
                               "`%s` is not possible at a place; possible: kill, exit, stop, "
                               "delay, block, yield, errno, return, drop, full, empty, quiesce",
                               name);
-        return plan_error(source, word->column,
-                          "`%s` is not possible at a function yet, only at a place that asks "
-                          "(WEDGE_ASK); possible: kill, exit, stop, delay, block, yield, errno, "
-                          "return, quiesce, for some drop, short, spurious",
-                          name);
     }
     if (at != AT_FUNCTION || !actions[rule->action].extra)
         return 0;
-    for (size_t i = 0; i < WEDGE_FN_COUNT; i++)
-        if ((rule->functions[i / 64] >> (i % 64) & 1) && !(wedge_functions[i].extra & actions[rule->action].extra))
-            return plan_error(source, word->column, "`%s` is not possible at %s", name, wedge_functions[i].name);
+    for (size_t i = plan_next_function(out, 0); i < WEDGE_FN_COUNT; i = plan_next_function(out, i + 1)) {
+        char functions[256];
+        if (wedge_functions[i].extra & actions[rule->action].extra)
+            continue;
+        say_functions(actions[rule->action].extra, functions, sizeof(functions));
+        return plan_error(source, word->column, "`%s` is not possible at %s; possible at: %s", name,
+                          wedge_functions[i].name, functions);
+    }
+    if (rule->action == WEDGE_ACT_CORRUPT)
+        return plan_need(source, word->column, PLAN_PART_CORRUPT, "`corrupt`");
+    if (rule->action == WEDGE_ACT_FULL || rule->action == WEDGE_ACT_EMPTY)
+        return plan_need(source, word->column, PLAN_PART_FULL, "`full` or `empty` at a function");
     return 0;
 }
 
@@ -192,22 +218,17 @@ int plan_parse_action(const struct plan_source *source, const struct plan_token 
                       struct plan_rule *out)
 {
     struct wedge_arena_rule *rule = &out->rule;
-    char word[PLAN_NAME_BYTES];
     int rc, action = -1;
     if (n == 0)
         return plan_error(source, end_column, "an action is missing after `->`");
     for (int i = 0; wedge_plan_actions[i]; i++)
         if (plan_is(&tokens[0], wedge_plan_actions[i]))
             action = i;
-    if (plan_is(&tokens[0], "clock") || action == WEDGE_ACT_CORRUPT)
-        return plan_error(source, tokens[0].column, "`%.*s` is not possible yet", tokens[0].len, tokens[0].at);
-    if (action < 0) {
-        const char *near = plan_copy(tokens[0].at, tokens[0].len, word, sizeof(word))
-                               ? wedge_err_nearest(word, wedge_plan_actions)
-                               : NULL;
-        return plan_error(source, tokens[0].column, "`%.*s` is not an action%s%s", tokens[0].len, tokens[0].at,
-                          near ? "; nearest: " : "", near ? near : "");
-    }
+    if (plan_is(&tokens[0], "clock"))
+        return plan_error(source, tokens[0].column, "`clock` is not possible yet; `delay` keeps a thread");
+    if (action < 0)
+        return plan_error_near(source, tokens[0].column, tokens[0].at, tokens[0].len, wedge_plan_actions,
+                               "`%.*s` is not an action", tokens[0].len, tokens[0].at);
     rule->action = (uint32_t)action;
     if ((rc = check_where(source, &tokens[0], out)))
         return rc;
