@@ -226,7 +226,8 @@ static void leave_with(const struct wedge_pool_worker *worker, int status)
 bool wedge_pool_hand_leaves(struct wedge_pool_hand *hand)
 {
     const struct wedge_pool_settings *settings = &hand->worker->pool->settings;
-    /* A hint that may come late by one task: relaxed. Who set it wakes those who sleep (leave_with, the keeper). */
+    /* Relaxed: the keeper's may come late by one task. A sibling's does not to whoever was put after its result (acquired
+     * with the task). Who set it wakes those who sleep (leave_with, the keeper). */
     hand->leaves = hand->leaves ||
                    atomic_load_explicit(&board_seat(hand->worker)->drain_ns, memory_order_relaxed) != 0 ||
                    (settings->life_tasks >= 0 && hand->tasks >= (uint64_t)settings->life_tasks) ||
@@ -299,6 +300,7 @@ void wedge_pool_run_task(struct wedge_pool_hand *hand)
 {
     const struct wedge_pool *pool = hand->worker->pool;
     int64_t limit_ms = pool->settings.task_limit_ms;
+    bool abrupt = pool->settings.leave == WEDGE_POOL_LEAVE_ABRUPT;
     enum wedge_pool_outcome outcome;
     int code;
 
@@ -315,9 +317,11 @@ void wedge_pool_run_task(struct wedge_pool_hand *hand)
         code = -EMSGSIZE;
         hand->task.result_bytes = 0;
     }
+    if (unwell && pool->settings.hardened) /* before it can be known: what is put then is not for this process */
+        leave_with(hand->worker, abrupt ? WEDGE_POOL_EXIT_UNWELL : WEDGE_POOL_EXIT_ORDERLY);
     pool->transport->answer(hand, outcome, code);
     hand->tasks++;
-    if (unwell && pool->settings.leave == WEDGE_POOL_LEAVE_ABRUPT)
+    if (unwell && abrupt)
         leave_abruptly(hand);
     else if (unwell)
         leave_in_order(hand);

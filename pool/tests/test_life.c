@@ -8,6 +8,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <wedge/point.h>
+
 #include "base/tests/suite.h"
 #include "pool/tests/util.h"
 
@@ -291,6 +293,55 @@ START_TEST(a_process_that_is_not_well_leaves)
     count_finals(&threads, &processes);
     ck_assert_int_eq(threads, abrupt ? 2 : 4);
     ck_assert_int_eq(processes, abrupt ? 1 : 2);
+}
+END_TEST
+
+static _Thread_local bool is_unwell;
+static int second_dies_third_says(struct wedge_pool_task *task, void *context)
+{
+    is_unwell = task->id == 2;
+    if (task->id == 3)
+        say('t');
+    return second_dies(task, context);
+}
+static long hold_the_unwell(struct wedge_point *point, long a, long b, long c)
+{
+    char byte;
+    (void)point, (void)a, (void)b, (void)c;
+    if (is_unwell)
+        ck_assert_int_eq(read(told[0], &byte, 1), 1);
+    return 0;
+}
+static void say_thread_final(const struct wedge_pool_place *place, void *context)
+{
+    (void)context;
+    if (place->generation == 0)
+        say('f');
+}
+
+/* Whoever has the result of the task that was not well knows that its process takes no other: the thread that ran it is
+ * held right behind the result, and its sibling leaves all the same. */
+START_TEST(a_process_that_is_not_well_leaves_before_it_says_so)
+{
+    struct wedge_pool *pool = MAKE_POOL("hardened", "processes=1", "threads=2", "die_limit=9000");
+    struct wedge_pool_callbacks callbacks = callbacks_of(second_dies_third_says);
+    struct wedge_pool_stats stats;
+    callbacks.thread_final = say_thread_final;
+    arm_place("pool.worker.result_told", hold_the_unwell);
+    ck_assert_int_eq(wedge_pool_start(pool, &callbacks, NULL), 0);
+    put_number(pool, 1);
+    ck_assert_int_eq(read_byte(said[0]), 'h');
+    put_number(pool, 2);
+    ck_assert_uint_eq(take(pool).id, 2);
+    put_number(pool, 3);
+    release(1);
+    ck_assert_uint_eq(take(pool).id, 1);
+    ck_assert_int_eq(read_byte(said[0]), 'f');
+    ck_assert_int_eq(write(told[1], "g", 1), 1);
+    ck_assert_uint_eq(take(pool).id, 3);
+    end(pool, 3, &stats);
+    ck_assert_uint_eq(stats.replaced, 1);
+    arm_place("pool.worker.result_told", NULL);
 }
 END_TEST
 
@@ -618,6 +669,7 @@ static void fill(TCase *t)
     tcase_add_loop_test(t, a_process_past_its_limit_is_ended, 0, 2);
     tcase_add_loop_test(t, a_task_past_its_limit_ends_its_process, KILL, DRAIN_STUCK + 1);
     tcase_add_loop_test(t, a_process_that_is_not_well_leaves, 0, 2);
+    tcase_add_test(t, a_process_that_is_not_well_leaves_before_it_says_so);
     tcase_add_loop_test(t, a_streams_process_that_is_not_well_leaves, 0, 2);
     tcase_add_loop_test(t, who_asks_for_it_is_not_started_again, 0, 2);
     tcase_add_loop_test(t, when_nobody_is_to_be_started_again_the_pool_is_broken, 0, 2);
