@@ -28,9 +28,11 @@ void wedge_feeder_init(struct wedge_feeder *feeder, struct wedge_queue *queue, v
 static struct wedge_feeder_node *next_node(struct wedge_feeder *feeder)
 {
     pthread_mutex_lock(&feeder->lock);
+    feeder->writing = false;
     while (!feeder->first && !feeder->stopping)
         pthread_cond_wait(&feeder->more, &feeder->lock);
     struct wedge_feeder_node *node = feeder->first;
+    feeder->writing = node != NULL;
     if (node) {
         feeder->first = node->next;
         if (!feeder->first)
@@ -79,6 +81,14 @@ int wedge_feeder_add(struct wedge_feeder *feeder, const struct wedge_message *he
     if (rc < 0)
         free(node);
     return rc;
+}
+
+bool wedge_feeder_idle(struct wedge_feeder *feeder)
+{
+    pthread_mutex_lock(&feeder->lock);
+    bool idle = !feeder->first && !feeder->writing;
+    pthread_mutex_unlock(&feeder->lock);
+    return idle;
 }
 
 void wedge_feeder_finish(struct wedge_feeder *feeder)

@@ -19,10 +19,11 @@
 struct wedge_feeder_node; /* a message in the list, owned by the feeder */
 
 struct wedge_feeder {
-    pthread_mutex_t lock; /* guards the list and `stopping` */
+    pthread_mutex_t lock; /* guards the list, `stopping` and `writing` */
     pthread_cond_t more; /* signalled by add and stop */
     struct wedge_feeder_node *first, **last;
     bool stopping;
+    bool writing; /* the thread has taken a message from the list and is not through with it */
     bool made; /* between init and discard; the owner's, which the feeder's thread does not touch */
     bool started; /* the thread exists and is to be joined */
     pthread_t thread;
@@ -34,6 +35,8 @@ struct wedge_feeder {
 void wedge_feeder_init(struct wedge_feeder *feeder, struct wedge_queue *queue, void (*written)(void));
 /* Copies `head` and its body to the end of the list. 0, or -ENOMEM or -EAGAIN (no thread to be had). */
 int wedge_feeder_add(struct wedge_feeder *feeder, const struct wedge_message *head, const void *body);
+/* Whether nothing is listed and nothing is being written: all that was added can be read, or was lost. */
+bool wedge_feeder_idle(struct wedge_feeder *feeder);
 /* No message follows: the thread leaves once all are written. Does not wait. */
 void wedge_feeder_finish(struct wedge_feeder *feeder);
 /* finish, and waits for the thread: as long as the pipe and the lock make it wait. */

@@ -47,6 +47,7 @@ struct wedge_looks {
     _Atomic int64_t limit_ns, task_limit_ns;
     int64_t last_look_ns; /* 0: none yet */
     bool ending; /* nobody is to be forked any more */
+    _Atomic bool all_left; /* join has seen the last worker leave */
     bool breaker_open, died_starting;
     uint64_t streak, finished_at_death;
     int64_t last_death_ns;
@@ -547,14 +548,21 @@ static void wait_worker(pid_t pid, int pidfd, int64_t until_ns)
         ppoll(&pfd, 1, &left, NULL);
 }
 
-/* Nobody is left: what that means for the tasks that are not reported, and for whoever waits for results. */
-static void all_have_left(struct wedge_pool *pool)
+/* Nobody is left and nobody follows: says what became of the tasks that no worker will report. */
+static unsigned looks_tell_rest(struct wedge_pool *pool)
 {
     bool broken = atomic_load(&pool->board->broken);
     bool started = !looks_of(pool)->died_starting;
-    if (pool->settings.dead_task == WEDGE_POOL_DEAD_TASK_LOST)
-        wedge_stream_tell_rest(pool, broken && !started ? WEDGE_POOL_INIT_FAILED : WEDGE_POOL_CANCELLED);
-    if (broken)
+    if (pool->settings.dead_task != WEDGE_POOL_DEAD_TASK_LOST)
+        return 0;
+    return wedge_stream_tell_rest(pool, broken && !started ? WEDGE_POOL_INIT_FAILED : WEDGE_POOL_CANCELLED);
+}
+
+static void all_have_left(struct wedge_pool *pool)
+{
+    atomic_store(&looks_of(pool)->all_left, true);
+    looks_tell_rest(pool);
+    if (atomic_load(&pool->board->broken))
         wedge_stream_stop_collector(pool, true);
 }
 
@@ -599,8 +607,10 @@ static int looks_join(struct wedge_pool *pool, int64_t until_ns)
 
 static bool looks_any_alive(struct wedge_pool *pool)
 {
-    bool alive = false;
     lock(pool);
+    /* Closed by the flag, with tasks left: the dead are replaced at the next look. */
+    bool alive = pool->settings.close_by == WEDGE_POOL_CLOSE_BY_FLAG && atomic_load(&pool->board->closed) &&
+                 !atomic_load(&looks_of(pool)->all_left) && wants_workers(pool);
     for (uint32_t i = 0; !alive && i < pool->settings.processes; i++)
         alive = pool->seats[i].phase == WEDGE_SEAT_ASKED || wedge_seat_alive(&pool->seats[i]);
     unlock(pool);
@@ -676,6 +686,7 @@ const struct wedge_pool_keeper wedge_pool_looks = {
     .close = looks_close,
     .join = looks_join,
     .any_alive = looks_any_alive,
+    .tell_rest = looks_tell_rest,
     .end = looks_end,
     .destroy = looks_destroy,
     .stop_collector = looks_stop_collector,

@@ -138,6 +138,8 @@ struct wedge_pool_keeper {
     int (*join)(struct wedge_pool *pool, int64_t until_ns);
     /* Whether any worker lives or is about to. */
     bool (*any_alive)(struct wedge_pool *pool);
+    /* Streams, once closed and with no worker left: tells the tasks that nobody will. Returns how many results it sent. */
+    unsigned (*tell_rest)(struct wedge_pool *pool);
     /* Ends every worker, in bounded time, and starts none again. hardened: each task has an outcome after it. */
     void (*end)(struct wedge_pool *pool);
     /* Frees what it has, after `end` and with no thread of the pool left. NULL: nothing to free. */

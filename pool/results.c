@@ -24,7 +24,22 @@ static bool all_accounted(struct wedge_pool *pool)
            atomic_load(&pool->board->reported) >= atomic_load(&pool->board->accepted);
 }
 
-/* Whether nothing more will come. The order in no_workers matters: who is dead writes no more, then look. */
+/*
+ * Closed, and nobody is left who could write. The order matters: who is dead writes no more, then look. With dead_task=lost
+ * the parent has the last word about what the dead had, and the results end after it, not before. Under semaphores that word may
+ * wait for ever for a lock that died: there it is not waited for.
+ */
+static bool nobody_left(struct wedge_pool *pool)
+{
+    bool last_word = pool->settings.dead_task == WEDGE_POOL_DEAD_TASK_LOST &&
+                     pool->settings.queue_lock == WEDGE_POOL_QUEUE_LOCK_OWNED;
+    if (!wedge_pool_is_closed(pool) || (last_word && wedge_pool_phase_of(pool) != WEDGE_POOL_CLOSED) ||
+        pool->keeper->any_alive(pool) || (last_word && pool->keeper->tell_rest(pool) > 0))
+        return false;
+    return pool->transport->empty(pool);
+}
+
+/* Whether nothing more will come. */
 bool wedge_pool_results_ended(struct wedge_pool *pool)
 {
     int64_t leaves = pool->settings.collector_leaves;
@@ -36,8 +51,7 @@ bool wedge_pool_results_ended(struct wedge_pool *pool)
         return true;
     if ((leaves & WEDGE_POOL_LEAVES_ACCOUNTED) && all_accounted(pool))
         return true;
-    return (leaves & WEDGE_POOL_LEAVES_NO_WORKERS) && wedge_pool_is_closed(pool) && !pool->keeper->any_alive(pool) &&
-           pool->transport->empty(pool);
+    return (leaves & WEDGE_POOL_LEAVES_NO_WORKERS) && nobody_left(pool);
 }
 
 int wedge_pool_results_next(struct wedge_pool *pool, struct wedge_pool_item *ret, unsigned n, int64_t until_ns)

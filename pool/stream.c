@@ -401,10 +401,11 @@ static void tell_rest(struct wedge_running_task *task, void *context)
         task->told_end = tell(telling, task, taken ? WEDGE_POOL_LOST : telling->outcome);
 }
 
-void wedge_stream_tell_rest(struct wedge_pool *pool, enum wedge_pool_outcome outcome)
+unsigned wedge_stream_tell_rest(struct wedge_pool *pool, enum wedge_pool_outcome outcome)
 {
     struct telling telling = {.pool = pool, .outcome = outcome};
     wedge_running_each(&wedge_stream_of(pool)->running, tell_rest, &telling);
+    return telling.told;
 }
 
 /* Whether this mark was the last that was waited for. A newer generation's begin anew: the older worker was replaced. */
@@ -488,7 +489,11 @@ static void stream_release(struct wedge_pool *pool, struct wedge_pool_item *item
 
 static bool stream_empty(struct wedge_pool *pool)
 {
-    return !wedge_queue_readable(&wedge_stream_of(pool)->results);
+    struct wedge_stream *stream = wedge_stream_of(pool);
+    /* The parent's own word first: once written it is readable. Under a semaphore it may wait for ever for the dead. */
+    if (pool->settings.queue_lock == WEDGE_POOL_QUEUE_LOCK_OWNED && !wedge_feeder_idle(&stream->result_feeder))
+        return false;
+    return !wedge_queue_readable(&stream->results);
 }
 
 /* What shutdown's last step of the library does: empties both queues, whatever is in them. */

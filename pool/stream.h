@@ -38,6 +38,6 @@ int64_t wedge_stream_tell_timeouts(struct wedge_pool *pool, int64_t now_ns);
 /* dead_task=lost: tells LOST for what dead workers had in hand; how many. */
 unsigned wedge_stream_tell_lost(struct wedge_pool *pool);
 /* No worker is left and none will come: tells LOST for what was taken, `outcome` for what was not. */
-void wedge_stream_tell_rest(struct wedge_pool *pool, enum wedge_pool_outcome outcome);
+unsigned wedge_stream_tell_rest(struct wedge_pool *pool, enum wedge_pool_outcome outcome);
 
 #endif

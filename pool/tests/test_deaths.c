@@ -190,6 +190,34 @@ START_TEST(reported_forgets_a_dead_workers_task)
 }
 END_TEST
 
+/* What join says of the tasks of the dead is on its way to the results while no worker lives and the pipe is still empty: the
+ * results do not end before it. Once with a taker that comes after join, once with a taker that needs no join. */
+START_TEST(the_results_end_after_the_parents_last_word)
+{
+    struct pipes pipes;
+    struct wedge_pool *pool = MAKE_POOL("proposed", "processes=1", "threads=2", "queue=64", "queue_lock=owned",
+                                        "dead_task=lost", "collector_leaves=no_workers", "collector_wait=20");
+    struct wedge_pool_callbacks callbacks = held_callbacks(&pipes, all_are_held);
+    callbacks.collect = NULL;
+    ck_assert_int_eq(wedge_pool_start(pool, &callbacks, NULL), 0);
+    for (uint64_t number = 1; number <= 40; number++)
+        put_number(pool, number);
+    pid_t pid = read_pid(pipes.said[0]);
+    ck_assert_int_eq(read_pid(pipes.said[0]), pid); /* both threads have one */
+    ck_assert_int_eq(wedge_pool_close(pool, WEDGE_POOL_NEVER), 0);
+    ck_assert_int_eq(kill(pid, SIGKILL), 0);
+    if (_i == 0)
+        ck_assert_int_eq(wedge_pool_join(pool, WEDGE_POOL_NEVER, NULL), 0);
+    take_all(pool, &tally);
+    tally_check_each_once(&tally, 40);
+    ck_assert_uint_ge(tally.outcomes[WEDGE_POOL_LOST], 2);
+    ck_assert_uint_eq(tally.outcomes[WEDGE_POOL_OK], 0);
+    ck_assert_int_eq(wedge_pool_join(pool, WEDGE_POOL_NEVER, NULL), 0);
+    wedge_pool_destroy(pool);
+    check_no_child();
+}
+END_TEST
+
 /* Item 1.1a itself: every worker is dead, and join's deadline is all there is. destroy cleans up even so. */
 START_TEST(reported_collector_waits_for_the_dead)
 {
@@ -659,6 +687,7 @@ static void fill(TCase *t)
     tcase_add_test(t, the_only_worker_is_replaced_after_close);
     tcase_add_test(t, an_idle_workers_death_costs_nothing);
     tcase_add_test(t, reported_forgets_a_dead_workers_task);
+    tcase_add_loop_test(t, the_results_end_after_the_parents_last_word, 0, 2);
     tcase_add_test(t, reported_collector_waits_for_the_dead);
     tcase_add_test(t, reported_is_destroyed_while_it_hangs);
     tcase_add_loop_test(t, a_stuck_initializer_is_ended_and_replaced, 0, 4);
