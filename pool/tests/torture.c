@@ -10,7 +10,11 @@
  * hangs is ended by this program's own watch, which is a failure too.
  *
  * usage: torture (workers|zygote|parent) N [collector|iterate|takers [SEED [KEY=VALUE…]]]
- * iterate: whoever puts takes; takers: three threads take beside it.
+ * iterate: whoever puts takes; takers: three threads take beside it. The first KEY may be `preset`.
+ * The streams have neither zygote nor supervisor: their workers are the parent's own children, and are reaped by its looks. What
+ * has to hold is the same, with the settings that promise it (docs/pool-settings.md): queue_lock=owned, dead_task=lost,
+ * result_bound=none, close_by=flag, and `check` for looks while somebody waits; for `parent`: parent_death=leave. LOST have no bound
+ * there: a result dies with its worker while it is in the feeder's list, and that has none.
  * With task_limit every 100th task takes 5 ms: what expires is reported while its owner is still at it.
  */
 #include <errno.h>
@@ -52,6 +56,8 @@ struct torture {
 static uint64_t random_state;
 static char *const *more_settings; /* from the command line, ended by NULL */
 static bool slow_tasks;
+static const char *preset = "hardened";
+static bool streams;
 
 /* splitmix64 */
 static uint64_t random_next(void)
@@ -113,7 +119,7 @@ static void start(struct torture *torture)
     struct wedge_pool_callbacks callbacks = {
         .task = square, .collect = torture->iterate ? NULL : count, .context = torture};
     struct wedge_pool_err err;
-    if (wedge_pool_create("hardened", &torture->pool, &err) < 0)
+    if (wedge_pool_create(preset, &torture->pool, &err) < 0)
         fail(err.message);
     for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++)
         if (wedge_pool_set(torture->pool, settings[i], &err) < 0)
@@ -168,6 +174,8 @@ static void load(struct torture *torture)
         if (n < 0)
             fail(strerror(-n));
         torture->accepted += (uint64_t)n;
+        while (streams && torture->iterate && take(torture, 0) > 0) /* their results grow */
+            ;
     }
 }
 
@@ -185,15 +193,17 @@ static int children(pid_t pid, pid_t tid, pid_t *ret)
     return n;
 }
 
-/* SIGKILL to a process that is still that zygote's child once its descriptor is held: never to a stranger. */
-static bool kill_child(pid_t zygote, pid_t child)
+/* SIGKILL to a process that is still that parent's child once its descriptor is held: never to a stranger. One that is dead
+ * and not reaped yet does not count. */
+static bool kill_child(pid_t parent, pid_t child)
 {
     pid_t pids[PIDS_MAX];
     bool sent = false;
     int fd = pidfd_open(child, 0);
-    int n = fd < 0 ? 0 : children(zygote, zygote, pids);
+    struct pollfd dead = {.fd = fd, .events = POLLIN};
+    int n = fd < 0 ? 0 : children(parent, parent, pids);
     for (int i = 0; i < n; i++)
-        if (pids[i] == child)
+        if (pids[i] == child && poll(&dead, 1, 0) == 0)
             sent = pidfd_send_signal(fd, SIGKILL, NULL, 0) == 0;
     if (fd >= 0)
         close(fd);
@@ -209,7 +219,7 @@ static pid_t zygote_of_this(void)
 struct killer {
     struct torture *torture;
     uint64_t wanted;
-    pid_t zygote;
+    pid_t forker; /* the zygote; streams: this process, whose main thread forks */
     bool whole; /* the zygote itself, once */
 };
 
@@ -220,14 +230,14 @@ static void *killer_main(void *arg)
     pid_t pids[PIDS_MAX];
     if (killer->whole) {
         sleep_ns(random_next() % 20000000);
-        kill(killer->zygote, SIGKILL); /* the pool's child, which nobody reaps before destroy */
+        kill(killer->forker, SIGKILL); /* the pool's child, which nobody reaps before destroy */
         atomic_fetch_add(&torture->kills, 1);
         return NULL;
     }
     while (atomic_load(&torture->kills) < killer->wanted) {
         sleep_ns(random_next() % 1500000);
-        int n = children(killer->zygote, killer->zygote, pids);
-        if (n > 0 && kill_child(killer->zygote, pids[random_next() % (uint64_t)n]))
+        int n = children(killer->forker, killer->forker, pids);
+        if (n > 0 && kill_child(killer->forker, pids[random_next() % (uint64_t)n]))
             atomic_fetch_add(&torture->kills, 1);
     }
     atomic_store(&torture->done, 1);
@@ -262,8 +272,8 @@ static uint64_t run(struct torture *torture, uint64_t kills, bool whole)
     pthread_t killing, watching, taking[TAKERS];
     pthread_mutex_init(&torture->lock, NULL);
     start(torture);
-    killer.zygote = zygote_of_this();
-    if (killer.zygote < 0)
+    killer.forker = streams ? getpid() : zygote_of_this();
+    if (killer.forker < 0)
         fail("the pool has not exactly one child");
     if (pipe(torture->stop) < 0 || pthread_create(&watching, NULL, watch_main, torture) != 0 ||
         pthread_create(&killing, NULL, killer_main, &killer) != 0)
@@ -280,6 +290,8 @@ static uint64_t run(struct torture *torture, uint64_t kills, bool whole)
         pthread_join(taking[i], NULL);
     if (wedge_pool_join(torture->pool, WEDGE_POOL_NEVER, &err) < 0)
         fail(err.message);
+    if (streams && torture->iterate) /* what join said of the tasks of the dead */
+        taker_main(torture);
     wedge_pool_stats(torture->pool, &stats);
     wedge_pool_destroy(torture->pool);
     close(torture->stop[1]);
@@ -289,8 +301,9 @@ static uint64_t run(struct torture *torture, uint64_t kills, bool whole)
         torture->wrong += torture->times[id] != 1;
     uint64_t lost = torture->outcomes[WEDGE_POOL_LOST];
     uint64_t dead = whole ? PROCESSES + stats.deaths : stats.deaths; /* the zygote takes its workers along */
+    bool too_many = streams ? torture->outcomes[WEDGE_POOL_OK] == 0 : lost > dead * THREADS;
     if (torture->wrong || stats.accepted != torture->accepted || stats.reported != torture->accepted ||
-        torture->reported != torture->accepted || lost > dead * THREADS) {
+        torture->reported != torture->accepted || too_many) {
         fprintf(stderr, "torture: wrong=%llu accepted=%llu/%llu reported=%llu/%llu lost=%llu of at most %llu\n",
                 (unsigned long long)torture->wrong, (unsigned long long)torture->accepted,
                 (unsigned long long)stats.accepted, (unsigned long long)torture->reported,
@@ -340,6 +353,11 @@ int main(int argc, char **argv)
     const char *way = argc > 1 ? argv[1] : "";
     uint64_t n = argc > 2 ? strtoull(argv[2], NULL, 10) : 0, lost = 0, tasks = 0, timeouts = 0;
     random_state = argc > 4 ? strtoull(argv[4], NULL, 0) : 0x5eed;
+    if (argc > 5 && strncmp(argv[5], "preset=", strlen("preset=")) == 0) {
+        preset = argv[5] + strlen("preset=");
+        streams = strcmp(preset, "hardened") != 0;
+        argv++, argc--;
+    }
     more_settings = argc > 5 ? argv + 5 : NULL;
     for (int i = 5; i < argc; i++)
         slow_tasks |= strncmp(argv[i], "task_limit=", strlen("task_limit=")) == 0;
