@@ -315,8 +315,10 @@ WEDGE_POOL_API int wedge_pool_start(struct wedge_pool *pool, const struct wedge_
  * Accepts a task: copies `bytes` bytes of `data` and waits for room until `until_ns`. *ret_id (may be NULL) gets the
  * task's id. Blocks until there is room or the deadline; in `reported` without a deadline nothing else ends the wait.
  * Errors, nothing accepted: -EMSGSIZE more than payload_bytes, -ETIMEDOUT, -EPIPE closed or not started,
- * -ENOTRECOVERABLE broken (workers die as fast as they start: restart_limit), -ENOBUFS (hardened, iteration) full,
- * and nobody but the caller has taken results so far: it would wait for itself; take some first.
+ * -ENOTRECOVERABLE broken (workers die as fast as they start: restart_limit), -ENOBUFS (hardened, iteration) full, nobody
+ * is inside take, and the last who was is the calling thread, or nobody was yet: it would wait for itself, and is told so
+ * before the deadline. Take some first. Of several threads that put and take one is always told so; the others wait for that
+ * one, which must therefore go on taking, or let another thread, while they put.
  *
  * when_full=caller: a put that finds the queue full runs the task function in the calling thread instead of waiting, with
  * `place` all 0, where no limit ends it, and returns 0 once it is through. The result is handed out like any other, once, to
@@ -329,7 +331,8 @@ WEDGE_POOL_API int wedge_pool_put(struct wedge_pool *pool, const void *data, siz
 /*
  * Accepts up to n tasks in order, as put does, but wakes and counts once for many. Returns how many were accepted, from
  * the first on (inputs[i].id is set for those), or a negative errno of wedge_pool_put when that is none. Fewer than n:
- * the next one met that error; call again with the rest to hear it. n 0 returns 0.
+ * the next one met that error; call again with the rest to hear it. Those that were not accepted are left as they
+ * were. n 0 returns 0.
  */
 WEDGE_POOL_API int wedge_pool_put_many(struct wedge_pool *pool, struct wedge_pool_input *inputs, unsigned n,
                                        int64_t until_ns);
@@ -345,7 +348,8 @@ WEDGE_POOL_API int wedge_pool_take(struct wedge_pool *pool, struct wedge_pool_re
 
 /*
  * Up to n results at once: waits as take does for the first, and adds what is there already. Result i is copied to
- * buffer + i × room_each. Returns how many, at least 1, or a negative errno of wedge_pool_take. n 0: -EINVAL.
+ * buffer + i × room_each; buffer NULL: to nowhere. Returns how many, at least 1, or a negative errno of wedge_pool_take.
+ * n 0: -EINVAL.
  */
 WEDGE_POOL_API int wedge_pool_take_many(struct wedge_pool *pool, struct wedge_pool_result *ret, unsigned n,
                                         void *buffer, size_t room_each, int64_t until_ns);
