@@ -62,6 +62,23 @@ static const struct argp argp = {options,
                                  NULL,
                                  NULL};
 
+/* A program that does not withstand an illegal fault need not be wrong: whoever reads the outcome should know. */
+static void say_illegal(const struct wedge_cli *cli, const struct wedge_plan *plan)
+{
+    for (size_t i = 0; i < wedge_plan_count(plan); i++) {
+        enum wedge_function function;
+        if (wedge_plan_rule_legality(plan, i, &function) != WEDGE_ILLEGAL)
+            continue;
+        if (function < WEDGE_FN_COUNT)
+            wedge_cli_say(cli, "rule %s is illegal: no man page lets %s do this; what fails by it need not be wrong",
+                          wedge_plan_id(plan, i), wedge_functions[function].name);
+        else
+            wedge_cli_say(cli,
+                          "rule %s is illegal: it says done where nothing is done; what fails by it need not be wrong",
+                          wedge_plan_id(plan, i));
+    }
+}
+
 int wedge_cli_inject(int argc, char **argv)
 {
     struct options o = {0};
@@ -74,6 +91,8 @@ int wedge_cli_inject(int argc, char **argv)
         wedge_cli_error(&err);
         return WEDGE_EXIT_OWN_FAILURE;
     }
+    if (o.cli.verbose)
+        say_illegal(&o.cli, plan);
     struct wedge_cli_reporter reporter = {.cli = &o.cli};
     struct wedge_session session = {.verb = "inject",
                                     .argv = o.command,

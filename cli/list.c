@@ -4,10 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/rt/arena.h"
 #include "cli/cli.h"
+#include "cli/list.h"
 #include "detector/model.h"
-#include "faults/functions.h"
 #include "faults/plan.h"
 #include "scenarios/scenario.h"
 #include "scenarios/strings.h"
@@ -22,8 +21,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     return ARGP_ERR_UNKNOWN;
 }
 static const struct argp_child children[] = {{&wedge_cli_argp, 0, "Common options:", 1}, {0}};
-static const struct argp argp = {NULL,     parse, NULL, "Shows the scenarios and the verdicts.\vExample:\n  wedge list",
-                                 children, NULL,  NULL};
+static const struct argp argp = {
+    NULL,     parse, NULL, "Shows the scenarios, what plans may name, and the verdicts.\vExample:\n  wedge list",
+    children, NULL,  NULL};
 
 /* One scenario as a row or a JSON object. */
 static int show(const char *file, const char *prefix, json_t *rows, struct wedge_err *err)
@@ -41,27 +41,12 @@ static int show(const char *file, const char *prefix, json_t *rows, struct wedge
     return 0;
 }
 
-/* What a plan may name beside the target's own places. */
-static void say_words(void)
+static json_t *words_json(const char *const *words)
 {
-    puts("\nFunctions for plans (NAME:family is all of one line):");
-    for (size_t i = 0; i < WEDGE_FN_COUNT; i++) {
-        size_t first = 0;
-        while (strcmp(wedge_functions[first].family, wedge_functions[i].family) != 0)
-            first++;
-        if (first < i)
-            continue;
-        fputs(" ", stdout);
-        for (size_t j = i; j < WEDGE_FN_COUNT; j++)
-            if (strcmp(wedge_functions[j].family, wedge_functions[i].family) == 0)
-                printf(" %s", wedge_functions[j].name);
-        putchar('\n');
-    }
-    fputs("\nActions:", stdout);
-    for (size_t i = 0; wedge_plan_actions[i]; i++)
-        if (i != WEDGE_ACT_CORRUPT) /* a word of the language that no plan may use yet */
-            printf(" %s", wedge_plan_actions[i]);
-    putchar('\n');
+    json_t *array = json_array();
+    for (size_t i = 0; words[i]; i++)
+        json_array_append_new(array, json_string(words[i]));
+    return array;
 }
 
 int wedge_cli_list(int argc, char **argv)
@@ -74,7 +59,7 @@ int wedge_cli_list(int argc, char **argv)
     const char *prefix = wedge_cli_prefix(&err), *dir = prefix ? wedge_cli_scenarios(&err) : NULL;
     if (!dir || wedge_scenario_list(dir, "*", &files, &err))
         return wedge_cli_error(&err);
-    json_t *rows = cli.json ? json_array() : NULL;
+    json_t *rows = cli.json ? json_array() : NULL, *all = NULL;
     int rc = 0;
     if (!rows)
         puts("Scenarios (name, severity, verdict, title):");
@@ -82,11 +67,15 @@ int wedge_cli_list(int argc, char **argv)
         rc = show(*f, prefix, rows, &err);
     wedge_strings_free(files);
     if (rows) {
-        if (!rc && json_dumpf(rows, stdout, JSON_INDENT(2)) == 0)
+        if (!rc)
+            all = json_pack("{s:O,s:o,s:o,s:o}", "scenarios", rows, "functions", wedge_cli_functions_json(), "actions",
+                            words_json(wedge_plan_actions), "verdicts", words_json(wedge_verdict_words));
+        if (all && json_dumpf(all, stdout, JSON_INDENT(2)) == 0)
             putchar('\n');
+        json_decref(all);
         json_decref(rows);
     } else if (!rc) {
-        say_words();
+        wedge_cli_functions_say();
         puts("\nVerdicts, in the order in which a headline is chosen:");
         for (size_t i = 0; wedge_verdict_words[i]; i++)
             printf("  %s%s\n", wedge_verdict_words[i],

@@ -14,6 +14,7 @@
 
 #include "base/arena.h"
 #include "base/err.h"
+#include "faults/functions.h"
 
 struct wedge_plan;
 
@@ -33,7 +34,24 @@ uint64_t wedge_plan_seed(const struct wedge_plan *plan); /* 0 when none is given
  * name table is full. */
 int wedge_plan_install(const struct wedge_plan *plan, const struct wedge_arena *arena, struct wedge_err *err);
 
+/*
+ * What an action at a function says about a program that it breaks: see faults/plan_legality.c. Pure, for the listings,
+ * the census and the search.
+ */
+enum wedge_legality { WEDGE_LEGAL, WEDGE_ENVIRONMENTAL, WEDGE_ILLEGAL };
+extern const char *const wedge_legality_words[]; /* by enum wedge_legality, then NULL */
+/* Is the action possible at the function at all, by the tables? */
+bool wedge_plan_allows(enum wedge_function function, enum wedge_rule_action action);
+/* `arg` is that of the compiled rule: an errno, a value, …; it counts for errno and return alone. Of a possible action. */
+enum wedge_legality wedge_plan_legality(enum wedge_function function, enum wedge_rule_action action, int64_t arg);
+/* Of rule i (which must exist): the worst of its functions, which *ret_function is then; WEDGE_FN_COUNT when the rule
+ * names none. */
+enum wedge_legality wedge_plan_rule_legality(const struct wedge_plan *plan, size_t i,
+                                             enum wedge_function *ret_function);
+
 /* The words of the language, NULL-terminated, for listings. */
 extern const char *const wedge_plan_actions[];
+/* What a function is about, as a plan would say it: "descriptor", "mutex", …, "no object". */
+const char *wedge_plan_kind_word(enum wedge_object_kind kind);
 
 #endif

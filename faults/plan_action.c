@@ -143,6 +143,19 @@ unsigned plan_action_extra(enum wedge_rule_action action)
     return actions[action].extra;
 }
 
+unsigned plan_action_part(enum wedge_rule_action action)
+{
+    switch (action) {
+    case WEDGE_ACT_FULL:
+    case WEDGE_ACT_EMPTY:
+        return PLAN_PART_FULL;
+    case WEDGE_ACT_CORRUPT:
+        return PLAN_PART_CORRUPT;
+    default:
+        return 0;
+    }
+}
+
 /* The functions that allow an action, as far as they fit, for a message. */
 static void say_functions(unsigned extra, char *buf, size_t size)
 {
@@ -188,11 +201,8 @@ static int check_where(const struct plan_source *source, const struct plan_token
         return plan_error(source, word->column, "`%s` is not possible at %s; possible at: %s", name,
                           wedge_functions[i].name, functions);
     }
-    if (rule->action == WEDGE_ACT_CORRUPT)
-        return plan_need(source, word->column, PLAN_PART_CORRUPT, "`corrupt`");
-    if (rule->action == WEDGE_ACT_FULL || rule->action == WEDGE_ACT_EMPTY)
-        return plan_need(source, word->column, PLAN_PART_FULL, "`full` or `empty` at a function");
-    return 0;
+    unsigned part = plan_action_part((enum wedge_rule_action)rule->action);
+    return part ? plan_need(source, word->column, part, "this action at a function") : 0;
 }
 
 static int parse_when_word(const struct plan_source *source, const struct plan_token *token, struct plan_rule *out)

@@ -46,7 +46,7 @@ const char *plan_define_word(const struct wedge_arena_define *define)
     return "object";
 }
 
-const char *plan_kind_word(enum wedge_object_kind kind)
+const char *wedge_plan_kind_word(enum wedge_object_kind kind)
 {
     static const char *const words[WEDGE_OBJECT_COUNT] = {
         [WEDGE_OBJECT_NONE] = "no object",  [WEDGE_OBJECT_FD] = "descriptor",   [WEDGE_OBJECT_MUTEX] = "mutex",

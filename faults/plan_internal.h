@@ -5,7 +5,6 @@
 #ifndef WEDGE_FAULTS_PLAN_INTERNAL_H
 #define WEDGE_FAULTS_PLAN_INTERNAL_H
 
-#include "faults/functions.h"
 #include "faults/plan.h"
 
 #define PLAN_RULES      WEDGE_ARENA_RULES
@@ -136,15 +135,16 @@ bool plan_has_object(const struct wedge_function_row *row);
 /* A line that begins with `define`. */
 int plan_parse_define(const struct plan_source *source, struct wedge_plan *plan, const struct plan_token *tokens,
                       int n);
-/* The words for kinds of objects: of a define, and of what a function is about. */
+/* The word for a kind of object, of a define; of what a function is about: wedge_plan_kind_word. */
 const char *plan_define_word(const struct wedge_arena_define *define);
-const char *plan_kind_word(enum wedge_object_kind kind);
 
 /* The words after "->", and whether WHAT allows them. `end_column` is just past the line's last word. */
 int plan_parse_action(const struct plan_source *source, const struct plan_token *tokens, int n, int end_column,
                       struct plan_rule *out);
 /* What a function's row must have for an action; 0: nothing, any function will do. */
 unsigned plan_action_extra(enum wedge_rule_action action);
+/* The part of the language (PLAN_PART_…) that an action at a function belongs to; 0: one that was always there. */
+unsigned plan_action_part(enum wedge_rule_action action);
 
 /* References between lines, once all are read: every name exists and is of the right sort, none is idle, and nothing
  * waits for itself. */

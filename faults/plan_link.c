@@ -98,7 +98,7 @@ static int link_object(const struct plan_source *source, const struct wedge_plan
         if (wedge_functions[i].kind != found->define.kind)
             return plan_error(source, out->object_column, "`%s` is a %s, and %s is about %s%s", out->object,
                               plan_define_word(&found->define), wedge_functions[i].name,
-                              wedge_functions[i].kind ? "a " : "", plan_kind_word(wedge_functions[i].kind));
+                              wedge_functions[i].kind ? "a " : "", wedge_plan_kind_word(wedge_functions[i].kind));
     out->rule.object = (uint32_t)(found - plan->defines);
     return 0;
 }

@@ -90,6 +90,7 @@ static void setup(void)
                "command: [/bin/sh, -c, 'sleep 600 & echo $! >>pids; echo counts: n=3']\n"
                "expect: {kind: finished, counts: {n: 3}}\n" TINY_TWIN_OF("n: 3"),
                0644);
+    write_file("illegal.plan", "plan 1\nf1 * write -> drop\nf2 * t.x -> drop\nf3 * write -> short 1\n", 0644);
     write_file("text", "no program\n", 0644);
     copy_program(from_env("WEDGE_TEST_STATIC"), "static", 0755);
     copy_program("/bin/true", "setuid", 04755);
@@ -159,7 +160,13 @@ static const struct {
     {"$W run -q -o out tiny.yaml; cat out/result.json", 0, "\"complete\": true"},
     {"mkdir -p late/tiny && touch late/tiny/twin && $W run -q -o late tiny.yaml; cat late/result.json", 0,
      "\"exit\": 3"},
-    {"$W list", 0, "  sem_wait sem_timedwait sem_clockwait"},
+    {"$W list", 0, "  + sem_timedwait sem_clockwait\n      legal: errno EINTR ETIMEDOUT\n"},
+    {"$W list", 0, "  pthread_cond_signal pthread_cond_broadcast\n      illegal: drop\n"},
+    {"$W list --json", 0, "\"prototype\": \"int sem_post(sem_t *sem)\""},
+    {"$W inject -v -f illegal.plan -- true", 0, "rule f1 is illegal: no man page lets write do this"},
+    {"$W inject -v -f illegal.plan -- true", 0, "rule f2 is illegal: it says done where nothing is done"},
+    {"$W inject -v -f illegal.plan -- true 2>&1 | grep -c illegal", 0, "2\n"},
+    {"$W inject -f illegal.plan -- true 2>&1 | grep -c illegal", 1, "0\n"},
     {"$W list", 0, "Actions: kill exit stop"},
     {"$W list >/dev/full", 3, "cannot write to standard output"},
     {"$W run tiny.yaml >/dev/full", 3, "cannot write to standard output"},

@@ -635,6 +635,75 @@ START_TEST(test_mangled_plans)
 }
 END_TEST
 
+START_TEST(test_legality)
+{
+    static const struct {
+        enum wedge_function function;
+        enum wedge_rule_action action;
+        int64_t arg;
+        enum wedge_legality is;
+    } cases[] = {
+        {WEDGE_FN_write, WEDGE_ACT_SHORT, 1, WEDGE_LEGAL},
+        {WEDGE_FN_sem_wait, WEDGE_ACT_ERRNO, EINTR, WEDGE_LEGAL},
+        {WEDGE_FN_sem_wait, WEDGE_ACT_ERRNO, ETIMEDOUT, WEDGE_ILLEGAL}, /* sem_timedwait alone has a deadline */
+        {WEDGE_FN_sem_timedwait, WEDGE_ACT_ERRNO, ETIMEDOUT, WEDGE_LEGAL},
+        {WEDGE_FN_pthread_mutex_lock, WEDGE_ACT_ERRNO, EINTR, WEDGE_ILLEGAL}, /* "shall not return … [EINTR]" */
+        {WEDGE_FN_pthread_cond_timedwait, WEDGE_ACT_RETURN, ETIMEDOUT, WEDGE_LEGAL}, /* returns its error's number */
+        {WEDGE_FN_pthread_cond_timedwait, WEDGE_ACT_RETURN, 0, WEDGE_ILLEGAL},
+        {WEDGE_FN_read, WEDGE_ACT_RETURN, EINTR, WEDGE_ILLEGAL}, /* a number of bytes */
+        {WEDGE_FN_pthread_cond_wait, WEDGE_ACT_SPURIOUS, 0, WEDGE_LEGAL},
+        {WEDGE_FN_pthread_cond_signal, WEDGE_ACT_DROP, 0, WEDGE_ILLEGAL},
+        {WEDGE_FN_read, WEDGE_ACT_CORRUPT, 0, WEDGE_ILLEGAL},
+        {WEDGE_FN_write, WEDGE_ACT_FULL, 0, WEDGE_ENVIRONMENTAL},
+        {WEDGE_FN_read, WEDGE_ACT_EMPTY, 0, WEDGE_ENVIRONMENTAL},
+        {WEDGE_FN_read, WEDGE_ACT_KILL, SIGKILL, WEDGE_ENVIRONMENTAL},
+        {WEDGE_FN_read, WEDGE_ACT_STOP, 0, WEDGE_ENVIRONMENTAL},
+        {WEDGE_FN_read, WEDGE_ACT_EXIT, 1, WEDGE_ENVIRONMENTAL},
+        {WEDGE_FN_read, WEDGE_ACT_DELAY, 1, WEDGE_ENVIRONMENTAL},
+        {WEDGE_FN_read, WEDGE_ACT_BLOCK, 0, WEDGE_ENVIRONMENTAL},
+        {WEDGE_FN_read, WEDGE_ACT_YIELD, 0, WEDGE_ENVIRONMENTAL},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        ck_assert_msg(wedge_plan_legality(cases[i].function, cases[i].action, cases[i].arg) == cases[i].is,
+                      "%s -> %s %ld is not %s", wedge_functions[cases[i].function].name,
+                      wedge_plan_actions[cases[i].action], (long)cases[i].arg, wedge_legality_words[cases[i].is]);
+    /* For each function whatever its table says is legal, and one that it does not is not. */
+    for (unsigned f = 0; f < WEDGE_FN_COUNT; f++) {
+        for (const int *e = wedge_functions[f].errnos; *e; e++)
+            ck_assert_int_eq(wedge_plan_legality(f, WEDGE_ACT_ERRNO, *e), WEDGE_LEGAL);
+        ck_assert_int_eq(wedge_plan_legality(f, WEDGE_ACT_ERRNO, EBFONT), WEDGE_ILLEGAL);
+    }
+    ck_assert(wedge_plan_allows(WEDGE_FN_read, WEDGE_ACT_SHORT) && !wedge_plan_allows(WEDGE_FN_poll, WEDGE_ACT_SHORT));
+    ck_assert(wedge_plan_allows(WEDGE_FN_poll, WEDGE_ACT_KILL));
+}
+END_TEST
+
+START_TEST(test_rule_legality)
+{
+    struct wedge_plan *plan = parse("plan 1\n"
+                                    "a * read,sem_wait -> errno EAGAIN\n" /* legal at read alone */
+                                    "b * read -> errno EAGAIN\n"
+                                    "c * read -> errno EAGAIN after\n" /* has read, and says that it has not */
+                                    "d * t.x -> drop\n"
+                                    "e * t.x -> errno EAGAIN\n"
+                                    "f * start -> stop\n"
+                                    "g * read -> kill KILL after\n");
+    static const struct {
+        enum wedge_legality is;
+        enum wedge_function function;
+    } expected[] = {{WEDGE_ILLEGAL, WEDGE_FN_sem_wait},    {WEDGE_LEGAL, WEDGE_FN_read},
+                    {WEDGE_ILLEGAL, WEDGE_FN_read},        {WEDGE_ILLEGAL, WEDGE_FN_COUNT},
+                    {WEDGE_ENVIRONMENTAL, WEDGE_FN_COUNT}, {WEDGE_ENVIRONMENTAL, WEDGE_FN_COUNT},
+                    {WEDGE_ENVIRONMENTAL, WEDGE_FN_read}};
+    for (size_t i = 0; i < wedge_plan_count(plan); i++) {
+        enum wedge_function function;
+        ck_assert_msg(wedge_plan_rule_legality(plan, i, &function) == expected[i].is, "%s", wedge_plan_text(plan, i));
+        ck_assert_uint_eq(function, expected[i].function);
+    }
+    wedge_plan_free(plan);
+}
+END_TEST
+
 static void fill(TCase *tcase)
 {
     tcase_add_test(tcase, test_good_plan);
@@ -647,6 +716,8 @@ static void fill(TCase *tcase)
     tcase_add_loop_test(tcase, test_bad_plan, 0, BAD);
     tcase_add_test(tcase, test_limits);
     tcase_add_test(tcase, test_mangled_plans);
+    tcase_add_test(tcase, test_legality);
+    tcase_add_test(tcase, test_rule_legality);
 }
 
 int main(void)
