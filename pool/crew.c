@@ -283,6 +283,27 @@ void wedge_crew_end_seat(struct wedge_crew *crew, uint32_t index)
         wedge_slots_wake_all(crew->pool);
 }
 
+/* The zygote is a child, and can be waited for without a descriptor. The kernel has killed its workers when it is a zombie. */
+void wedge_crew_blinded(struct wedge_crew *crew)
+{
+    struct wedge_pool_seat *seat = crew->pool->seats;
+    crew->epoll = -1;
+    crew->zygote_gone = true;
+    break_off(crew, "the pool's descriptors were closed in the parent");
+    wedge_zygote_end_blindly(&crew->zygote);
+    for (uint32_t i = 0; i < seats(crew); i++) {
+        if (crew->groups[i])
+            wedge_crew_end_seat(crew, i);
+        seat[i].pidfd = -1;
+        seat[i].owed = false;
+        if (seat[i].phase == WEDGE_SEAT_ALIVE)
+            seat_died(crew, i);
+        else if (seat[i].phase == WEDGE_SEAT_REAPING)
+            seat_reaped(crew, i, -1);
+        seat[i].phase = WEDGE_SEAT_EMPTY;
+    }
+}
+
 bool wedge_crew_any(const struct wedge_crew *crew)
 {
     for (uint32_t i = 0; i < seats(crew); i++)

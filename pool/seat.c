@@ -60,7 +60,8 @@ int wedge_seat_take(struct wedge_pool *pool, uint32_t index, pid_t pid)
 bool wedge_seat_alive(const struct wedge_pool_seat *seat)
 {
     struct pollfd pfd = {.fd = seat->pidfd, .events = POLLIN};
-    return seat->pid != 0 && poll(&pfd, 1, 0) == 0;
+    /* A number that somebody has closed says nothing, and dead is only who is said to be. */
+    return seat->pid != 0 && (poll(&pfd, 1, 0) == 0 || (pfd.revents & POLLNVAL));
 }
 
 void wedge_seat_signal(const struct wedge_pool_seat *seat, int signal)

@@ -15,6 +15,9 @@
  * the ledger but take. It stays as long as there is a collector with a limit: join waits for that one, perhaps for ever,
  * and nobody else would name it.
  *
+ * Somebody may close the descriptors (closefrom(3) in the parent). It cannot go on without; but it notices, and ends the pool
+ * as one that is broken, so that nobody waits for ever.
+ *
  * Cost when nothing happens: one turn each TICK_MS, which reads one record per worker thread and no slot.
  */
 #include <errno.h>
@@ -40,7 +43,8 @@ enum { SOURCE_ZYGOTE = 1 << 20, SOURCE_TIMER, SOURCE_KICK };
 
 struct wedge_supervisor {
     struct wedge_crew crew; /* the thread's own */
-    int epoll, timer, kick;
+    int epoll, timer; /* these three: -1 none */
+    _Atomic int kick;
     pthread_t thread;
     bool thread_started; /* the owner's */
     _Atomic uint32_t ending; /* end: kill everyone, start nobody, withdraw what is queued */
@@ -146,12 +150,23 @@ static void *supervisor_main(void *arg)
     wedge_pool_name_thread("supervisor");
     for (;;) {
         struct epoll_event events[EVENTS];
+        uint32_t seen = wedge_word_read(&pool->board->news);
         int64_t next_ns = tend_seats(pool, wedge_clock_ns());
         if (settle(pool))
             break;
         wedge_pool_alarms_look(pool, wedge_clock_ns());
+        if (sup->epoll < 0) { /* blinded: only close and end are left to come, and both bump the word */
+            wedge_word_wait(&pool->board->news, seen, WEDGE_WAIT_FOR_PEER, wedge_pool_after_ms(TICK_MS));
+            continue;
+        }
         arm(sup, next_ns);
-        int n = epoll_wait(sup->epoll, events, EVENTS, -1); /* the timer is armed: within TICK_MS */
+        /* The timer is armed, within TICK_MS. It is gone with the rest where somebody closed them all: twice that. */
+        int n = epoll_wait(sup->epoll, events, EVENTS, 2 * TICK_MS);
+        if (n < 0 && errno != EINTR) {
+            sup->epoll = sup->timer = -1; /* the numbers may be other files' by now */
+            atomic_store(&sup->kick, -1);
+            wedge_crew_blinded(&sup->crew);
+        }
         for (int i = 0; i < n; i++)
             handle(sup, events[i].data.u32);
     }
@@ -258,6 +273,7 @@ static void supervised_end(struct wedge_pool *pool)
         atomic_store(&pool->board->closed, 1);
     }
     if (sup->thread_started) {
+        wedge_word_bump(&pool->board->news, INT_MAX);
         kick(sup);
         pthread_join(sup->thread, NULL);
         sup->thread_started = false;

@@ -244,8 +244,19 @@ void wedge_zygote_end(struct wedge_zygote *zygote)
         ;
     if (zygote->pidfd >= 0)
         close(zygote->pidfd);
-    close(zygote->sock);
+    if (zygote->sock >= 0)
+        close(zygote->sock);
     *zygote = (struct wedge_zygote){.pidfd = -1, .sock = -1};
+}
+
+void wedge_zygote_end_blindly(struct wedge_zygote *zygote)
+{
+    siginfo_t info;
+    zygote->pidfd = zygote->sock = -1;
+    /* Not reaped by anybody yet: the pid is its own. Told to die, because a fork of the user's may keep the socket open. */
+    if (zygote->pid != 0 && waitid(P_PID, (id_t)zygote->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0)
+        kill(zygote->pid, SIGKILL);
+    wedge_zygote_end(zygote);
 }
 
 void wedge_zygote_kill(const struct wedge_zygote *zygote)

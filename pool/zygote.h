@@ -70,5 +70,7 @@ void wedge_zygote_gate(int gate, bool open);
 void wedge_zygote_kill(const struct wedge_zygote *zygote);
 /* Ends and reaps it; bounded. Takes one that was not started (pid 0). */
 void wedge_zygote_end(struct wedge_zygote *zygote);
+/* The same where its descriptors are no longer ours (crew.h): they are not touched. */
+void wedge_zygote_end_blindly(struct wedge_zygote *zygote);
 
 #endif

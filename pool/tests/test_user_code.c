@@ -206,6 +206,52 @@ START_TEST(a_signal_to_the_process_group_costs_the_workers_alone)
 }
 END_TEST
 
+/* In a process of its own: Check has descriptors too. What it says by its status: 0, or the step that failed. */
+static int closes_everything(const char *workers)
+{
+    struct wedge_pool_callbacks callbacks = {.task = square_task};
+    struct wedge_pool *pool = MAKE_POOL("hardened", "processes=2", "threads=2", workers);
+    struct wedge_pool_result result;
+    struct wedge_pool_stats stats;
+    int64_t until_ns = wedge_pool_after_ms(10000);
+    uint64_t number = 1;
+    int rc;
+    if (wedge_pool_start(pool, &callbacks, NULL) < 0)
+        return 1;
+    if (wedge_pool_put(pool, &number, sizeof(number), until_ns, NULL) < 0 ||
+        wedge_pool_take(pool, &result, NULL, 0, until_ns) < 0)
+        return 2;
+    closefrom(3);
+    do
+        rc = wedge_pool_put(pool, &number, sizeof(number), until_ns, NULL);
+    while (rc == 0 && wedge_pool_take(pool, &result, NULL, 0, until_ns) == 0);
+    if (rc != -ENOTRECOVERABLE)
+        return 3;
+    if (wedge_pool_join(pool, until_ns, NULL) < 0)
+        return 4;
+    while (wedge_pool_take(pool, &result, NULL, 0, until_ns) == 0)
+        ;
+    wedge_pool_stats(pool, &stats);
+    if (stats.accepted != stats.reported || !stats.broken)
+        return 5;
+    wedge_pool_destroy(pool);
+    return waitpid(-1, NULL, WNOHANG) == -1 && errno == ECHILD ? 0 : 6;
+}
+
+START_TEST(a_parent_that_closes_every_descriptor_breaks_the_pool)
+{
+    int status;
+    pid_t parent = fork();
+    if (parent == 0) {
+        alarm(30); /* what it is about: it would wait for ever */
+        _exit(closes_everything(_i ? "workers=threads" : "workers=processes"));
+    }
+    ck_assert_int_eq(waitpid(parent, &status, 0), parent);
+    ck_assert_msg(WIFEXITED(status), "killed by signal %d", WTERMSIG(status));
+    ck_assert_int_eq(WEXITSTATUS(status), 0);
+}
+END_TEST
+
 /* What the kernel does of itself where a process changes its user: the order to die with its parent is gone. */
 static int said[2];
 
@@ -270,6 +316,7 @@ static void fill(TCase *t)
     tcase_add_loop_test(t, a_task_that_ends_its_thread_is_lost, 0, WAYS + 1);
     tcase_add_loop_test(t, what_a_task_forks_does_not_come_back, 0, 4);
     tcase_add_loop_test(t, a_signal_to_the_process_group_costs_the_workers_alone, 0, 3);
+    tcase_add_loop_test(t, a_parent_that_closes_every_descriptor_breaks_the_pool, 0, 2);
     tcase_add_loop_test(t, a_worker_that_changed_its_user_dies_with_the_parent, 0, 2);
 }
 

@@ -34,8 +34,10 @@
  * harm, or wait for it. It blocks all signals; workers have the caller's mask and dispositions as of start. So a signal to
  * the whole process group (Ctrl-C at a terminal) ends workers that do not ignore it, and they are replaced; to end in order,
  * ignore it around start, or in process_init. A handler set before start runs in the workers too. Whatever the caller has
- * open at start the zygote and the workers have open too. A change of user or group in process_init is no harm; what
- * workers start themselves is not looked after.
+ * open at start the zygote and the workers have open too. A change of user or group in process_init is no harm, nor is
+ * closing every descriptor in a worker (closefrom(3)); in the parent that breaks the pool (`hardened`: within two seconds,
+ * as if the zygote had died). What workers start themselves is not looked after. A parent that is stopped (SIGSTOP) stops
+ * nothing else: workers go on with what is queued; limits that pass meanwhile are looked at when it goes on.
  *
  * Figures are read from outside without disturbing anything: `wedge pool PID`, wedge-pool(1).
  *
