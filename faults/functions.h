@@ -6,19 +6,23 @@
  *   F(ret, name, family, style, extra, kind, effect, object, params, args, cut, dropped, errnos…)
  *
  * style    how it reports an error: MINUS1 (returns -1 and sets errno), CODE (returns the number), NULLED (returns NULL
- *          and sets errno)
+ *          and sets errno), THRD (C11's thrd_error and its kin); PLAIN (it cannot: `errno` is refused), VOID (it returns
+ *          nothing: `errno` and `return` are)
  * extra    actions possible beside those of every function (kill exit stop delay block yield errno return quiesce):
  *          DROP, SHORT, SPURIOUS, FULL, EMPTY, CORRUPT, joined by |, or NONE
  * kind     what it is about (enum wedge_object_kind), effect what it does to that (enum wedge_function_effect)
  * object   which: an expression of the parameters (an address, a descriptor, a TID), 0 when only the result tells
- * cut      what `short` does before the call: NO_CUT, CUT_COUNT(n)
+ * params   of a variadic function those it may be given: on x86-64 they come in the same registers, and one that was
+ *          not given is passed on as the garbage it is
+ * cut      what `short` does before the call: NO_CUT, CUT_COUNT(n), CUT_VECTOR(iov, count), CUT_MESSAGE(message) and,
+ *          where the kernel writes into the message, CUT_MESSAGE_BACK(message)
  * dropped  what a dropped call returns
  * errnos   those its man page allows when the caller did nothing wrong: what makes `errno E` legal; 0 for none. They are
  *          the constants themselves, so that one that does not exist does not compile
  *
  * A family is all entry points of one operation (C++, CPython and _FORTIFY_SOURCE come in by other names).
- * The wrapper of an F is generated (agent/wrap.c). Rows that need one of their own, by hand, say H; V is an F of which
- * libc has two versions that must not be mixed (agent/wrap.c keeps them apart).
+ * The wrapper of an F is generated (agent/generate.c). Rows that need one of their own, by hand, say H; V is an F of
+ * which libc has two versions that must not be mixed: agent/versions.def keeps them apart.
  */
 #ifndef WEDGE_FAULTS_FUNCTIONS_H
 #define WEDGE_FAULTS_FUNCTIONS_H
@@ -27,7 +31,14 @@
 
 #include "base/rt/arena.h"
 
-enum wedge_function_style { WEDGE_STYLE_MINUS1, WEDGE_STYLE_CODE, WEDGE_STYLE_NULLED };
+enum wedge_function_style {
+    WEDGE_STYLE_MINUS1,
+    WEDGE_STYLE_CODE,
+    WEDGE_STYLE_NULLED,
+    WEDGE_STYLE_THRD,
+    WEDGE_STYLE_PLAIN,
+    WEDGE_STYLE_VOID
+};
 #define WEDGE_EXTRA_NONE     0u
 #define WEDGE_EXTRA_DROP     1u /* reports success and does nothing */
 #define WEDGE_EXTRA_SHORT    2u /* does less than asked */

@@ -173,6 +173,23 @@ static void say_functions(unsigned extra, char *buf, size_t size)
         snprintf(buf, size, "none");
 }
 
+/* Some functions have no error to report, or return nothing at all. */
+static int check_answer(const struct plan_source *source, const struct plan_token *word, const struct plan_rule *out)
+{
+    bool code = out->rule.action == WEDGE_ACT_ERRNO;
+    for (size_t i = plan_next_function(out, 0); i < WEDGE_FN_COUNT; i = plan_next_function(out, i + 1)) {
+        enum wedge_function_style style = wedge_functions[i].style;
+        if (style == WEDGE_STYLE_VOID && (code || out->rule.action == WEDGE_ACT_RETURN))
+            return plan_error(source, word->column, "`%s` is not possible at %s, which returns nothing; possible: %s",
+                              wedge_plan_actions[out->rule.action], wedge_functions[i].name,
+                              "kill, exit, stop, delay, block, yield, quiesce, for some drop");
+        if (style == WEDGE_STYLE_PLAIN && code)
+            return plan_error(source, word->column, "`errno` is not possible at %s, which has no error; possible: %s",
+                              wedge_functions[i].name, "return V");
+    }
+    return 0;
+}
+
 /* Can this action happen at what the rule names? */
 static int check_where(const struct plan_source *source, const struct plan_token *word, const struct plan_rule *out)
 {
@@ -191,8 +208,10 @@ static int check_where(const struct plan_source *source, const struct plan_token
                               "delay, block, yield, errno, return, drop, full, empty, quiesce",
                               name);
     }
-    if (at != AT_FUNCTION || !actions[rule->action].extra)
+    if (at != AT_FUNCTION)
         return 0;
+    if (!actions[rule->action].extra)
+        return check_answer(source, word, out);
     for (size_t i = plan_next_function(out, 0); i < WEDGE_FN_COUNT; i = plan_next_function(out, i + 1)) {
         char functions[256];
         if (wedge_functions[i].extra & actions[rule->action].extra)

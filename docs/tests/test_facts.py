@@ -137,7 +137,7 @@ class Facts(unittest.TestCase):
         documented |= set(re.findall(r", \*([a-z]+)\*", section))
         # A word that the language keeps and its compiler refuses is not for the page.
         self.assertEqual(documented, actions - {"corrupt"})
-        families = {row[2] for row in re.findall(r"^[FHV]\(([^,]+), (\w+), (\w+), (?:MINUS1|CODE|NULLED)", "".join(
+        families = {row[2] for row in re.findall(r"^[FHV]\(([^,]+), (\w+), (\w+), (?:MINUS1|CODE|NULLED|THRD|PLAIN|VOID)", "".join(
             read(f) for f in glob.glob(os.path.join(ROOT, "faults/functions/*.def"))), re.M)}
         self.assertTrue(families)
         for family in families:

@@ -157,18 +157,29 @@ static inline bool agent_is_armed(enum wedge_function function)
 bool agent_enter(struct agent_call *call, enum wedge_function function, void *caller, uint64_t object,
                  const uint64_t *args, unsigned n_args);
 int64_t agent_result(const struct agent_call *call, int64_t dropped);
-/* The words of an argument list, for agent_site.args. */
-#define AGENT_WORD(x)                            ((uint64_t)(uintptr_t)(x))
-#define AGENT_WORDS(...)                         AGENT_PICK(__VA_ARGS__, W8, W7, W6, W5, W4, W3, W2, W1, 0)(__VA_ARGS__)
-#define AGENT_PICK(a, b, c, d, e, f, g, h, n, ...) AGENT_##n
-#define AGENT_W1(a)                              AGENT_WORD(a)
-#define AGENT_W2(a, ...)                         AGENT_WORD(a), AGENT_W1(__VA_ARGS__)
-#define AGENT_W3(a, ...)                         AGENT_WORD(a), AGENT_W2(__VA_ARGS__)
-#define AGENT_W4(a, ...)                         AGENT_WORD(a), AGENT_W3(__VA_ARGS__)
-#define AGENT_W5(a, ...)                         AGENT_WORD(a), AGENT_W4(__VA_ARGS__)
-#define AGENT_W6(a, ...)                         AGENT_WORD(a), AGENT_W5(__VA_ARGS__)
-#define AGENT_W7(a, ...)                         AGENT_WORD(a), AGENT_W6(__VA_ARGS__)
-#define AGENT_W8(a, ...)                         AGENT_WORD(a), AGENT_W7(__VA_ARGS__)
+/* The words of an argument list of at most eight, for agent_site.args, and how many they are. */
+#define AGENT_WORD(x)                                 ((uint64_t)(uintptr_t)(x))
+#define AGENT_WORDS(...)                              AGENT_PICK(0, ##__VA_ARGS__, W8, W7, W6, W5, W4, W3, W2, W1, W0, 0)(__VA_ARGS__)
+#define AGENT_COUNT(...)                              AGENT_PICK(0, ##__VA_ARGS__, N8, N7, N6, N5, N4, N3, N2, N1, N0, 0)
+#define AGENT_PICK(z, a, b, c, d, e, f, g, h, n, ...) AGENT_##n
+#define AGENT_N0                                      0
+#define AGENT_N1                                      1
+#define AGENT_N2                                      2
+#define AGENT_N3                                      3
+#define AGENT_N4                                      4
+#define AGENT_N5                                      5
+#define AGENT_N6                                      6
+#define AGENT_N7                                      7
+#define AGENT_N8                                      8
+#define AGENT_W0()                                    0
+#define AGENT_W1(a)                                   AGENT_WORD(a)
+#define AGENT_W2(a, ...)                              AGENT_WORD(a), AGENT_W1(__VA_ARGS__)
+#define AGENT_W3(a, ...)                              AGENT_WORD(a), AGENT_W2(__VA_ARGS__)
+#define AGENT_W4(a, ...)                              AGENT_WORD(a), AGENT_W3(__VA_ARGS__)
+#define AGENT_W5(a, ...)                              AGENT_WORD(a), AGENT_W4(__VA_ARGS__)
+#define AGENT_W6(a, ...)                              AGENT_WORD(a), AGENT_W5(__VA_ARGS__)
+#define AGENT_W7(a, ...)                              AGENT_WORD(a), AGENT_W6(__VA_ARGS__)
+#define AGENT_W8(a, ...)                              AGENT_WORD(a), AGENT_W7(__VA_ARGS__)
 /* After it: returns what the call shall return. */
 int64_t agent_leave(struct agent_call *call, int64_t result);
 

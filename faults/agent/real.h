@@ -2,13 +2,28 @@
 #ifndef WEDGE_FAULTS_AGENT_REAL_H
 #define WEDGE_FAULTS_AGENT_REAL_H
 
+#include <mqueue.h>
 #include <poll.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <signal.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/ipc.h>
+#include <sys/mman.h>
+#include <sys/msg.h>
 #include <sys/resource.h>
+#include <sys/select.h>
+#include <sys/sem.h>
+#include <sys/shm.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <sys/timerfd.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
+#include <threads.h>
 #include <time.h>
 
 #include "faults/agent/agent.h"
@@ -17,11 +32,14 @@ struct agent_real {
 #define F(ret, name, family, style, extra, kind, effect, object, params, ...) ret(*name) params;
 #include "faults/functions/all.def"
 #undef F
-    /* The condition variables of before glibc 2.3.2, in the order of the tables. */
-    int (*old_pthread_cond_wait)(pthread_cond_t *cond, pthread_mutex_t *mutex);
-    int (*old_pthread_cond_timedwait)(pthread_cond_t *cond, pthread_mutex_t *mutex, const struct timespec *until);
-    int (*old_pthread_cond_signal)(pthread_cond_t *cond);
-    int (*old_pthread_cond_broadcast)(pthread_cond_t *cond);
+    /* The older versions, in the order of the tables. */
+#define F(...)
+#define H(...)
+#define V(ret, name, family, style, extra, kind, effect, object, params, ...) ret(*old_##name) params;
+#include "faults/functions/all.def"
+#undef F
+#undef H
+#undef V
     void (*exit)(int status);
     void (*_exit)(int status);
     void (*_Exit)(int status);

@@ -49,11 +49,14 @@ static inline void sys_futex_wake_all(_Atomic uint32_t *word)
     sys_call(SYS_futex, (long)word, FUTEX_WAKE, INT32_MAX, 0, 0, 0);
 }
 
+/* libc's own, past our wrapper; set by agent_resolve. */
+extern int (*sys_clock_gettime)(clockid_t clock, struct timespec *time);
+
 /* By the vDSO: no system call where the clock source allows it. */
 static inline uint64_t sys_now_ns(void)
 {
     struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
+    sys_clock_gettime(CLOCK_MONOTONIC, &ts);
     return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 

@@ -1,21 +1,13 @@
 /*
- * The wrapped functions that follow one pattern, generated from the table in faults/functions.h; and what all
- * wrappers share. A function that no rule names costs a load and a test before the tail call.
+ * What all wrappers share: the real functions, which of them a rule names, and the pass before and after the effect.
  */
 #include "faults/agent/agent.h"
 
 #include <dlfcn.h>
 #include <errno.h>
-#include <poll.h>
-#include <pthread.h>
-#include <semaphore.h>
-#include <signal.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "faults/agent/real.h"
+#include "faults/agent/sys.h"
 
 _Atomic uint64_t agent_armed[WEDGE_RULE_FUNCTIONS_WORDS];
 uint64_t agent_function_rules[WEDGE_FN_COUNT][AGENT_RULE_WORDS];
@@ -31,45 +23,58 @@ static const struct {
 #undef F
 };
 
+#define VERSIONS(name, old, new) static const char old_of_##name[] = old, new_of_##name[] = new;
+#define ALSO(name, version)
+#include "faults/agent/versions.def"
+#undef VERSIONS
+#undef ALSO
+
+/* In the place of a function that this libc does not have: a program that looks for it with a weak reference finds
+ * our wrapper. */
+static int64_t missing(void)
+{
+    errno = ENOSYS;
+    return -1;
+}
+
+int (*sys_clock_gettime)(clockid_t clock, struct timespec *time);
+
 /* dlsym may allocate, so all at once: in the constructor, or at the first call of a library that runs before it. */
 void agent_resolve(void)
 {
     static const struct {
         const char *name;
-        bool versions; /* two of them in libc, and the older one corrupts what the newer one made */
-        bool old; /* the older one is asked for */
+        const char *old, *new; /* the versions in libc that must not be mixed, NULL: there is one */
+        bool is_old; /* the older one is asked for */
     } symbols[] = {
-#define F(ret, name, ...) {#name, false, false},
-#define V(ret, name, ...) {#name, true, false},
+#define F(ret, name, ...) {#name, NULL, NULL, false},
+#define V(ret, name, ...) {#name, old_of_##name, new_of_##name, false},
 #include "faults/functions/all.def"
 #undef F
 #undef V
 #define F(...)
-#define V(ret, name, ...) {#name, true, true},
+#define V(ret, name, ...) {#name, old_of_##name, new_of_##name, true},
 #include "faults/functions/all.def"
 #undef F
 #undef V
-        {"exit", false, false},
-        {"_exit", false, false},
-        {"_Exit", false, false},
-        {"quick_exit", false, false},
-        {"vfork", false, false},
-        {"dlopen", false, false},
-        {"pthread_create", false, false},
+        {"exit", NULL, NULL, false},           {"_exit", NULL, NULL, false}, {"_Exit", NULL, NULL, false},
+        {"quick_exit", NULL, NULL, false},     {"vfork", NULL, NULL, false}, {"dlopen", NULL, NULL, false},
+        {"pthread_create", NULL, NULL, false},
     };
     _Static_assert(sizeof(symbols) / sizeof(symbols[0]) == sizeof(agent_real) / sizeof(void *), "one pointer each");
     void **to = (void **)&agent_real;
     for (size_t i = 0; i < sizeof(symbols) / sizeof(symbols[0]); i++) {
-        void *old = symbols[i].versions ? dlvsym(RTLD_NEXT, symbols[i].name, "GLIBC_2.2.5") : NULL;
-        void *found = symbols[i].old ? old : NULL;
+        void *old = symbols[i].old ? dlvsym(RTLD_NEXT, symbols[i].name, symbols[i].old) : NULL;
+        void *found = symbols[i].is_old ? old : NULL;
         if (!found)
             found = dlsym(RTLD_NEXT, symbols[i].name);
         /* Before glibc 2.36 dlsym may give the old one; what comes next may also be a sanitizer's, which has no
          * version and must not be missed. */
-        if (symbols[i].versions && !symbols[i].old && found == old)
-            found = dlvsym(RTLD_NEXT, symbols[i].name, "GLIBC_2.3.2");
-        to[i] = found;
+        if (symbols[i].new && !symbols[i].is_old && found == old)
+            found = dlvsym(RTLD_NEXT, symbols[i].name, symbols[i].new);
+        to[i] = found ? found : (void *)missing;
     }
+    sys_clock_gettime = agent_real.clock_gettime;
     agent_gcov_dump = (void (*)(void))dlsym(RTLD_DEFAULT, "__gcov_dump");
 }
 
@@ -104,16 +109,27 @@ bool agent_enter(struct agent_call *call, enum wedge_function function, void *ca
     return call->site.answer != AGENT_ANSWER_NONE && call->site.answer != AGENT_ANSWER_SHORT;
 }
 
+/* As C11's functions tell an error of the POSIX ones they are made of. */
+static int thrd_code(int code)
+{
+    return code == EBUSY ? thrd_busy : code == ENOMEM ? thrd_nomem : code == ETIMEDOUT ? thrd_timedout : thrd_error;
+}
+
 int64_t agent_result(const struct agent_call *call, int64_t dropped)
 {
     if (call->site.answer == AGENT_ANSWER_RETURN)
         return call->site.value;
     if (call->site.answer != AGENT_ANSWER_ERRNO)
         return dropped;
-    if (rows[call->function].style == WEDGE_STYLE_CODE)
+    switch (rows[call->function].style) {
+    case WEDGE_STYLE_CODE:
         return call->site.value;
-    errno = (int)call->site.value;
-    return rows[call->function].style == WEDGE_STYLE_NULLED ? 0 : -1;
+    case WEDGE_STYLE_THRD:
+        return thrd_code((int)call->site.value);
+    default:
+        errno = (int)call->site.value;
+        return rows[call->function].style == WEDGE_STYLE_NULLED ? 0 : -1;
+    }
 }
 
 int64_t agent_leave(struct agent_call *call, int64_t result)
@@ -125,76 +141,3 @@ int64_t agent_leave(struct agent_call *call, int64_t result)
     agent_hit(&call->here, agent_function_rules[call->function], &call->site);
     return call->site.answer == AGENT_ANSWER_NONE ? result : agent_result(call, result);
 }
-
-/*
- * The wrappers. Each has a name of its own in C and its function's in the object file, so that no header's macro or
- * declaration of it is in the way.
- */
-#define NO_CUT
-#define CUT_COUNT(n)                                                                                                   \
-    if (call.site.answer == AGENT_ANSWER_SHORT && (uint64_t)call.site.value < (n))                                     \
-        (n) = (size_t)call.site.value;
-#define GENERATE(label, ret, name, object, params, args, cut, dropped)                                                 \
-    AGENT_EXPORT ret agent_wrap_##name params __asm__(label);                                                          \
-    AGENT_EXPORT ret agent_wrap_##name params                                                                          \
-    {                                                                                                                  \
-        if (AGENT_UNLIKELY(!agent_real.name))                                                                          \
-            agent_resolve();                                                                                           \
-        if (AGENT_LIKELY(!agent_is_armed(WEDGE_FN_##name)))                                                            \
-            return agent_real.name args;                                                                               \
-        struct agent_call call;                                                                                        \
-        const uint64_t words[] = {AGENT_WORDS args};                                                                   \
-        if (agent_enter(&call, WEDGE_FN_##name, __builtin_return_address(0), AGENT_WORD(object), words,                \
-                        sizeof(words) / sizeof(words[0])))                                                             \
-            return (ret)agent_result(&call, (int64_t)(dropped));                                                       \
-        cut return (ret)agent_leave(&call, (int64_t)agent_real.name args);                                             \
-    }
-#define F(ret, name, family, style, extra, kind, effect, object, params, args, cut, dropped, ...)                      \
-    GENERATE(#name, ret, name, object, params, args, cut, dropped)
-#define V(ret, name, family, style, extra, kind, effect, object, params, args, cut, dropped, ...)                      \
-    GENERATE("agent_new_" #name, ret, name, object, params, args, cut, dropped)
-#define H(...)
-#include "faults/functions/all.def"
-#undef F
-#undef V
-#undef H
-
-/* The condition variables of before glibc 2.3.2, which only programs that old ask for: passed on, never at fault. */
-int agent_old_pthread_cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex);
-int agent_old_pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *mutex, const struct timespec *until);
-int agent_old_pthread_cond_signal(pthread_cond_t *cond);
-int agent_old_pthread_cond_broadcast(pthread_cond_t *cond);
-
-AGENT_EXPORT int agent_old_pthread_cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex)
-{
-    if (!agent_real.old_pthread_cond_wait)
-        agent_resolve();
-    return agent_real.old_pthread_cond_wait(cond, mutex);
-}
-AGENT_EXPORT int agent_old_pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *mutex,
-                                                  const struct timespec *until)
-{
-    if (!agent_real.old_pthread_cond_timedwait)
-        agent_resolve();
-    return agent_real.old_pthread_cond_timedwait(cond, mutex, until);
-}
-AGENT_EXPORT int agent_old_pthread_cond_signal(pthread_cond_t *cond)
-{
-    if (!agent_real.old_pthread_cond_signal)
-        agent_resolve();
-    return agent_real.old_pthread_cond_signal(cond);
-}
-AGENT_EXPORT int agent_old_pthread_cond_broadcast(pthread_cond_t *cond)
-{
-    if (!agent_real.old_pthread_cond_broadcast)
-        agent_resolve();
-    return agent_real.old_pthread_cond_broadcast(cond);
-}
-__asm__(".symver agent_new_pthread_cond_wait, pthread_cond_wait@@@GLIBC_2.3.2");
-__asm__(".symver agent_new_pthread_cond_timedwait, pthread_cond_timedwait@@@GLIBC_2.3.2");
-__asm__(".symver agent_new_pthread_cond_signal, pthread_cond_signal@@@GLIBC_2.3.2");
-__asm__(".symver agent_new_pthread_cond_broadcast, pthread_cond_broadcast@@@GLIBC_2.3.2");
-__asm__(".symver agent_old_pthread_cond_wait, pthread_cond_wait@GLIBC_2.2.5, remove");
-__asm__(".symver agent_old_pthread_cond_timedwait, pthread_cond_timedwait@GLIBC_2.2.5, remove");
-__asm__(".symver agent_old_pthread_cond_signal, pthread_cond_signal@GLIBC_2.2.5, remove");
-__asm__(".symver agent_old_pthread_cond_broadcast, pthread_cond_broadcast@GLIBC_2.2.5, remove");

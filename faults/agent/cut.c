@@ -1,0 +1,55 @@
+/* Shortened copies of vectors and messages. */
+#include "faults/agent/cut.h"
+
+int64_t agent_vector_bytes(const struct iovec *iov, size_t count)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < count; i++) {
+        bytes += iov[i].iov_len;
+        if (bytes > INT64_MAX || iov[i].iov_len > INT64_MAX)
+            return INT64_MAX;
+    }
+    return (int64_t)bytes;
+}
+
+size_t agent_cut_vector(const struct iovec **iov, size_t count, size_t most, struct iovec pieces[AGENT_CUT_PIECES])
+{
+    size_t n = 0, left = most;
+    if ((uint64_t)agent_vector_bytes(*iov, count) <= most)
+        return count;
+    for (size_t i = 0; i < count && n < AGENT_CUT_PIECES && left; i++) {
+        if ((*iov)[i].iov_len == 0)
+            continue;
+        pieces[n] = (*iov)[i];
+        if (pieces[n].iov_len > left)
+            pieces[n].iov_len = left;
+        left -= pieces[n++].iov_len;
+    }
+    *iov = pieces;
+    return n;
+}
+
+struct msghdr *agent_cut_message(struct agent_cut_message *cut, const struct msghdr *message, size_t most)
+{
+    const struct iovec *iov = message->msg_iov;
+    cut->copy = *message;
+    cut->copy.msg_iovlen = agent_cut_vector(&iov, message->msg_iovlen, most, cut->pieces);
+    cut->copy.msg_iov = (struct iovec *)iov;
+    return &cut->copy;
+}
+
+void agent_cut_message_back(struct agent_cut_message *cut)
+{
+    if (!cut->back)
+        return;
+    cut->back->msg_namelen = cut->copy.msg_namelen;
+    cut->back->msg_controllen = cut->copy.msg_controllen;
+    cut->back->msg_flags = cut->copy.msg_flags;
+}
+
+int64_t agent_drop_messages(struct mmsghdr *messages, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        messages[i].msg_len = (unsigned)agent_vector_bytes(messages[i].msg_hdr.msg_iov, messages[i].msg_hdr.msg_iovlen);
+    return n;
+}
