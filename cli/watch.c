@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/arena.h"
 #include "cli/cli.h"
 #include "cli/command.h"
 #include "scenarios/session.h"
@@ -143,8 +144,10 @@ int wedge_cli_watch(int argc, char **argv)
     if (out.lost_procs || out.lost_threads)
         wedge_cli_say(&o.cli,
                       "%" PRIu32 " processes and %" PRIu32
-                      " threads found no room in the arena: roles, marks and faults are not known of them",
-                      out.lost_procs, out.lost_threads);
+                      " threads found no room in the arena: roles, marks and faults are not known of them. It has room "
+                      "for %" PRIu32 " and %" PRIu32 " at once, and for another some 20 ms after one has ended",
+                      out.lost_procs, out.lost_threads, wedge_arena_count(WEDGE_SEC_PROCS),
+                      wedge_arena_count(WEDGE_SEC_THREADS));
     rc = wedge_cli_finish(&reporter, &out, status, &err);
     wedge_outcome_free(&out);
     if (!rc)

@@ -348,6 +348,114 @@ static void free_slots(const struct wedge_arena *arena, uint32_t slot)
     atomic_store(&proc->gen, 0); /* last: from here on it is another's */
 }
 
+/* The numbers that processes in inner PID namespaces have there. */
+struct inner {
+    pid_t *pids;
+    size_t n, room;
+};
+
+/* Adds the last number of the line "NSpid: 4711 12" when it has more than one. False: no memory. */
+static bool add_inner(const char *status, struct inner *inner)
+{
+    static const char key[] = "\nNSpid:";
+    const char *line = strstr(status, key);
+    const char *at = line ? line + strlen(key) : "";
+    long last = 0;
+    int numbers = 0;
+    while (*at && *at != '\n') {
+        char *end;
+        long number = strtol(at, &end, 10);
+        if (end == at)
+            break;
+        last = number;
+        numbers++;
+        at = end;
+    }
+    if (numbers < 2)
+        return true;
+    if (inner->n == inner->room) {
+        size_t room = inner->room ? 2 * inner->room : 64;
+        pid_t *pids = realloc(inner->pids, room * sizeof(*pids));
+        if (!pids)
+            return false;
+        inner->pids = pids;
+        inner->room = room;
+    }
+    inner->pids[inner->n++] = (pid_t)last;
+    return true;
+}
+
+/* Bytes of the file, cut to the buffer and ended by NUL, or a negative errno. */
+static ssize_t read_status(const char *pid, char *buf, size_t size)
+{
+    char path[64];
+    snprintf(path, sizeof(path), "/proc/%.20s/status", pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -errno : read(fd, buf, size - 1);
+    if (fd >= 0)
+        close(fd);
+    if (n >= 0)
+        buf[n] = '\0';
+    return n;
+}
+
+/* False: it cannot be known, /proc does not show every process (proc(5), hidepid) or there is no memory. */
+static bool list_inner(struct inner *ret)
+{
+    char status[4096];
+    DIR *proc = opendir("/proc");
+    bool known = proc && read_status("1", status, sizeof(status)) > 0;
+    for (struct dirent *entry; known && (entry = readdir(proc));)
+        if (entry->d_name[0] >= '1' && entry->d_name[0] <= '9' &&
+            read_status(entry->d_name, status, sizeof(status)) > 0)
+            known = add_inner(status, ret);
+    if (proc)
+        closedir(proc);
+    return known;
+}
+
+static bool has_pid(const struct inner *inner, pid_t pid)
+{
+    for (size_t i = 0; i < inner->n; i++)
+        if (inner->pids[i] == pid)
+            return true;
+    return false;
+}
+
+static bool is_gone(const struct wedge_arena_proc *proc)
+{
+    return kill(proc->pid, 0) < 0 && errno == ESRCH;
+}
+
+/*
+ * Frees the slots of those that were ended from outside (a SIGKILL, an abort): they did not say that they leave, so the
+ * kernel's word that there is no such process is not enough, since one in another PID namespace has another number here. It is
+ * enough when no process in an inner namespace has that number there: whoever was in the slot before the look and lives is seen
+ * by it.
+ */
+static size_t free_ended(const struct wedge_arena *arena)
+{
+    uint32_t n = wedge_arena_count(WEDGE_SEC_PROCS);
+    struct inner inner = {0};
+    pid_t *before = calloc(n, sizeof(*before));
+    size_t found = 0, freed = 0;
+    for (uint32_t i = 0; before && i < n; i++) {
+        const struct wedge_arena_proc *proc = wedge_arena_live(arena, WEDGE_SEC_PROCS, i);
+        uint32_t gen = atomic_load(&proc->gen);
+        before[i] = gen != 0 && gen % 2 == 0 && proc->pid > 0 && is_gone(proc) ? proc->pid : 0;
+        found += before[i] != 0;
+    }
+    if (found > 0 && list_inner(&inner))
+        for (uint32_t i = 0; i < n; i++)
+            if (before[i] && !has_pid(&inner, before[i])) {
+                free_slots(arena, i);
+                freed++;
+            }
+    free(inner.pids);
+    free(before);
+    return freed;
+}
+
 size_t wedge_faults_recycle(const struct wedge_arena *arena)
 {
     uint32_t n = wedge_arena_count(WEDGE_SEC_PROCS), taken = 0;
@@ -363,12 +471,12 @@ size_t wedge_faults_recycle(const struct wedge_arena *arena)
         bool named = proc->role[0] || proc->killed_by_rule;
         /* The kernel alone would not do: a process in another PID namespace has another number here. */
         if (gen == 0 || gen % 2 || atomic_load(&proc->state) != WEDGE_PROC_EXITING || proc->pid <= 0 ||
-            (named && !scarce) || kill(proc->pid, 0) == 0 || errno != ESRCH)
+            (named && !scarce) || !is_gone(proc))
             continue;
         free_slots(arena, i);
         freed++;
     }
-    return freed;
+    return scarce ? freed + free_ended(arena) : freed;
 }
 
 void wedge_faults_quiesce(const struct wedge_arena *arena)

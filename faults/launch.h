@@ -24,7 +24,8 @@ int wedge_faults_release(const struct wedge_arena *arena, const char *rule_id, s
 /*
  * Frees the slots of processes that have left, once more than half of the table is taken: those that said that they
  * leave, are gone by the kernel's word, and that no report would name (no role, not ended by a rule); when it is
- * nearly full, those too. Returns how many. The caller stands in the PID namespace that the arena was made in. Does not
+ * nearly full, those too, and those that were ended without a word, as far as /proc shows that they are not in an inner PID
+ * namespace. Returns how many. The caller stands in the PID namespace that the arena was made in. Does not
  * block.
  */
 size_t wedge_faults_recycle(const struct wedge_arena *arena);

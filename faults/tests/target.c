@@ -118,6 +118,33 @@ static int pair(char **argv)
     return 0;
 }
 
+/* slain N: N children with a role, each killed from outside by its parent once it has it. */
+static int slain(char **argv)
+{
+    int count = number(argv, 2, 3);
+    for (int i = 1; i <= count; i++) {
+        int ready[2];
+        char byte;
+        if (pipe(ready))
+            return 1;
+        pid_t pid = fork();
+        if (pid == 0) {
+            wedge_role("worker", i, 0);
+            WEDGE_POINT("t.child");
+            if (write(ready[1], "r", 1) == 1)
+                pause();
+            _exit(1);
+        }
+        bool has_role = pid > 0 && read(ready[0], &byte, 1) == 1;
+        if (!has_role || kill(pid, SIGKILL) || waitpid(pid, NULL, 0) != pid)
+            return 1;
+        close(ready[0]);
+        close(ready[1]);
+    }
+    say("done\n");
+    return 0;
+}
+
 /* workers N: N children take the role worker[i], pass t.child, and exit with i; their statuses are told in order.
  * With "again", each that was killed is made anew, one generation on. */
 static int workers(char **argv)
@@ -371,10 +398,10 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         int (*run)(char **argv);
-    } modes[] = {{"steps", steps},     {"asks", asks},      {"threads", threads}, {"pair", pair},
-                 {"workers", workers}, {"wait", wait_mode}, {"handler", handler}, {"calls", calls},
-                 {"leave", leave},     {"vfork", vforks},   {"exec", execs},      {"library", library},
-                 {"plugin", plugin},   {"many", many},      {"crowd", crowd},     {"sandbox", sandbox}};
+    } modes[] = {{"steps", steps},  {"asks", asks},      {"threads", threads}, {"pair", pair},     {"workers", workers},
+                 {"slain", slain},  {"wait", wait_mode}, {"handler", handler}, {"calls", calls},   {"leave", leave},
+                 {"vfork", vforks}, {"exec", execs},     {"library", library}, {"plugin", plugin}, {"many", many},
+                 {"crowd", crowd},  {"sandbox", sandbox}};
     for (size_t i = 0; argc > 1 && i < sizeof(modes) / sizeof(modes[0]); i++)
         if (strcmp(modes[i].name, argv[1]) == 0)
             return modes[i].run(argv);

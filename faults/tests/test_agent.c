@@ -443,6 +443,19 @@ START_TEST(test_ended_threads_make_room)
 }
 END_TEST
 
+/* They never said that they leave: the kernel and /proc do. The parent's slot is free too, as it has left. */
+START_TEST(test_those_ended_from_outside_make_room)
+{
+    RUN(&run, NULL, run_target(), "slain", "240");
+    ck_assert_str_eq(run.text, "done\n");
+    ck_assert_uint_eq(wedge_faults_recycle(&run.arena), 241);
+    run_free(&run);
+    RUN(&run, NULL, run_target(), "slain", "200"); /* kept while there is room: a report may name them */
+    ck_assert_uint_eq(wedge_faults_recycle(&run.arena), 1);
+    run_free(&run);
+}
+END_TEST
+
 START_TEST(test_what_a_report_names_is_kept)
 {
     /* More than half of the table, less than nearly all: workers have a role. */
@@ -713,6 +726,7 @@ static void fill(TCase *tcase)
     tcase_add_test(tcase, test_full_tables_are_said);
     tcase_add_test(tcase, test_ended_threads_make_room);
     tcase_add_test(tcase, test_what_a_report_names_is_kept);
+    tcase_add_test(tcase, test_those_ended_from_outside_make_room);
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && !defined(WEDGE_COVERAGE)
     if (clock_needs_no_call())
         tcase_add_test(tcase, test_no_call_of_its_own);
