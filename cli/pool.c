@@ -13,13 +13,14 @@
 #include "pool/board_read.h"
 #include "pool/openmetrics.h"
 
-enum { KEY_OPENMETRICS = 600, MOST_POOLS = 256, MOST_TEXT = 64 << 20 };
+enum { KEY_OPENMETRICS = 600, KEY_ALL, MOST_POOLS = 256, MOST_TEXT = 64 << 20 };
 
 struct options {
     struct wedge_cli cli;
     pid_t pid; /* 0: all */
     int64_t watch_ns; /* 0: once */
     bool openmetrics;
+    bool all;
 };
 
 /* A pool that is being looked at, and its last good reading. */
@@ -37,6 +38,7 @@ struct subjects {
 static const struct argp_option options[] = {
     {"watch", 'w', "INTERVAL", OPTION_ARG_OPTIONAL,
      "Show the figures again each INTERVAL (1s) until the pool has ended or Ctrl-C", 0},
+    {"all", KEY_ALL, NULL, 0, "Show every thread, not only the twenty that say most", 0},
     {"openmetrics", KEY_OPENMETRICS, NULL, 0, "Print the figures as OpenMetrics text, for Prometheus", 0},
     {0}};
 
@@ -50,6 +52,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case 'w':
         o->watch_ns = arg ? wedge_cli_duration(state, "--watch", arg) : WEDGE_NS_PER_S;
         return 0;
+    case KEY_ALL:
+        o->all = true;
+        return 0;
     case KEY_OPENMETRICS:
         o->openmetrics = true;
         return 0;
@@ -61,6 +66,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case ARGP_KEY_END:
         if (o->openmetrics + o->cli.json + (o->watch_ns != 0) > 1)
             argp_error(state, "--watch, --openmetrics and --json exclude each other");
+        if (o->all && (!o->pid || o->openmetrics || o->cli.json))
+            argp_error(state, "--all is for the page of a process, as in `wedge pool --all 4711`");
         if (o->watch_ns && !o->pid)
             argp_error(state, "--watch needs a process, as in `wedge pool --watch 4711`");
         return 0;
@@ -124,7 +131,8 @@ static int read_one(const struct options *o, struct subject *subject, struct wed
                                              .now_ns = wedge_clock_ns(),
                                              .parent = wedge_board_parent(&subject->source, subject->board),
                                              .found_in = subject->source.found_in,
-                                             .color = o->cli.color};
+                                             .color = o->cli.color,
+                                             .all = o->all};
     return 0;
 }
 

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -195,30 +196,125 @@ static void write_life(const struct wedge_pool_page *page, struct wedge_text *ou
     }
 }
 
-static void write_seat(const struct wedge_pool_page *page, struct wedge_board *board, uint32_t index,
-                       struct wedge_text *out)
+/* A line of the list of threads. */
+struct row {
+    uint32_t worker, thread;
+    int weight; /* those that say most come first when not all are shown */
+    int64_t since_ns;
+};
+enum { WEIGHT_RESTS, WEIGHT_TASK, WEIGHT_ELSE, WEIGHT_NOBODY };
+
+static int weight_of(const struct wedge_board_thread *thread)
 {
-    const struct wedge_board_seat *seat = wedge_board_seat(board, index);
-    struct wedge_board_seat *s = (struct wedge_board_seat *)(uintptr_t)seat;
-    int32_t pid = atomic_load(&s->pid);
-    char place[24], finished[32], age[32], does[160];
-    if (pid == 0) {
-        add(page, out, ALARM, "  w%-7u %7s %7s %3u %s\n", index + 1, "-", "-", atomic_load(&s->generation),
-            "nobody is there");
-        return;
+    uint32_t doing = atomic_load(&((struct wedge_board_thread *)(uintptr_t)thread)->doing);
+    if (doing == WEDGE_DOING_NOTHING || doing == WEDGE_DOING_IDLE)
+        return WEIGHT_RESTS;
+    return doing == WEDGE_DOING_TASK ? WEIGHT_TASK : WEIGHT_ELSE;
+}
+
+/* The rows of one worker, in order; returns how many, at most 1 + threads. */
+static uint32_t rows_of_seat(struct wedge_board *board, uint32_t index, struct row *rows)
+{
+    uint32_t n = 0;
+    if (atomic_load(&wedge_board_seat(board, index)->pid) == 0) {
+        rows[0] = (struct row){.worker = index, .weight = WEIGHT_NOBODY};
+        return 1;
     }
     for (uint32_t t = 0; t <= board->threads; t++) {
         struct wedge_board_thread *thread = wedge_board_thread(board, index, t);
-        bool nothing = atomic_load(&thread->doing) == WEDGE_DOING_NOTHING;
-        bool idle = atomic_load(&thread->doing) == WEDGE_DOING_IDLE;
-        if (t == 0 && nothing)
+        if (t == 0 && atomic_load(&thread->doing) == WEDGE_DOING_NOTHING)
             continue; /* the process's own record: its initializer and finalizer */
-        snprintf(place, sizeof(place), t ? "w%u.t%u" : "w%u", index + 1, t);
-        add(page, out, PLAIN, "  %-8s %7d %7s %3u %-8s %9s ", place, (int)pid,
-            time_text(page->now_ns - atomic_load(&s->started_ns), age), atomic_load(&s->generation),
-            wedge_stage_name(atomic_load(&s->stage)), t ? number(atomic_load(&thread->finished), finished) : "");
-        add(page, out, nothing || idle ? DIM : PLAIN, "%s\n", does_text(page, thread, does, sizeof(does)));
+        rows[n++] = (struct row){
+            .worker = index, .thread = t, .weight = weight_of(thread), .since_ns = atomic_load(&thread->since_ns)};
     }
+    return n;
+}
+
+static int by_place(const void *a, const void *b)
+{
+    const struct row *x = a, *y = b;
+    if (x->worker != y->worker)
+        return x->worker < y->worker ? -1 : 1;
+    return (x->thread > y->thread) - (x->thread < y->thread);
+}
+
+/* The heaviest first, of these the longest at it. */
+static int by_weight(const void *a, const void *b)
+{
+    const struct row *x = a, *y = b;
+    if (x->weight != y->weight)
+        return x->weight > y->weight ? -1 : 1;
+    if (x->since_ns != y->since_ns && x->weight != WEIGHT_RESTS)
+        return x->since_ns < y->since_ns ? -1 : 1;
+    return by_place(a, b);
+}
+
+static void write_row(const struct wedge_pool_page *page, struct wedge_board *board, const struct row *row,
+                      struct wedge_text *out)
+{
+    struct wedge_board_seat *s = wedge_board_seat(board, row->worker);
+    struct wedge_board_thread *thread = wedge_board_thread(board, row->worker, row->thread);
+    char place[24], finished[32], age[32], does[160];
+    if (row->weight == WEIGHT_NOBODY) {
+        add(page, out, ALARM, "  w%-7u %7s %7s %3u %s\n", row->worker + 1, "-", "-", atomic_load(&s->generation),
+            "nobody is there");
+        return;
+    }
+    snprintf(place, sizeof(place), row->thread ? "w%u.t%u" : "w%u", row->worker + 1, row->thread);
+    add(page, out, PLAIN, "  %-8s %7d %7s %3u %-8s %9s ", place, (int)atomic_load(&s->pid),
+        time_text(page->now_ns - atomic_load(&s->started_ns), age), atomic_load(&s->generation),
+        wedge_stage_name(atomic_load(&s->stage)), row->thread ? number(atomic_load(&thread->finished), finished) : "");
+    add(page, out, row->weight == WEIGHT_RESTS ? DIM : PLAIN, "%s\n", does_text(page, thread, does, sizeof(does)));
+}
+
+/* What the rows that are not shown do: "… 492 more: 12 busy, 480 idle (--all)". */
+static void write_rest(const struct wedge_pool_page *page, struct wedge_board *board, const struct row *rows, size_t n,
+                       struct wedge_text *out)
+{
+    static const struct {
+        enum wedge_doing doing;
+        const char *text;
+    } kinds[] = {{WEDGE_DOING_TASK, "busy"},
+                 {WEDGE_DOING_IDLE, "idle"},
+                 {WEDGE_DOING_INIT, "starting"},
+                 {WEDGE_DOING_FINAL, "leaving"},
+                 {WEDGE_DOING_WAIT_ROOM, "without room"},
+                 {WEDGE_DOING_NOTHING, "absent"}};
+    size_t counts[sizeof(kinds) / sizeof(kinds[0])] = {0};
+    const char *before = ": ";
+    char text[32];
+    for (size_t i = 0; i < n; i++) {
+        uint32_t doing = atomic_load(&wedge_board_thread(board, rows[i].worker, rows[i].thread)->doing);
+        for (size_t k = 0; k < sizeof(kinds) / sizeof(kinds[0]); k++)
+            counts[k] += doing == kinds[k].doing;
+    }
+    add(page, out, PLAIN, "  … %s more", number(n, text));
+    for (size_t k = 0; k < sizeof(kinds) / sizeof(kinds[0]); k++)
+        if (counts[k]) {
+            add(page, out, PLAIN, "%s%s %s", before, number(counts[k], text), kinds[k].text);
+            before = ", ";
+        }
+    add(page, out, PLAIN, " (--all)\n");
+}
+
+static void write_threads(const struct wedge_pool_page *page, struct wedge_board *board, struct wedge_text *out)
+{
+    struct row *rows = calloc((size_t)board->processes * (board->threads + 1), sizeof(*rows));
+    size_t n = 0, shown;
+    if (!rows) {
+        out->cut = true;
+        return;
+    }
+    for (uint32_t i = 0; i < board->processes; i++)
+        n += rows_of_seat(board, i, rows + n);
+    shown = page->all || n <= WEDGE_POOL_PAGE_ROWS ? n : WEDGE_POOL_PAGE_ROWS - 1;
+    if (shown < n)
+        qsort(rows, n, sizeof(*rows), by_weight);
+    for (size_t i = 0; i < shown; i++)
+        write_row(page, board, &rows[i], out);
+    if (shown < n)
+        write_rest(page, board, rows + shown, n - shown, out);
+    free(rows);
 }
 
 void wedge_pool_page_write(const struct wedge_pool_page *page, struct wedge_text *out)
@@ -230,8 +326,7 @@ void wedge_pool_page_write(const struct wedge_pool_page *page, struct wedge_text
     write_life(page, out);
     add(page, out, BOLD, "\n  %-8s %7s %7s %3s %-8s %9s %s\n", "Thread", "PID", "Age", "Gen", "State", "Finished",
         "Does");
-    for (uint32_t i = 0; i < board->processes; i++)
-        write_seat(page, board, i, out);
+    write_threads(page, board, out);
 }
 
 void wedge_pool_page_line(const struct wedge_pool_page *page, struct wedge_text *out)

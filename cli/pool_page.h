@@ -9,6 +9,8 @@
 #include "base/text.h"
 #include "pool/figures.h"
 
+enum { WEDGE_POOL_PAGE_ROWS = 20 }; /* of threads, unless all are wanted */
+
 struct wedge_pool_page {
     const struct wedge_board *board; /* a reader's copy */
     const struct wedge_figures *figures; /* of it */
@@ -16,6 +18,7 @@ struct wedge_pool_page {
     pid_t parent; /* 0: gone */
     pid_t found_in; /* a process that has the board open */
     bool color;
+    bool all; /* threads; else those that say most, and the rest in one line */
 };
 
 /* The pool has ended: nothing on its board will change any more. */

@@ -132,9 +132,9 @@ static int hold_task(struct wedge_pool_task *task, void *context)
     return read(held->go[0], &byte, 1) == 1 ? 0 : EIO;
 }
 
-static void hold_pool(struct held *held)
+static void hold_pool_of(struct held *held, const char *threads, int in_hand)
 {
-    const char *const settings[] = {"processes=1", "threads=2", "queue=6", "name=held", "task_limit=3600000"};
+    const char *const settings[] = {"processes=1", threads, "queue=6", "name=held", "task_limit=3600000"};
     struct wedge_pool_callbacks callbacks = {.task = hold_task, .context = held};
     ck_assert_int_eq(pipe(held->say) | pipe(held->go), 0);
     ck_assert_int_eq(wedge_pool_create(NULL, &held->pool, NULL), 0);
@@ -143,10 +143,15 @@ static void hold_pool(struct held *held)
     ck_assert_int_eq(wedge_pool_start(held->pool, &callbacks, NULL), 0);
     for (int i = 0; i < 5; i++)
         ck_assert_int_eq(wedge_pool_put(held->pool, "x", 1, WEDGE_POOL_NEVER, NULL), 0);
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < in_hand; i++)
         ck_assert_int_eq(read(held->say[0], &held->worker, sizeof(pid_t)), (ssize_t)sizeof(pid_t));
     snprintf(held->self, sizeof(held->self), "%d", (int)getpid());
     snprintf(held->worker_text, sizeof(held->worker_text), "%d", (int)held->worker);
+}
+
+static void hold_pool(struct held *held)
+{
+    hold_pool_of(held, "threads=2", 2);
 }
 
 static void let_go(struct held *held)
@@ -169,6 +174,8 @@ static const struct {
     {{"--watch=soon", "1"}, 2, "--watch takes a duration"},
     {{"--json", "--openmetrics"}, 2, "exclude each other"},
     {{"--watch", "--json", "1"}, 2, "exclude each other"},
+    {{"--all"}, 2, "--all is for the page of a process"},
+    {{"--all", "--json", "1"}, 2, "--all is for the page of a process"},
     {{"--bogus"}, 2, "unrecognized option"},
     {{"999999999"}, 3, "there is no process 999999999; `wedge pool` without a number lists"},
     {{"1"}, 3, ""}, /* no pool, or not permitted */
@@ -223,6 +230,35 @@ START_TEST(page_says_the_figures)
     ck_assert_int_eq(said.status, 0);
     check_says(held.self);
     check_width();
+    let_go(&held);
+}
+END_TEST
+
+static int times_said(const char *text)
+{
+    int n = 0;
+    for (const char *at = said.text; (at = strstr(at, text)); at++)
+        n++;
+    return n;
+}
+
+/* A page is a page, however many threads there are: those that do something come first, the others are counted. */
+START_TEST(a_large_pool_is_folded)
+{
+    static struct held held;
+    hold_pool_of(&held, "threads=40", 5);
+    WEDGE_POOL(held.self);
+    ck_assert_int_eq(said.status, 0);
+    ck_assert_int_eq(times_said("\n  w1.t"), 19);
+    ck_assert_int_eq(times_said(" task "), 5);
+    check_says("  … 21 more: ");
+    check_says(" (--all)\n");
+    check_width();
+    WEDGE_POOL("--all", held.self);
+    ck_assert_int_eq(times_said("\n  w1.t"), 40);
+    ck_assert_int_eq(times_said("--all"), 0);
+    WEDGE_POOL("--json", held.self);
+    ck_assert_int_eq(times_said("\"limit_ns\": 3600000000000"), 5);
     let_go(&held);
 }
 END_TEST
@@ -443,6 +479,7 @@ static void fill(TCase *tcase)
     }
     tcase_add_loop_test(tcase, misuse_is_told, 0, sizeof(misuses) / sizeof(misuses[0]));
     tcase_add_loop_test(tcase, page_says_the_figures, 0, 2);
+    tcase_add_test(tcase, a_large_pool_is_folded);
     tcase_add_test(tcase, watch_ends_with_the_pool);
     tcase_add_test(tcase, watch_ends_with_the_process);
     tcase_add_test(tcase, watch_fits_its_terminal);
