@@ -31,6 +31,7 @@ static const struct {
     [WEDGE_SEC_OBJECTS] = {OBJECTS, sizeof(struct wedge_arena_object)},
     [WEDGE_SEC_FIRINGS] = {FIRINGS, sizeof(struct wedge_arena_event)},
     [WEDGE_SEC_COUNTS] = {(THREADS + PROCS) * RULES, sizeof(struct wedge_arena_counts)},
+    [WEDGE_SEC_OBJ_COUNTS] = {OBJECTS * WEDGE_OBJECT_RULES, sizeof(struct wedge_arena_object_counts)},
     /* One thread's shallowest ring each; the rest of the arena deepens them. */
     [WEDGE_SEC_RINGS] = {THREADS * RING_LEAST, sizeof(struct wedge_arena_event)},
 };
@@ -207,6 +208,35 @@ const char *wedge_arena_text(struct wedge_arena_copy *copy, uint32_t name)
         return "";
     entry->text[sizeof(entry->text) - 1] = 0;
     return entry->text;
+}
+
+/* The sum over a live arena or a copy. While rows are being cleared it may be short by what is on its way. */
+static uint64_t sum_hits(const uint8_t *data, uint32_t rule)
+{
+    const struct wedge_arena_rule *rules = (const void *)(data + section_offset(WEDGE_SEC_RULES));
+    const struct wedge_arena_counts *counts = (const void *)(data + section_offset(WEDGE_SEC_COUNTS));
+    const struct wedge_arena_object_counts *objects = (const void *)(data + section_offset(WEDGE_SEC_OBJ_COUNTS));
+    uint64_t sum = atomic_load_explicit(&rules[rule].hits, memory_order_relaxed);
+    uint32_t before = 0; /* rules before this one that count per object */
+    for (uint32_t i = 0; i < THREADS + PROCS; i++)
+        sum += atomic_load_explicit(&counts[i * RULES + rule].hits, memory_order_relaxed);
+    for (uint32_t i = 0; i < rule; i++)
+        before += rules[i].per == WEDGE_PER_OBJ;
+    for (uint32_t i = 0; rules[rule].per == WEDGE_PER_OBJ && before < WEDGE_OBJECT_RULES && i < OBJECTS; i++)
+        sum += atomic_load_explicit(&objects[i * WEDGE_OBJECT_RULES + before].word, memory_order_relaxed) &
+               WEDGE_OBJECT_HITS_MASK;
+    return sum;
+}
+
+uint64_t wedge_arena_rule_hits(const struct wedge_arena *arena, uint32_t rule)
+{
+    return rule < RULES ? sum_hits(arena->live, rule) : 0;
+}
+
+uint64_t wedge_arena_copy_hits(const struct wedge_arena_copy *copy, uint32_t rule)
+{
+    return rule < RULES && copy->data && copy->bytes >= section_offset(WEDGE_SEC_RINGS) ? sum_hits(copy->data, rule)
+                                                                                        : 0;
 }
 
 /* A generation that says: complete. */

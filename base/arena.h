@@ -35,6 +35,10 @@ static inline struct wedge_arena_header *wedge_arena_header(const struct wedge_a
 /* Record `i` of a section in the live mapping. Offsets and strides are those wedge laid out, not the header's. */
 void *wedge_arena_live(const struct wedge_arena *arena, enum wedge_arena_section section, uint32_t i);
 
+/* How often rule number `rule` was hit so far, in the whole tree. Counted where the hits are (per thread, process,
+ * object), so that they share no counter; summed here. A thousand loads. */
+uint64_t wedge_arena_rule_hits(const struct wedge_arena *arena, uint32_t rule);
+
 /* Finds or inserts a name; returns its index, 0 when the table is full or the name too long. */
 uint32_t wedge_arena_name(const struct wedge_arena *arena, const char *text);
 
@@ -50,6 +54,7 @@ void wedge_arena_copy_free(struct wedge_arena_copy *copy);
 /* Records of a copy, NULL past the end. Stride and offset are the constants of this build, whatever the copy says. */
 const void *wedge_arena_at(const struct wedge_arena_copy *copy, enum wedge_arena_section section, uint32_t i);
 uint32_t wedge_arena_count(enum wedge_arena_section section);
+uint64_t wedge_arena_copy_hits(const struct wedge_arena_copy *copy, uint32_t rule); /* as wedge_arena_rule_hits */
 /* The text of a name, "" for 0 or an unusable index; NUL-terminated within the copy. */
 const char *wedge_arena_text(struct wedge_arena_copy *copy, uint32_t name);
 /* The slot of a running process by its pid (of the launcher's namespace), NULL none. */

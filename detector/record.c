@@ -39,7 +39,7 @@ static void read_faults(struct wedge_look *look)
             .id = bounded(look, r->id, sizeof(r->id)),
             .text = bounded(look, r->text, sizeof(r->text)),
             .line = (int)r->line,
-            .hits = r->hits,
+            .hits = wedge_arena_copy_hits(look->options->arena, i),
             .fired = r->fired,
             .must_fire = r->must_fire != 0,
             .held_now = r->holding != 0,

@@ -40,32 +40,7 @@ const struct wedge_function_row wedge_functions[WEDGE_FN_COUNT] = {
 #undef F
 };
 
-/* Is [at, at+len) a parameter "const char *NAME" of such a name? */
-static bool is_path(const char *at, size_t len)
-{
-    static const char *const names[] = {"path", "file", "name"};
-    static const char type[] = "const char *";
-    size_t skip = strspn(at, " ");
-    if (len < skip + sizeof(type) - 1 || memcmp(at + skip, type, sizeof(type) - 1) != 0)
-        return false;
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-        if (len - skip - (sizeof(type) - 1) == strlen(names[i]) &&
-            memcmp(at + skip + sizeof(type) - 1, names[i], strlen(names[i])) == 0)
-            return true;
-    return false;
-}
-
 unsigned wedge_function_path(const struct wedge_function_row *row)
 {
-    /* "(int dir, const char *path, int flags, ...)". A parameter with parentheses of its own ends the search: no
-     * function has a path after one. */
-    unsigned number = 1;
-    for (const char *at = row->params + 1;; number++) {
-        size_t len = strcspn(at, ",()");
-        if (is_path(at, len))
-            return number;
-        if (at[len] != ',')
-            return 0;
-        at += len + 1;
-    }
+    return wedge_function_path_of(row->params);
 }

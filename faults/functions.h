@@ -27,7 +27,10 @@
 #ifndef WEDGE_FAULTS_FUNCTIONS_H
 #define WEDGE_FAULTS_FUNCTIONS_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "base/rt/arena.h"
 
@@ -80,8 +83,38 @@ struct wedge_function_row {
 };
 extern const struct wedge_function_row wedge_functions[WEDGE_FN_COUNT];
 
+unsigned wedge_function_path(const struct wedge_function_row *row);
+
+/* Is [at, at+len) a parameter "const char *NAME" of such a name? */
+static inline bool wedge_function_is_path(const char *at, size_t len)
+{
+    static const char *const names[] = {"path", "file", "name"};
+    static const char type[] = "const char *";
+    size_t skip = strspn(at, " ");
+    if (len < skip + sizeof(type) - 1 || memcmp(at + skip, type, sizeof(type) - 1) != 0)
+        return false;
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (len - skip - (sizeof(type) - 1) == strlen(names[i]) &&
+            memcmp(at + skip + sizeof(type) - 1, names[i], strlen(names[i])) == 0)
+            return true;
+    return false;
+}
+
 /* Which parameter is the path of what the function opens, runs or makes, from 1; 0 none: the first `const char *` that
  * is called path, file (execvp) or name (mq_open, sem_open, shm_open). */
-unsigned wedge_function_path(const struct wedge_function_row *row);
+static inline unsigned wedge_function_path_of(const char *params)
+{
+    /* "(int dir, const char *path, int flags, ...)". A parameter with parentheses of its own ends the search: no
+     * function has a path after one. */
+    unsigned number = 1;
+    for (const char *at = params + 1;; number++) {
+        size_t len = strcspn(at, ",()");
+        if (wedge_function_is_path(at, len))
+            return number;
+        if (at[len] != ',')
+            return 0;
+        at += len + 1;
+    }
+}
 
 #endif

@@ -16,7 +16,8 @@
  *   THREADS    512    the thread itself; free: wedge    all
  *   OBJECTS    128    agents                            agents, wedge
  *   FIRINGS     64    the firing thread                 wedge
- *   COUNTS      16    the thread's or process's agent   agents
+ *   COUNTS      16    the thread's or process's agent   agents, wedge
+ *   OBJ_COUNTS   8    agents                            agents, wedge
  *   RINGS       64    the owning thread; ring i belongs to thread slot i, `ring_events` records each
  *
  * Publication: a record is complete before the word that announces it is stored with release: the generation of a
@@ -45,6 +46,7 @@ enum wedge_arena_section {
     WEDGE_SEC_OBJECTS,
     WEDGE_SEC_FIRINGS, /* struct wedge_arena_event: the firing of order i + 1, as far as they fit; never overwritten */
     WEDGE_SEC_COUNTS,  /* hits of a rule, per thread slot, then per process slot: see struct wedge_arena_counts */
+    WEDGE_SEC_OBJ_COUNTS, /* the same per object: see struct wedge_arena_object_counts */
     WEDGE_SEC_RINGS,
     WEDGE_SEC_COUNT
 };
@@ -86,7 +88,7 @@ struct wedge_arena_control {
     uint32_t reserved2;
     _Atomic uint64_t begun_ns; /* the first check-in, 0 before: what `time=` counts from */
     uint32_t n_defines;
-    uint32_t reserved0;
+    _Atomic uint32_t objects; /* rows of OBJECTS made so far */
     /* Second line: which rules are armed, one bit each, by epoch. wedge writes the row that is not current, then the
      * epoch. */
     _Atomic uint64_t enabled[2][WEDGE_ARENA_RULES / 64];
@@ -196,9 +198,21 @@ struct wedge_arena_thread { /* 512 bytes */
 
 /* How often a rule was hit and fired on one thread slot or in one process slot (per=thread, per=proc). Row i is of
  * thread slot i; the rows of the process slots follow those of the threads; a row has one entry per rule. The owner
- * of the slot clears its row before it announces the slot. */
+ * of the slot clears its row before it announces the slot, and adds what was there to the rules. All hits of a rule
+ * are therefore its own and those of all rows: wedge_arena_rule_hits. */
 struct wedge_arena_counts {
     _Atomic uint64_t hits, fired;
+};
+
+/* The same for a rule with per=obj: one word, hits below, firings (for max=) above. Row i of OBJECTS has
+ * WEDGE_OBJECT_RULES of them, the first for the first rule of the plan that counts per object, and so on; whoever
+ * retires the object clears them likewise. */
+#define WEDGE_OBJECT_RULES     16u
+#define WEDGE_OBJECT_HITS_BITS 44u
+#define WEDGE_OBJECT_HITS_MASK ((1ull << WEDGE_OBJECT_HITS_BITS) - 1)
+#define WEDGE_OBJECT_FIRED_MAX ((1u << (64 - WEDGE_OBJECT_HITS_BITS)) - 1) /* the most that max= can be */
+struct wedge_arena_object_counts {
+    _Atomic uint64_t word;
 };
 
 /*
@@ -238,8 +252,7 @@ struct wedge_arena_object {
     _Atomic uint32_t full, empty; /* rule number + 1 that shut it for those who put, who take; futexes */
     _Atomic uint32_t refs; /* kind FD: descriptors of it in the tree, as far as seen */
     uint32_t nth; /* the nth object that was made in the tree, as far as kept */
-    _Atomic uint64_t file; /* kind FD: hash of device and inode, by which it is found again behind exec; 0 not known */
-    uint64_t reserved;
+    _Atomic uint64_t files[2]; /* kind FD: by which each end is found again behind exec; 0 not known */
 };
 
 enum wedge_event_kind {
@@ -404,7 +417,8 @@ struct wedge_arena_rule {
     uint32_t line;      /* in the plan */
     _Atomic uint32_t released; /* not 0: let go of what it holds, and act no more; a futex */
     _Atomic uint32_t holding;  /* threads held now */
-    _Atomic uint64_t hits, fired;
+    _Atomic uint64_t hits; /* of per=tree, and of rows that were cleared: not the sum, see wedge_arena_rule_hits */
+    _Atomic uint64_t fired;
     char text[192]; /* the plan's line, cut */
     _Atomic uint64_t misplaced; /* would have answered at a place that cannot be answered: not counted as fired */
     _Atomic uint64_t admitted;  /* firings let through by `max` of per=tree */

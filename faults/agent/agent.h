@@ -48,6 +48,7 @@ struct agent_arena {
     struct wedge_arena_proc *procs;
     struct wedge_arena_thread *threads;
     struct wedge_arena_counts *counts;
+    struct wedge_arena_object_counts *object_counts;
     struct wedge_arena_object *objects;
     struct wedge_arena_event *firings, *rings;
     uint32_t n_rules, n_defines, n_names, n_procs, n_threads, n_objects, n_firings, ring_events;
@@ -110,6 +111,7 @@ struct agent_site { /* what is passed */
     uint64_t caller;
     const uint64_t *args; /* of a call, `n_args` of them, sign-extended; valid while the wrapper runs */
     unsigned n_args;
+    unsigned path; /* the argument that is a path, from 1; 0 none */
     enum wedge_object_kind kind; /* of `object` */
     uint32_t row; /* of `object` in OBJECTS + 1, once looked up; see agent_site_object */
     bool asks; /* an answer can be given */

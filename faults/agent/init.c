@@ -10,7 +10,9 @@
 #include <sys/stat.h>
 
 #include "faults/agent/agent.h"
+#include "faults/agent/object.h"
 #include "faults/agent/sys.h"
+#include "faults/agent/where.h"
 
 struct agent_arena agent_arena;
 
@@ -77,7 +79,9 @@ static bool header_is_ours(const struct wedge_arena_header *header, uint64_t byt
            fits(header, WEDGE_SEC_OBJECTS, sizeof(struct wedge_arena_object)) &&
            fits(header, WEDGE_SEC_FIRINGS, sizeof(struct wedge_arena_event)) &&
            fits(header, WEDGE_SEC_COUNTS, sizeof(struct wedge_arena_counts)) &&
-           fits(header, WEDGE_SEC_RINGS, sizeof(struct wedge_arena_event)) && header->ring_events &&
+           fits(header, WEDGE_SEC_OBJ_COUNTS, sizeof(struct wedge_arena_object_counts)) &&
+           s[WEDGE_SEC_OBJ_COUNTS].count / WEDGE_OBJECT_RULES >= s[WEDGE_SEC_OBJECTS].count &&
+           s[WEDGE_SEC_OBJECTS].count <= AGENT_OBJECTS_MOST && fits(header, WEDGE_SEC_RINGS, sizeof(struct wedge_arena_event)) && header->ring_events &&
            !(header->ring_events & (header->ring_events - 1)) &&
            s[WEDGE_SEC_RINGS].count / header->ring_events >= s[WEDGE_SEC_THREADS].count &&
            s[WEDGE_SEC_COUNTS].count / WEDGE_ARENA_RULES >= s[WEDGE_SEC_THREADS].count + s[WEDGE_SEC_PROCS].count;
@@ -99,6 +103,7 @@ static bool use(uint8_t *base)
         .objects = (void *)(base + s[WEDGE_SEC_OBJECTS].offset),
         .firings = (void *)(base + s[WEDGE_SEC_FIRINGS].offset),
         .counts = (void *)(base + s[WEDGE_SEC_COUNTS].offset),
+        .object_counts = (void *)(base + s[WEDGE_SEC_OBJ_COUNTS].offset),
         .rings = (void *)(base + s[WEDGE_SEC_RINGS].offset),
         .n_names = s[WEDGE_SEC_NAMES].count,
         .n_procs = s[WEDGE_SEC_PROCS].count,
@@ -166,7 +171,9 @@ __attribute__((constructor(101))) static void load(void)
         return;
     }
     agent_check_in_image();
+    agent_where_prepare();
     agent_arm_functions();
+    agent_objects_inherit();
     agent_arm_places();
     agent_arena.ready = true;
     struct agent_here here;

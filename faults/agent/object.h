@@ -18,14 +18,22 @@
 
 #include "faults/agent/agent.h"
 
-#define AGENT_DESCRIPTORS 4096 /* numbers from here on are not followed: counted as lost_objects */
+#define AGENT_OBJECTS_MOST 4095 /* rows that an entry of the table of descriptors can tell apart */
+#define AGENT_DESCRIPTORS  4096 /* numbers from here on are not followed: counted as lost_objects */
 
 /* Which functions need a look at each call: makers, copiers and destroyers of the kinds that are kept, and for
  * addresses all who use them. Adds their bits. From the constructor, before agent_arm_functions tells wrappers. */
 void agent_object_watch(uint64_t functions[WEDGE_RULE_FUNCTIONS_WORDS]);
-/* By agent_enter and agent_leave for the functions so named. `before` does what must precede the effect. */
+/* By agent_enter and agent_leave, for functions with a role here: before the rules, when the effect is about to happen,
+ * and with what it returned. */
+extern uint8_t agent_object_roles[WEDGE_FN_COUNT]; /* 0: none */
 void agent_object_before(struct agent_call *call);
+void agent_object_effect(struct agent_call *call);
 void agent_object_after(struct agent_call *call, int64_t result);
+
+/* Which of a row's words in OBJ_COUNTS each rule counts in. */
+#define AGENT_NO_SLOT 255u
+extern uint8_t agent_object_slots[WEDGE_ARENA_RULES];
 
 /* A row of OBJECTS, or AGENT_NONE: not kept, or no room was left (counted). */
 uint32_t agent_object_made(const struct agent_here *here, enum wedge_object_kind kind, uint64_t number, bool shared,
@@ -50,12 +58,14 @@ uint32_t agent_site_object(const struct agent_here *here, struct agent_site *sit
 /* 1: the end of a pair that was given second (of a pipe the one to write to). */
 unsigned agent_descriptor_end(int fd);
 
+/* The process of that ordinal begins: by fork, or (`image`) by exec, which leaves nothing of what was. */
+void agent_objects_born(uint32_t ordinal, uint64_t since_ns, bool image);
 /* Over fork: before it, by the parent; and when it failed. */
 void agent_objects_before_fork(void);
 void agent_objects_fork_failed(void);
 /* Over exec, vfork and spawn: notes by which file each kept descriptor can be found again. System calls: fstat. */
-void agent_objects_before_exec(const struct agent_here *here);
-/* In the constructor of an image: takes up the descriptors that it inherited. System calls: fstat. */
-void agent_objects_inherit(const struct agent_here *here);
+void agent_objects_before_exec(void);
+/* In the constructor of an image: takes up the descriptors that it inherited. System calls: fstat and such. */
+void agent_objects_inherit(void);
 
 #endif

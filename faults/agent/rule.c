@@ -11,7 +11,9 @@
 #include <sys/prctl.h>
 
 #include "base/rt/name.h"
+#include "faults/agent/object.h"
 #include "faults/agent/sys.h"
+#include "faults/agent/where.h"
 
 bool agent_condition(const struct wedge_rule_when *when)
 {
@@ -56,17 +58,37 @@ void agent_rules_for_life(enum wedge_rule_what what, bool by_role, uint64_t ret_
     }
 }
 
-/* The counters a rule counts in; NULL: none to be had (no slot), so the rule cannot fire here. */
-static struct wedge_arena_counts *counters(const struct agent_here *here, uint32_t number, uint32_t per)
+/*
+ * What a rule counts in. Threads count hits in memory of their own where the rule allows: one shared counter would
+ * make each pass of one thread slow the others down.
+ */
+struct counters {
+    _Atomic uint64_t *hits, *fired; /* NULL: none to be had (no slot), so the rule cannot fire here */
+    uint64_t one, mask; /* a firing, and the bits of the hits, in a word that holds both */
+};
+
+static struct counters find_counters(const struct agent_here *here, uint32_t number, struct agent_site *site)
 {
-    uint32_t row;
-    if (per == WEDGE_PER_PROC)
+    struct wedge_arena_rule *rule = &agent_arena.rules[number];
+    uint32_t row = here->thread_slot;
+    switch (rule->per) {
+    case WEDGE_PER_TREE:
+        return (struct counters){&rule->hits, &rule->admitted, 1, UINT64_MAX};
+    case WEDGE_PER_OBJ:
+        row = agent_site_object(here, site);
+        if (row == AGENT_NONE || agent_object_slots[number] == AGENT_NO_SLOT)
+            return (struct counters){NULL, NULL, 0, 0};
+        _Atomic uint64_t *word = &agent_arena.object_counts[row * WEDGE_OBJECT_RULES + agent_object_slots[number]].word;
+        return (struct counters){word, word, 1ull << WEDGE_OBJECT_HITS_BITS, WEDGE_OBJECT_HITS_MASK};
+    case WEDGE_PER_PROC:
         row = agent_arena.n_threads + here->proc_slot;
-    else if (per == WEDGE_PER_THREAD && here->thread)
-        row = here->thread_slot;
-    else
-        return NULL;
-    return &agent_arena.counts[(size_t)row * WEDGE_ARENA_RULES + number];
+        break;
+    default:
+        if (!here->thread)
+            return (struct counters){NULL, NULL, 0, 0};
+    }
+    struct wedge_arena_counts *counts = &agent_arena.counts[(size_t)row * WEDGE_ARENA_RULES + number];
+    return (struct counters){&counts->hits, &counts->fired, 1, UINT64_MAX};
 }
 
 /* Its own id, not its number, so that removing a rule changes no other's luck. */
@@ -102,35 +124,40 @@ static bool own_name_is(const char *name)
     return true;
 }
 
-/* Adds one unless `max` is reached. Exact under contention: each success moves the counter by one. */
-static bool add_below(_Atomic uint64_t *counter, uint64_t max)
+/* Counts a firing unless `max` is reached. Exact under contention: each success moves the counter by one. */
+static bool admit(const struct counters *to, uint64_t max)
 {
-    uint64_t now = atomic_load(counter);
+    uint64_t now = atomic_load(to->fired);
+    if (!max && to->mask != UINT64_MAX)
+        return true; /* its few bits are for a limit */
     do {
-        if (max && now >= max)
+        if (max && now / to->one >= max)
             return false;
-    } while (!atomic_compare_exchange_weak(counter, &now, now + 1));
+    } while (!atomic_compare_exchange_weak(to->fired, &now, now + to->one));
     return true;
 }
 
 /* Counts the hit; does the rule fire? If so it is counted as fired for `max`, not yet for others to see. */
-static bool decide(const struct agent_here *here, uint32_t number, const struct agent_site *site)
+static bool decide(const struct agent_here *here, uint32_t number, struct agent_site *site)
 {
     struct wedge_arena_rule *rule = &agent_arena.rules[number];
-    if (rule->after_effect != site->after || (rule->who == WEDGE_WHO_THREAD && !own_name_is(rule->role)))
+    /* The cheapest first: comparisons, then a clock, a system call, an unwinding. All of them are conditions of one
+     * hit, and none has an effect, so that their order is nobody's business. */
+    if (rule->after_effect != site->after || !agent_condition(&rule->after))
         return false;
-    if (!agent_condition(&rule->after))
+    if (rule->where && !agent_where(here, number, site))
         return false;
     if (rule->time_ns && sys_now_ns() - atomic_load(&agent_arena.control->begun_ns) < rule->time_ns)
         return false;
+    if (rule->who == WEDGE_WHO_THREAD && !own_name_is(rule->role))
+        return false;
+    if ((rule->where & WEDGE_WHERE_IN) && !agent_stack_has(AGENT_RANGES_IN + number))
+        return false;
 
-    struct wedge_arena_counts *counts = counters(here, number, rule->per);
-    uint64_t hit = atomic_fetch_add(&rule->hits, 1) + 1;
-    if (rule->per != WEDGE_PER_TREE) {
-        if (!counts)
-            return false;
-        hit = atomic_fetch_add_explicit(&counts->hits, 1, memory_order_relaxed) + 1;
-    }
+    struct counters mine = find_counters(here, number, site);
+    if (!mine.hits)
+        return false;
+    uint64_t hit = (atomic_fetch_add_explicit(mine.hits, 1, memory_order_relaxed) & mine.mask) + 1;
     if ((rule->nth_from && hit < rule->nth_from) || (rule->nth_to && hit > rule->nth_to))
         return false;
     if (rule->every && (rule->nth_from ? hit - rule->nth_from : hit) % rule->every)
@@ -143,9 +170,7 @@ static bool decide(const struct agent_here *here, uint32_t number, const struct 
     }
     if (agent_is_vfork_child(here))
         return false;
-    if (rule->per == WEDGE_PER_TREE)
-        return add_below(&rule->admitted, rule->max);
-    return add_below(&counts->fired, rule->max);
+    return admit(&mine, rule->max);
 }
 
 static void die(const struct agent_here *here, uint32_t number, long signal)

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 
 #include "base/rt/name.h"
+#include "faults/agent/object.h"
 #include "faults/agent/sys.h"
 
 struct agent_page *agent_page;
@@ -72,7 +73,9 @@ static void clear_counts(uint32_t row)
 {
     struct wedge_arena_counts *counts = &agent_arena.counts[(size_t)row * WEDGE_ARENA_RULES];
     for (uint32_t i = 0; i < agent_arena.n_rules; i++) {
-        atomic_store_explicit(&counts[i].hits, 0, memory_order_relaxed);
+        uint64_t hits = atomic_exchange_explicit(&counts[i].hits, 0, memory_order_relaxed);
+        if (hits) /* of whoever had the slot before */
+            atomic_fetch_add_explicit(&agent_arena.rules[i].hits, hits, memory_order_relaxed);
         atomic_store_explicit(&counts[i].fired, 0, memory_order_relaxed);
     }
 }
@@ -285,6 +288,7 @@ static void new_process(int32_t pid, uint32_t parent, uint32_t nth, uint64_t sta
     atomic_store_explicit(&proc->gen, 2, memory_order_release);
     agent_page->proc = last_proc = slot;
     agent_page->ordinal = proc->ordinal;
+    agent_objects_born(proc->ordinal, now, false);
 }
 
 static void finish_check_in(void)
@@ -366,6 +370,7 @@ void agent_check_in_image(void)
         atomic_fetch_add_explicit(&proc->gen, 1, memory_order_release);
         agent_page->proc = last_proc = slot;
         agent_page->ordinal = proc->ordinal;
+        agent_objects_born(proc->ordinal, sys_now_ns(), true);
     }
     finish_check_in();
 }

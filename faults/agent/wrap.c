@@ -6,8 +6,10 @@
 #include <dlfcn.h>
 #include <errno.h>
 
+#include "faults/agent/object.h"
 #include "faults/agent/real.h"
 #include "faults/agent/sys.h"
+#include "faults/agent/where.h"
 
 _Atomic uint64_t agent_armed[WEDGE_RULE_FUNCTIONS_WORDS];
 uint64_t agent_function_rules[WEDGE_FN_COUNT][AGENT_RULE_WORDS];
@@ -80,6 +82,7 @@ void agent_resolve(void)
 
 void agent_arm_functions(void)
 {
+    uint64_t armed[WEDGE_RULE_FUNCTIONS_WORDS] = {0};
     for (uint32_t i = 0; i < agent_arena.n_rules; i++) {
         const struct wedge_arena_rule *rule = &agent_arena.rules[i];
         if (rule->what != WEDGE_WHAT_FUNCTION)
@@ -88,8 +91,11 @@ void agent_arm_functions(void)
             if (rule->functions[f / 64] >> (f % 64) & 1)
                 agent_function_rules[f][i / 64] |= 1ull << (i % 64);
         for (unsigned w = 0; w < WEDGE_RULE_FUNCTIONS_WORDS; w++)
-            atomic_fetch_or_explicit(&agent_armed[w], rule->functions[w], memory_order_relaxed);
+            armed[w] |= rule->functions[w];
     }
+    agent_object_watch(armed);
+    for (unsigned w = 0; w < WEDGE_RULE_FUNCTIONS_WORDS; w++)
+        atomic_fetch_or_explicit(&agent_armed[w], armed[w], memory_order_relaxed);
 }
 
 bool agent_enter(struct agent_call *call, enum wedge_function function, void *caller, uint64_t object,
@@ -101,11 +107,18 @@ bool agent_enter(struct agent_call *call, enum wedge_function function, void *ca
                                      .caller = (uint64_t)(uintptr_t)caller,
                                      .args = args,
                                      .n_args = n_args,
+                                     .path = agent_path_arguments[function],
                                      .asks = true};
     call->known = agent_find_here(&call->here);
     if (!call->known)
         return false;
+    bool concerns = agent_object_roles[function] != 0;
+    if (AGENT_UNLIKELY(concerns))
+        agent_object_before(call);
     agent_hit(&call->here, agent_function_rules[function], &call->site);
+    if (AGENT_UNLIKELY(concerns) &&
+        (call->site.answer == AGENT_ANSWER_NONE || call->site.answer == AGENT_ANSWER_SHORT))
+        agent_object_effect(call);
     return call->site.answer != AGENT_ANSWER_NONE && call->site.answer != AGENT_ANSWER_SHORT;
 }
 
@@ -136,6 +149,8 @@ int64_t agent_leave(struct agent_call *call, int64_t result)
 {
     if (!call->known)
         return result;
+    if (AGENT_UNLIKELY(agent_object_roles[call->function]))
+        agent_object_after(call, result);
     call->site.after = true;
     call->site.answer = AGENT_ANSWER_NONE;
     agent_hit(&call->here, agent_function_rules[call->function], &call->site);

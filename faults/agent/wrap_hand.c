@@ -9,7 +9,9 @@
 #include <unistd.h>
 
 #include "faults/agent/agent.h"
+#include "faults/agent/object.h"
 #include "faults/agent/real.h"
+#include "faults/agent/where.h"
 
 #define READY(name)                                                                                                    \
     do {                                                                                                               \
@@ -70,7 +72,10 @@ AGENT_EXPORT pid_t fork(void)
     if (!call.known)
         return agent_real.fork();
     agent_before_fork(&call.here);
+    agent_objects_before_fork();
     pid_t pid = agent_real.fork();
+    if (pid < 0)
+        agent_objects_fork_failed();
     agent_after_fork(pid == 0);
     if (pid <= 0 || !agent_is_armed(WEDGE_FN_fork))
         return pid;
@@ -84,6 +89,7 @@ __attribute__((used)) void *agent_prepare_vfork(void)
 {
     READY(vfork);
     agent_before_vfork();
+    agent_objects_before_exec();
     return (void *)agent_real.vfork;
 }
 __asm__(".text\n"
@@ -167,8 +173,10 @@ AGENT_EXPORT void *dlopen(const char *file, int mode)
     if (!agent_arena.ready || !path || dollar)
         return agent_real.dlopen(file, mode);
     void *library = agent_real.dlopen(file, mode);
-    if (library)
+    if (library) {
         agent_arm_places();
+        agent_where_resolve();
+    }
     return library;
 }
 

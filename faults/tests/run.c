@@ -92,15 +92,25 @@ void run_free(struct run *run)
     wedge_arena_destroy(&run->arena);
 }
 
-struct wedge_arena_rule *run_rule(struct run *run, const char *id)
+static uint32_t rule_number(struct run *run, const char *id)
 {
     for (uint32_t i = 0; i < WEDGE_ARENA_RULES; i++) {
-        struct wedge_arena_rule *rule = wedge_arena_live(&run->arena, WEDGE_SEC_RULES, i);
+        const struct wedge_arena_rule *rule = wedge_arena_live(&run->arena, WEDGE_SEC_RULES, i);
         if (strcmp(rule->id, id) == 0)
-            return rule;
+            return i;
     }
     ck_abort_msg("no rule %s", id);
-    return NULL;
+    return 0;
+}
+
+struct wedge_arena_rule *run_rule(struct run *run, const char *id)
+{
+    return wedge_arena_live(&run->arena, WEDGE_SEC_RULES, rule_number(run, id));
+}
+
+uint64_t run_hits(struct run *run, const char *id)
+{
+    return wedge_arena_rule_hits(&run->arena, rule_number(run, id));
 }
 
 const struct wedge_arena_name *run_name(struct run *run, const char *name)

@@ -24,6 +24,7 @@ void run_finish(struct run *run);
 void run_free(struct run *run);
 
 struct wedge_arena_rule *run_rule(struct run *run, const char *id);
+uint64_t run_hits(struct run *run, const char *id); /* of a rule, in all */
 /* The record of the name, or NULL. */
 const struct wedge_arena_name *run_name(struct run *run, const char *name);
 /* Waits until *word has at least `value`; fails after ten seconds. */

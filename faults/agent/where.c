@@ -1,0 +1,159 @@
+/*
+ * The clauses of WHERE. What a pass needs was worked out before: the ranges of functions (symbols.c), the argument
+ * that is a path.
+ */
+#include "faults/agent/where.h"
+
+#include "faults/agent/object.h"
+
+uint8_t agent_path_arguments[WEDGE_FN_COUNT];
+
+void agent_where_prepare(void)
+{
+    static const char *const params[WEDGE_FN_COUNT] = {
+#define F(ret, name, family, style, extra, kind, effect, object, params, ...) [WEDGE_FN_##name] = #params,
+#include "faults/functions/all.def"
+#undef F
+    };
+    bool paths = false, stacks = false;
+    for (uint32_t i = 0; i < agent_arena.n_rules; i++) {
+        paths |= (agent_arena.rules[i].where & WEDGE_WHERE_PATH) != 0;
+        stacks |= (agent_arena.rules[i].where & WEDGE_WHERE_IN) != 0;
+    }
+    for (uint32_t i = 0; i < agent_arena.n_defines; i++)
+        paths |= agent_arena.defines[i].what == WEDGE_DEFINE_OBJECT && agent_arena.defines[i].exe[0];
+    for (unsigned f = 0; paths && f < WEDGE_FN_COUNT; f++)
+        agent_path_arguments[f] = (uint8_t)wedge_function_path_of(params[f]);
+    agent_where_begin();
+    if (stacks)
+        agent_stack_has(AGENT_RANGES_IN); /* libgcc fills its table */
+}
+
+/* Does the set after "[" hold c? *at is moved behind its "]". -1: there is no such end, so the "[" is itself. */
+static int in_set(const char **at, const char *end, unsigned char c)
+{
+    const char *p = *at;
+    bool not = p < end && (*p == '!' || *p == '^'), in = false;
+    p += not ;
+    for (const char *first = p;; first = NULL) {
+        if (p >= end)
+            return -1;
+        unsigned char low = (unsigned char)*p++;
+        if (low == ']' && !first)
+            break;
+        if (low == '\\') {
+            if (p >= end)
+                return 2;
+            low = (unsigned char)*p++;
+        }
+        unsigned char high = low;
+        if (p + 1 < end && p[0] == '-' && p[1] != ']') {
+            p++;
+            if (*p == '\\' && ++p >= end)
+                return 2;
+            high = (unsigned char)*p++;
+        }
+        in |= low <= c && c <= high;
+    }
+    *at = p;
+    return in != not ;
+}
+
+/* Does one character match what is at *at, which is not a star? *at is moved on. */
+static bool matches_one(const char **at, const char *end, unsigned char c)
+{
+    unsigned char want = (unsigned char)*(*at)++;
+    const char *after = *at;
+    switch (want) {
+    case '?':
+        return true;
+    case '[': {
+        int in = in_set(&after, end, c);
+        if (in >= 0) {
+            *at = after;
+            return in == 1;
+        }
+        return c == '[';
+    }
+    case '\\':
+        return *at < end && (unsigned char)*(*at)++ == c;
+    default:
+        return want == c;
+    }
+}
+
+bool agent_glob(const char *pattern, size_t size, const char *text)
+{
+    const char *end = pattern, *star = NULL, *retry = NULL;
+    while (end < pattern + size && *end)
+        end++;
+    while (*text) {
+        if (pattern < end && *pattern == '*') {
+            star = ++pattern;
+            retry = text;
+            continue;
+        }
+        if (pattern < end && matches_one(&pattern, end, (unsigned char)*text)) {
+            text++;
+            continue;
+        }
+        if (!star)
+            return false;
+        pattern = star; /* the last star takes one more */
+        text = ++retry;
+    }
+    while (pattern < end && *pattern == '*')
+        pattern++;
+    return pattern == end;
+}
+
+static bool arguments_hold(const struct wedge_arena_rule *rule, const struct agent_site *site)
+{
+    for (uint32_t i = 0; i < rule->n_args && i < WEDGE_RULE_ARGS; i++) {
+        const struct wedge_rule_arg *arg = &rule->args[i];
+        if (!arg->index || arg->index > site->n_args)
+            return false;
+        int64_t value = (int64_t)site->args[arg->index - 1];
+        bool holds = arg->op == WEDGE_ARG_EQ   ? value == arg->value
+                     : arg->op == WEDGE_ARG_NE ? value != arg->value
+                     : arg->op == WEDGE_ARG_LT ? value < arg->value
+                     : arg->op == WEDGE_ARG_LE ? value <= arg->value
+                     : arg->op == WEDGE_ARG_GT ? value > arg->value
+                     : arg->op == WEDGE_ARG_GE ? value >= arg->value
+                                               : (value & arg->value) == arg->value;
+        if (!holds)
+            return false;
+    }
+    return true;
+}
+
+static bool path_matches(const struct wedge_arena_rule *rule, const struct agent_site *site)
+{
+    const char *path =
+        site->path && site->path <= site->n_args ? (const char *)(uintptr_t)site->args[site->path - 1] : NULL;
+    return path && agent_glob(rule->path, sizeof(rule->path), path);
+}
+
+static bool is_object(const struct agent_here *here, const struct wedge_arena_rule *rule, struct agent_site *site)
+{
+    uint32_t row = agent_site_object(here, site);
+    return row != AGENT_NONE && rule->object < WEDGE_ARENA_DEFINES &&
+           (atomic_load_explicit(&agent_arena.objects[row].defines, memory_order_relaxed) >> rule->object & 1);
+}
+
+bool agent_where(const struct agent_here *here, uint32_t number, struct agent_site *site)
+{
+    const struct wedge_arena_rule *rule = &agent_arena.rules[number];
+    uint32_t where = rule->where;
+    if ((where & WEDGE_WHERE_FD) && (site->kind != WEDGE_OBJECT_FD || (int64_t)site->object != rule->fd))
+        return false;
+    if ((where & WEDGE_WHERE_ARG) && !arguments_hold(rule, site))
+        return false;
+    if ((where & WEDGE_WHERE_CALLER) && !agent_is_in(AGENT_RANGES_CALLER + number, site->caller))
+        return false;
+    if ((where & WEDGE_WHERE_OBJ) && !is_object(here, rule, site))
+        return false;
+    if ((where & WEDGE_WHERE_PATH) && !path_matches(rule, site))
+        return false;
+    return true;
+}
