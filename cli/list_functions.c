@@ -10,6 +10,8 @@
 /* Actions that every function allows say nothing about one; nor do errno and return, whose legality is their argument's. */
 static bool is_special(enum wedge_rule_action action)
 {
+    if (action == WEDGE_ACT_ERRNO || action == WEDGE_ACT_RETURN)
+        return false;
     for (size_t f = 0; f < WEDGE_FN_COUNT; f++)
         if (!wedge_plan_allows((enum wedge_function)f, action))
             return true;

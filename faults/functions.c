@@ -40,6 +40,24 @@ const struct wedge_function_row wedge_functions[WEDGE_FN_COUNT] = {
 #undef F
 };
 
+const char *wedge_function_param(const struct wedge_function_row *row, unsigned n, int *ret_len)
+{
+    const char *at = row->params + 1; /* behind the "(" */
+    for (unsigned number = 1;; number++) {
+        size_t len = 0, depth = 0; /* a function's address has parentheses and commas of its own */
+        for (; depth > 0 || (at[len] != ',' && at[len] != ')'); len++)
+            depth += (at[len] == '(') - (size_t)(at[len] == ')');
+        if (number == n) {
+            *ret_len = (int)len;
+            return at;
+        }
+        if (at[len] != ',')
+            return NULL;
+        at += len + 1;
+        at += strspn(at, " ");
+    }
+}
+
 unsigned wedge_function_path(const struct wedge_function_row *row)
 {
     return wedge_function_path_of(row->params);

@@ -83,6 +83,8 @@ struct wedge_function_row {
 };
 extern const struct wedge_function_row wedge_functions[WEDGE_FN_COUNT];
 
+/* The text of parameter n, from 1, and its length; NULL past the last one. "void" is the first of a function without. */
+const char *wedge_function_param(const struct wedge_function_row *row, unsigned n, int *ret_len);
 unsigned wedge_function_path(const struct wedge_function_row *row);
 
 /* Is [at, at+len) a parameter "const char *NAME" of such a name? */

@@ -11,6 +11,10 @@ const char *const wedge_legality_words[] = {"legal", "environmental", "illegal",
 
 bool wedge_plan_allows(enum wedge_function function, enum wedge_rule_action action)
 {
+    enum wedge_function_style style = wedge_functions[function].style;
+    if ((action == WEDGE_ACT_ERRNO && (style == WEDGE_STYLE_PLAIN || style == WEDGE_STYLE_VOID)) ||
+        (action == WEDGE_ACT_RETURN && style == WEDGE_STYLE_VOID))
+        return false;
     unsigned extra = plan_action_extra(action), part = plan_action_part(action);
     return (part & PLAN_POSSIBLE) == part && (!extra || (wedge_functions[function].extra & extra));
 }

@@ -153,6 +153,22 @@ static const struct {
            {"<", WEDGE_ARG_LT},  {">", WEDGE_ARG_GT},  {"&", WEDGE_ARG_HAS}};
 enum { OPS = sizeof(ops) / sizeof(ops[0]) };
 
+/* The functions of a list or a family often differ in what their Nth argument is; and nobody knows an address. */
+static int check_pointers(const struct plan_source *source, const struct plan_token *op,
+                          const struct wedge_rule_arg *arg, const struct plan_rule *out)
+{
+    if (arg->value == 0 && (arg->op == WEDGE_ARG_EQ || arg->op == WEDGE_ARG_NE))
+        return 0;
+    for (size_t i = plan_next_function(out, 0); i < WEDGE_FN_COUNT; i = plan_next_function(out, i + 1)) {
+        int len = 0;
+        const char *param = wedge_function_param(&wedge_functions[i], arg->index, &len);
+        if (param && memchr(param, '*', (size_t)len))
+            return plan_error(source, op->column, "argument %u of %s is an address (%.*s): possible: ==0 !=0",
+                              arg->index, wedge_functions[i].name, len, param);
+    }
+    return 0;
+}
+
 int plan_parse_arg(const struct plan_source *source, const struct plan_token *token, struct plan_rule *out)
 {
     struct wedge_arena_rule *rule = &out->rule;
@@ -193,5 +209,5 @@ int plan_parse_arg(const struct plan_source *source, const struct plan_token *to
     if (arg->op == WEDGE_ARG_HAS && arg->value == 0)
         return plan_error(source, rest.column, "`&0` always holds: it asks for no bit");
     rule->n_args++;
-    return 0;
+    return check_pointers(source, &rest, arg, out);
 }

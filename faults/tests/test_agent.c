@@ -149,6 +149,24 @@ START_TEST(test_per_thread_counts)
 }
 END_TEST
 
+/* `max` is of each thread, like the hits, unless `per` says otherwise. */
+START_TEST(test_max_is_per_what_is_counted)
+{
+    RUN(&run,
+        "a * t.step max=2 -> delay 1us\nb * t.step max=2 per=proc -> delay 1us\nc * t.step max=2 per=tree -> delay "
+        "1us\n"
+        "d * t.step nth=1 max=1 -> delay 1us\ne * t.step nth=1 max=1 per=tree -> delay 1us",
+        run_target(), "threads", "6", "5");
+    static const struct {
+        const char *id;
+        uint64_t fired;
+    } expected[] = {{"a", 12}, {"b", 2}, {"c", 2}, {"d", 6}, {"e", 1}};
+    for (size_t i = 0; i < sizeof(expected) / sizeof(expected[0]); i++)
+        ck_assert_msg(atomic_load(&run_rule(&run, expected[i].id)->fired) == expected[i].fired, "%s", expected[i].id);
+    run_free(&run);
+}
+END_TEST
+
 START_TEST(test_chance_is_the_seeds)
 {
     char first[2048];
@@ -719,6 +737,7 @@ static void fill(TCase *tcase)
     tcase_add_test(tcase, test_answers_of_an_ask);
     tcase_add_test(tcase, test_an_answer_at_a_mere_point_does_not_fire);
     tcase_add_test(tcase, test_per_thread_counts);
+    tcase_add_test(tcase, test_max_is_per_what_is_counted);
     tcase_add_test(tcase, test_chance_is_the_seeds);
     tcase_add_test(tcase, test_block_until_released);
     tcase_add_loop_test(tcase, test_yield_orders_threads, 0, 4);

@@ -50,7 +50,7 @@ static const char good[] = "# a plan with everything\n"
                            "fc * x.y caller=main in=libc.so.6!qsort_r -> return -7\n"
                            "fd helper[2] write obj=q arg3>=4096 arg3<0x10000 arg1!=-1 per=obj -> full\n"
                            "fe * open,openat:family path=/tmp/*.lock -> errno EMFILE\n"
-                           "ff helper read,write fd=0 arg3&O_CREAT|O_EXCL -> corrupt\n"
+                           "ff helper read,write fd=0 arg3&O_CREAT|O_EXCL arg2!=0 -> corrupt\n"
                            "fg helper fork -> errno EAGAIN\n"
                            "fh * read obj=log -> empty\n"
                            "fi * pthread_mutex_lock:family obj=m -> delay 1ms   # last";
@@ -471,6 +471,8 @@ static const struct {
     {"plan 1\na * open arg2&O_CREAT| -> stop\n", 2, 23, "a value is missing"},
     {"plan 1\na * open arg2&0 -> stop\n", 2, 14, "always holds"},
     {"plan 1\na * read arg3>1 arg3>2 arg3>3 arg3>4 arg3>5 -> stop\n", 2, 38, "more than 4 conditions"},
+    {"plan 1\na * read arg2>5 -> stop\n", 2, 14, "argument 2 of read is an address (void *buf): possible: ==0 !=0"},
+    {"plan 1\na * open:family arg2&O_CREAT -> stop\n", 2, 21, "argument 2 of openat is an address"},
     {"plan 1\na * t.x arg1>1 -> stop\n", 2, 9, "`arg` needs a function"},
     /* defines */
     {"plan 1\ndefine\n", 2, 7, "`define` takes a name"},
@@ -708,6 +710,58 @@ START_TEST(test_rule_legality)
 }
 END_TEST
 
+/* The parts of a prototype, from which it is told what is a path and what an address. */
+START_TEST(test_prototypes)
+{
+    static const struct {
+        enum wedge_function function;
+        unsigned n;
+        const char *param;
+    } cases[] = {{WEDGE_FN_openat, 1, "int dir"},   {WEDGE_FN_openat, 2, "const char *path"},
+                 {WEDGE_FN_openat, 3, "int flags"}, {WEDGE_FN_openat, 4, "..."},
+                 {WEDGE_FN_openat, 5, NULL},        {WEDGE_FN_read, 2, "void *buf"},
+                 {WEDGE_FN_close, 1, "int fd"},     {WEDGE_FN_close, 2, NULL}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        int len = -1;
+        const char *param = wedge_function_param(&wedge_functions[cases[i].function], cases[i].n, &len);
+        ck_assert_msg(cases[i].param ? param && len == (int)strlen(cases[i].param) &&
+                                           memcmp(param, cases[i].param, (size_t)len) == 0
+                                     : param == NULL,
+                      "%s %u", wedge_functions[cases[i].function].name, cases[i].n);
+    }
+    static const struct wedge_function_row start = {.params = "(int x, void *(*start)(void *, int), const char *name)"};
+    int len;
+    ck_assert_str_eq(wedge_function_param(&start, 3, &len), "const char *name)");
+    ck_assert_int_eq(len, 16);
+    ck_assert_uint_eq(wedge_function_path(&start), 3);
+    ck_assert_uint_eq(wedge_function_path(&wedge_functions[WEDGE_FN_open]), 1);
+    ck_assert_uint_eq(wedge_function_path(&wedge_functions[WEDGE_FN_openat]), 2);
+    ck_assert_uint_eq(wedge_function_path(&wedge_functions[WEDGE_FN_read]), 0);
+    ck_assert_uint_eq(wedge_function_path(&wedge_functions[WEDGE_FN_fork]), 0);
+}
+END_TEST
+
+/* Each block of the manual that begins with "plan 1" is a plan. */
+START_TEST(test_plans_of_the_manual)
+{
+    static char page[65536];
+    FILE *in = fopen(PLAN_MANUAL, "r");
+    ck_assert_ptr_nonnull(in);
+    size_t n = fread(page, 1, sizeof(page) - 1, in), plans = 0;
+    fclose(in);
+    page[n] = 0;
+    for (char *at = strstr(page, "```\nplan 1\n"); at; at = strstr(at, "```\nplan 1\n")) {
+        char *begin = at + 4, *end = strstr(begin, "```");
+        ck_assert_ptr_nonnull(end);
+        *end = 0;
+        wedge_plan_free(parse(begin));
+        at = end + 1;
+        plans++;
+    }
+    ck_assert_uint_ge(plans, 5);
+}
+END_TEST
+
 static void fill(TCase *tcase)
 {
     tcase_add_test(tcase, test_good_plan);
@@ -722,6 +776,8 @@ static void fill(TCase *tcase)
     tcase_add_test(tcase, test_mangled_plans);
     tcase_add_test(tcase, test_legality);
     tcase_add_test(tcase, test_rule_legality);
+    tcase_add_test(tcase, test_prototypes);
+    tcase_add_test(tcase, test_plans_of_the_manual);
 }
 
 int main(void)
