@@ -729,6 +729,15 @@ START_TEST(test_prototypes)
                                      : param == NULL,
                       "%s %u", wedge_functions[cases[i].function].name, cases[i].n);
     }
+    for (size_t i = 0; i < WEDGE_FN_COUNT; i++) { /* what argN may name is what the prototype has */
+        int length;
+        unsigned n = 0;
+        while (wedge_function_param(&wedge_functions[i], n + 1, &length) && length > 0)
+            n++;
+        bool none = strcmp(wedge_functions[i].params, "(void)") == 0;
+        ck_assert_msg((none ? 0 : n) == wedge_functions[i].n_args, "%s has %u arguments of %u",
+                      wedge_functions[i].name, wedge_functions[i].n_args, n);
+    }
     static const struct wedge_function_row start = {.params = "(int x, void *(*start)(void *, int), const char *name)"};
     int len;
     ck_assert_str_eq(wedge_function_param(&start, 3, &len), "const char *name)");
