@@ -229,18 +229,36 @@ static int put_with_threads(struct demo *demo)
     return rc;
 }
 
-/* Goes on putting at --rate for --hold. */
+static void sleep_until(int64_t ns)
+{
+    const struct timespec until = {.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
+    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR)
+        ;
+}
+
+/* When the n-th of `rate` a second is due, after the first. */
+static int64_t due_ns(uint64_t n, uint64_t rate)
+{
+    return (int64_t)(n / rate * 1000000000 + n % rate * 1000000000 / rate);
+}
+
+/* Goes on putting at --rate for --hold; each task has its time, so that waiting and putting do not add up. */
 static int hold(struct demo *demo)
 {
-    int64_t end_ns = wedge_pool_after_ms(demo->options.hold_ms);
-    uint64_t number = (uint64_t)demo->options.tasks;
+    int64_t begin_ns = wedge_pool_after_ms(0), end_ns = begin_ns + demo->options.hold_ms * 1000000;
+    uint64_t first = (uint64_t)demo->options.tasks + 1, rate = (uint64_t)demo->options.rate;
     int rc = 0;
-    while (rc == 0 && demo->options.rate > 0 && number < demo->numbers_max && wedge_pool_after_ms(0) < end_ns) {
-        rc = put_some(demo, ++number, 1);
+    for (uint64_t n = 0; rc == 0 && rate > 0 && first + n <= demo->numbers_max; n++) {
+        int64_t next_ns = begin_ns + due_ns(n, rate);
+        if (next_ns >= end_ns || wedge_pool_after_ms(0) >= end_ns)
+            break;
+        sleep_until(next_ns);
+        rc = put_some(demo, first + n, 1);
         while (rc == 0 && demo->options.iterate && take_some(demo, 0) == 0)
             ;
-        pause_ms(1000 / demo->options.rate);
     }
+    if (rc == 0)
+        sleep_until(end_ns);
     return rc;
 }
 

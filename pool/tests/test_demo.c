@@ -5,6 +5,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <wedge/pool.h>
+
 #include "base/tests/suite.h"
 
 struct ran {
@@ -121,6 +123,20 @@ START_TEST(it_tells_of_events_and_holds_on)
 }
 END_TEST
 
+/* So many a second is meant, above a thousand too, and so long. */
+START_TEST(it_holds_its_rate)
+{
+    const char *const args[] = {"--tasks=1", "--hold=200", _i ? "--rate=5000" : "--rate=0", NULL};
+    int64_t begin_ns = wedge_pool_after_ms(0);
+    struct ran ran = run_demo(args);
+    unsigned long accepted = 0;
+    ck_assert_int_eq(ran.status, 0);
+    ck_assert_int_ge(wedge_pool_after_ms(0) - begin_ns, 200 * 1000000);
+    ck_assert_int_eq(sscanf(ran.out, "counts: accepted=%lu", &accepted), 1);
+    ck_assert_uint_le(accepted, 1 + (_i ? 1000 : 0));
+}
+END_TEST
+
 static const struct {
     const char *args[4];
     const char *message;
@@ -159,6 +175,7 @@ static void fill(TCase *t)
     tcase_add_loop_test(t, healthy_runs_report_each_task, 0, sizeof(healthy) / sizeof(healthy[0]));
     tcase_add_loop_test(t, it_does_and_says_what_its_options_ask, 0, sizeof(says) / sizeof(says[0]));
     tcase_add_test(t, it_tells_of_events_and_holds_on);
+    tcase_add_loop_test(t, it_holds_its_rate, 0, 2);
     tcase_add_test(t, a_deadline_ends_a_real_hang);
     tcase_add_loop_test(t, bad_usage_says_what_is_right, 0, sizeof(bad) / sizeof(bad[0]));
 }
