@@ -3,8 +3,8 @@
  *
  * Marks. Each worker thread that leaves since the pool is closed sends a mark along the results, and when as many came from
  * the last generation of every seat as the pool has threads, nothing more will come. A thread that left by its age before
- * the pool was closed sends none: then its worker is replaced, or the keeper sends what is missing
- * (wedge_stream_complete_marks). A killed worker's marks never come.
+ * the pool was closed (with close_by=flag: closed and drained) sends none: then its worker is replaced, or the keeper sends
+ * what is missing (wedge_stream_complete_marks). A killed worker's marks never come.
  *
  * What the parent has to say about a task (TIMEOUT, LOST, CANCELLED) goes through the results too. The pipe keeps the
  * order: what a dead worker had written comes first, and then there is nothing left to be said about that task.

@@ -157,14 +157,21 @@ void wedge_stream_answer(struct wedge_pool_hand *hand, enum wedge_pool_outcome o
     atomic_fetch_add(&record->finished, 1);
 }
 
-/* The thread's own mark to whoever takes the results (stream.h). One that leaves by its age is replaced until the pool is
- * closed; which of the two came first the keeper finds out. */
+/* Whether somebody may follow a worker that leaves now: until the pool is closed, by the flag until it is drained too. */
+static bool is_replaced(const struct wedge_pool *pool)
+{
+    return atomic_load(&pool->board->phase) != WEDGE_POOL_CLOSED ||
+           (pool->settings.close_by == WEDGE_POOL_CLOSE_BY_FLAG && !is_drained(pool));
+}
+
+/* The thread's own mark to whoever takes the results (stream.h). One that leaves by its age sends none while it may be
+ * replaced; where it was not after all, the keeper does. */
 void wedge_stream_thread_left(struct wedge_pool_hand *hand)
 {
     struct wedge_pool *pool = hand->worker->pool;
     struct wedge_message head = {
         .kind = WEDGE_MESSAGE_MARK, .id = hand->place.process, .outcome = (int32_t)hand->place.generation};
-    if (hand->leaves && atomic_load(&pool->board->phase) != WEDGE_POOL_CLOSED)
+    if (hand->leaves && is_replaced(pool))
         return;
     atomic_fetch_add(&wedge_stream_of(pool)->told->forwarded[hand->place.process - 1], 1);
     send_result(pool, &head, NULL);

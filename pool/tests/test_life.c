@@ -179,6 +179,26 @@ static int first_is_held(struct wedge_pool_task *task, void *context)
     return square_task(task, context);
 }
 
+/* Closed by the flag who comes of age is replaced as long as something is queued: the results do not end with it. With two
+ * threads some leave because all is drained, and some by their age. */
+START_TEST(a_streams_worker_comes_of_age_after_the_flag)
+{
+    enum { N = 7 };
+    struct wedge_pool *pool = MAKE_POOL("reported", "processes=1", _i ? "threads=2" : "threads=1", "life_tasks=1",
+                                        "close_by=flag", "queue_lock=owned");
+    struct wedge_pool_callbacks callbacks = callbacks_of(first_is_held);
+    struct wedge_pool_stats stats;
+    callbacks.collect = tally_collect;
+    ck_assert_int_eq(wedge_pool_start(pool, &callbacks, NULL), 0);
+    for (uint64_t number = 1; number <= N; number++)
+        put_number(pool, number);
+    ck_assert_int_eq(wedge_pool_close(pool, wedge_pool_after_ms(20000)), 0);
+    release(1);
+    end(pool, N, &stats);
+    ck_assert_uint_eq(stats.deaths, 0);
+}
+END_TEST
+
 static int ignore_term(const struct wedge_pool_place *place, void *context)
 {
     signal(SIGTERM, variant ? SIG_IGN : SIG_DFL);
@@ -666,6 +686,7 @@ static void fill(TCase *t)
     tcase_add_test(t, a_thread_leaves_after_its_tasks);
     tcase_add_test(t, a_process_of_age_is_replaced_without_a_task);
     tcase_add_loop_test(t, a_streams_worker_comes_of_age, 0, 2);
+    tcase_add_loop_test(t, a_streams_worker_comes_of_age_after_the_flag, 0, 2);
     tcase_add_loop_test(t, a_process_past_its_limit_is_ended, 0, 2);
     tcase_add_loop_test(t, a_task_past_its_limit_ends_its_process, KILL, DRAIN_STUCK + 1);
     tcase_add_loop_test(t, a_process_that_is_not_well_leaves, 0, 2);
