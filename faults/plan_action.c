@@ -110,6 +110,30 @@ static int parse_argument_number(const struct plan_source *source, const struct 
                       (long long)least, (long long)most);
 }
 
+/* A value that a function's result has no room for would come out as another one. */
+static int parse_result(const struct plan_source *source, const struct plan_token *token, struct plan_rule *out)
+{
+    static const struct {
+        const char *type;
+        int64_t least, most;
+    } narrow[] = {{"int", INT32_MIN, INT32_MAX},
+                  {"pid_t", INT32_MIN, INT32_MAX},
+                  {"mqd_t", INT32_MIN, INT32_MAX},
+                  {"unsigned", 0, UINT32_MAX}};
+    int64_t least = INT64_MIN + 1, most = INT64_MAX;
+    if (out->rule.what == WEDGE_WHAT_PLACE) { /* answers with an int */
+        least = INT32_MIN;
+        most = INT32_MAX;
+    }
+    for (size_t f = plan_next_function(out, 0); f < WEDGE_FN_COUNT; f = plan_next_function(out, f + 1))
+        for (size_t i = 0; i < sizeof(narrow) / sizeof(narrow[0]); i++)
+            if (strcmp(wedge_functions[f].ret, narrow[i].type) == 0) {
+                least = narrow[i].least > least ? narrow[i].least : least;
+                most = narrow[i].most < most ? narrow[i].most : most;
+            }
+    return parse_argument_number(source, token, least, most, &out->rule.arg);
+}
+
 static int parse_argument(const struct plan_source *source, const struct plan_token *token, struct plan_rule *out)
 {
     struct wedge_arena_rule *rule = &out->rule;
@@ -121,10 +145,8 @@ static int parse_argument(const struct plan_source *source, const struct plan_to
         return parse_argument_number(source, token, 0, 255, &rule->arg);
     case WEDGE_ACT_ERRNO:
         return parse_errno(source, token, &rule->arg);
-    case WEDGE_ACT_RETURN: /* a place answers with an int */
-        return rule->what == WEDGE_WHAT_PLACE
-                   ? parse_argument_number(source, token, INT32_MIN, INT32_MAX, &rule->arg)
-                   : parse_argument_number(source, token, INT64_MIN + 1, INT64_MAX, &rule->arg);
+    case WEDGE_ACT_RETURN:
+        return parse_result(source, token, out);
     case WEDGE_ACT_SHORT:
         return parse_argument_number(source, token, 1, INT64_MAX, &rule->arg);
     case WEDGE_ACT_DELAY:

@@ -570,6 +570,9 @@ static const struct {
     {"plan 1\na * exit -> full\n", 2, 13, "start and exit are none"},
     {"plan 1\na * t.x -> quiesce after\n", 2, 20, "`after` needs a function"},
     {"plan 1\na * read -> return x\n", 2, 20, "is not a number from"},
+    {"plan 1\na * read,close -> return 2147483648\n", 2, 26, "is not a number from -2147483648 to 2147483647"},
+    {"plan 1\na * sleep -> return -1\n", 2, 21, "is not a number from 0 to 4294967295"},
+    {"plan 1\na * read -> return 9223372036854775808\n", 2, 20, "is not a number from"},
     {"plan 1\na * read -> return\n", 2, 19, "`return` takes a number"},
     {"plan 1\na * read -> errno\n", 2, 18, "`errno` takes an errno's name"},
     {"plan 1\na * read -> short\n", 2, 18, "`short` takes a number of bytes"},
@@ -735,8 +738,8 @@ START_TEST(test_prototypes)
         while (wedge_function_param(&wedge_functions[i], n + 1, &length) && length > 0)
             n++;
         bool none = strcmp(wedge_functions[i].params, "(void)") == 0;
-        ck_assert_msg((none ? 0 : n) == wedge_functions[i].n_args, "%s has %u arguments of %u",
-                      wedge_functions[i].name, wedge_functions[i].n_args, n);
+        ck_assert_msg((none ? 0 : n) == wedge_functions[i].n_args, "%s has %u arguments of %u", wedge_functions[i].name,
+                      wedge_functions[i].n_args, n);
     }
     static const struct wedge_function_row start = {.params = "(int x, void *(*start)(void *, int), const char *name)"};
     int len;
