@@ -17,7 +17,7 @@ void run_start(struct run *run, const char *plan_text, const char *const *argv)
 {
     struct wedge_err err;
     struct wedge_plan *plan;
-    char text[4096], message[1024];
+    char text[16384], message[1024];
     int in[2], out[2];
     char **env;
 

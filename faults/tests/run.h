@@ -10,7 +10,7 @@ struct run {
     struct wedge_arena arena;
     pid_t pid;
     int in, out; /* the program's standard input and output, our ends */
-    char text[8192]; /* what it printed so far */
+    char text[16384]; /* what it printed so far */
     size_t len;
     int status; /* once waited for */
 };
