@@ -65,16 +65,18 @@ __attribute__((noinline)) static int demo_thread_init(const struct wedge_pool_pl
 
 __attribute__((noinline)) static void demo_thread_final(const struct wedge_pool_place *place, void *context)
 {
+    const struct demo *demo = context;
     (void)place;
-    (void)context;
     WEDGE_POINT("demo.thread_final");
+    pause_ms(demo->options.final_ms);
 }
 
 __attribute__((noinline)) static void demo_process_final(const struct wedge_pool_place *place, void *context)
 {
+    const struct demo *demo = context;
     (void)place;
-    (void)context;
     WEDGE_POINT("demo.process_final");
+    pause_ms(demo->options.final_ms);
 }
 
 static bool is_every(uint64_t number, long every)
@@ -134,8 +136,10 @@ static void count(struct demo *demo, const struct wedge_pool_result *result)
 
 __attribute__((noinline)) static void demo_collect(const struct wedge_pool_result *result, void *context)
 {
+    struct demo *demo = context;
     WEDGE_POINT("demo.collect");
-    count(context, result);
+    count(demo, result);
+    pause_ms(demo->options.collect_ms);
 }
 
 __attribute__((noinline)) static void demo_event(const struct wedge_pool_event *event, void *context)
@@ -268,6 +272,8 @@ static int run(struct demo *demo, struct wedge_pool_err *err)
     int put_rc = put_with_threads(demo);
     if (put_rc == 0 && demo->options.hold_ms > 0)
         put_rc = hold(demo);
+    if (put_rc == 0 && demo->options.shutdown_ms >= 0)
+        return wedge_pool_shutdown(demo->pool, wedge_pool_after_ms(demo->options.shutdown_ms), err);
     int rc = wedge_pool_close(demo->pool, demo->until_ns);
     if (put_rc < 0 || rc < 0)
         snprintf(err->message, sizeof(err->message), "%s: %s", put_rc < 0 ? "put" : "close",
@@ -337,7 +343,7 @@ static int run_pool(struct demo *demo)
         rc = run(demo, &err);
     if (rc < 0) {
         status = complain(&err, STATUS_WORK);
-        if (rc == -ETIMEDOUT) /* what it settles is counted too */
+        if (rc == -ETIMEDOUT && demo->options.shutdown_ms < 0) /* what it settles is counted too */
             wedge_pool_shutdown(demo->pool, 0, NULL);
         while (demo->options.iterate && take_some(demo, 0) == 0)
             ;

@@ -18,7 +18,8 @@ struct demo_options {
     int n_settings;
     long tasks, task_ms, deadline_ms; /* deadline_ms < 0: none */
     long task_bytes, result_bytes; /* 0: no more than the number, and its square */
-    long init_ms; /* how long process_init and thread_init take */
+    long init_ms, final_ms, collect_ms; /* how long each initializer, each finalizer, and collect take */
+    long shutdown_ms; /* shutdown within so long, instead of close and join. < 0: no */
     long fail_every, die_every; /* each so many-th task fails; fails and says that its worker is not well. 0 none */
     long many, putters; /* tasks per put_many and take_many; threads that put */
     long hold_ms, rate; /* stay open so long, putting so many tasks a second. 0: no */

@@ -21,6 +21,9 @@ enum {
     OPT_TASK_BYTES,
     OPT_RESULT_BYTES,
     OPT_INIT,
+    OPT_FINAL,
+    OPT_COLLECT,
+    OPT_SHUTDOWN,
     OPT_FAIL,
     OPT_DIE,
     OPT_MANY,
@@ -41,12 +44,15 @@ static const struct argp_option own_options[] = {
     {"task-bytes", OPT_TASK_BYTES, "N", 0, "Size of a task (default 8, no less)", 2},
     {"result-bytes", OPT_RESULT_BYTES, "N", 0, "Size of a result (default 16, no less)", 2},
     {"init-ms", OPT_INIT, "MS", 0, "How long each initializer takes (default 0)", 2},
+    {"final-ms", OPT_FINAL, "MS", 0, "How long each finalizer takes (default 0)", 2},
+    {"collect-ms", OPT_COLLECT, "MS", 0, "How long the collector takes for a result (default 0)", 2},
     {"fail-every", OPT_FAIL, "N", 0, "Every Nth task fails", 2},
     {"die-every", OPT_DIE, "N", 0, "Every Nth task fails and says that its worker is not well", 2},
     {"putters", OPT_PUTTERS, "N", 0, "Threads that put (default 1: the main thread)", 3},
     {"many", OPT_MANY, "N", 0, "Put and take so many at once (default 1)", 3},
     {"results", OPT_RESULTS, "HOW", 0, "collector (default), or iterate: put all, then take", 3},
     {"deadline-ms", OPT_DEADLINE, "MS", 0, "One deadline for all of it, then shutdown (default none)", 3},
+    {"shutdown-ms", OPT_SHUTDOWN, "MS", 0, "Shut down within so long when all is put, instead of close and join", 3},
     {"hold", OPT_HOLD, "MS", 0, "Go on putting for so long: something to look at with 'wedge pool'", 3},
     {"rate", OPT_RATE, "N", 0, "Tasks a second while holding (default 100)", 3},
     {"events", OPT_EVENTS, NULL, 0, "Print the pool's events to standard error", 3},
@@ -113,6 +119,9 @@ static const struct {
     {OPT_TASK_BYTES, "task-bytes", 1048576, AT(task_bytes)},
     {OPT_RESULT_BYTES, "result-bytes", 1048576, AT(result_bytes)},
     {OPT_INIT, "init-ms", 3600000, AT(init_ms)},
+    {OPT_FINAL, "final-ms", 3600000, AT(final_ms)},
+    {OPT_COLLECT, "collect-ms", 3600000, AT(collect_ms)},
+    {OPT_SHUTDOWN, "shutdown-ms", 86400000, AT(shutdown_ms)},
     {OPT_FAIL, "fail-every", DEMO_TASKS_MAX, AT(fail_every)},
     {OPT_DIE, "die-every", DEMO_TASKS_MAX, AT(die_every)},
     {OPT_MANY, "many", DEMO_MANY_MAX, AT(many)},
@@ -172,7 +181,8 @@ void demo_options_parse(struct demo_options *ret, int argc, char **argv)
                                      NULL,
                                      NULL,
                                      NULL};
-    *ret = (struct demo_options){.tasks = 12, .deadline_ms = -1, .many = 1, .putters = 1, .rate = 100};
+    *ret =
+        (struct demo_options){.tasks = 12, .deadline_ms = -1, .shutdown_ms = -1, .many = 1, .putters = 1, .rate = 100};
     make_table();
     set(NULL, ret, "processes", "2");
     set(NULL, ret, "threads", "2");

@@ -1,5 +1,7 @@
 /* wedge-pool-demo: its counts line, its exit status, and bad usage that names what would be right. */
 #include <fcntl.h>
+#include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -8,6 +10,8 @@
 #include <wedge/pool.h>
 
 #include "base/tests/suite.h"
+
+enum { ARGS_MAX = 15 };
 
 struct ran {
     int status;
@@ -24,11 +28,11 @@ static void read_all(int fd, char *buf, size_t size)
     close(fd);
 }
 
-/* Runs the demo with up to seven arguments, NULL-terminated. */
+/* Runs the demo with up to ARGS_MAX arguments, NULL-terminated. */
 static struct ran run_demo(const char *const *args)
 {
     struct ran ran;
-    const char *argv[9] = {WEDGE_POOL_DEMO};
+    const char *argv[ARGS_MAX + 2] = {WEDGE_POOL_DEMO};
     int out[2], err[2];
     for (int i = 0; args[i]; i++)
         argv[i + 1] = args[i];
@@ -39,6 +43,7 @@ static struct ran run_demo(const char *const *args)
     if (pid == 0) {
         dup2(out[1], 1);
         dup2(err[1], 2);
+        signal(SIGTERM, SIG_IGN); /* the workers', too: what term_wait is for */
         execv(argv[0], (char *const *)argv);
         _exit(127);
     }
@@ -111,6 +116,115 @@ START_TEST(it_does_and_says_what_its_options_ask)
 }
 END_TEST
 
+/*
+ * Each setting does something: the same run with it and without. `shows` is in what is said (with `status N` before it) with
+ * the setting alone, or, after a '!', without it alone. Not here: what only a death at the right moment, or another program, can
+ * show (queue_lock, idle_holds_reader, idle_limit, parent_death, management_lock, shutdown_steps, timeouts, name, shared), which other tests of the pool do.
+ */
+#define ONE    "--processes=1", "--threads=1"
+#define STREAM "--preset=reported"
+static const struct {
+    const char *args[ARGS_MAX - 2];
+    const char *setting, *shows;
+} effects[] = {
+    {{"--events", "--processes=1"}, "--processes=3", "ready: w3 "},
+    {{ONE, "--task-ms=150", "--deadline-ms=1000"}, "--threads=12", "status 0"},
+    {{STREAM, ONE, "--results=iterate", "--tasks=50", "--queue=2", "--deadline-ms=300"}, "--queue=3", "accepted=7 "},
+    {{"--task-bytes=300"}, "--payload-bytes=512", "ok=12"},
+    {{"--payload-bytes=8192", "--arena-bytes=4096"}, "--slot-bytes=8192", "ok=12"},
+    {{"--payload-bytes=8192", "--arena-bytes=4096"}, "--arena-bytes=auto", "ok=12"},
+    {{STREAM, ONE, "--results=iterate", "--tasks=50", "--queue=2", "--deadline-ms=300"},
+     "--when-full=caller",
+     "accepted=50 "},
+    {{"--process-limit=60000"}, "--workers=threads", "not allowed with workers=threads"},
+    {{"--events", ONE}, "--life-tasks=3", "ready: w1 generation 2"},
+    {{"--events", ONE, "--hold=600"}, "--life=100", "ready: w1 generation 1"},
+    {{"--events", ONE, "--hold=400"}, "--process-limit=100", "process_limit: has come of age"},
+    {{"--events", ONE, "--hold=500", "--process-limit=100", "--term-wait=3600000"},
+     "--term-wait=20",
+     "term_wait: has not left"},
+    {{ONE, "--leave=abrupt", "--die-every=6", "--die-limit=3600000", "--deadline-ms=700"},
+     "--die-limit=20",
+     "status 0"},
+    {{ONE, "--task-ms=300", "--tasks=1"}, "--task-limit=50", "timeout=1"},
+    {{"--events", ONE, "--task-ms=300", "--tasks=1", "--task-limit=50"}, "--task-end=drain", "!killed by signal 9"},
+    {{ONE, "--task-ms=200", "--tasks=4"}, "--queue-limit=100", "!timeout=0"},
+    {{STREAM, ONE, "--life-tasks=1", "--queue=2", "--deadline-ms=700"}, "--check=10", "accepted=12 "},
+    {{"--events", ONE, "--init-ms=200", "--tasks=1", "--restart-limit=1"},
+     "--start-limit=50",
+     "start_limit: not ready"},
+    {{"--events", ONE, "--final-ms=300"}, "--final-limit=50", "final_limit: a finalizer"},
+    {{STREAM, "--events", ONE, "--init-ms=200", "--tasks=1", "--start-limit=50", "--deadline-ms=700"},
+     "--limit-by=helper",
+     "left behind in its helper"},
+    {{"--events", ONE, "--init-ms=200", "--tasks=1", "--start-limit=50", "--restart-limit=none", "--deadline-ms=700"},
+     "--restart-limit=1",
+     "event: broken"},
+    {{STREAM, "--processes=1", "--task-ms=100", "--die-every=5", "--die-limit=10", "--collector-leaves=either",
+      "--collector-wait=20", "--queue-lock=owned"},
+     "--dead-task=lost",
+     " reported=12 "},
+    {{"--events", ONE, "--leave=abrupt", "--die-every=6", "--die-limit=20"}, "--leave=in_order", "!exit status 85"},
+    {{STREAM, "--processes=1", "--task-ms=100", "--die-every=5", "--die-limit=10", "--collector-leaves=either",
+      "--deadline-ms=1500"},
+     "--collector-wait=20",
+     "status 0"},
+    {{STREAM, "--processes=1", "--task-ms=100", "--die-every=5", "--die-limit=10", "--collector-wait=20",
+      "--deadline-ms=1500"},
+     "--collector-leaves=no_workers",
+     "status 0"},
+    {{"--events", "--tasks=1", "--collect-ms=300"}, "--collector-limit=50", "event: limit: "},
+    {{STREAM, ONE, "--results=iterate", "--tasks=50", "--queue=2", "--deadline-ms=300"},
+     "--result-bound=none",
+     "ok=50"},
+    {{STREAM, ONE, "--results=iterate", "--tasks=50", "--queue=2", "--deadline-ms=300"},
+     "--result-put=drop",
+     "accepted=50 "},
+    {{STREAM, "--events", ONE, "--queue=1", "--tasks=2", "--task-ms=500", "--close-wait=10", "--deadline-ms=2500"},
+     "--close-by=flag",
+     "!no room for a stop mark"},
+    {{STREAM, "--events", ONE, "--queue=1", "--tasks=2", "--task-ms=500", "--deadline-ms=2500"},
+     "--close-wait=10",
+     "a stop mark is dropped"},
+    {{STREAM, ONE, "--tasks=10", "--task-ms=100", "--shutdown-ms=20"}, "--shutdown-covers=all", " ok=0 "},
+    {{STREAM, "--events", ONE, "--hold=400", "--process-limit=100", "--term-wait=50", "--check=10",
+      "--queue-lock=owned", "--deadline-ms=2500"},
+     "--log=queued",
+     "!SIGTERM received"},
+    {{"--events", ONE, "--queue=100", "--tasks=101", "--task-ms=200", "--deadline-ms=2500"},
+     "--alarms=instant",
+     "event: alarm: "},
+    {{"--events", ONE, "--queue=100", "--tasks=101", "--task-ms=200", "--deadline-ms=2500"},
+     "--alarm-hold=100",
+     "event: alarm: "},
+    {{STREAM, "--events", ONE, "--task-ms=20", "--alarm-floor=1000000"}, "--alarm-floor=0", "under 90 %"},
+};
+
+static bool is_said(const char *const *args, const char *setting, const char *text)
+{
+    const char *all[ARGS_MAX + 1] = {NULL};
+    static char said[sizeof(((struct ran *)0)->out) * 2 + 32];
+    int n = 0;
+    for (; args[n]; n++)
+        all[n] = args[n];
+    if (setting)
+        all[n] = setting;
+    struct ran ran = run_demo(all);
+    snprintf(said, sizeof(said), "status %d\n%s%s", ran.status, ran.out, ran.err);
+    return strstr(said, text) != NULL;
+}
+
+START_TEST(each_setting_does_something)
+{
+    const char *shows = effects[_i].shows;
+    bool without = shows[0] == '!';
+    ck_assert_msg(is_said(effects[_i].args, effects[_i].setting, shows + without) != without, "%s: '%s' with it",
+                  effects[_i].setting, shows);
+    ck_assert_msg(is_said(effects[_i].args, NULL, shows + without) == without, "%s: '%s' without it",
+                  effects[_i].setting, shows);
+}
+END_TEST
+
 START_TEST(it_tells_of_events_and_holds_on)
 {
     const char *const args[] = {"--events", "--hold=50", "--rate=1000", NULL};
@@ -174,6 +288,7 @@ static void fill(TCase *t)
 {
     tcase_add_loop_test(t, healthy_runs_report_each_task, 0, sizeof(healthy) / sizeof(healthy[0]));
     tcase_add_loop_test(t, it_does_and_says_what_its_options_ask, 0, sizeof(says) / sizeof(says[0]));
+    tcase_add_loop_test(t, each_setting_does_something, 0, sizeof(effects) / sizeof(effects[0]));
     tcase_add_test(t, it_tells_of_events_and_holds_on);
     tcase_add_loop_test(t, it_holds_its_rate, 0, 2);
     tcase_add_test(t, a_deadline_ends_a_real_hang);
