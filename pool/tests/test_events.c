@@ -467,6 +467,26 @@ static int count_threads(void)
     return threads;
 }
 
+static void *say_tid(void *arg)
+{
+    *(pid_t *)arg = gettid();
+    return NULL;
+}
+
+/* ThreadSanitizer starts a thread of its own beside the first one of the program: it is there once this one is gone. */
+static void start_a_first_thread(void)
+{
+    pid_t tid;
+    pthread_t thread;
+    char path[64];
+    int64_t until_ns = wedge_clock_ns() + 10 * WEDGE_NS_PER_S;
+    ck_assert_int_eq(pthread_create(&thread, NULL, say_tid, &tid), 0);
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+    snprintf(path, sizeof(path), "/proc/self/task/%d", (int)tid);
+    while (access(path, F_OK) == 0)
+        ck_assert_int_lt(wedge_clock_ns(), until_ns);
+}
+
 /* A sink that never comes back holds up nothing but destroy, and that for as long as events.h says. */
 START_TEST(sink_that_is_stuck_is_left_behind)
 {
@@ -477,6 +497,7 @@ START_TEST(sink_that_is_stuck_is_left_behind)
     make_pipe(sink);
     heard.say_fd = say[1];
     heard.go_fd = sink[0];
+    start_a_first_thread();
     int threads = count_threads();
     struct wedge_pool *pool = start_full_pool(&heard, "log=queued");
     read_byte(say[0]); /* it is in the sink, for good */
