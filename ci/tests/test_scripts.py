@@ -29,24 +29,25 @@ class Usage(unittest.TestCase):
 
 
 class Under(unittest.TestCase):
-    def under(self, tests, *command, logs=False):
+    def under(self, tests, *command, logs=False, options=()):
         """Runs ci/under over tests, given as name -> (command, labels)."""
         with tempfile.TemporaryDirectory(prefix="wedge-under-") as build:
             with open(os.path.join(build, "CTestTestfile.cmake"), "w", encoding="utf-8") as file:
                 for name, (words, labels) in tests.items():
                     file.write(f'add_test({name} {" ".join(words)})\n'
                                f'set_tests_properties({name} PROPERTIES LABELS "{labels}" ENVIRONMENT "FROM=ctest")\n')
-            return run(os.path.join(CI, "under"), build, "2", *(["--logs"] if logs else []), "--", *command)
+            return run(os.path.join(CI, "under"), build, "2", *(["--logs"] if logs else []), *options, "--",
+                       *command)
 
     def test_all_pass(self):
         done = self.under({"one": (["/bin/true"], "unit"), "two": (["/bin/true"], "unit")}, "env")
         self.assertEqual(done.returncode, 0, done.stdout)
-        self.assertIn("2 of 2 unit tests passed under env", done.stdout)
+        self.assertIn("2 of 2 tests passed under env", done.stdout)
 
     def test_one_fails_and_is_named(self):
         done = self.under({"one": (["/bin/true"], "unit"), "two": (["/bin/false"], "unit")}, "env")
         self.assertEqual(done.returncode, 1)
-        self.assertIn("1 of 2 unit tests passed under env: two", done.stdout)
+        self.assertIn("1 of 2 tests passed under env: two", done.stdout)
 
     def test_the_command_fails(self):
         self.assertEqual(self.under({"one": (["/bin/true"], "unit")}, "false").returncode, 1)
@@ -55,8 +56,21 @@ class Under(unittest.TestCase):
         others = {"long": (["/bin/false"], "integration"), "ci.one": (["/bin/false"], "unit"),
                   "timing": (["/bin/false"], "unit;no-valgrind")}
         done = self.under({"one": (["/bin/true"], "unit"), **others}, "env")
-        self.assertIn("1 of 1 unit tests", done.stdout)
+        self.assertIn("1 of 1 tests", done.stdout)
         self.assertEqual(self.under(others, "env").returncode, 2)
+
+    def test_chooses_by_label_and_name(self):
+        tests = {"one": (["/bin/true"], "unit"), "two": (["/bin/true"], "integration;extra"),
+                 "three": (["/bin/true"], "integration")}
+        into_programs = ("sh", "-c", 'test "$1" = --trace-children=yes', "sh")
+        done = self.under(tests, *into_programs, options=("--label", "extra"))
+        self.assertIn("1 of 2 tests passed under sh: one\n", done.stdout)
+        done = self.under(tests, *into_programs, options=("--label", "extra", "--only", "^tw"))
+        self.assertIn("1 of 1 tests passed under sh\n", done.stdout)
+
+    def test_limits_are_scaled(self):
+        words = ["/bin/sh", "-c", '[[test "$WEDGE_TEST_PACE" -gt 1 && test "$CK_TIMEOUT_MULTIPLIER" = "$WEDGE_TEST_PACE"]]']
+        self.assertEqual(self.under({"one": (words, "unit")}, "env").returncode, 0)
 
     def test_environment(self):
         done = self.under({"one": (["/bin/sh", "-c", '[[test "$CK_FORK$FROM" = noctest]]'], "unit")}, "env")
@@ -79,7 +93,7 @@ class Under(unittest.TestCase):
                 tests[name] = ([source[:-2]], "unit")
             done = self.under(tests, "valgrind", "--quiet", "--leak-check=full", logs=True)
         self.assertEqual(done.returncode, 1, done.stdout)
-        self.assertIn("2 of 5 unit tests passed under valgrind: leak touch child-touch\n", done.stdout)
+        self.assertIn("2 of 5 tests passed under valgrind: leak touch child-touch\n", done.stdout)
 
 
 if __name__ == "__main__":

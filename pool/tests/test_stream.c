@@ -17,6 +17,7 @@
 #include <wedge/point.h>
 
 #include "base/tests/suite.h"
+#include "pool/tests/pace.h"
 #include "pool/tests/util.h"
 
 #define HANG_MS  400 /* how long a play is watched before what it waits in is looked at */
@@ -795,7 +796,7 @@ START_TEST(hazard_and_cure)
     close(done[1]);
     /* A shutdown that goes past its deadline is over before it is called a hang. */
     int hang_ms = row->play == mark_drained || row->play == shutdown_with_a_backlog ? HANG_MS + GRACE_MS : HANG_MS;
-    if (closed_or_readable_within(done[0], expected == HANGS ? hang_ms : CURED_MS)) {
+    if (closed_or_readable_within(done[0], paced_ms(expected == HANGS ? hang_ms : CURED_MS))) {
         got = read(done[0], &byte, 1) == 1 ? (enum verdict)(byte - '0') : (enum verdict)99;
         if (expected == ENDS && got != (enum verdict)99)
             got = ENDS;

@@ -33,6 +33,8 @@
 
 #include <wedge/pool.h>
 
+#include "pool/tests/pace.h"
+
 #define IDS_MAX   (1u << 26) /* tasks of one pool; memory is taken as it is used */
 #define QUIET_S   30 /* nothing reported and nothing killed for so long: it hangs */
 #define GONE_MS   2000 /* how long a dead parent's processes may live */
@@ -58,6 +60,7 @@ static char *const *more_settings; /* from the command line, ended by NULL */
 static bool slow_tasks;
 static const char *preset = "hardened";
 static bool streams;
+static bool seeded_error; /* by WEDGE_TORTURE_ERROR: for the test that memcheck sees the workers */
 
 /* splitmix64 */
 static uint64_t random_next(void)
@@ -80,11 +83,22 @@ static _Noreturn void fail(const char *what)
     exit(1);
 }
 
+/* Branches on a byte that nobody set. */
+static void touch_unset(void)
+{
+    char *volatile byte = malloc(1); /* volatile: the compiler is not to see what it is */
+    if (byte && *byte == 77)
+        sleep_ns(1);
+    free(byte);
+}
+
 /* Some take no time, some 50 µs, some half a millisecond: deaths are to meet all of a worker's steps. */
 static int square(struct wedge_pool_task *task, void *context)
 {
     uint64_t number[2];
     (void)context;
+    if (seeded_error)
+        touch_unset();
     if (task->bytes != sizeof(number[0]))
         return EINVAL;
     memcpy(&number[0], task->data, sizeof(number[0]));
@@ -229,7 +243,7 @@ static void *killer_main(void *arg)
     struct torture *torture = killer->torture;
     pid_t pids[PIDS_MAX];
     if (killer->whole) {
-        sleep_ns(random_next() % 20000000);
+        sleep_ns(random_next() % ((uint64_t)paced_ms(20) * 1000000));
         kill(killer->forker, SIGKILL); /* the pool's child, which nobody reaps before destroy */
         atomic_fetch_add(&torture->kills, 1);
         return NULL;
@@ -336,11 +350,11 @@ static void kill_parents(uint64_t n, bool iterate)
             be_parent(iterate);
         }
         close(alive[1]);
-        sleep_ns(random_next() % 30000000); /* from before its first fork to full load */
+        sleep_ns(random_next() % ((uint64_t)paced_ms(30) * 1000000)); /* from before its first fork to full load */
         kill(pid, SIGKILL);
         waitpid(pid, NULL, 0);
         struct pollfd pfd = {.fd = alive[0], .events = POLLIN};
-        if (poll(&pfd, 1, GONE_MS) != 1 || read(alive[0], &byte, 1) != 0)
+        if (poll(&pfd, 1, paced_ms(GONE_MS)) != 1 || read(alive[0], &byte, 1) != 0)
             fail("two seconds after its parent, something still lives");
         close(alive[0]);
     }
@@ -358,6 +372,7 @@ int main(int argc, char **argv)
         streams = strcmp(preset, "hardened") != 0;
         argv++, argc--;
     }
+    seeded_error = getenv("WEDGE_TORTURE_ERROR") != NULL;
     more_settings = argc > 5 ? argv + 5 : NULL;
     for (int i = 5; i < argc; i++)
         slow_tasks |= strncmp(argv[i], "task_limit=", strlen("task_limit=")) == 0;

@@ -11,6 +11,8 @@
 
 #include <wedge/point.h>
 
+#include "pool/tests/pace.h"
+
 void tally_init(struct tally *tally)
 {
     memset(tally, 0, sizeof(*tally));
@@ -99,7 +101,7 @@ void take_all(struct wedge_pool *pool, struct tally *tally)
 static void read_exactly(int fd, void *data, size_t bytes)
 {
     struct pollfd pfd = {.fd = fd, .events = POLLIN};
-    ck_assert_msg(poll(&pfd, 1, 10000) == 1, "nothing was said within ten seconds");
+    ck_assert_msg(poll(&pfd, 1, paced_ms(10000)) == 1, "nothing was said within ten seconds");
     ck_assert_int_eq(read(fd, data, bytes), (ssize_t)bytes);
 }
 

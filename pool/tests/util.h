@@ -40,7 +40,7 @@ void put_number(struct wedge_pool *pool, uint64_t number);
 /* Takes until -ENODATA into the tally. */
 void take_all(struct wedge_pool *pool, struct tally *tally);
 
-/* Reads one byte or one pid from a pipe; fails the test after ten seconds. */
+/* Reads one byte or one pid from a pipe; fails the test after ten seconds (pace.h). */
 char read_byte(int fd);
 pid_t read_pid(int fd);
 /* Waits until the pipe's every writer is gone; whether that was within `ms`. */
