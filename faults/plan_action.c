@@ -42,21 +42,25 @@ static const struct {
 
 static int parse_signal(const struct plan_source *source, const struct plan_token *token, int64_t *ret)
 {
-    char name[16];
     uint64_t number;
     if (plan_number(token->at, token->len, &number) && number >= 1 && number < (uint64_t)SIGRTMAX) {
         *ret = (int64_t)number;
         return 0;
     }
-    int skip = plan_starts(token, "SIG") ? 3 : 0;
-    if (plan_copy(token->at + skip, token->len - skip, name, sizeof(name)))
-        for (int s = 1; s < SIGRTMIN; s++)
-            if (sigabbrev_np(s) && strcmp(sigabbrev_np(s), name) == 0) {
+    const char *names[64];
+    size_t n = 0;
+    struct plan_token abbreviated = plan_rest(token, plan_starts(token, "SIG") ? 3 : 0);
+    for (int s = 1; s < SIGRTMIN; s++)
+        if (sigabbrev_np(s)) {
+            names[n++] = sigabbrev_np(s);
+            if (plan_is(&abbreviated, sigabbrev_np(s))) {
                 *ret = s;
                 return 0;
             }
-    return plan_error(source, token->column, "`%.*s` is not a signal: KILL, TERM, STOP, SEGV, … or its number",
-                      token->len, token->at);
+        }
+    names[n] = NULL;
+    return plan_error_near(source, token->column, abbreviated.at, abbreviated.len, names,
+                           "`%.*s` is not a signal: KILL, TERM, STOP, SEGV, … or its number", token->len, token->at);
 }
 
 bool plan_errno(const char *name, int64_t *ret)

@@ -121,8 +121,8 @@ static int link_role(const struct plan_source *source, const struct wedge_plan *
 
 static int link_descent(struct plan_source *source, struct wedge_plan *plan)
 {
-    const char *names[PLAN_DEFINES + 1];
-    list_defines(plan, WEDGE_DEFINE_PROCESS, names);
+    const char *names[PLAN_DEFINES + 2] = {"root"};
+    list_defines(plan, WEDGE_DEFINE_PROCESS, names + 1);
     for (size_t i = 0; i < plan->n_defines; i++) {
         struct plan_define *out = &plan->defines[i];
         source->line = out->line;

@@ -535,6 +535,8 @@ static const struct {
     {"plan 1\na * t.x -> kil KILL\n", 2, 12, "nearest: kill"},
     {"plan 1\na * t.x -> kill\n", 2, 16, "`kill` takes a signal"},
     {"plan 1\na * t.x -> kill KIL\n", 2, 17, "is not a signal"},
+    {"plan 1\na * t.x -> kill SIGTERMM\n", 2, 17, "nearest: TERM"},
+    {"plan 1\ndefine h = descendant of rooot\na h start -> stop\n", 2, 26, "nearest: root"},
     {"plan 1\na * t.x -> kill 0\n", 2, 17, "is not a signal"},
     {"plan 1\na * t.x -> exit 256\n", 2, 17, "from 0 to 255"},
     {"plan 1\na * t.x -> exit -1\n", 2, 17, "from 0 to 255"},
