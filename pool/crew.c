@@ -69,6 +69,15 @@ static void count_death(struct wedge_crew *crew, bool excused)
         break_off(crew, "too many have died in a row and no task was finished (restart_limit)");
 }
 
+/* One that never began: the machine is short of processes, memory or descriptors. That takes longer to pass than a start
+ * takes to fail: where others failed before, the next is tried after the longest pause, and restart_limit lasts seconds. */
+static void count_unstarted(struct wedge_crew *crew)
+{
+    count_death(crew, false);
+    if (crew->streak > seats(crew))
+        crew->restart_ns = wedge_clock_ns() + BACK_OFF_MAX * WEDGE_NS_PER_MS;
+}
+
 /* Whether the zygote owes an answer for any seat but this one. */
 static bool owes_others(const struct wedge_crew *crew, uint32_t index)
 {
@@ -105,7 +114,9 @@ static void seat_reaped(struct wedge_crew *crew, uint32_t index, int status)
     seat->stopped = WIFEXITED(status) && WEXITSTATUS(status) == WEDGE_POOL_EXIT_STOP;
     seat->phase = WEDGE_SEAT_EMPTY;
     seat->reaped_pid = 0;
-    if (!wedge_seat_left_in_order(crew->pool, index, status))
+    if (seat->unwatched)
+        count_unstarted(crew);
+    else if (!wedge_seat_left_in_order(crew->pool, index, status))
         count_death(crew, seat->excused || seat->stopped);
     WEDGE_POINT("pool.supervisor.settled");
 }
@@ -156,9 +167,9 @@ static void seat_spawned(struct wedge_crew *crew, const struct wedge_zygote_mess
     struct wedge_pool *pool = crew->pool;
     uint32_t index = message->index;
     struct wedge_pool_seat *seat = &pool->seats[index];
-    if (message->pid < 0) { /* the machine is short of something: tried again with back-off */
+    if (message->pid < 0) {
         seat->phase = WEDGE_SEAT_EMPTY;
-        count_death(crew, false);
+        count_unstarted(crew);
         return;
     }
     if (fds->pidfd >= 0 && fds->gate >= 0 && seat_started(crew, index, message->pid, fds->pidfd) == 0) {
@@ -170,6 +181,7 @@ static void seat_spawned(struct wedge_crew *crew, const struct wedge_zygote_mess
         wedge_seat_clear(pool, index);
     else if (fds->pidfd >= 0)
         close(fds->pidfd);
+    seat->unwatched = true;
     seat->phase = WEDGE_SEAT_REAPING;
     seat->reaped_pid = message->pid;
     told_zygote(crew, index, WEDGE_ZYGOTE_REAP, message->pid); /* fails: its end of file follows */
@@ -247,7 +259,7 @@ static void ask_for(struct wedge_crew *crew, uint32_t index)
     }
     int rc = wedge_group_start(pool, index, &crew->groups[index], &gone_fd);
     if (rc < 0)
-        count_death(crew, false);
+        count_unstarted(crew);
     else
         seat_started(crew, index, getpid(), gone_fd); /* not watched for want of memory: seen at the next tick */
 }

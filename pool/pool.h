@@ -55,6 +55,7 @@ struct wedge_pool_seat {
     int64_t done_ns; /* closed, drained, and no task in its hands; when that was seen first; 0: no */
     int64_t term_ns; /* process_limit: SIGTERM was sent; 0: no */
     bool condemned; /* SIGKILL was sent, the death is awaited */
+    bool unwatched; /* it could not be watched, and never began */
     bool excused; /* its end was our doing, by a limit on tasks or on age: no part of a crash loop */
     bool stopped; /* a worker left with WEDGE_POOL_EXIT_STOP: not filled again */
     pid_t reaped_pid; /* REAPING: whom the zygote is to reap */

@@ -25,7 +25,7 @@ void wedge_seat_prepare(struct wedge_pool *pool, uint32_t index)
         atomic_fetch_add(&pool->board->replaced, 1);
     }
     seat->started_once = true;
-    seat->condemned = seat->excused = seat->owed = false;
+    seat->condemned = seat->unwatched = seat->excused = seat->owed = false;
     seat->suspected_ns = seat->done_ns = seat->term_ns = 0;
     seat->started_ns = wedge_clock_ns();
     atomic_store(&wedge_board_seat(pool->board, index)->generation, seat->generation);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -568,6 +569,42 @@ START_TEST(the_zygote_may_die_at_any_time)
 }
 END_TEST
 
+/* The zygote, or the parent, has no descriptor left for two seconds: nobody can be started, and no pool breaks for that. */
+START_TEST(a_short_shortage_breaks_nothing)
+{
+    enum { N = 6 };
+    struct wedge_pool *pool = MAKE_POOL("hardened", "processes=2", "threads=1", "life_tasks=1");
+    struct wedge_pool_callbacks callbacks = {.task = square_task};
+    struct wedge_pool_stats stats;
+    struct wedge_pool_result result;
+    struct rlimit had, none;
+    uint64_t square;
+    int64_t until_ns;
+    int rc, taken = 0;
+    ck_assert_int_eq(wedge_pool_start(pool, &callbacks, NULL), 0);
+    pid_t pid = _i ? getpid() : only_child();
+    ck_assert_int_eq(prlimit(pid, RLIMIT_NOFILE, NULL, &had), 0);
+    none = (struct rlimit){.rlim_cur = 0, .rlim_max = had.rlim_max};
+    ck_assert_int_eq(prlimit(pid, RLIMIT_NOFILE, &none, NULL), 0);
+    for (uint64_t number = 1; number <= N; number++)
+        put_number(pool, number);
+    until_ns = wedge_pool_after_ms(2000);
+    for (; (rc = wedge_pool_take(pool, &result, &square, sizeof(square), until_ns)) == 0; taken++)
+        ck_assert_int_eq(result.outcome, WEDGE_POOL_OK); /* of those who were started before */
+    ck_assert_int_eq(rc, -ETIMEDOUT);
+    ck_assert_int_eq(prlimit(pid, RLIMIT_NOFILE, &had, NULL), 0);
+    until_ns = wedge_pool_after_ms(20000);
+    for (; taken < N && wedge_pool_take(pool, &result, &square, sizeof(square), until_ns) == 0; taken++)
+        ck_assert_int_eq(result.outcome, WEDGE_POOL_OK);
+    ck_assert_int_eq(taken, N);
+    ck_assert_int_eq(wedge_pool_join(pool, until_ns, NULL), 0);
+    wedge_pool_stats(pool, &stats);
+    ck_assert(!stats.broken);
+    wedge_pool_destroy(pool);
+    check_no_child();
+}
+END_TEST
+
 /* Stopped, it can neither start nor reap: it is ended when it owes an answer for idle_limit, and the pool is broken. */
 START_TEST(a_stopped_zygote_is_ended)
 {
@@ -702,6 +739,7 @@ static void fill(TCase *t)
     tcase_add_test(t, shutdown_settles_every_task);
     tcase_add_test(t, the_zygotes_death_breaks_the_pool_and_hangs_nobody);
     tcase_add_test(t, the_zygote_may_die_at_any_time);
+    tcase_add_loop_test(t, a_short_shortage_breaks_nothing, 0, 2);
     tcase_add_test(t, a_stopped_zygote_is_ended);
     tcase_add_loop_test(t, a_dead_parent_leaves_nobody, HELD, PARENT_VARIANTS);
     tcase_add_test(t, accounts_hold_under_kills);

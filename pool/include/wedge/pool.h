@@ -246,7 +246,9 @@ WEDGE_POOL_API int wedge_pool_create(const char *preset, struct wedge_pool **ret
  *   restart_limit     none         none         8           none, 1 to 1000: times `processes`, so many deaths in a row
  *                                                           with no task finished and under 10 s between them end the
  *                                                           replacing. Who is ended by process_limit or task_limit, or
- *                                                           asked not to be started again, does not count here.
+ *                                                           asked not to be started again, does not count here. Who
+ *                                                           cannot be started (no processes, memory or descriptors)
+ *                                                           does; hardened: it is then tried about once a second.
  *                                                           Streams: what is queued is then never taken; put is refused,
  *                                                           join ends the results itself, and with dead_task=lost what
  *                                                           is left is told: LOST if it was taken, else INIT_FAILED or
