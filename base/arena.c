@@ -27,6 +27,7 @@ static const struct {
     [WEDGE_SEC_DEFINES] = {WEDGE_ARENA_DEFINES, sizeof(struct wedge_arena_define)},
     [WEDGE_SEC_NAMES] = {NAMES, sizeof(struct wedge_arena_name)},
     [WEDGE_SEC_PROCS] = {PROCS, sizeof(struct wedge_arena_proc)},
+    [WEDGE_SEC_BIRTHS] = {PROCS, sizeof(struct wedge_arena_birth)},
     [WEDGE_SEC_THREADS] = {THREADS, sizeof(struct wedge_arena_thread)},
     [WEDGE_SEC_OBJECTS] = {OBJECTS, sizeof(struct wedge_arena_object)},
     [WEDGE_SEC_FIRINGS] = {FIRINGS, sizeof(struct wedge_arena_event)},

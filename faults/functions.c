@@ -13,6 +13,7 @@
 #define FULL     WEDGE_EXTRA_FULL
 #define EMPTY    WEDGE_EXTRA_EMPTY
 #define CORRUPT  WEDGE_EXTRA_CORRUPT
+#define NOT_AFTER WEDGE_EXTRA_NOT_AFTER
 
 /* The number of words in a list of at most eight; () has none. */
 #define COUNT(args)                             COUNT_ args

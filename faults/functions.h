@@ -9,7 +9,7 @@
  *          and sets errno), THRD (C11's thrd_error and its kin); PLAIN (it cannot: `errno` is refused), VOID (it returns
  *          nothing: `errno` and `return` are)
  * extra    actions possible beside those of every function (kill exit stop delay block yield errno return quiesce):
- *          DROP, SHORT, SPURIOUS, FULL, EMPTY, CORRUPT, joined by |, or NONE
+ *          DROP, SHORT, SPURIOUS, FULL, EMPTY, CORRUPT, joined by |, or NONE; and one that is not possible, NOT_AFTER
  * kind     what it is about (enum wedge_object_kind), effect what it does to that (enum wedge_function_effect)
  * object   which: an expression of the parameters (an address, a descriptor, a TID), 0 when only the result tells
  * params   of a variadic function those it may be given: on x86-64 they come in the same registers, and one that was
@@ -49,6 +49,7 @@ enum wedge_function_style {
 #define WEDGE_EXTRA_FULL     8u /* its object has no room from now on, until released */
 #define WEDGE_EXTRA_EMPTY    16u /* its object has nothing to take from now on, until released */
 #define WEDGE_EXTRA_CORRUPT  32u /* one byte of what it carries is changed */
+#define WEDGE_EXTRA_NOT_AFTER 64u /* when it succeeds it does not come back to its wrapper: `after` is refused */
 
 enum wedge_function_effect {
     WEDGE_EFFECT_NONE,

@@ -6,7 +6,6 @@
 #include "faults/launch.h"
 
 #include <dirent.h>
-#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -20,13 +19,14 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "base/rt/program.h"
 #include "base/text.h"
 
 #ifndef WEDGE_INSTALL_LIBDIR
 #error "WEDGE_INSTALL_LIBDIR is the folder that the agent is installed to"
 #endif
 
-enum { MOST_INTERPRETERS = 4, MOST_HEADERS = 256, MOST_DYNAMIC = 4096 };
+enum { MOST_INTERPRETERS = 4 };
 
 extern char **environ;
 
@@ -66,102 +66,53 @@ static int find_program(const char *program, char path[PATH_MAX], struct wedge_e
     return rc;
 }
 
-static bool read_at(int fd, void *buf, size_t size, uint64_t offset)
+static long read_file(int fd, void *buf, size_t size, uint64_t offset)
 {
-    return offset <= INT64_MAX && pread(fd, buf, size, (off_t)offset) == (ssize_t)size;
+    return pread(fd, buf, size, (off_t)offset);
 }
 
-/* A string of the file at `offset`, cut at the buffer. */
-static bool read_text(int fd, char *buf, size_t size, uint64_t offset)
+const char *wedge_faults_why(enum wedge_birth_why why)
 {
-    ssize_t n = offset <= INT64_MAX ? pread(fd, buf, size - 1, (off_t)offset) : -1;
-    if (n <= 0)
-        return false;
-    buf[n] = 0;
-    return true;
+    static const char *const words[WEDGE_BIRTH_COUNT] = {
+        [WEDGE_BIRTH_FITS] = "ended before its program had started, or could not open the arena",
+        [WEDGE_BIRTH_STATIC] = "is statically linked",
+        [WEDGE_BIRTH_MACHINE] = "is not a program for x86-64 (64 bits)",
+        [WEDGE_BIRTH_LOADER] = "does not use glibc's loader",
+        [WEDGE_BIRTH_DAMAGED] = "has damaged ELF program headers",
+        [WEDGE_BIRTH_SETID] = "runs with set-user-ID or set-group-ID",
+        [WEDGE_BIRTH_CAPABILITIES] = "has file capabilities",
+        [WEDGE_BIRTH_UNREADABLE] = "cannot be read",
+        [WEDGE_BIRTH_NO_ROOM] = "has an environment with no room for LD_PRELOAD and WEDGE_ARENA",
+        [WEDGE_BIRTH_OTHER] = "was given another WEDGE_ARENA",
+    };
+    return (unsigned)why < WEDGE_BIRTH_COUNT ? words[why] : "is not known";
 }
 
-struct elf {
-    int fd;
-    Elf64_Ehdr header;
-    Elf64_Phdr headers[MOST_HEADERS];
-};
-
-static const Elf64_Phdr *segment(const struct elf *elf, uint32_t type)
+enum wedge_birth_why wedge_faults_judge(int fd, char asan[64])
 {
-    for (int i = 0; i < elf->header.e_phnum; i++)
-        if (elf->headers[i].p_type == type)
-            return &elf->headers[i];
-    return NULL;
-}
-
-/* File offset of a virtual address; UINT64_MAX when no loaded segment has it in the file. */
-static uint64_t file_offset(const struct elf *elf, uint64_t address)
-{
-    for (int i = 0; i < elf->header.e_phnum; i++) {
-        const Elf64_Phdr *p = &elf->headers[i];
-        if (p->p_type == PT_LOAD && address >= p->p_vaddr && address - p->p_vaddr < p->p_filesz)
-            return p->p_offset + (address - p->p_vaddr);
-    }
-    return UINT64_MAX;
-}
-
-/* The name of the sanitizer's runtime among DT_NEEDED, "" none. */
-static void find_asan(const struct elf *elf, char name[64])
-{
-    const Elf64_Phdr *dynamic = segment(elf, PT_DYNAMIC);
-    uint64_t strings = UINT64_MAX;
-    Elf64_Dyn entry;
-    name[0] = 0;
-    if (!dynamic)
-        return;
-    for (int pass = 0; pass < 2; pass++)
-        for (uint64_t i = 0; i < MOST_DYNAMIC && (i + 1) * sizeof(entry) <= dynamic->p_filesz; i++) {
-            if (!read_at(elf->fd, &entry, sizeof(entry), dynamic->p_offset + i * sizeof(entry)) ||
-                entry.d_tag == DT_NULL)
-                break;
-            if (pass == 0 && entry.d_tag == DT_STRTAB)
-                strings = file_offset(elf, entry.d_un.d_ptr);
-            if (pass == 0 || entry.d_tag != DT_NEEDED || strings == UINT64_MAX ||
-                !read_text(elf->fd, name, 64, strings + entry.d_un.d_val))
-                continue;
-            if (strncmp(name, "libasan.so", 10) == 0 || strncmp(name, "libclang_rt.asan", 16) == 0)
-                return;
-        }
-    name[0] = 0;
-}
-
-/* Refuses what cannot take the agent; finds what must stand before it. */
-static int check_elf(struct elf *elf, const char *path, char asan[64], struct wedge_err *err)
-{
-    const Elf64_Ehdr *h = &elf->header;
-    if (!read_at(elf->fd, &elf->header, sizeof(elf->header), 0) || h->e_ident[EI_CLASS] != ELFCLASS64 ||
-        h->e_ident[EI_DATA] != ELFDATA2LSB || h->e_machine != EM_X86_64)
-        return refuse(err, -ENOTSUP, path, "is not a program for x86-64 (64 bits)");
-    if (h->e_phnum == 0 || h->e_phnum > MOST_HEADERS || h->e_phentsize != sizeof(Elf64_Phdr) ||
-        !read_at(elf->fd, elf->headers, h->e_phnum * sizeof(Elf64_Phdr), h->e_phoff))
-        return wedge_err_set(err, -ENOEXEC, "cannot execute %s: its ELF program headers are damaged", path);
-    const Elf64_Phdr *interpreter = segment(elf, PT_INTERP);
-    if (!interpreter)
-        return refuse(err, -ENOTSUP, path, "is statically linked");
-    char name[PATH_MAX] = "";
-    if (read_text(elf->fd, name, sizeof(name), interpreter->p_offset) && !strstr(name, "ld-linux-x86-64"))
-        return refuse(err, -ENOTSUP, path, "does not use glibc's loader");
-    find_asan(elf, asan);
-    return 0;
+    struct stat st;
+    char magic[SELFMAG];
+    asan[0] = 0;
+    if (fd < 0 || fstat(fd, &st) || pread(fd, magic, sizeof(magic), 0) != sizeof(magic))
+        return WEDGE_BIRTH_UNREADABLE;
+    if (st.st_mode & (S_ISUID | S_ISGID))
+        return WEDGE_BIRTH_SETID;
+    if (fgetxattr(fd, "security.capability", NULL, 0) > 0)
+        return WEDGE_BIRTH_CAPABILITIES;
+    struct wedge_rt_program program = {.fd = fd, .read = read_file};
+    enum wedge_birth_why why = wedge_rt_judge(&program);
+    memcpy(asan, program.asan, sizeof(program.asan));
+    return why;
 }
 
 /* The interpreter of a "#!" line; /bin/sh for a text without one, as execvp does. False: an ELF file. */
 static bool find_interpreter(const char *head, size_t len, char path[PATH_MAX])
 {
-    if (len >= SELFMAG && memcmp(head, ELFMAG, SELFMAG) == 0)
+    if (wedge_rt_is_elf(head, len))
         return false;
-    if (len < 2 || head[0] != '#' || head[1] != '!') {
+    wedge_rt_interpreter(head, len, path, PATH_MAX);
+    if (len < 2 || head[0] != '#' || head[1] != '!')
         snprintf(path, PATH_MAX, "/bin/sh");
-        return true;
-    }
-    const char *at = head + 2 + strspn(head + 2, " \t");
-    snprintf(path, PATH_MAX, "%.*s", (int)strcspn(at, " \t\r\n"), at);
     return true;
 }
 
@@ -170,14 +121,13 @@ static int check_program(const char *program, char asan[64], struct wedge_err *e
     char path[PATH_MAX], head[PATH_MAX + 1];
     int rc = find_program(program, path, err);
     for (int depth = 0; rc == 0; depth++) {
-        struct stat st;
-        struct elf elf = {.fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
-        if (elf.fd < 0 || fstat(elf.fd, &st)) {
+        int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+        if (fd < 0) {
             rc = wedge_err_set(err, -errno, "cannot read %s: %s", path, strerror(errno));
-            if (elf.fd < 0 && rc == -EACCES) /* may be executed but not read: whether it is static cannot be known */
+            if (rc == -EACCES) /* may be executed but not read: whether it is static cannot be known */
                 wedge_err_remedy(err, "use --no-agent, or make it readable");
         } else {
-            ssize_t n = pread(elf.fd, head, sizeof(head) - 1, 0);
+            ssize_t n = pread(fd, head, sizeof(head) - 1, 0);
             head[n > 0 ? n : 0] = 0;
             char next[PATH_MAX];
             if (find_interpreter(head, n > 0 ? (size_t)n : 0, next)) {
@@ -187,18 +137,17 @@ static int check_program(const char *program, char asan[64], struct wedge_err *e
                 else if (access(path, X_OK))
                     rc = wedge_err_set(err, -errno, "cannot execute %s: its interpreter %s: %s", program, path,
                                        strerror(errno));
-                close(elf.fd);
+                close(fd);
                 continue;
             }
-            if (st.st_mode & (S_ISUID | S_ISGID))
-                rc = refuse(err, -ENOTSUP, path, "runs with set-user-ID or set-group-ID");
-            else if (fgetxattr(elf.fd, "security.capability", NULL, 0) > 0)
-                rc = refuse(err, -ENOTSUP, path, "has file capabilities");
-            else
-                rc = check_elf(&elf, path, asan, err);
+            enum wedge_birth_why why = wedge_faults_judge(fd, asan);
+            if (why == WEDGE_BIRTH_DAMAGED)
+                rc = wedge_err_set(err, -ENOEXEC, "cannot execute %s: its ELF program headers are damaged", path);
+            else if (why != WEDGE_BIRTH_FITS)
+                rc = refuse(err, -ENOTSUP, path, wedge_faults_why(why));
         }
-        if (elf.fd >= 0)
-            close(elf.fd);
+        if (fd >= 0)
+            close(fd);
         break;
     }
     return rc;

@@ -19,6 +19,14 @@
 int wedge_faults_environ(const struct wedge_arena *arena, const char *program, char ***ret_env, struct wedge_err *err);
 void wedge_faults_environ_free(char **env); /* takes NULL */
 
+/*
+ * Why the agent will not be in the program of this open ELF file, WEDGE_BIRTH_FITS it will; asan gets the name of the
+ * runtime that must be preloaded before it, "" none. And the words for it, to follow a path: "is statically linked".
+ * Reads the file alone.
+ */
+enum wedge_birth_why wedge_faults_judge(int fd, char asan[64]);
+const char *wedge_faults_why(enum wedge_birth_why why);
+
 /* Lets go of every thread that rule `rule_id` holds, in all processes, and ends its firing. -ENOENT: no such rule. */
 int wedge_faults_release(const struct wedge_arena *arena, const char *rule_id, struct wedge_err *err);
 /*

@@ -13,6 +13,8 @@
  *   DEFINES    256    wedge (once); counters: agents    agents, wedge
  *   NAMES       64    agents (insert only)              all
  *   PROCS      128    the process itself; free: wedge   all
+ *   BIRTHS     256    who execs or spawns, for the      all
+ *                     process slot of the same number
  *   THREADS    512    the thread itself; free: wedge    all
  *   OBJECTS    128    agents                            agents, wedge
  *   FIRINGS     64    the firing thread                 wedge
@@ -42,6 +44,7 @@ enum wedge_arena_section {
     WEDGE_SEC_DEFINES,
     WEDGE_SEC_NAMES,
     WEDGE_SEC_PROCS,
+    WEDGE_SEC_BIRTHS,
     WEDGE_SEC_THREADS,
     WEDGE_SEC_OBJECTS,
     WEDGE_SEC_FIRINGS, /* struct wedge_arena_event: the firing of order i + 1, as far as they fit; never overwritten */
@@ -113,7 +116,7 @@ struct wedge_arena_name {
 enum wedge_proc_state {
     WEDGE_PROC_FREE,
     WEDGE_PROC_RUNNING, /* checked in */
-    WEDGE_PROC_EXECED,  /* about to be replaced by exec; becomes RUNNING when the new image checks in */
+    WEDGE_PROC_EXECED,  /* about to become another program (see BIRTHS); RUNNING again when that checks in */
     WEDGE_PROC_EXITING, /* passed exit or _exit */
 };
 
@@ -133,8 +136,38 @@ struct wedge_arena_proc { /* 128 bytes */
     uint64_t pedigree; /* hash of the fork ordinals from the root: what chance is drawn from */
     _Atomic uint32_t threads; /* threads checked in so far */
     uint32_t killed_by_rule;  /* rule number + 1, written before the kill */
-    uint32_t ordinal;         /* nth process of the tree by check-in, from 1 */
-    uint8_t reserved[28];
+    uint32_t ordinal;         /* nth process of the tree by check-in, from 1; 0: born, not checked in */
+    uint32_t defined;         /* which defines of the plan it is, one bit each */
+    uint8_t reserved[24];
+};
+
+/*
+ * Which program a process is about to become: written before the exec or spawn, so that a program which never checks
+ * in (static, set-user-ID, without our variables) has a name. Valid while the process's state is EXECED. What is born
+ * by spawn, system or popen has its slot from its parent, with PID 0 until somebody knows it:
+ *
+ *      fork, clone:     the child claims its slot (RUNNING) --exec--> EXECED --check-in--> RUNNING
+ *      vfork:           the child claims its slot before its exec: EXECED --check-in--> RUNNING
+ *      posix_spawn:     the parent claims it (EXECED, PID 0) and names it in the child's WEDGE_ARENA
+ *      system, popen:   the parent claims it; the child finds it as one of its parent's (UNNAMED), first come first
+ */
+enum wedge_birth_why { /* why the agent will not be in it */
+    WEDGE_BIRTH_FITS,
+    WEDGE_BIRTH_STATIC,
+    WEDGE_BIRTH_MACHINE, /* not for x86-64 */
+    WEDGE_BIRTH_LOADER, /* another libc's loader */
+    WEDGE_BIRTH_DAMAGED,
+    WEDGE_BIRTH_SETID, /* set-user-ID, set-group-ID: ld.so ignores LD_PRELOAD */
+    WEDGE_BIRTH_CAPABILITIES, /* of the file: the same */
+    WEDGE_BIRTH_UNREADABLE,
+    WEDGE_BIRTH_NO_ROOM, /* our variables did not fit into its environment */
+    WEDGE_BIRTH_OTHER, /* its environment names another arena */
+    WEDGE_BIRTH_COUNT
+};
+struct wedge_arena_birth { /* 256 bytes */
+    uint32_t why; /* enum wedge_birth_why */
+    _Atomic uint32_t unnamed; /* 1: the child does not know its slot; 2: and its parent waits for it no more */
+    char path[248]; /* of the program, as given or as found in PATH; NUL-terminated, cut */
 };
 
 /* What a thread waits for, two levels (a signal handler may wait inside a wait). */
@@ -284,6 +317,7 @@ _Static_assert(sizeof(struct wedge_arena_header) <= 4096, "header is one page");
 _Static_assert(sizeof(struct wedge_arena_control) == 192, "control is three lines");
 _Static_assert(sizeof(struct wedge_arena_name) == 64, "name is a line");
 _Static_assert(sizeof(struct wedge_arena_proc) == 128, "process slot");
+_Static_assert(sizeof(struct wedge_arena_birth) == 256, "birth");
 _Static_assert(sizeof(struct wedge_arena_wait) == 40, "wait record");
 _Static_assert(sizeof(struct wedge_arena_thread) == 512, "thread slot");
 _Static_assert(sizeof(struct wedge_arena_object) == 128, "object");

@@ -46,6 +46,7 @@ struct agent_arena {
     struct wedge_arena_define *defines;
     struct wedge_arena_name *names;
     struct wedge_arena_proc *procs;
+    struct wedge_arena_birth *births;
     struct wedge_arena_thread *threads;
     struct wedge_arena_counts *counts;
     struct wedge_arena_object_counts *object_counts;
@@ -75,7 +76,8 @@ struct agent_here { /* the thread that passes */
 bool agent_find_here(struct agent_here *ret);
 
 /* state.c */
-void agent_check_in_image(void); /* once, from the constructor */
+/* Once, from the constructor. `slot`: that the parent has claimed for us, AGENT_NONE none named. */
+void agent_check_in_image(uint32_t slot);
 void agent_before_fork(struct agent_here *here); /* gives the child its ordinal */
 void agent_after_fork(bool child);
 uint32_t agent_claim_thread(uint32_t proc_slot, uint32_t creator, uint32_t nth); /* not yet announced; AGENT_NONE */
@@ -84,9 +86,32 @@ void agent_end_thread(void); /* the calling thread is about to end: others may h
 void agent_abandon_thread(uint32_t slot); /* claimed, never announced */
 void agent_match_process(const struct agent_here *here); /* fills agent_page->who */
 uint64_t agent_mix(uint64_t x);
-void agent_before_vfork(void);
+void agent_before_vfork(const struct agent_here *here);
+/* An exec by this process, or by a vfork child, which gets its slot here. Returns the slot, AGENT_NONE none. */
+uint32_t agent_before_exec(const struct agent_here *here, enum wedge_birth_why why, const char *path);
+void agent_exec_failed(const struct agent_here *here, uint32_t slot);
+/* A child is about to be born inside libc, and with another program. `named`: it will be told its slot. */
+uint32_t agent_before_spawn(const struct agent_here *here, enum wedge_birth_why why, const char *path, bool named);
+void agent_after_spawn(uint32_t slot, int32_t pid); /* pid 0: not known; below: there is no child */
 /* On its parent's memory the caller may not act in its parent's name. */
 bool agent_is_vfork_child(const struct agent_here *here);
+
+/* exec.c: what a new program is given */
+void agent_note_environ(const char *arena, const char *preload); /* once, from the constructor: our own variables */
+enum { AGENT_EXEC_ENTRIES = 1024, AGENT_EXEC_TEXT = 1024 };
+struct agent_exec {
+    enum wedge_birth_why why; /* the agent will not be there */
+    size_t entries; /* that agent_exec_fill needs, with the NULL; 0: the environment serves as it is */
+    char *const *env; /* as it was given, not NULL */
+    const char *path; /* of the program, as far as it was found */
+    bool set_preload, set_arena;
+    char preload[AGENT_EXEC_TEXT], arena[128], found[AGENT_EXEC_TEXT];
+};
+/* Judges the program and the environment it shall have. `fd` and `path`: as of execveat(2); `search`: as execvp does.
+ * `told`: the environment shall name a slot, so that it is filled anew. Reads files: only before an exec or spawn. */
+void agent_exec_judge(struct agent_exec *ret, int fd, const char *path, bool search, char *const *env, bool told);
+/* The environment into `room`, with our variables; `slot` AGENT_NONE: none is named. */
+void agent_exec_fill(struct agent_exec *exec, uint32_t slot, char **room);
 
 /* record.c: what the detector reads */
 void agent_event(const struct agent_here *here, struct wedge_arena_event *event); /* fills tid, pid, when */

@@ -1,5 +1,5 @@
 /*
- * Loading: find the arena by WEDGE_ARENA ("PID:FD:NONCE"), map it, check it, arm what the rules need, check in.
+ * Loading: find the arena by WEDGE_ARENA ("PID:FD:NONCE", ":SLOT" behind it in a child of posix_spawn), map it, check it, arm what the rules need, check in.
  *
  * Whatever does not fit (no variable, wedge gone, privileges dropped, another ABI) leaves the agent out of it: every
  * wrapper passes through, no place is armed, nothing is printed. The launcher names a child that did not check in.
@@ -75,6 +75,8 @@ static bool header_is_ours(const struct wedge_arena_header *header, uint64_t byt
            fits(header, WEDGE_SEC_DEFINES, sizeof(struct wedge_arena_define)) &&
            fits(header, WEDGE_SEC_NAMES, sizeof(struct wedge_arena_name)) &&
            fits(header, WEDGE_SEC_PROCS, sizeof(struct wedge_arena_proc)) &&
+           fits(header, WEDGE_SEC_BIRTHS, sizeof(struct wedge_arena_birth)) &&
+           s[WEDGE_SEC_BIRTHS].count >= s[WEDGE_SEC_PROCS].count &&
            fits(header, WEDGE_SEC_THREADS, sizeof(struct wedge_arena_thread)) &&
            fits(header, WEDGE_SEC_OBJECTS, sizeof(struct wedge_arena_object)) &&
            fits(header, WEDGE_SEC_FIRINGS, sizeof(struct wedge_arena_event)) &&
@@ -99,6 +101,7 @@ static bool use(uint8_t *base)
         .defines = (void *)(base + s[WEDGE_SEC_DEFINES].offset),
         .names = (void *)(base + s[WEDGE_SEC_NAMES].offset),
         .procs = (void *)(base + s[WEDGE_SEC_PROCS].offset),
+        .births = (void *)(base + s[WEDGE_SEC_BIRTHS].offset),
         .threads = (void *)(base + s[WEDGE_SEC_THREADS].offset),
         .objects = (void *)(base + s[WEDGE_SEC_OBJECTS].offset),
         .firings = (void *)(base + s[WEDGE_SEC_FIRINGS].offset),
@@ -116,6 +119,20 @@ static bool use(uint8_t *base)
     agent_arena.n_defines = agent_arena.control->n_defines;
     return agent_arena.n_rules <= WEDGE_ARENA_RULES && agent_arena.n_rules <= s[WEDGE_SEC_RULES].count &&
            agent_arena.n_defines <= s[WEDGE_SEC_DEFINES].count;
+}
+
+/* Cuts the slot off, which is for this program and not for its children. AGENT_NONE: none is named. */
+static uint32_t take_slot(char *where)
+{
+    uint64_t slot;
+    unsigned colons = 0;
+    for (; *where; where++)
+        if (*where == ':' && ++colons == 3) {
+            const char *at = where + 1;
+            *where = 0;
+            return take_number(&at, 10, 0, &slot) && slot < AGENT_NONE ? (uint32_t)slot : AGENT_NONE;
+        }
+    return AGENT_NONE;
 }
 
 static bool map_arena(const char *where)
@@ -163,14 +180,16 @@ static bool make_page(void)
 __attribute__((constructor(101))) static void load(void)
 {
     agent_resolve();
-    const char *where = getenv("WEDGE_ARENA");
+    char *where = getenv("WEDGE_ARENA");
+    uint32_t slot = where ? take_slot(where) : AGENT_NONE;
     if (!where || !map_arena(where))
         return;
+    agent_note_environ(where, getenv("LD_PRELOAD"));
     if (!make_page()) {
         agent_arena = (struct agent_arena){0};
         return;
     }
-    agent_check_in_image();
+    agent_check_in_image(slot);
     agent_where_prepare();
     agent_arm_functions();
     agent_objects_inherit();

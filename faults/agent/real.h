@@ -7,6 +7,8 @@
 #include <pthread.h>
 #include <semaphore.h>
 #include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/ipc.h>
@@ -44,9 +46,11 @@ struct agent_real {
     void (*_exit)(int status);
     void (*_Exit)(int status);
     void (*quick_exit)(int status);
-    pid_t (*vfork)(void);
     void *(*dlopen)(const char *file, int mode);
-    int (*pthread_create)(pthread_t *thread, const pthread_attr_t *attr, void *(*start)(void *), void *arg);
+    int (*old_posix_spawn)(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
+                           const posix_spawnattr_t *attr, char *const *argv, char *const *env);
+    int (*old_posix_spawnp)(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
+                            const posix_spawnattr_t *attr, char *const *argv, char *const *env);
 };
 extern struct agent_real agent_real;
 

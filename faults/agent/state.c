@@ -21,7 +21,7 @@ static __thread struct {
     uint32_t ordinal; /* of the process the slot was claimed in, 0 none */
     uint32_t slot; /* AGENT_NONE: none was left */
     uint32_t forking; /* ordinal of the child that is being made, 0 none: the child inherits it */
-    uint32_t vforked; /* this thread has called vfork */
+    uint32_t vforked; /* ordinal of the latest child that this thread has made by vfork, 0 none */
 } self __attribute__((tls_model("initial-exec")));
 _Static_assert(sizeof(self) <= 64, "static TLS is scarce");
 
@@ -245,7 +245,19 @@ static uint64_t own_start_ticks(void)
     return ticks;
 }
 
-static uint32_t find_proc(int32_t pid, uint64_t start_ticks)
+/* When the process was born, by its start in ticks of 10 ms since boot; 0 not known. */
+static uint64_t began_ns(uint64_t start_ticks)
+{
+    struct timespec boot = {0};
+    uint64_t now = sys_now_ns();
+    clock_gettime(CLOCK_BOOTTIME, &boot);
+    uint64_t booted = (uint64_t)boot.tv_sec * 1000000000u + (uint64_t)boot.tv_nsec, start = start_ticks * 10000000u;
+    return start_ticks == 0 || start > booted || booted - start > now ? 0 : now - (booted - start);
+}
+
+/* The slot of a process by its number; what checked in before that process was born was an earlier one. Those two
+ * times of `start_ticks` and `not_before` are 0 where they are not known. */
+static uint32_t find_proc(int32_t pid, uint64_t start_ticks, uint64_t not_before)
 {
     uint32_t best = AGENT_NONE;
     for (uint32_t i = 0; i < agent_arena.n_procs; i++) {
@@ -253,42 +265,79 @@ static uint32_t find_proc(int32_t pid, uint64_t start_ticks)
         uint32_t gen = atomic_load_explicit(&proc->gen, memory_order_acquire);
         if (gen == 0 || gen % 2 || proc->pid != pid)
             continue;
-        if (start_ticks && proc->start_ticks && proc->start_ticks != start_ticks)
-            continue; /* an earlier process of the same number */
+        if (start_ticks && proc->start_ticks ? proc->start_ticks != start_ticks
+                                             : proc->since_ns + 20000000u < not_before) /* two ticks */
+            continue;
         if (best == AGENT_NONE || proc->since_ns > agent_arena.procs[best].since_ns)
             best = i;
     }
     return best;
 }
 
-/* Claims and fills the slot of a process. The page is CHECKING and ours. */
-static void new_process(int32_t pid, uint32_t parent, uint32_t nth, uint64_t start_ticks)
+struct birth {
+    int32_t pid; /* 0 not known yet */
+    uint32_t parent, nth, state, ordinal;
+    uint64_t start_ticks;
+};
+
+/* Claims, fills and announces a slot. AGENT_NONE: none is left, which is counted. */
+static uint32_t claim_process(const struct birth *birth)
 {
     uint32_t slot = claim(&agent_arena.procs[0].gen, sizeof(struct wedge_arena_proc), agent_arena.n_procs, 0);
     if (slot == AGENT_NONE) {
         atomic_fetch_add_explicit(&agent_arena.header->lost_procs, 1, memory_order_relaxed);
+        return AGENT_NONE;
+    }
+    struct wedge_arena_proc *proc = &agent_arena.procs[slot];
+    uint32_t parent = birth->parent;
+    for (size_t i = sizeof(uint64_t); i < sizeof(*proc); i += sizeof(uint64_t))
+        *(volatile uint64_t *)(void *)((uint8_t *)proc + i) = 0;
+    proc->pid = birth->pid;
+    proc->parent = parent;
+    proc->nth_child = birth->nth;
+    proc->start_ticks = birth->start_ticks;
+    proc->since_ns = sys_now_ns();
+    proc->ordinal = birth->ordinal;
+    proc->pedigree = parent == AGENT_NONE ? agent_mix(2) : agent_mix(agent_arena.procs[parent].pedigree + birth->nth);
+    clear_counts(agent_arena.n_threads + slot);
+    atomic_store_explicit(&agent_arena.births[slot].unnamed, 0, memory_order_relaxed);
+    agent_arena.births[slot].path[0] = 0;
+    atomic_store_explicit(&proc->state, birth->state, memory_order_relaxed);
+    return slot;
+}
+
+static void announce_process(uint32_t slot)
+{
+    /* Partner: acquire loads of the generation. */
+    atomic_store_explicit(&agent_arena.procs[slot].gen, 2, memory_order_release);
+}
+
+static uint32_t next_ordinal(void)
+{
+    return atomic_fetch_add(&agent_arena.control->checkins, 1) + 1;
+}
+
+static void enter_process(uint32_t slot, bool image)
+{
+    uint64_t none = 0;
+    atomic_compare_exchange_strong(&agent_arena.control->begun_ns, &none, agent_arena.procs[slot].since_ns);
+    agent_page->proc = last_proc = slot;
+    agent_page->ordinal = agent_arena.procs[slot].ordinal;
+    agent_objects_born(agent_page->ordinal, image ? sys_now_ns() : agent_arena.procs[slot].since_ns, image);
+}
+
+/* A process that nobody has announced. The page is CHECKING and ours. */
+static void new_process(int32_t pid, uint32_t parent, uint32_t nth, uint64_t start_ticks)
+{
+    struct birth birth = {pid, parent, nth, WEDGE_PROC_RUNNING, 0, start_ticks};
+    uint32_t slot = claim_process(&birth);
+    if (slot == AGENT_NONE) {
         atomic_store_explicit(&agent_page->state, AGENT_LOST, memory_order_release);
         return;
     }
-    struct wedge_arena_proc *proc = &agent_arena.procs[slot];
-    uint64_t now = sys_now_ns(), none = 0;
-    for (size_t i = sizeof(uint64_t); i < sizeof(*proc); i += sizeof(uint64_t))
-        *(volatile uint64_t *)(void *)((uint8_t *)proc + i) = 0;
-    atomic_compare_exchange_strong(&agent_arena.control->begun_ns, &none, now);
-    proc->pid = pid;
-    proc->parent = parent;
-    proc->nth_child = nth;
-    proc->start_ticks = start_ticks;
-    proc->since_ns = now;
-    proc->ordinal = atomic_fetch_add(&agent_arena.control->checkins, 1) + 1;
-    proc->pedigree = parent == AGENT_NONE ? agent_mix(2) : agent_mix(agent_arena.procs[parent].pedigree + nth);
-    clear_counts(agent_arena.n_threads + slot);
-    atomic_store_explicit(&proc->state, WEDGE_PROC_RUNNING, memory_order_relaxed);
-    /* Partner: acquire loads of the generation. */
-    atomic_store_explicit(&proc->gen, 2, memory_order_release);
-    agent_page->proc = last_proc = slot;
-    agent_page->ordinal = proc->ordinal;
-    agent_objects_born(proc->ordinal, now, false);
+    agent_arena.procs[slot].ordinal = next_ordinal();
+    announce_process(slot);
+    enter_process(slot, false);
 }
 
 static void finish_check_in(void)
@@ -340,44 +389,103 @@ bool agent_find_here(struct agent_here *ret)
     return true;
 }
 
-void agent_check_in_image(void)
+static bool is_waiting(uint32_t slot)
+{
+    const struct wedge_arena_proc *proc = &agent_arena.procs[slot];
+    uint32_t gen = atomic_load_explicit(&proc->gen, memory_order_acquire);
+    return gen && gen % 2 == 0 && atomic_load_explicit(&proc->state, memory_order_relaxed) == WEDGE_PROC_EXECED;
+}
+
+/* Our parent writes our number there too, once posix_spawn has told it. */
+static bool take_pid(uint32_t slot, int32_t pid, bool by_parent)
+{
+    int32_t none = 0;
+    return __atomic_compare_exchange_n(&agent_arena.procs[slot].pid, &none, pid, false, __ATOMIC_ACQ_REL,
+                                       __ATOMIC_ACQUIRE) ||
+           (!by_parent && none == pid);
+}
+
+/* The slot that this program was born for, if somebody saw it being born; see struct wedge_arena_birth. */
+static uint32_t find_own(uint32_t given, int32_t pid, uint64_t start_ticks, uint32_t parent)
+{
+    /* Inherited past a program without the agent it may be named to the wrong one: then it has a number by now, or
+     * not our parent. */
+    if (given < agent_arena.n_procs && is_waiting(given) &&
+        (agent_arena.procs[given].pid == pid || (parent != AGENT_NONE && agent_arena.procs[given].parent == parent)) &&
+        take_pid(given, pid, false))
+        return given;
+    uint32_t slot = find_proc(pid, start_ticks, began_ns(start_ticks));
+    if (slot != AGENT_NONE || parent == AGENT_NONE)
+        return slot;
+    for (;;) { /* ends: a slot that another takes first has a number then */
+        uint32_t first = AGENT_NONE;
+        for (uint32_t i = 0; i < agent_arena.n_procs; i++) {
+            const struct wedge_arena_proc *proc = &agent_arena.procs[i];
+            if (is_waiting(i) && proc->pid == 0 && proc->parent == parent &&
+                atomic_load_explicit(&agent_arena.births[i].unnamed, memory_order_relaxed) == 1 &&
+                (first == AGENT_NONE || proc->nth_child < agent_arena.procs[first].nth_child))
+                first = i;
+        }
+        if (first == AGENT_NONE || take_pid(first, pid, true))
+            return first;
+    }
+}
+
+/* The threads of the image before are gone. */
+static void free_threads(uint32_t slot)
+{
+    for (uint32_t i = 0; i < agent_arena.n_threads; i++) {
+        /* A slot with an odd generation may be in another process's hands by now. */
+        struct wedge_arena_thread *thread = &agent_arena.threads[i];
+        uint32_t complete = 2;
+        if (thread->proc == slot && atomic_compare_exchange_strong(&thread->gen, &complete, 1))
+            atomic_store(&thread->gen, *(volatile uint32_t *)&thread->proc == slot ? 0 : 2); /* taken over between */
+    }
+}
+
+void agent_check_in_image(uint32_t given)
 {
     int32_t pid = sys_getpid();
     uint64_t ticks = own_start_ticks();
     find_tid_offset();
     atomic_store_explicit(&agent_page->state, AGENT_CHECKING, memory_order_relaxed);
-    uint32_t slot = find_proc(pid, ticks);
+    uint32_t parent = find_proc((int32_t)sys_call(SYS_getppid, 0, 0, 0, 0, 0, 0), 0, 0), nth = 0;
+    uint32_t slot = find_own(given, pid, ticks, parent);
     if (slot == AGENT_NONE) {
-        uint32_t parent = find_proc((int32_t)sys_call(SYS_getppid, 0, 0, 0, 0, 0, 0), 0), nth = 0;
         if (parent != AGENT_NONE)
             nth = atomic_fetch_add_explicit(&agent_arena.procs[parent].children, 1, memory_order_relaxed) + 1;
         new_process(pid, parent, nth, ticks);
-    } else { /* after exec: the same process, its role too; its threads are gone */
+    } else { /* the same process behind exec, its role too; or born by spawn or vfork */
         struct wedge_arena_proc *proc = &agent_arena.procs[slot];
-        for (uint32_t i = 0; i < agent_arena.n_threads; i++) {
-            /* A slot with an odd generation may be in another process's hands by now. */
-            struct wedge_arena_thread *thread = &agent_arena.threads[i];
-            uint32_t complete = 2;
-            if (thread->proc == slot && atomic_compare_exchange_strong(&thread->gen, &complete, 1))
-                atomic_store(&thread->gen,
-                             *(volatile uint32_t *)&thread->proc == slot ? 0 : 2); /* taken over between */
-        }
+        if (atomic_load_explicit(&proc->threads, memory_order_relaxed))
+            free_threads(slot);
         atomic_fetch_add_explicit(&proc->gen, 1, memory_order_acq_rel);
         proc->start_ticks = ticks;
         proc->exec_count++;
+        if (proc->ordinal == 0) {
+            proc->ordinal = next_ordinal();
+            proc->since_ns = sys_now_ns();
+        }
         atomic_store_explicit(&proc->threads, 0, memory_order_relaxed);
         atomic_store_explicit(&proc->state, WEDGE_PROC_RUNNING, memory_order_relaxed);
         atomic_fetch_add_explicit(&proc->gen, 1, memory_order_release);
-        agent_page->proc = last_proc = slot;
-        agent_page->ordinal = proc->ordinal;
-        agent_objects_born(proc->ordinal, sys_now_ns(), true);
+        enter_process(slot, true);
     }
     finish_check_in();
 }
 
-void agent_before_vfork(void)
+/* Whose child, in which order. */
+static uint32_t give_ordinal(const struct agent_here *here)
 {
-    self.vforked = 1;
+    uint32_t nth = atomic_fetch_add_explicit(&here->proc->children, 1, memory_order_relaxed) + 1;
+    struct wedge_arena_event event = {.kind = WEDGE_EV_FORK, .arg = nth};
+    agent_event(here, &event);
+    return nth;
+}
+
+void agent_before_vfork(const struct agent_here *here)
+{
+    self.vforked = give_ordinal(here);
 }
 
 bool agent_is_vfork_child(const struct agent_here *here)
@@ -387,9 +495,70 @@ bool agent_is_vfork_child(const struct agent_here *here)
 
 void agent_before_fork(struct agent_here *here)
 {
-    self.forking = atomic_fetch_add_explicit(&here->proc->children, 1, memory_order_relaxed) + 1;
-    struct wedge_arena_event event = {.kind = WEDGE_EV_FORK, .arg = self.forking};
-    agent_event(here, &event);
+    self.forking = give_ordinal(here);
+}
+
+static void write_birth(uint32_t slot, enum wedge_birth_why why, const char *path, uint32_t unnamed)
+{
+    struct wedge_arena_birth *birth = &agent_arena.births[slot];
+    size_t i = 0;
+    birth->why = why;
+    for (; path && path[i] && i < sizeof(birth->path) - 1; i++)
+        birth->path[i] = path[i];
+    birth->path[i] = 0;
+    atomic_store_explicit(&birth->unnamed, unnamed, memory_order_relaxed);
+}
+
+uint32_t agent_before_exec(const struct agent_here *here, enum wedge_birth_why why, const char *path)
+{
+    uint32_t slot = here->proc_slot;
+    bool vforked = agent_is_vfork_child(here);
+    if (vforked) {
+        struct birth birth = {sys_getpid(), slot, self.vforked, WEDGE_PROC_EXECED, 0, 0};
+        if ((slot = claim_process(&birth)) == AGENT_NONE)
+            return AGENT_NONE;
+    }
+    write_birth(slot, why, path, 0);
+    if (vforked)
+        announce_process(slot);
+    else /* Partner: wedge reads the birth of what it sees EXECED. */
+        atomic_store_explicit(&here->proc->state, WEDGE_PROC_EXECED, memory_order_release);
+    return slot;
+}
+
+void agent_exec_failed(const struct agent_here *here, uint32_t slot)
+{
+    if (slot == here->proc_slot)
+        atomic_store_explicit(&here->proc->state, WEDGE_PROC_RUNNING, memory_order_release);
+    else if (slot != AGENT_NONE)
+        atomic_store_explicit(&agent_arena.procs[slot].gen, 0, memory_order_release);
+}
+
+uint32_t agent_before_spawn(const struct agent_here *here, enum wedge_birth_why why, const char *path, bool named)
+{
+    struct birth birth = {0, here->proc_slot, give_ordinal(here), WEDGE_PROC_EXECED, 0, 0};
+    uint32_t slot = claim_process(&birth);
+    if (slot == AGENT_NONE)
+        return AGENT_NONE;
+    write_birth(slot, why, path, named ? 0 : 1);
+    announce_process(slot);
+    return slot;
+}
+
+void agent_after_spawn(uint32_t slot, int32_t pid)
+{
+    uint32_t one = 1;
+    if (slot == AGENT_NONE)
+        return;
+    struct wedge_arena_proc *proc = &agent_arena.procs[slot];
+    if (proc->parent != agent_page->proc || !is_waiting(slot)) /* it has been there, ended, and the slot is another's */
+        return;
+    if (pid > 0)
+        take_pid(slot, pid, true);
+    else if (pid < 0)
+        atomic_store_explicit(&proc->gen, 0, memory_order_release);
+    else /* nobody who comes later is it */
+        atomic_compare_exchange_strong(&agent_arena.births[slot].unnamed, &one, 2);
 }
 
 void agent_after_fork(bool child)

@@ -59,9 +59,13 @@ void agent_resolve(void)
 #include "faults/functions/all.def"
 #undef F
 #undef V
-        {"exit", NULL, NULL, false},           {"_exit", NULL, NULL, false}, {"_Exit", NULL, NULL, false},
-        {"quick_exit", NULL, NULL, false},     {"vfork", NULL, NULL, false}, {"dlopen", NULL, NULL, false},
-        {"pthread_create", NULL, NULL, false},
+        {"exit", NULL, NULL, false},
+        {"_exit", NULL, NULL, false},
+        {"_Exit", NULL, NULL, false},
+        {"quick_exit", NULL, NULL, false},
+        {"dlopen", NULL, NULL, false},
+        {"posix_spawn", "GLIBC_2.2.5", "GLIBC_2.15", true},
+        {"posix_spawnp", "GLIBC_2.2.5", "GLIBC_2.15", true},
     };
     _Static_assert(sizeof(symbols) / sizeof(symbols[0]) == sizeof(agent_real) / sizeof(void *), "one pointer each");
     void **to = (void **)&agent_real;

@@ -314,9 +314,11 @@ START_TEST(test_every_function_is_accepted)
 {
     for (size_t i = 0; i < WEDGE_FN_COUNT; i++) {
         char text[128];
-        snprintf(text, sizeof(text), "plan 1\na * %s:family -> block after\n", wedge_functions[i].name);
+        const char *when = wedge_functions[i].extra & WEDGE_EXTRA_NOT_AFTER ? "before" : "after";
+        snprintf(text, sizeof(text), "plan 1\na * %s:family -> block\nb * %s -> block %s\n", wedge_functions[i].name,
+                 wedge_functions[i].name, when);
         struct wedge_plan *plan = parse(text);
-        ck_assert_uint_eq(wedge_plan_count(plan), 1);
+        ck_assert_uint_eq(wedge_plan_count(plan), 2);
         wedge_plan_free(plan);
     }
 }
@@ -551,6 +553,9 @@ static const struct {
     {"plan 1\na * t.x -> stop now\n", 2, 17, "possible: before, after"},
     {"plan 1\na * t.x -> stop before now\n", 2, 24, "after the end of the rule"},
     {"plan 1\na * t.x -> kill KILL after\n", 2, 22, "`after` needs a function"},
+    {"plan 1\na * execve -> block after\n", 2, 21, "not possible at execve, which does not come back"},
+    {"plan 1\na * fork:family -> errno EAGAIN after\n", 2, 33, "not possible at vfork"},
+    {"plan 1\na * pthread_exit -> errno EIO\n", 2, 21, "returns nothing"},
     {"plan 1\na * write -> drop after\n", 2, 19, "cannot come after it"},
     {"plan 1\na * t.x -> short 1\n", 2, 12, "not possible at a place"},
     {"plan 1\na * t.x -> spurious\n", 2, 12, "not possible at a place"},

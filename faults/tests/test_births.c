@@ -1,0 +1,300 @@
+/* Who is born of whom, by every way there is; what a cleared environment loses; who is named for not being there. */
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/tests/suite.h"
+#include "faults/launch.h"
+#include "faults/tests/run.h"
+
+static struct run run;
+
+static const char *target(void)
+{
+    static char path[PATH_MAX];
+    snprintf(path, sizeof(path), "%.*s/faults_births", (int)(strrchr(run_target(), '/') - run_target()), run_target());
+    return path;
+}
+
+static struct wedge_arena_proc *proc(uint32_t slot)
+{
+    return wedge_arena_live(&run.arena, WEDGE_SEC_PROCS, slot);
+}
+
+static bool is_taken(uint32_t slot)
+{
+    uint32_t gen = atomic_load(&proc(slot)->gen);
+    ck_assert_msg(gen % 2 == 0, "slot %u is torn", slot);
+    return gen != 0;
+}
+
+static uint32_t count_slots(void)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < wedge_arena_count(WEDGE_SEC_PROCS); i++)
+        n += is_taken(i);
+    return n;
+}
+
+/* The one process that took the role leaf[index]. */
+static const struct wedge_arena_proc *leaf(uint32_t index)
+{
+    const struct wedge_arena_proc *found = NULL;
+    for (uint32_t i = 0; i < wedge_arena_count(WEDGE_SEC_PROCS); i++)
+        if (is_taken(i) && strcmp(proc(i)->role, "leaf") == 0 && proc(i)->role_index == index) {
+            ck_assert_msg(!found, "leaf %u is there twice", index);
+            found = proc(i);
+        }
+    ck_assert_msg(found != NULL, "leaf %u never checked in: %s", index, run.text);
+    return found;
+}
+
+/* splitmix64, as the agent draws pedigrees. */
+static uint64_t mix(uint64_t x)
+{
+    x += 0x9e3779b97f4a7c15ull;
+    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9ull;
+    x = (x ^ x >> 27) * 0x94d049bb133111ebull;
+    return x ^ x >> 31;
+}
+
+static void is_nth_child(const struct wedge_arena_proc *p, uint32_t nth, const char *what)
+{
+    ck_assert_msg(p->parent == 0, "%s: parent %u", what, p->parent);
+    ck_assert_msg(p->nth_child == nth, "%s: the %u-th child is counted as %u", what, nth, p->nth_child);
+    ck_assert_msg(p->pedigree == mix(proc(0)->pedigree + nth), "%s: pedigree", what);
+    ck_assert_int_gt(p->pid, 0);
+}
+
+/* How each way leads to its leaf. */
+static const struct {
+    const char *name;
+    uint32_t execs;
+    bool bare; /* also with the environment cleared */
+} ways[] = {
+    {"fork", 0, false},      {"_Fork", 0, false},     {"raw-fork", 0, false},    {"fork-exec", 1, true},
+    {"forkpty", 0, false},   {"clone", 0, false},     {"clone-vfork", 1, true},  {"vfork", 1, true},
+    {"execv", 1, true},      {"execvp", 1, true},     {"execvpe", 1, true},      {"execl", 1, true},
+    {"execlp", 1, true},     {"execle", 1, true},     {"fexecve", 1, true},      {"execveat", 1, true},
+    {"second-try", 1, true}, {"raw-exec", 0, false},  {"posix_spawn", 1, true},  {"posix_spawnp", 1, true},
+    {"system", 2, true},     {"popen", 2, true},
+};
+enum { WAYS = sizeof(ways) / sizeof(ways[0]) };
+
+/* Three of each way in a row, with a fork before and behind: ordinals and pedigrees are those of the calls. */
+START_TEST(test_ordinals)
+{
+    char want[256];
+    const char *way = ways[_i].name;
+    RUN(&run, NULL, target(), "list", "fork", way, way, "fork", way);
+    snprintf(want, sizeof(want), "fork 0\n%s 0\n%s 0\nfork 0\n%s 0\n", way, way, way);
+    ck_assert_str_eq(run.text, want);
+    bool raw = strcmp(way, "raw-exec") == 0; /* a vfork counts, and the image counts itself: nobody saw its exec */
+    for (uint32_t i = 1; i <= 5 && !raw; i++)
+        is_nth_child(leaf(i), i, way);
+    ck_assert_uint_eq(leaf(2)->exec_count, ways[_i].execs);
+    ck_assert_uint_eq(leaf(5)->parent, 0);
+    ck_assert_uint_eq(count_slots(), 6);
+    for (uint32_t i = 0; i < 6; i++) /* every one of them has an ordinal of its own */
+        for (uint32_t j = 0; j < i; j++)
+            ck_assert_uint_ne(proc(i)->ordinal, proc(j)->ordinal);
+    run_free(&run);
+}
+END_TEST
+
+/* Every way once, one after the other. */
+START_TEST(test_all_ways_in_a_row)
+{
+    const char *argv[WAYS + 3] = {target(), "list"};
+    uint32_t n = 0;
+    for (unsigned i = 0; i < WAYS; i++)
+        if (strcmp(ways[i].name, "raw-exec") != 0)
+            argv[2 + n++] = ways[i].name;
+    run_whole(&run, "f1 leaf[*] t.leaf nth=1 per=tree -> delay 1us", argv);
+    for (uint32_t i = 1; i <= n; i++)
+        is_nth_child(leaf(i), i, argv[1 + i]);
+    ck_assert_uint_eq(count_slots(), n + 1);
+    ck_assert_uint_eq(run_rule(&run, "f1")->fired, 1);
+    run_free(&run);
+}
+END_TEST
+
+START_TEST(test_cleared_environment)
+{
+    if (!ways[_i].bare)
+        return;
+    char want[128];
+    const char *way = ways[_i].name;
+    RUN(&run, "f1 leaf[2] t.leaf -> exit 42", target(), "bare", way, way);
+    snprintf(want, sizeof(want), "%s 0\n%s 42\n", way, way);
+    ck_assert_str_eq(run.text, want);
+    for (uint32_t i = 1; i <= 2; i++)
+        is_nth_child(leaf(i), i, way);
+    ck_assert_uint_eq(count_slots(), 3);
+    run_free(&run);
+}
+END_TEST
+
+START_TEST(test_chains)
+{
+    static const char *const chains[] = { /* $1 is the leaf's program */
+        "env -i \"$1\" leaf 1; true",
+        "exec env -i /bin/sh -c 'exec env -i \"$1\" leaf 1' sh \"$1\"",
+        "env -u LD_PRELOAD \"$1\" leaf 1; true",
+        "unset WEDGE_ARENA; \"$1\" leaf 1; true",
+        "LD_PRELOAD=libm.so.6 \"$1\" leaf 1; true",
+        "env -i /bin/sh -c 'env -i \"$1\" leaf 1; true' sh \"$1\"; true",
+    };
+    RUN(&run, "f1 leaf[1] t.leaf -> delay 1us", "/bin/sh", "-c", chains[_i], "sh", target());
+    ck_assert_int_eq(WEXITSTATUS(run.status), 0);
+    ck_assert_uint_eq(run_rule(&run, "f1")->fired, 1);
+    ck_assert_str_eq(leaf(1)->role, "leaf");
+    run_free(&run);
+}
+END_TEST
+
+/* Threads that spawn at the same time: each child gets the ordinal of its own call. */
+START_TEST(test_spawns_at_once)
+{
+    RUN(&run, NULL, target(), "several", "4", "20");
+    ck_assert_str_eq(run.text, "done\n");
+    bool seen[81] = {false};
+    for (uint32_t t = 1; t <= 4; t++) {
+        uint32_t before = 0;
+        for (uint32_t i = 1; i <= 20; i++) {
+            const struct wedge_arena_proc *p = leaf(t * 1000 + i);
+            ck_assert_uint_gt(p->nth_child, before);
+            before = p->nth_child;
+            ck_assert_uint_le(before, 80);
+            ck_assert(!seen[before]);
+            seen[before] = true;
+            is_nth_child(p, before, "several");
+        }
+    }
+    run_free(&run);
+}
+END_TEST
+
+/* The one slot that is not RUNNING or EXITING. */
+static uint32_t absent(void)
+{
+    uint32_t found = UINT32_MAX;
+    for (uint32_t i = 0; i < wedge_arena_count(WEDGE_SEC_PROCS); i++)
+        if (is_taken(i) && atomic_load(&proc(i)->state) == WEDGE_PROC_EXECED) {
+            ck_assert_uint_eq(found, UINT32_MAX);
+            found = i;
+        }
+    ck_assert_uint_ne(found, UINT32_MAX);
+    return found;
+}
+
+START_TEST(test_absent_are_noted)
+{
+    char copy[PATH_MAX], folder[] = "/tmp/wedge-births-XXXXXX", command[PATH_MAX + 64];
+    static const char *const hows[] = {"exec", "sh", "sh -c"};
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    snprintf(copy, sizeof(copy), "%s/static", folder);
+    ck_assert_int_eq(symlink(run_static_target(), copy), 0);
+    if (_i == 0)
+        RUN(&run, NULL, target(), "exec", copy);
+    else {
+        snprintf(command, sizeof(command), _i == 1 ? "exec %s" : "%s; true", copy);
+        RUN(&run, NULL, "/bin/sh", "-c", command);
+    }
+    uint32_t slot = absent();
+    const struct wedge_arena_birth *birth = wedge_arena_live(&run.arena, WEDGE_SEC_BIRTHS, slot);
+    ck_assert_msg(strcmp(birth->path, copy) == 0, "%s: %s", hows[_i], birth->path);
+    ck_assert_uint_eq(birth->why, WEDGE_BIRTH_STATIC);
+    ck_assert_uint_eq(slot, _i == 1 ? 0 : 1);
+    run_free(&run);
+    unlink(copy);
+    rmdir(folder);
+}
+END_TEST
+
+/* A thread's destructors run when it has left its slot: what they pass is counted for the process, not for a thread. */
+START_TEST(test_passes_of_an_ended_thread)
+{
+    RUN(&run, "f1 * t.late nth=1 -> kill KILL\nf2 * t.late nth=2 per=proc -> delay 1us\nf3 * t.early nth=1 -> delay 1us",
+        target(), "late");
+    ck_assert_str_eq(run.text, "done\n");
+    ck_assert_uint_eq(run_rule(&run, "f1")->fired, 0);
+    ck_assert_uint_eq(run_rule(&run, "f2")->fired, 1);
+    ck_assert_uint_eq(run_rule(&run, "f3")->fired, 1);
+    ck_assert_uint_eq(run_name(&run, "t.late")->passes, 3);
+    run_free(&run);
+}
+END_TEST
+
+START_TEST(test_start_of_each_image)
+{
+    /* Born and become another program: two starts; born as another program: one. With a role, which exec keeps, the
+     * moment in which it is taken and each exec behind it. */
+    static const struct {
+        const char *plan, *way;
+        uint64_t fired;
+    } cases[] = {
+        {"f1 proc[2] start -> delay 1us", "fork", 1},
+        {"f1 proc[2] start -> delay 1us", "fork-exec", 2},
+        {"f1 proc[2] start -> delay 1us", "vfork", 1},
+        {"f1 proc[2] start -> delay 1us", "posix_spawn", 1},
+        {"f1 proc[2] start -> delay 1us", "system", 2},
+        {"f1 leaf[1] start -> delay 1us", "fork-exec", 1},
+        {"f1 leaf[1] start -> delay 1us", "posix_spawn", 1},
+        {"f1 * start nth=2 -> delay 1us", "fork-exec", 1},
+    };
+    RUN(&run, cases[_i].plan, target(), "list", cases[_i].way);
+    ck_assert_msg(run_rule(&run, "f1")->fired == cases[_i].fired, "%s %s: %llu", cases[_i].plan, cases[_i].way,
+                  (unsigned long long)run_rule(&run, "f1")->fired);
+    run_free(&run);
+}
+END_TEST
+
+START_TEST(test_rules_at_births)
+{
+    static const struct {
+        const char *rule, *way, *want;
+    } cases[] = {
+        {"f1 * fork nth=1 -> errno EAGAIN", "fork", "fork -1\n"},
+        {"f1 * _Fork nth=1 -> errno ENOMEM", "_Fork", "_Fork -1\n"},
+        {"f1 * fork:family -> errno EAGAIN", "vfork", "vfork -1\n"},
+        {"f1 * vfork -> errno EAGAIN", "vfork", "vfork -1\n"},
+        {"f1 * vfork -> delay 1ms", "vfork", "vfork 0\n"},
+        {"f1 * clone -> errno EAGAIN", "clone", "clone -1\n"},
+        {"f1 * posix_spawn -> errno EAGAIN", "posix_spawn", "posix_spawn -1\n"},
+        {"f1 * posix_spawn:family -> errno ENOMEM after", "posix_spawnp", "posix_spawnp -1\n"},
+        {"f1 * system -> errno EAGAIN", "system", "system -1\n"},
+        {"f1 * popen -> errno EMFILE", "popen", "popen -1\n"},
+        {"f1 proc[2] execve -> errno ENOMEM", "fork-exec", "fork-exec 127\n"},
+        {"f1 proc[2] execve -> exit 7", "fork-exec", "fork-exec 7\n"},
+        {"f1 * execve -> kill KILL", "vfork", "vfork 0\n"}, /* on its parent's memory: it does not act */
+        {"f1 * waitpid -> errno EINTR", "fork", "fork -1\n"},
+    };
+    RUN(&run, cases[_i].rule, target(), "list", cases[_i].way);
+    ck_assert_msg(strcmp(run.text, cases[_i].want) == 0, "%s: %s", cases[_i].rule, run.text);
+    run_free(&run);
+}
+END_TEST
+
+static void fill(TCase *tcase)
+{
+    tcase_add_loop_test(tcase, test_ordinals, 0, WAYS);
+    tcase_add_test(tcase, test_all_ways_in_a_row);
+    tcase_add_loop_test(tcase, test_cleared_environment, 0, WAYS);
+    tcase_add_loop_test(tcase, test_chains, 0, 6);
+    tcase_add_test(tcase, test_spawns_at_once);
+    tcase_add_loop_test(tcase, test_absent_are_noted, 0, 3);
+    tcase_add_test(tcase, test_passes_of_an_ended_thread);
+    tcase_add_loop_test(tcase, test_start_of_each_image, 0, 8);
+    tcase_add_loop_test(tcase, test_rules_at_births, 0, 14);
+}
+
+int main(void)
+{
+    return wedge_test_main("births", 30, fill);
+}
