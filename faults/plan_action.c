@@ -267,7 +267,8 @@ static int parse_when_word(const struct plan_source *source, const struct plan_t
                           wedge_plan_actions[rule->action]);
     for (size_t i = plan_next_function(out, 0); i < WEDGE_FN_COUNT; i = plan_next_function(out, i + 1))
         if (wedge_functions[i].extra & WEDGE_EXTRA_NOT_AFTER)
-            return plan_error(source, token->column, "`after` is not possible at %s, which does not come back when it "
+            return plan_error(source, token->column,
+                              "`after` is not possible at %s, which does not come back when it "
                               "succeeds; possible: before",
                               wedge_functions[i].name);
     rule->after_effect = 1;

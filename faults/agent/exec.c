@@ -122,8 +122,7 @@ static const char *search_path(const char *file, char *buf, size_t size)
         while (dirs[len] && dirs[len] != ':')
             len++;
         if (put(buf, size, &at, dirs, len) && (len == 0 || put(buf, size, &at, "/", 1)) &&
-            put(buf, size, &at, file, SIZE_MAX) &&
-            sys_call(SYS_faccessat, AT_FDCWD, (long)buf, X_OK, 0, 0, 0) == 0)
+            put(buf, size, &at, file, SIZE_MAX) && sys_call(SYS_faccessat, AT_FDCWD, (long)buf, X_OK, 0, 0, 0) == 0)
             return buf;
         if (!dirs[len])
             break;
@@ -148,10 +147,9 @@ static enum wedge_birth_why judge(int dir, const char *path, char asan[64])
         bool elf = n > 0 && wedge_rt_is_elf(head, (size_t)n);
         program.fd = (int)fd;
         if (elf && sys_call(SYS_fstat, fd, (long)&st, 0, 0, 0, 0) == 0) {
-            why = st.st_mode & (S_ISUID | S_ISGID) ? WEDGE_BIRTH_SETID
-                  : sys_call(SYS_fgetxattr, fd, (long)"security.capability", 0, 0, 0, 0) > 0
-                      ? WEDGE_BIRTH_CAPABILITIES
-                      : wedge_rt_judge(&program);
+            why = st.st_mode & (S_ISUID | S_ISGID)                                           ? WEDGE_BIRTH_SETID
+                  : sys_call(SYS_fgetxattr, fd, (long)"security.capability", 0, 0, 0, 0) > 0 ? WEDGE_BIRTH_CAPABILITIES
+                                                                                             : wedge_rt_judge(&program);
         }
         if (fd >= 0 && opened)
             sys_call(SYS_close, fd, 0, 0, 0, 0, 0);

@@ -42,7 +42,11 @@ static int64_t leave(struct agent_call *call, int64_t result)
 {
     return AGENT_UNLIKELY(agent_is_armed(call->function)) ? agent_leave(call, result) : result;
 }
-#define WORDS(...) (const uint64_t[]){AGENT_WORDS(__VA_ARGS__)}
+#define WORDS(...)                                                                                                     \
+    (const uint64_t[])                                                                                                 \
+    {                                                                                                                  \
+        AGENT_WORDS(__VA_ARGS__)                                                                                       \
+    }
 #define ENTER(call, fn, object, n, ...)                                                                                \
     enter(call, WEDGE_FN_##fn, __builtin_return_address(0), AGENT_WORD(object), WORDS(__VA_ARGS__), n)
 

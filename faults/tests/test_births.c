@@ -77,11 +77,11 @@ static const struct {
     uint32_t execs;
     bool bare; /* also with the environment cleared */
 } ways[] = {
-    {"fork", 0, false},      {"_Fork", 0, false},     {"raw-fork", 0, false},    {"fork-exec", 1, true},
-    {"forkpty", 0, false},   {"clone", 0, false},     {"clone-vfork", 1, true},  {"vfork", 1, true},
-    {"execv", 1, true},      {"execvp", 1, true},     {"execvpe", 1, true},      {"execl", 1, true},
-    {"execlp", 1, true},     {"execle", 1, true},     {"fexecve", 1, true},      {"execveat", 1, true},
-    {"second-try", 1, true}, {"raw-exec", 0, false},  {"posix_spawn", 1, true},  {"posix_spawnp", 1, true},
+    {"fork", 0, false},      {"_Fork", 0, false},    {"raw-fork", 0, false},   {"fork-exec", 1, true},
+    {"forkpty", 0, false},   {"clone", 0, false},    {"clone-vfork", 1, true}, {"vfork", 1, true},
+    {"execv", 1, true},      {"execvp", 1, true},    {"execvpe", 1, true},     {"execl", 1, true},
+    {"execlp", 1, true},     {"execle", 1, true},    {"fexecve", 1, true},     {"execveat", 1, true},
+    {"second-try", 1, true}, {"raw-exec", 0, false}, {"posix_spawn", 1, true}, {"posix_spawnp", 1, true},
     {"system", 2, true},     {"popen", 2, true},
 };
 enum { WAYS = sizeof(ways) / sizeof(ways[0]) };
@@ -142,7 +142,8 @@ END_TEST
 
 START_TEST(test_chains)
 {
-    static const char *const chains[] = { /* $1 is the leaf's program */
+    static const char *const chains[] = {
+        /* $1 is the leaf's program */
         "env -i \"$1\" leaf 1; true",
         "exec env -i /bin/sh -c 'exec env -i \"$1\" leaf 1' sh \"$1\"",
         "env -u LD_PRELOAD \"$1\" leaf 1; true",
@@ -220,7 +221,8 @@ END_TEST
 /* A thread's destructors run when it has left its slot: what they pass is counted for the process, not for a thread. */
 START_TEST(test_passes_of_an_ended_thread)
 {
-    RUN(&run, "f1 * t.late nth=1 -> kill KILL\nf2 * t.late nth=2 per=proc -> delay 1us\nf3 * t.early nth=1 -> delay 1us",
+    RUN(&run,
+        "f1 * t.late nth=1 -> kill KILL\nf2 * t.late nth=2 per=proc -> delay 1us\nf3 * t.early nth=1 -> delay 1us",
         target(), "late");
     ck_assert_str_eq(run.text, "done\n");
     ck_assert_uint_eq(run_rule(&run, "f1")->fired, 0);
@@ -239,14 +241,10 @@ START_TEST(test_start_of_each_image)
         const char *plan, *way;
         uint64_t fired;
     } cases[] = {
-        {"f1 proc[2] start -> delay 1us", "fork", 1},
-        {"f1 proc[2] start -> delay 1us", "fork-exec", 2},
-        {"f1 proc[2] start -> delay 1us", "vfork", 1},
-        {"f1 proc[2] start -> delay 1us", "posix_spawn", 1},
-        {"f1 proc[2] start -> delay 1us", "system", 2},
-        {"f1 leaf[1] start -> delay 1us", "fork-exec", 1},
-        {"f1 leaf[1] start -> delay 1us", "posix_spawn", 1},
-        {"f1 * start nth=2 -> delay 1us", "fork-exec", 1},
+        {"f1 proc[2] start -> delay 1us", "fork", 1},        {"f1 proc[2] start -> delay 1us", "fork-exec", 2},
+        {"f1 proc[2] start -> delay 1us", "vfork", 1},       {"f1 proc[2] start -> delay 1us", "posix_spawn", 1},
+        {"f1 proc[2] start -> delay 1us", "system", 2},      {"f1 leaf[1] start -> delay 1us", "fork-exec", 1},
+        {"f1 leaf[1] start -> delay 1us", "posix_spawn", 1}, {"f1 * start nth=2 -> delay 1us", "fork-exec", 1},
     };
     RUN(&run, cases[_i].plan, target(), "list", cases[_i].way);
     ck_assert_msg(run_rule(&run, "f1")->fired == cases[_i].fired, "%s %s: %llu", cases[_i].plan, cases[_i].way,
