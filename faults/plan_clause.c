@@ -91,8 +91,6 @@ static int parse_chance(const struct plan_source *source, const struct plan_toke
         return plan_error(source, token->column, "`%.*s` is not a chance: above 0 and at most 1, such as 0.3",
                           token->len, token->at);
     out->rule.chance = value >= 1 ? UINT64_MAX : (uint64_t)(value * 18446744073709551616.0);
-    if (out->rule.chance == 0)
-        out->rule.chance = 1;
     return 0;
 }
 

@@ -197,6 +197,35 @@ START_TEST(test_good_where)
 }
 END_TEST
 
+/* What a value of argN may look like, and what it is then. */
+START_TEST(test_values)
+{
+    static const struct {
+        const char *text;
+        int64_t value;
+    } cases[] = {{"0", 0},
+                 {"-1", -1},
+                 {"0x10", 16},
+                 {"-0x10", -16},
+                 {"0xffffffffffffffff", -1},
+                 {"9223372036854775807", INT64_MAX},
+                 {"O_NONBLOCK", O_NONBLOCK},
+                 {"O_CREAT|O_EXCL|0x8000000", O_CREAT | O_EXCL | 0x8000000},
+                 {"AT_FDCWD", AT_FDCWD},
+                 {"SIGTERM", SIGTERM},
+                 {"EAGAIN", EAGAIN},
+                 {"EWOULDBLOCK", EWOULDBLOCK}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char text[96];
+        snprintf(text, sizeof(text), "plan 1\na * read arg3==%s -> stop\n", cases[i].text);
+        struct wedge_plan *plan = parse(text);
+        ck_assert_msg(plan->rules[0].rule.args[0].value == cases[i].value, "%s is %lld", cases[i].text,
+                      (long long)plan->rules[0].rule.args[0].value);
+        wedge_plan_free(plan);
+    }
+}
+END_TEST
+
 /* Every kind of object can be defined; the agent finds it by kind and by how it is made. */
 START_TEST(test_kinds)
 {
@@ -497,6 +526,7 @@ static const struct {
     {"plan 1\ndefine q = descendant of hleper\ndefine helper = descendant of root\nq q start -> stop\n", 2, 26,
      "nearest: helper"},
     {"plan 1\ndefine h = descendant of q\ndefine q = pipe\na h start -> stop\n", 2, 26, "it has no descendants"},
+    {"plan 1\ndefine q = descendant of abcdefghijklmnopqrstuvwx\n", 2, 26, "at most 23 bytes"},
     {"plan 1\ndefine h = descendant of h\na h start -> stop\n", 2, 26, "descends from itself"},
     {"plan 1\ndefine h = descendant of i\ndefine i = descendant of h\na h start -> stop\n", 2, 26,
      "descends from what descends from it"},
@@ -531,6 +561,8 @@ static const struct {
     {"plan 1\na * t.x after=fired(b,0) -> stop\n", 2, 23, "not a count"},
     {"plan 1\na * t.x after=fired(a) -> stop\n", 2, 21, "waits for itself"},
     {"plan 1\na * t.x after=fired(b) -> stop\nb * t.x after=fired(a) -> stop\n", 2, 21, "can never fire"},
+    {"plan 1\na * t.x after=fired(b) -> stop\nb * t.x after=fired(c) -> stop\nc * t.x after=fired(b) -> stop\n", 3, 21,
+     "`b` can never fire"}, /* a waits for the circle, and is not in it */
     {"plan 1\na * t.x -> yield until=fired(a)\n", 2, 30, "holds at once"},
     {"plan 1\na * t.x -> yield until=fired(nobody)\n", 2, 30, "no rule has the id"},
     /* actions */
@@ -617,6 +649,15 @@ START_TEST(test_limits)
     ck_assert_int_eq(err.line, 130);
     ck_assert_str_eq(err.file, "plan");
     ck_assert_ptr_nonnull(strstr(err.message, "more than 128 rules"));
+    at = text + sprintf(text, "plan 1\n");
+    for (int i = 0; i < 32; i++)
+        at += sprintf(at, "define d%d = descendant of root\nr%d d%d start -> stop\n", i, i, i);
+    ck_assert_int_eq(parse_all(text, &plan), 0);
+    wedge_plan_free(plan);
+    sprintf(at, "define d32 = pipe\n");
+    ck_assert_int_eq(parse_all(text, &plan), -EINVAL);
+    ck_assert_int_eq(err.line, 66);
+    ck_assert_ptr_nonnull(strstr(err.message, "more than 32 defines"));
     free(text);
     wedge_plan_free(NULL);
 }
@@ -690,7 +731,10 @@ START_TEST(test_legality)
         ck_assert_int_eq(wedge_plan_legality(f, WEDGE_ACT_ERRNO, EBFONT), WEDGE_ILLEGAL);
     }
     ck_assert(wedge_plan_allows(WEDGE_FN_read, WEDGE_ACT_SHORT) && !wedge_plan_allows(WEDGE_FN_poll, WEDGE_ACT_SHORT));
-    ck_assert(wedge_plan_allows(WEDGE_FN_poll, WEDGE_ACT_KILL));
+    ck_assert(wedge_plan_allows(WEDGE_FN_poll, WEDGE_ACT_KILL) && wedge_plan_allows(WEDGE_FN_poll, WEDGE_ACT_ERRNO));
+    ck_assert(!wedge_plan_allows(WEDGE_FN_sleep, WEDGE_ACT_ERRNO) &&
+              wedge_plan_allows(WEDGE_FN_sleep, WEDGE_ACT_RETURN));
+    ck_assert(!wedge_plan_allows(WEDGE_FN_closefrom, WEDGE_ACT_RETURN));
 }
 END_TEST
 
@@ -784,6 +828,7 @@ static void fill(TCase *tcase)
 {
     tcase_add_test(tcase, test_good_plan);
     tcase_add_test(tcase, test_good_where);
+    tcase_add_test(tcase, test_values);
     tcase_add_test(tcase, test_kinds);
     tcase_add_test(tcase, test_refused_until_possible);
     tcase_add_test(tcase, test_long_chance);
