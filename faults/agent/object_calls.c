@@ -68,6 +68,7 @@ static const struct {
     {"epoll_create", MAKES_DESCRIPTOR, WEDGE_MADE_EPOLL, 0},
     {"epoll_create1", MAKES_DESCRIPTOR, WEDGE_MADE_EPOLL, 0},
     {"mq_open", MAKES_DESCRIPTOR, WEDGE_MADE_MQUEUE, 0},
+    {"__mq_open_2", MAKES_DESCRIPTOR, WEDGE_MADE_MQUEUE, 0},
     {"dup", COPIES, 0, 0},
     {"dup2", COPIES, 0, 0},
     {"dup3", COPIES, 0, 0},
@@ -167,7 +168,7 @@ static bool is_shared(const struct agent_call *call)
     case WEDGE_OBJECT_SPIN:
         return (uintptr_t)attr == PTHREAD_PROCESS_SHARED;
     case WEDGE_OBJECT_MUTEX:
-        if (attr)
+        if (attr && call->function != WEDGE_FN_mtx_init) /* whose second argument is a number */
             pthread_mutexattr_getpshared(attr, &shared);
         break;
     case WEDGE_OBJECT_COND:

@@ -15,6 +15,7 @@
 
 #include "faults/agent/cut.h"
 #include "faults/functions.h"
+#include "faults/plan_internal.h"
 #include "faults/tests/run.h"
 
 enum { PER_PLAN = 40, LINE = 160, ODD = 2147483000 }; /* ODD: neither a descriptor, an identifier, nor an address */
@@ -193,24 +194,38 @@ START_TEST(test_versions_are_kept_apart)
 }
 END_TEST
 
-/* A plan with one rule for all functions, in `plan`; `after` for those that come back. */
-static void rule_for_all(const char *who, const char *action, char *plan, size_t size)
+/* A plan with one rule for all functions, or all that are about an object when it counts per object, or, for `after`,
+ * those that come back. */
+static void rule_for_all(const char *who, const char *when, char *plan, size_t size)
 {
+    bool objects = strncmp(when, "per=obj", 7) == 0, first = true;
     size_t len = (size_t)snprintf(plan, size, "f1 %s ", who);
-    for (size_t i = 0; i < WEDGE_FN_COUNT; i++)
-        if (!strstr(action, " after") || !(wedge_functions[i].extra & WEDGE_EXTRA_NOT_AFTER))
-            len += (size_t)snprintf(plan + len, size - len, "%s%s", i ? "," : "", wedge_functions[i].name);
-    len += (size_t)snprintf(plan + len, size - len, " -> %s", action);
+    for (size_t i = 0; i < WEDGE_FN_COUNT; i++) {
+        const struct wedge_function_row *row = &wedge_functions[i];
+        if (objects && (row->kind == WEDGE_OBJECT_NONE || row->kind == WEDGE_OBJECT_PROCESS ||
+                        row->effect == WEDGE_EFFECT_RESULT || row->effect == WEDGE_EFFECT_CREATE))
+            continue;
+        if (strstr(when, " after") && (row->extra & WEDGE_EXTRA_NOT_AFTER))
+            continue;
+        len += (size_t)snprintf(plan + len, size - len, "%s%s", first ? "" : ",", row->name);
+        first = false;
+    }
+    len += (size_t)snprintf(plan + len, size - len, " %s", when);
     ck_assert_uint_lt(len, size);
 }
 
 /* Passed through: with an empty plan, with every function named by a rule for nobody, and by one that does nothing. */
 START_TEST(test_without_a_fault_as_without_agent)
 {
-    static const char *const rules[][2] = {
-        {NULL}, {"proc[9999]", "stop"}, {"*", "delay 1ms"}, {"*", "delay 1ms after"}};
+    static const char *const rules[][2] = {{NULL},
+                                           {"proc[9999]", "-> stop"},
+                                           {"*", "-> delay 1ms"},
+                                           {"*", "-> delay 1ms after"},
+                                           {"*", "per=obj nth=2.. -> delay 1ms"}};
     static struct told told[WEDGE_FN_COUNT];
     char plan[8192];
+    if (strncmp(rules[_i][1] ? rules[_i][1] : "", "per=obj", 7) == 0 && !(PLAN_POSSIBLE & PLAN_PART_PER_OBJ))
+        return;
     run_plain();
     struct run run;
     if (rules[_i][0])
@@ -452,7 +467,7 @@ int main(void)
     tcase_add_test(tcase, test_every_row_has_a_call);
     tcase_add_test(tcase, test_exported_and_of_libc);
     tcase_add_test(tcase, test_versions_are_kept_apart);
-    tcase_add_loop_test(tcase, test_without_a_fault_as_without_agent, 0, 4);
+    tcase_add_loop_test(tcase, test_without_a_fault_as_without_agent, 0, 5);
     tcase_add_test(tcase, test_errnos);
     tcase_add_test(tcase, test_returns);
     tcase_add_test(tcase, test_drops);
