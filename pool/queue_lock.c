@@ -2,7 +2,11 @@
 #include "pool/queue_lock.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 
@@ -61,8 +65,17 @@ void wedge_queue_lock_give(struct wedge_queue_lock *lock)
         sem_post(&lock->semaphore);
 }
 
+/* The word that glibc's pthread_mutex_lock sleeps on (nptl/pthread_mutex_lock.c): it looks again whatever woke it. */
+void wedge_queue_lock_renew(struct wedge_queue_lock *lock)
+{
+    if (lock->owned)
+        syscall(SYS_futex, &lock->mutex.__data.__lock, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+}
+
 void wedge_queue_lock_break(struct wedge_queue_lock *lock)
 {
-    if (!lock->owned)
+    if (lock->owned)
+        wedge_queue_lock_renew(lock);
+    else
         sem_post(&lock->semaphore);
 }

@@ -3,6 +3,11 @@
  *
  *   semaphore  1 is free. It has no owner: whoever dies holding it holds it for ever.
  *   owned      a robust mutex: the next to come is told that the owner died, and repairs what that one was at.
+ *
+ * A robust mutex loses a wake-up with a waiter that dies: let go, it wakes one waiter; before that one is there somebody new
+ * takes it, who does not know of waiters; the chosen one dies, and the kernel passes the wake-up on only while the mutex is free
+ * (handle_futex_death in kernel/futex/core.c). The new owner lets it go and wakes nobody, and who else waited sleeps beside
+ * a free mutex for ever. So after each death everyone is woken to look again (wedge_queue_lock_renew).
  */
 #ifndef WEDGE_POOL_QUEUE_LOCK_H
 #define WEDGE_POOL_QUEUE_LOCK_H
@@ -24,6 +29,8 @@ int wedge_queue_lock_init(struct wedge_queue_lock *lock, bool owned);
  * INT64_MAX never, 0 do not wait. Woken by whoever lets it go, or, owned, by the kernel when that one dies. */
 int wedge_queue_lock_take(struct wedge_queue_lock *lock, int64_t until_ns);
 void wedge_queue_lock_give(struct wedge_queue_lock *lock);
+/* Somebody who may have waited for it is dead: wakes those who do. A semaphore stays as it is. Any thread. */
+void wedge_queue_lock_renew(struct wedge_queue_lock *lock);
 /* Every other process that used it is dead: whoever waits for a semaphore that died with one is let go. */
 void wedge_queue_lock_break(struct wedge_queue_lock *lock);
 

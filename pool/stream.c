@@ -321,6 +321,8 @@ void wedge_stream_worker_gone(struct wedge_pool *pool, uint32_t index, uint32_t 
         wedge_queue_settle(&stream->tasks);
         wedge_queue_lock_give(&stream->tasks.shared->readers);
     }
+    wedge_queue_lock_renew(&stream->tasks.shared->readers); /* it may have taken a wake-up along */
+    wedge_queue_lock_renew(&stream->results.shared->writers);
 }
 
 void wedge_stream_complete_marks(struct wedge_pool *pool, uint32_t index, uint32_t generation)
