@@ -663,6 +663,112 @@ START_TEST(test_limits)
 }
 END_TEST
 
+/* An error has a message, and a place that is in the text, or just past the end of a line of it. */
+static void check_place(const char *text)
+{
+    int line = 1;
+    for (; line < err.line && *text; text++)
+        line += *text == '\n';
+    ck_assert_int_eq(err.line, line);
+    ck_assert_msg(err.column >= 1 && err.column <= (int)strcspn(text, "\n") + 1, "%d:%d: %s", err.line, err.column,
+                  err.message);
+    ck_assert_str_ne(err.message, "");
+}
+
+/* Lines of words that belong to the language, in any order: each is a plan, or refused at a place. */
+START_TEST(test_shuffled_words)
+{
+    static const char *const words[] = {"define",
+                                        "q",
+                                        "h",
+                                        "=",
+                                        "pipe",
+                                        "mutex",
+                                        "descendant",
+                                        "of",
+                                        "root",
+                                        "created-in=f",
+                                        "path=*",
+                                        "exe=*",
+                                        "comm=c",
+                                        "nth=1",
+                                        "nth=2..3",
+                                        "*",
+                                        "h[2]",
+                                        "proc[1]",
+                                        "thread=t",
+                                        "read",
+                                        "open",
+                                        "read,write",
+                                        "sem_wait:family",
+                                        "start",
+                                        "exit",
+                                        "t.x",
+                                        "obj=q",
+                                        "fd=1",
+                                        "caller=m!f",
+                                        "in=f",
+                                        "arg1==-1",
+                                        "arg2&O_CREAT",
+                                        "arg3>=0x10",
+                                        "p=0.5",
+                                        "max=1",
+                                        "every=2",
+                                        "after=fired(a)",
+                                        "after=mark(t.x)",
+                                        "time=1s",
+                                        "per=obj",
+                                        "per=tree",
+                                        "->",
+                                        "->",
+                                        "->",
+                                        "stop",
+                                        "kill",
+                                        "KILL",
+                                        "errno",
+                                        "EINTR",
+                                        "yield",
+                                        "until=fired(a,2)",
+                                        "full",
+                                        "corrupt",
+                                        "short",
+                                        "3",
+                                        "delay",
+                                        "1s",
+                                        "after",
+                                        "before",
+                                        "seed",
+                                        "#",
+                                        "a"};
+    /* What most lines begin and end with, so that not all are refused at their first word. */
+    static const char *const heads[] = {"",         "define q =", "define h = descendant of", "a * read",
+                                        "b h open", "a * t.x",    "b * write obj=q"};
+    static const char *const tails[] = {"", " -> stop", " -> errno EINTR"};
+    uint32_t state = 1;
+    unsigned accepted = 0;
+#define PICK(of) (state = state * 1664525 + 1013904223, (state >> 16) % (sizeof(of) / sizeof((of)[0])))
+    for (int i = 0; i < 20000; i++) {
+        char text[1024];
+        size_t n = (size_t)sprintf(text, "plan 1\n");
+        for (size_t line = 0; line < 1 + PICK(tails); line++) {
+            n += (size_t)sprintf(text + n, "%s", heads[PICK(heads)]);
+            for (size_t w = PICK(heads); w > 0; w--)
+                n += (size_t)sprintf(text + n, " %s", words[PICK(words)]);
+            n += (size_t)sprintf(text + n, "%s\n", tails[PICK(tails)]);
+        }
+#undef PICK
+        struct wedge_plan *plan = NULL;
+        if (parse_all(text, &plan) == 0) {
+            wedge_plan_free(plan);
+            accepted++;
+            continue;
+        }
+        check_place(text);
+    }
+    ck_assert_uint_gt(accepted, 20);
+}
+END_TEST
+
 /* Every prefix of a good plan, and the good plan with each byte replaced, left out or doubled, gives a plan or an error with a place in it,
  * and nothing else (the sanitizers watch). */
 START_TEST(test_mangled_plans)
@@ -684,9 +790,7 @@ START_TEST(test_mangled_plans)
                 continue;
             }
             refused++;
-            ck_assert_int_gt(err.line, 0);
-            ck_assert_int_gt(err.column, 0);
-            ck_assert_str_ne(err.message, "");
+            check_place(text);
         }
     ck_assert_uint_gt(refused, 10000);
 }
@@ -837,6 +941,7 @@ static void fill(TCase *tcase)
     tcase_add_loop_test(tcase, test_bad_plan, 0, BAD);
     tcase_add_test(tcase, test_limits);
     tcase_add_test(tcase, test_mangled_plans);
+    tcase_add_test(tcase, test_shuffled_words);
     tcase_add_test(tcase, test_legality);
     tcase_add_test(tcase, test_rule_legality);
     tcase_add_test(tcase, test_prototypes);
