@@ -28,7 +28,7 @@
 #define PLAN_PART_CORRUPT 512u
 #define PLAN_PART_ALL     1023u
 
-#define PLAN_POSSIBLE 0u
+#define PLAN_POSSIBLE PLAN_PART_PROCESS
 
 /* A word of a line. */
 struct plan_token {

@@ -137,8 +137,9 @@ struct wedge_arena_proc { /* 128 bytes */
     _Atomic uint32_t threads; /* threads checked in so far */
     uint32_t killed_by_rule;  /* rule number + 1, written before the kill */
     uint32_t ordinal;         /* nth process of the tree by check-in, from 1; 0: born, not checked in */
-    uint32_t defined;         /* which defines of the plan it is, one bit each */
-    uint8_t reserved[24];
+    /* One bit for each define of processes: it is one, it was counted as a match, it descends from one. */
+    uint32_t defined, counted, under;
+    uint8_t reserved[16];
 };
 
 /*

@@ -96,6 +96,11 @@ void agent_after_spawn(uint32_t slot, int32_t pid); /* pid 0: not known; below: 
 /* On its parent's memory the caller may not act in its parent's name. */
 bool agent_is_vfork_child(const struct agent_here *here);
 
+/* define.c: roles */
+void agent_take_role(struct wedge_arena_proc *proc, const char *name, uint32_t index, uint32_t generation);
+void agent_note_program(void); /* once, from the constructor */
+void agent_define_process(const struct agent_here *here); /* by check-in: may give the process a role */
+
 /* exec.c: what a new program is given */
 void agent_note_environ(const char *arena, const char *preload); /* once, from the constructor: our own variables */
 enum { AGENT_EXEC_ENTRIES = 1024, AGENT_EXEC_TEXT = 1024 };
@@ -152,6 +157,7 @@ void agent_rules_for_life(enum wedge_rule_what what, bool by_role, uint64_t ret_
 bool agent_condition(const struct wedge_rule_when *when);
 void agent_announce(void); /* something that a `yield` may wait for has happened */
 void agent_life(const struct agent_here *here, enum wedge_rule_what what, bool by_role); /* start, exit */
+void agent_born(const struct agent_here *here); /* rules for `start`, of a process or an image */
 void agent_exit(void); /* rules for `exit`, once per process */
 
 /* hold.c */

@@ -83,7 +83,8 @@ static bool header_is_ours(const struct wedge_arena_header *header, uint64_t byt
            fits(header, WEDGE_SEC_COUNTS, sizeof(struct wedge_arena_counts)) &&
            fits(header, WEDGE_SEC_OBJ_COUNTS, sizeof(struct wedge_arena_object_counts)) &&
            s[WEDGE_SEC_OBJ_COUNTS].count / WEDGE_OBJECT_RULES >= s[WEDGE_SEC_OBJECTS].count &&
-           s[WEDGE_SEC_OBJECTS].count <= AGENT_OBJECTS_MOST && fits(header, WEDGE_SEC_RINGS, sizeof(struct wedge_arena_event)) && header->ring_events &&
+           s[WEDGE_SEC_OBJECTS].count <= AGENT_OBJECTS_MOST &&
+           fits(header, WEDGE_SEC_RINGS, sizeof(struct wedge_arena_event)) && header->ring_events &&
            !(header->ring_events & (header->ring_events - 1)) &&
            s[WEDGE_SEC_RINGS].count / header->ring_events >= s[WEDGE_SEC_THREADS].count &&
            s[WEDGE_SEC_COUNTS].count / WEDGE_ARENA_RULES >= s[WEDGE_SEC_THREADS].count + s[WEDGE_SEC_PROCS].count;
@@ -189,6 +190,7 @@ __attribute__((constructor(101))) static void load(void)
         agent_arena = (struct agent_arena){0};
         return;
     }
+    agent_note_program();
     agent_check_in_image(slot);
     agent_where_prepare();
     agent_arm_functions();
@@ -197,7 +199,7 @@ __attribute__((constructor(101))) static void load(void)
     agent_arena.ready = true;
     struct agent_here here;
     if (agent_find_here(&here))
-        agent_life(&here, WEDGE_WHAT_START, false);
+        agent_born(&here);
 }
 
 /* The return of main comes here through exit, which libc calls past our wrapper. */

@@ -17,17 +17,7 @@
 
 static void set_role(struct agent_here *here, const char *name, long index, long generation)
 {
-    struct wedge_arena_proc *proc = here->proc;
-    atomic_fetch_add_explicit(&proc->role_seq, 1, memory_order_acq_rel);
-    unsigned i = 0;
-    for (; name && name[i] && i < WEDGE_ROLE_BYTES - 1; i++)
-        proc->role[i] = name[i];
-    for (; i < WEDGE_ROLE_BYTES; i++)
-        proc->role[i] = 0;
-    proc->role_index = (uint32_t)index;
-    proc->role_gen = (uint32_t)generation;
-    /* Partner: wedge takes the role under an even sequence only. */
-    atomic_fetch_add_explicit(&proc->role_seq, 1, memory_order_release);
+    agent_take_role(here->proc, name, (uint32_t)index, (uint32_t)generation);
     agent_match_process(here);
     struct wedge_arena_event event = {.kind = WEDGE_EV_ROLE, .arg = (uint64_t)index, .object = (uint64_t)generation};
     agent_event(here, &event);

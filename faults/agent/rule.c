@@ -295,6 +295,13 @@ void agent_life(const struct agent_here *here, enum wedge_rule_what what, bool b
     agent_hit(here, rules, &site);
 }
 
+void agent_born(const struct agent_here *here)
+{
+    agent_life(here, WEDGE_WHAT_START, false);
+    if (here->proc->role[0]) /* kept over exec, or given by a define */
+        agent_life(here, WEDGE_WHAT_START, true);
+}
+
 void agent_exit(void)
 {
     struct agent_here here;

@@ -299,6 +299,7 @@ static uint32_t claim_process(const struct birth *birth)
     proc->since_ns = sys_now_ns();
     proc->ordinal = birth->ordinal;
     proc->pedigree = parent == AGENT_NONE ? agent_mix(2) : agent_mix(agent_arena.procs[parent].pedigree + birth->nth);
+    proc->under = parent == AGENT_NONE ? 0 : agent_arena.procs[parent].under | agent_arena.procs[parent].defined;
     clear_counts(agent_arena.n_threads + slot);
     atomic_store_explicit(&agent_arena.births[slot].unnamed, 0, memory_order_relaxed);
     agent_arena.births[slot].path[0] = 0;
@@ -345,6 +346,7 @@ static void finish_check_in(void)
     if (atomic_load_explicit(&agent_page->state, memory_order_relaxed) == AGENT_LOST)
         return;
     struct agent_here here = {.proc = &agent_arena.procs[agent_page->proc], .proc_slot = agent_page->proc};
+    agent_define_process(&here);
     agent_match_process(&here);
     /* Partner: the acquire in agent_find_here; all of the page is valid behind it. */
     atomic_store_explicit(&agent_page->state, AGENT_IN, memory_order_release);
@@ -385,7 +387,7 @@ bool agent_find_here(struct agent_here *ret)
     ret->thread_slot = self.slot;
     ret->thread = self.slot == AGENT_NONE ? NULL : &agent_arena.threads[self.slot];
     if (AGENT_UNLIKELY(born))
-        agent_life(ret, WEDGE_WHAT_START, false);
+        agent_born(ret);
     return true;
 }
 

@@ -241,14 +241,61 @@ START_TEST(test_start_of_each_image)
         const char *plan, *way;
         uint64_t fired;
     } cases[] = {
-        {"f1 proc[2] start -> delay 1us", "fork", 1},        {"f1 proc[2] start -> delay 1us", "fork-exec", 2},
-        {"f1 proc[2] start -> delay 1us", "vfork", 1},       {"f1 proc[2] start -> delay 1us", "posix_spawn", 1},
-        {"f1 proc[2] start -> delay 1us", "system", 2},      {"f1 leaf[1] start -> delay 1us", "fork-exec", 1},
-        {"f1 leaf[1] start -> delay 1us", "posix_spawn", 1}, {"f1 * start nth=2 -> delay 1us", "fork-exec", 1},
+        {"f1 proc[2] start -> delay 1us", "fork", 1},
+        {"f1 proc[2] start -> delay 1us", "fork-exec", 2},
+        {"f1 proc[2] start -> delay 1us", "vfork", 1},
+        {"f1 proc[2] start -> delay 1us", "posix_spawn", 1},
+        {"f1 proc[2] start -> delay 1us", "system", 2},
+        {"f1 leaf[1] start -> delay 1us", "fork-exec", 1},
+        {"f1 leaf[1] start -> delay 1us", "posix_spawn", 1},
+        {"f1 * start nth=2 -> delay 1us", "fork-exec", 1},
+        {"define x = descendant of root\nf1 x start -> delay 1us", "fork-exec", 2},
     };
     RUN(&run, cases[_i].plan, target(), "list", cases[_i].way);
     ck_assert_msg(run_rule(&run, "f1")->fired == cases[_i].fired, "%s %s: %llu", cases[_i].plan, cases[_i].way,
                   (unsigned long long)run_rule(&run, "f1")->fired);
+    run_free(&run);
+}
+END_TEST
+
+/* Roles that the plan gives. The tree: a shell (root), two helpers one after the other, each with a child of its own. */
+START_TEST(test_defined_processes)
+{
+    static const struct {
+        const char *plan;
+        int wants; /* how often f1 fires */
+    } cases[] = {
+        {"define helper = descendant of root exe=*/faults_births\nf1 helper start -> delay 1us", 4},
+        {"define helper = descendant of root exe=*/faults_births\nf1 helper[2] start -> delay 1us", 1},
+        {"define helper = descendant of root exe=*/faults_births nth=3\nf1 helper start -> delay 1us", 1},
+        {"define helper = descendant of root exe=*/faults_births nth=5\nf1 helper start -> delay 1us", 0},
+        {"define helper = descendant of root exe=*/faults_birth\nf1 helper start -> delay 1us", 0},
+        {"define helper = descendant of root comm=faults_birt?s\nf1 helper t.leaf -> delay 1us", 0},
+        {"define helper = descendant of root comm=faults_birt*\nf1 helper fork -> delay 1us", 2},
+        {"define helper = descendant of root comm=faults_birt* nth=3\nf1 helper[3] fork -> delay 1us", 1},
+        {"define top = descendant of root exe=*/faults_births nth=1\ndefine under = descendant of top\n"
+         "f1 under start -> delay 1us",
+         1},
+        {"define top = descendant of root exe=*/faults_births\ndefine under = descendant of top\n"
+         "f1 under start -> delay 1us",
+         0}, /* what descends from one is another, and top stands first */
+        {"define under = descendant of top\ndefine top = descendant of root exe=*/faults_births\n"
+         "f1 under start -> delay 1us",
+         2},
+        {"define sh = descendant of root exe=*/*sh\nf1 sh[*] start -> delay 1us", 4}, /* forked, and kept over exec */
+        {"define helper = descendant of root exe=*/faults_births\nf1 leaf t.leaf -> delay 1us", 0}, /* refused */
+    };
+    if (_i == 12) { /* a role of the program's own comes after */
+        RUN(&run, "define helper = descendant of root\nf1 leaf t.leaf -> delay 1us\nf2 helper fork -> delay 1us",
+            target(), "list", "fork", "fork");
+        ck_assert_uint_eq(run_rule(&run, "f1")->fired, 2);
+        ck_assert_uint_eq(run_rule(&run, "f2")->fired, 0);
+    } else {
+        RUN(&run, cases[_i].plan, "/bin/bash", "-c", "\"$1\" list fork; \"$1\" list fork; true", "sh", target());
+        ck_assert_msg((int)run_rule(&run, "f1")->fired == cases[_i].wants, "%s: fired %d", cases[_i].plan,
+                      (int)run_rule(&run, "f1")->fired);
+    }
+    ck_assert_int_eq(WEXITSTATUS(run.status), 0);
     run_free(&run);
 }
 END_TEST
@@ -288,7 +335,8 @@ static void fill(TCase *tcase)
     tcase_add_test(tcase, test_spawns_at_once);
     tcase_add_loop_test(tcase, test_absent_are_noted, 0, 3);
     tcase_add_test(tcase, test_passes_of_an_ended_thread);
-    tcase_add_loop_test(tcase, test_start_of_each_image, 0, 8);
+    tcase_add_loop_test(tcase, test_start_of_each_image, 0, 9);
+    tcase_add_loop_test(tcase, test_defined_processes, 0, 13);
     tcase_add_loop_test(tcase, test_rules_at_births, 0, 14);
 }
 
