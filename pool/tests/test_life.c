@@ -588,7 +588,7 @@ START_TEST(a_task_that_waits_too_long_is_a_timeout)
 END_TEST
 
 /* What happened, for the test: a byte per event, and the last text of each kind. */
-static char texts[WEDGE_POOL_EVENT_LOST_EVENTS + 1][201];
+static char texts[WEDGE_POOL_EVENT_ENDING + 1][201];
 
 static void note_event(const struct wedge_pool_event *event, void *context)
 {

@@ -27,8 +27,10 @@
  * Threads. create, set, start, close, join, shutdown and destroy: one thread at a time, none beside another on the
  * same pool. put and put_many: any thread of the process that started the pool, beside each other and beside close.
  * take and take_many: in `hardened` any thread, in the other presets one. stats: any thread at any time before
- * destroy. Nothing here may be called in a signal handler, nor, in a process forked from the parent by the user, on
- * a pool that was started. start forks: call it while the process has one thread.
+ * destroy. destroy: when no other thread is in a call on the pool; in `hardened` close sends those in put away (-EPIPE), and
+ * shutdown those in take too, once they have taken what there is (-ENODATA). Nothing here may be called in a signal
+ * handler, nor, in a process forked from the parent by the user, on a pool that was started. start forks: call it while the
+ * process has one thread.
  *
  * Processes. The zygote is a child of the caller: who waits for any child (waitpid(2) with -1) may get it, which does no
  * harm, or wait for it. It blocks all signals; workers have the caller's mask and dispositions as of start. So a signal to
