@@ -678,68 +678,16 @@ static void check_place(const char *text)
 /* Lines of words that belong to the language, in any order: each is a plan, or refused at a place. */
 START_TEST(test_shuffled_words)
 {
-    static const char *const words[] = {"define",
-                                        "q",
-                                        "h",
-                                        "=",
-                                        "pipe",
-                                        "mutex",
-                                        "descendant",
-                                        "of",
-                                        "root",
-                                        "created-in=f",
-                                        "path=*",
-                                        "exe=*",
-                                        "comm=c",
-                                        "nth=1",
-                                        "nth=2..3",
-                                        "*",
-                                        "h[2]",
-                                        "proc[1]",
-                                        "thread=t",
-                                        "read",
-                                        "open",
-                                        "read,write",
-                                        "sem_wait:family",
-                                        "start",
-                                        "exit",
-                                        "t.x",
-                                        "obj=q",
-                                        "fd=1",
-                                        "caller=m!f",
-                                        "in=f",
-                                        "arg1==-1",
-                                        "arg2&O_CREAT",
-                                        "arg3>=0x10",
-                                        "p=0.5",
-                                        "max=1",
-                                        "every=2",
-                                        "after=fired(a)",
-                                        "after=mark(t.x)",
-                                        "time=1s",
-                                        "per=obj",
-                                        "per=tree",
-                                        "->",
-                                        "->",
-                                        "->",
-                                        "stop",
-                                        "kill",
-                                        "KILL",
-                                        "errno",
-                                        "EINTR",
-                                        "yield",
-                                        "until=fired(a,2)",
-                                        "full",
-                                        "corrupt",
-                                        "short",
-                                        "3",
-                                        "delay",
-                                        "1s",
-                                        "after",
-                                        "before",
-                                        "seed",
-                                        "#",
-                                        "a"};
+    char vocabulary[] =
+        "define q h = pipe mutex descendant of root created-in=f path=* exe=* comm=c nth=1 nth=2..3 * h[2] "
+        "proc[1] thread=t read open read,write sem_wait:family start exit t.x obj=q fd=1 caller=m!f in=f "
+        "arg1==-1 arg2&O_CREAT arg3>=0x10 p=0.5 max=1 every=2 after=fired(a) after=mark(t.x) time=1s per=obj "
+        "per=tree -> -> -> stop kill KILL errno EINTR yield until=fired(a,2) full corrupt short 3 delay 1s "
+        "after before seed # a";
+    const char *words[64];
+    size_t n_words = 0;
+    for (char *word = strtok(vocabulary, " "); word && n_words < 64; word = strtok(NULL, " "))
+        words[n_words++] = word;
     /* What most lines begin and end with, so that not all are refused at their first word. */
     static const char *const heads[] = {"",         "define q =", "define h = descendant of", "a * read",
                                         "b h open", "a * t.x",    "b * write obj=q"};
@@ -753,7 +701,7 @@ START_TEST(test_shuffled_words)
         for (size_t line = 0; line < 1 + PICK(tails); line++) {
             n += (size_t)sprintf(text + n, "%s", heads[PICK(heads)]);
             for (size_t w = PICK(heads); w > 0; w--)
-                n += (size_t)sprintf(text + n, " %s", words[PICK(words)]);
+                n += (size_t)sprintf(text + n, " %s", words[PICK(words) % n_words]);
             n += (size_t)sprintf(text + n, "%s\n", tails[PICK(tails)]);
         }
 #undef PICK
@@ -769,8 +717,8 @@ START_TEST(test_shuffled_words)
 }
 END_TEST
 
-/* Every prefix of a good plan, and the good plan with each byte replaced, left out or doubled, gives a plan or an error with a place in it,
- * and nothing else (the sanitizers watch). */
+/* Every prefix of a good plan, and the good plan with each byte replaced, left out or doubled, gives a plan or an error
+ * with a place in it, and nothing else (the sanitizers watch). */
 START_TEST(test_mangled_plans)
 {
     static const char with[] = " \n#[]=,.(*>-0z!|\"\xff"; /* and its NUL: a prefix */
