@@ -440,7 +440,8 @@ int wedge_pool_worker_live(struct wedge_pool *pool, uint32_t index, uint32_t gen
                                        .zygote = pool->settings.hardened && !grouped ? getppid() : 0};
     name_after(pool, index, 0);
     WEDGE_POINT("pool.worker.start");
-    is_copy = false; /* the pool may be one of a copy's own */
+    if (worker.zygote)
+        is_copy = false; /* the pool may be one of a copy's own; a group's threads would all write it at once */
     if (worker.zygote && pthread_atfork(NULL, NULL, become_copy) != 0)
         return WEDGE_POOL_EXIT_SYSTEM;
     if (pool->transport->enter(&worker) < 0)
