@@ -93,7 +93,7 @@ static int parse_text(const struct plan_source *source, const struct plan_token 
 {
     if (!plan_copy(value->at, value->len, buf, size))
         return plan_error(source, value->column, "a pattern has at most %zu bytes here", size - 1);
-    return 0;
+    return plan_check_pattern(source, value);
 }
 
 static int parse_path(const struct plan_source *source, const struct plan_token *value, struct plan_define *out)

@@ -28,7 +28,9 @@
 #define PLAN_PART_CORRUPT 512u
 #define PLAN_PART_ALL     1023u
 
-#define PLAN_POSSIBLE PLAN_PART_PROCESS
+#define PLAN_POSSIBLE                                                                                                  \
+    (PLAN_PART_OBJ | PLAN_PART_FD | PLAN_PART_PATH | PLAN_PART_CALLER | PLAN_PART_IN | PLAN_PART_ARG |                 \
+     PLAN_PART_PER_OBJ | PLAN_PART_PROCESS)
 
 /* A word of a line. */
 struct plan_token {
@@ -113,6 +115,8 @@ bool plan_must_fire(unsigned seen);
 /* The values of WHERE's clauses; `value` is what stands after "=". */
 int plan_parse_object(const struct plan_source *source, const struct plan_token *value, struct plan_rule *out);
 int plan_parse_fd(const struct plan_source *source, const struct plan_token *value, struct plan_rule *out);
+/* The agent knows no classes of characters: [:alpha:] and the like. */
+int plan_check_pattern(const struct plan_source *source, const struct plan_token *value);
 int plan_parse_path(const struct plan_source *source, const struct plan_token *value, struct plan_rule *out);
 int plan_parse_caller(const struct plan_source *source, const struct plan_token *value, struct plan_rule *out);
 int plan_parse_in(const struct plan_source *source, const struct plan_token *value, struct plan_rule *out);

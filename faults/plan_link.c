@@ -187,6 +187,23 @@ static int refuse_unused(struct plan_source *source, const struct wedge_plan *pl
 }
 _Static_assert(PLAN_DEFINES <= 64, "the bit set of used defines");
 
+/* What the arena has room for: see struct wedge_arena_object_counts. */
+static int limit_per_object(struct plan_source *source, const struct wedge_plan *plan)
+{
+    uint32_t n = 0;
+    for (size_t i = 0; i < plan->n; i++) {
+        const struct plan_rule *out = &plan->rules[i];
+        source->line = (int)out->rule.line;
+        if (out->rule.per != WEDGE_PER_OBJ)
+            continue;
+        if (++n > WEDGE_OBJECT_RULES)
+            return plan_error(source, out->id_column, "more than %u rules with per=obj", WEDGE_OBJECT_RULES);
+        if (out->rule.max > WEDGE_OBJECT_FIRED_MAX)
+            return plan_error(source, out->id_column, "with per=obj, max= is at most %u", WEDGE_OBJECT_FIRED_MAX);
+    }
+    return 0;
+}
+
 int plan_link(const struct plan_source *at_end, struct wedge_plan *plan)
 {
     struct plan_source source = *at_end;
@@ -196,6 +213,8 @@ int plan_link(const struct plan_source *at_end, struct wedge_plan *plan)
         if (!(rc = link_object(&source, plan, &plan->rules[i])))
             rc = link_role(&source, plan, &plan->rules[i]);
     }
+    if (!rc)
+        rc = limit_per_object(&source, plan);
     if (!rc)
         rc = link_descent(&source, plan);
     return rc ? rc : refuse_unused(&source, plan);

@@ -71,6 +71,24 @@ int plan_parse_fd(const struct plan_source *source, const struct plan_token *val
     return 0;
 }
 
+int plan_check_pattern(const struct plan_source *source, const struct plan_token *value)
+{
+    bool in = false;
+    for (int i = 0; i < value->len; i++) {
+        char next = i + 1 < value->len ? value->at[i + 1] : 0;
+        if (value->at[i] == '\\')
+            i++;
+        else if (in && value->at[i] == '[' && (next == ':' || next == '.' || next == '='))
+            return plan_error(source, value->column + i,
+                              "`[%c` begins a class of characters, which is not possible in a pattern here; possible: "
+                              "* ? [a-z] [!a-z]",
+                              next);
+        else if (value->at[i] == (in ? ']' : '['))
+            in = !in;
+    }
+    return 0;
+}
+
 int plan_parse_path(const struct plan_source *source, const struct plan_token *value, struct plan_rule *out)
 {
     int rc = begin(source, value, WEDGE_WHERE_PATH, "path=", true, out);
@@ -78,6 +96,8 @@ int plan_parse_path(const struct plan_source *source, const struct plan_token *v
         return rc;
     if (!plan_copy(value->at, value->len, out->rule.path, sizeof(out->rule.path)))
         return plan_error(source, value->column, "a pattern has at most %zu bytes", sizeof(out->rule.path) - 1);
+    if ((rc = plan_check_pattern(source, value)))
+        return rc;
     for (size_t i = plan_next_function(out, 0); i < WEDGE_FN_COUNT; i = plan_next_function(out, i + 1))
         if (!wedge_function_path(&wedge_functions[i]))
             return plan_error(source, value->column, "%s takes no path", wedge_functions[i].name);

@@ -241,7 +241,7 @@ struct wedge_arena_counts {
 /* The same for a rule with per=obj: one word, hits below, firings (for max=) above. Row i of OBJECTS has
  * WEDGE_OBJECT_RULES of them, the first for the first rule of the plan that counts per object, and so on; whoever
  * retires the object clears them likewise. */
-#define WEDGE_OBJECT_RULES     16u
+#define WEDGE_OBJECT_RULES     8u
 #define WEDGE_OBJECT_HITS_BITS 44u
 #define WEDGE_OBJECT_HITS_MASK ((1ull << WEDGE_OBJECT_HITS_BITS) - 1)
 #define WEDGE_OBJECT_FIRED_MAX ((1u << (64 - WEDGE_OBJECT_HITS_BITS)) - 1) /* the most that max= can be */

@@ -13,7 +13,7 @@
 #include "faults/agent/object_internal.h"
 #include "faults/agent/sys.h"
 
-enum { WINDOW = 64, LOOKS = 2000, LINEAGE = 16 };
+enum { WINDOW = 64, ATTEMPTS = 4, LINEAGE = 16, SETTLE_NS = 200000000 };
 
 uint32_t agent_object_kept;
 uint8_t agent_object_slots[WEDGE_ARENA_RULES];
@@ -59,18 +59,25 @@ static bool has_key(const struct wedge_arena_object *object, const struct key *k
     return object->number == key->number && object->process == key->process && object->kind == key->kind;
 }
 
-/* Waits until whoever fills a row of this hash is done; false: it has not come to that. */
+/* Waits until whoever fills a row of this hash is done, a matter of nanoseconds unless that thread lost its processor;
+ * false: it has not come to that, so the row is another's now, or its maker died. */
 static bool settle(const struct wedge_arena_object *object, uint64_t hash)
 {
-    for (int looks = 0; looks < LOOKS; looks++) {
+    uint64_t until_ns = 0;
+    for (uint32_t looks = 0;; looks++) {
         /* Partner: the release in publish. */
         if (is_complete(atomic_load_explicit(&object->gen, memory_order_acquire)))
             return atomic_load(&object->hash) == hash;
         if (atomic_load(&object->hash) != hash)
             return false;
         __builtin_ia32_pause();
+        if (looks % 1024 != 1023)
+            continue;
+        uint64_t now = sys_now_ns();
+        if (until_ns && now > until_ns)
+            return false;
+        until_ns = until_ns ? until_ns : now + SETTLE_NS;
     }
-    return false;
 }
 
 static uint32_t find(const struct key *key)
@@ -165,26 +172,43 @@ static bool has_rival(const struct key *key, uint32_t mine, uint32_t *ret_row)
     return false;
 }
 
-/* Claims a row for the key. AGENT_NONE: no room (counted). *ret_there: it is another's, complete. */
-static uint32_t claim_row(const struct key *key, bool *ret_there)
+/* One attempt; true: *ret_row is the answer, AGENT_NONE for no room. False: whoever had the better right withdrew. */
+static bool try_claim(const struct key *key, uint32_t *ret_row, bool *ret_there)
 {
     uint32_t n = agent_arena.n_objects, home = (uint32_t)(key->hash % n), rival;
-    *ret_there = false;
+    *ret_row = AGENT_NONE;
     for (uint32_t i = 0; i < WINDOW; i++) {
         uint32_t at = (home + i) % n;
         struct wedge_arena_object *object = row_at(at);
         if (atomic_load(&object->hash) == key->hash && settle(object, key->hash) && has_key(object, key)) {
+            *ret_row = at;
             *ret_there = true;
-            return at;
+            return true;
         }
         if (!claim(object, key->hash))
             continue;
+        *ret_row = at;
         if (!has_rival(key, at, &rival))
-            return at;
+            return true;
         withdraw(object);
+        *ret_row = rival;
         *ret_there = settle(row_at(rival), key->hash) && has_key(row_at(rival), key);
-        return *ret_there ? rival : AGENT_NONE;
+        return *ret_there;
     }
+    return true;
+}
+
+/* Claims a row for the key. AGENT_NONE: no room (counted). *ret_there: it is another's, complete. */
+static uint32_t claim_row(const struct key *key, bool *ret_there)
+{
+    uint32_t row = AGENT_NONE;
+    *ret_there = false;
+    for (int i = 0; i < ATTEMPTS; i++)
+        if (try_claim(key, &row, ret_there)) {
+            if (row != AGENT_NONE)
+                return row;
+            break;
+        }
     atomic_fetch_add_explicit(&agent_arena.header->lost_objects, 1, memory_order_relaxed);
     return AGENT_NONE;
 }

@@ -19,6 +19,7 @@ enum role {
     CLOSES_RANGE,
     CLOSES_FROM,
     MAKES, /* what argument 1 points to */
+    MAKES_THREAD, /* whose pthread_t argument 1 points to */
     MAKES_RESULT, /* what the result points to, or the identifier that it is */
     ENDS,
     REMOVES, /* a System V object, if argument `at` is IPC_RMID */
@@ -76,6 +77,19 @@ static const struct {
     {"fcntl64", CONTROLS, 0, 0},
     {"close_range", CLOSES_RANGE, 0, 0},
     {"closefrom", CLOSES_FROM, 0, 0},
+    {"pthread_create", MAKES_THREAD, 0, 0},
+    {"thrd_create", MAKES_THREAD, 0, 0},
+    {"pthread_join", ENDS, 0, 0},
+    {"pthread_timedjoin_np", ENDS, 0, 0},
+    {"pthread_clockjoin_np", ENDS, 0, 0},
+    {"pthread_tryjoin_np", ENDS, 0, 0},
+    {"thrd_join", ENDS, 0, 0},
+    {"sem_init", MAKES, 0, 2}, /* at: what says whether it is process-shared, a flag or attributes */
+    {"pthread_spin_init", MAKES, 0, 2},
+    {"pthread_mutex_init", MAKES, 0, 2},
+    {"pthread_cond_init", MAKES, 0, 2},
+    {"pthread_rwlock_init", MAKES, 0, 2},
+    {"pthread_barrier_init", MAKES, 0, 2},
     {"semctl", REMOVES, 0, 3},
     {"msgctl", REMOVES, 0, 2},
     {"shmctl", REMOVES, 0, 2},
@@ -159,8 +173,8 @@ void agent_object_watch(uint64_t watched[WEDGE_RULE_FUNCTIONS_WORDS])
 /* Is the object that this call makes one of all processes that share its memory? */
 static bool is_shared(const struct agent_call *call)
 {
-    const uint64_t *args = call->site.args;
-    const void *attr = (const void *)(uintptr_t)(call->site.n_args > 1 ? args[1] : 0);
+    unsigned at = argument[call->function];
+    const void *attr = (const void *)(uintptr_t)(at && at <= call->site.n_args ? call->site.args[at - 1] : 0);
     int shared = PTHREAD_PROCESS_PRIVATE;
     switch (call->site.kind) {
     case WEDGE_OBJECT_SEM: /* sem_open's has a name */
@@ -262,6 +276,13 @@ void agent_object_after(struct agent_call *call, int64_t result)
             set_row(
                 call, call->site.object,
                 agent_object_made(&call->here, call->site.kind, call->site.object, is_shared(call), call->site.caller));
+        break;
+    case MAKES_THREAD:
+        if (result == 0) {
+            uint64_t thread = *(const pthread_t *)(uintptr_t)args[0];
+            set_row(call, thread,
+                    agent_object_made(&call->here, WEDGE_OBJECT_THREAD, thread, false, call->site.caller));
+        }
         break;
     case MAKES_RESULT:
         if (result != -1 && (result != 0 || call->site.kind >= WEDGE_OBJECT_SEMSET)) /* 0 is an identifier */

@@ -154,6 +154,18 @@ const char *run_target_no_pie(void)
     return beside("faults_target_no_pie", path);
 }
 
+const char *run_objects_target(void)
+{
+    static char path[PATH_MAX];
+    return beside("faults_target_objects", path);
+}
+
+const char *run_objects_target_no_pie(void)
+{
+    static char path[PATH_MAX];
+    return beside("faults_target_objects_no_pie", path);
+}
+
 const char *run_static_target(void)
 {
     static char path[PATH_MAX];

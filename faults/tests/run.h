@@ -36,6 +36,8 @@ void run_whole(struct run *run, const char *plan, const char *const *argv);
 
 const char *run_target(void); /* path of the target program */
 const char *run_target_no_pie(void);
+const char *run_objects_target(void);
+const char *run_objects_target_no_pie(void);
 const char *run_static_target(void);
 const char *run_asan_target(void); /* only where the build could make it */
 

@@ -1,6 +1,5 @@
 /*
- * A program for the agent's tests: does one thing per mode, tells on standard output what happened, one write per
- * line so that a kill leaves whole lines. Reads standard input where it shall wait for the test.
+ * A program for the agent's tests: does one thing per mode, tells on standard output what happened. Reads standard input where it shall wait for the test.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -9,7 +8,6 @@
 #include <pthread.h>
 #include <semaphore.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -21,26 +19,10 @@
 #include <unistd.h>
 #include <wedge/point.h>
 
+#include "faults/tests/target_say.h"
 #include "faults/tests/target_so.h"
 
 int __open_2(const char *path, int flags);
-
-static void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-static void say(const char *fmt, ...)
-{
-    char line[128];
-    va_list ap;
-    va_start(ap, fmt);
-    int n = vsnprintf(line, sizeof(line), fmt, ap);
-    va_end(ap);
-    if (syscall(SYS_write, 1, line, n) != n) /* not through a wrapper: the tests inject faults into write */
-        abort();
-}
-
-static int number(char **argv, int i, int otherwise)
-{
-    return argv[i] ? atoi(argv[i]) : otherwise;
-}
 
 /* steps N: passes t.step N times, a line before each. */
 static int steps(char **argv)

@@ -1,9 +1,25 @@
 /* A place in a shared object. */
 #include "faults/tests/target_so.h"
 
+#include <errno.h>
+#include <unistd.h>
 #include <wedge/point.h>
 
 int target_so_ask(void)
 {
     return WEDGE_ASK("so.ask");
+}
+
+static __attribute__((noinline)) int target_so_inner(int fd)
+{
+    int n = (int)write(fd, "x", 1);
+    return n < 0 ? -errno : n;
+}
+
+int target_so_put(int fd, int by_inner)
+{
+    if (by_inner)
+        return target_so_inner(fd) + 0 * errno;
+    int n = (int)write(fd, "x", 1);
+    return n < 0 ? -errno : n;
 }

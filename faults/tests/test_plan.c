@@ -56,6 +56,26 @@ static const char good[] = "# a plan with everything\n"
                            "fi * pthread_mutex_lock:family obj=m -> delay 1ms   # last";
 enum { GOOD_RULES = 18 };
 
+START_TEST(test_limits_of_counting_per_object)
+{
+    struct wedge_plan *plan;
+    char text[1024] = "plan 1\n", message[512];
+    for (unsigned i = 0; i < WEDGE_OBJECT_RULES; i++)
+        snprintf(text + strlen(text), sizeof(text) - strlen(text), "f%u * write per=obj max=1048575 -> delay 1ms\n", i);
+    wedge_plan_free(parse(text));
+    strcat(text, "g * write per=obj -> delay 1ms\n");
+    ck_assert_int_eq(wedge_plan_parse("p.plan", text, &plan, &err), -EINVAL);
+    ck_assert_ptr_nonnull(strstr(wedge_err_text(&err, message, sizeof(message)), "more than 8 rules with per=obj"));
+    ck_assert_int_eq(wedge_plan_parse("p.plan", "plan 1\nf * write per=obj max=1048576 -> drop\n", &plan, &err),
+                     -EINVAL);
+    ck_assert_ptr_nonnull(strstr(wedge_err_text(&err, message, sizeof(message)), "max= is at most 1048575"));
+    ck_assert_int_eq(wedge_plan_parse("p.plan", "plan 1\nf * open path=*[[:alpha:]]x -> errno EIO\n", &plan, &err),
+                     -EINVAL);
+    ck_assert_ptr_nonnull(strstr(wedge_err_text(&err, message, sizeof(message)), "p.plan:2:17: `[:` begins a class"));
+    wedge_plan_free(parse("plan 1\nf * open path=[[]x[]:]\\[[.] -> errno EIO\n"));
+}
+END_TEST
+
 START_TEST(test_good_plan)
 {
     struct wedge_plan *plan = parse(good);
@@ -879,6 +899,7 @@ END_TEST
 static void fill(TCase *tcase)
 {
     tcase_add_test(tcase, test_good_plan);
+    tcase_add_test(tcase, test_limits_of_counting_per_object);
     tcase_add_test(tcase, test_good_where);
     tcase_add_test(tcase, test_values);
     tcase_add_test(tcase, test_kinds);

@@ -1,0 +1,232 @@
+/* Objects: which pipe, semaphore or mutex is meant, by who made it; counting per object; over fork and exec. */
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "base/tests/suite.h"
+#include "faults/tests/run.h"
+
+#define EXITED(run) (WIFEXITED((run).status) ? WEXITSTATUS((run).status) : -1)
+
+static struct run run;
+
+static const char *target(int i)
+{
+    return i ? run_objects_target_no_pie() : run_objects_target();
+}
+
+static uint32_t lost(void)
+{
+    return atomic_load(&wedge_arena_header(&run.arena)->lost_objects);
+}
+
+static void play(int which, const char *plan, const char *mode, const char *a, const char *b)
+{
+    run_whole(&run, plan, (const char *const[]){target(which), mode, a, b, NULL});
+    ck_assert_msg(EXITED(run) == 0, "%s: status %d, \"%s\"", mode, run.status, run.text);
+}
+
+/* ENOSPC is 28. */
+START_TEST(test_a_pipe_by_its_maker)
+{
+    play(_i, "define q = pipe created-in=queue_open nth=1\nf1 * write obj=q -> errno ENOSPC", "pipes", NULL, NULL);
+    ck_assert_str_eq(run.text, "pipes 1 -28 1\n"
+                               "copies -28 -28 -28 1\n"
+                               "vfork 0: -28 -28\n"
+                               "child 1 -28 -28\n"
+                               "fork 0: -28\n"
+                               "moved 1 -28\n"
+                               "again 1 1\n");
+    ck_assert_uint_eq(run_hits(&run, "f1"), 10);
+    ck_assert_uint_eq(lost(), 0);
+    run_free(&run);
+}
+END_TEST
+
+START_TEST(test_every_pipe_of_a_maker)
+{
+    play(0, "define q = pipe created-in=queue_open\nf1 * write obj=q -> errno ENOSPC", "pipes", NULL, NULL);
+    ck_assert_ptr_nonnull(strstr(run.text, "pipes 1 -28 -28\n"));
+    ck_assert_ptr_nonnull(strstr(run.text, "again 1 -28\n"));
+    run_free(&run);
+    play(0, "define q = pipe created-in=faults_target_objects!queue_open nth=2\nf1 * write obj=q -> errno ENOSPC",
+         "pipes", NULL, NULL);
+    ck_assert_ptr_nonnull(strstr(run.text, "pipes 1 1 -28\n"));
+    run_free(&run);
+    play(0, "define q = pipe nth=1\nf1 * write obj=q -> errno ENOSPC", "pipes", NULL, NULL);
+    ck_assert_ptr_nonnull(strstr(run.text, "pipes -28 1 1\n"));
+    run_free(&run);
+    play(0, "define q = pipe created-in=libc.so.6!queue_open\nf1 * write obj=q -> errno ENOSPC", "pipes", NULL, NULL);
+    ck_assert_ptr_nonnull(strstr(run.text, "pipes 1 1 1\n"));
+    run_free(&run);
+    play(0, "define q = socket created-in=queue_open\nf1 * write obj=q -> errno ENOSPC", "pipes", NULL, NULL);
+    ck_assert_ptr_nonnull(strstr(run.text, "pipes 1 1 1\n"));
+    run_free(&run);
+}
+END_TEST
+
+START_TEST(test_two_defines_of_one_object)
+{
+    play(0,
+         "define a = pipe created-in=queue_open\ndefine b = pipe nth=2\nf1 * write obj=a nth=1 per=tree -> errno "
+         "ENOSPC\nf2 * write obj=b nth=2 per=tree -> errno EPIPE",
+         "pipes", NULL, NULL);
+    ck_assert_ptr_nonnull(strstr(run.text, "pipes 1 -28 1\ncopies -32 1 1 1\n"));
+    run_free(&run);
+}
+END_TEST
+
+START_TEST(test_a_pair_of_sockets_is_one_object)
+{
+    play(0, "define s = socket created-in=pair_open\nf1 * write obj=s -> errno ENOSPC", "sockets", NULL, NULL);
+    ck_assert_str_eq(run.text, "pair -28 -28 1\n");
+    run_free(&run);
+}
+END_TEST
+
+START_TEST(test_descriptors_over_exec)
+{
+    static const char plan[] = "define q = pipe created-in=queue_open\ndefine e = eventfd created-in=bell_open\n"
+                               "f1 * write obj=q -> errno ENOSPC\nf2 * write obj=e -> errno EAGAIN";
+    play(_i, plan, "exec", "self", NULL);
+    ck_assert_str_eq(run.text, "used 1 -28 -11\nnew 1\n");
+    run_free(&run);
+    play(_i, plan, "exec", "fork", NULL);
+    ck_assert_str_eq(run.text, "used 1 -28 -11\nnew 1\n");
+    run_free(&run);
+    play(_i, plan, "exec", "vfork", NULL); /* another process: an eventfd is not followed there */
+    ck_assert_str_eq(run.text, "used 1 -28 8\nnew 1\n");
+    run_free(&run);
+}
+END_TEST
+
+START_TEST(test_a_shared_semaphore_is_one_object)
+{
+    play(_i, "define s = sem created-in=make_sem nth=1\nf1 * sem_post obj=s nth=3.. per=obj -> drop", "sems", NULL,
+         NULL);
+    ck_assert_str_eq(run.text, "parent 2 1\nchild 2 3\nparent 0: 2 2\n");
+    ck_assert_uint_eq(run_hits(&run, "f1"), 4);
+    run_free(&run);
+    /* The private one is the child's own, and of the same define. */
+    play(_i, "define s = sem created-in=make_sem nth=2\nf1 * sem_post obj=s nth=2 per=obj -> drop", "sems", NULL, NULL);
+    ck_assert_str_eq(run.text, "parent 2 1\nchild 3 2\nparent 0: 4 1\n");
+    ck_assert_uint_eq(atomic_load(&run_rule(&run, "f1")->fired), 2);
+    run_free(&run);
+}
+END_TEST
+
+START_TEST(test_counts_per_object)
+{
+    play(0, "f1 * sem_post nth=7 per=obj -> drop", "posts", "4", "5");
+    ck_assert_str_eq(run.text, "posted 19 19\nagain 5\n");
+    ck_assert_uint_eq(atomic_load(&run_rule(&run, "f1")->fired), 2);
+    ck_assert_uint_eq(run_hits(&run, "f1"), 45);
+    run_free(&run);
+    play(0, "f1 * sem_post nth=4 per=obj -> drop", "posts", "4", "5"); /* the count ends with the object */
+    ck_assert_str_eq(run.text, "posted 19 19\nagain 4\n");
+    ck_assert_uint_eq(run_hits(&run, "f1"), 45);
+    run_free(&run);
+    play(0, "f1 * sem_post max=3 per=obj -> drop\nf2 * sem_post max=2 per=obj -> delay 1ms", "posts", "4", "5");
+    ck_assert_str_eq(run.text, "posted 17 17\nagain 2\n");
+    ck_assert_uint_eq(atomic_load(&run_rule(&run, "f2")->fired), 6);
+    run_free(&run);
+    play(0, "f1 * sem_post nth=5 -> drop", "posts", "4", "4"); /* for comparison: per thread */
+    ck_assert_uint_eq(atomic_load(&run_rule(&run, "f1")->fired), 4);
+    run_free(&run);
+}
+END_TEST
+
+/* EDEADLK is 35. */
+START_TEST(test_static_mutexes_are_made_by_their_first_use)
+{
+    play(_i, "define m = mutex created-in=lock_second\nf1 * pthread_mutex_lock obj=m -> errno EDEADLK", "mutexes", NULL,
+         NULL);
+    ck_assert_str_eq(run.text, "locked 0 35 35\nchild 0 35 35\n");
+    run_free(&run);
+    play(_i, "define m = mutex created-in=lock_both\nf1 * pthread_mutex_lock obj=m -> errno EDEADLK", "mutexes", NULL,
+         NULL);
+    ck_assert_str_eq(run.text, "locked 0 0 0\nchild 0 0 0\n");
+    run_free(&run);
+    /* The child's copies are counted apart: each has had none of its parent's hits. */
+    play(_i, "define m = mutex nth=1\nf1 * pthread_mutex_lock obj=m nth=2 per=obj -> errno EDEADLK", "mutexes", NULL,
+         NULL);
+    ck_assert_str_eq(run.text, "locked 0 0 3500\nchild 0 0 3500\n");
+    run_free(&run);
+}
+END_TEST
+
+START_TEST(test_a_rush_to_one_object)
+{
+    for (int i = 0; i < 30; i++) {
+        play(0,
+             "define m = mutex nth=1\nf1 * pthread_mutex_lock obj=m max=1 per=obj -> delay 1ms\n"
+             "f2 * pthread_mutex_lock per=obj nth=400 -> delay 1ms",
+             "rush", NULL, NULL);
+        ck_assert_uint_eq(run_hits(&run, "f2"), 400);
+        ck_assert_uint_eq(atomic_load(&run_rule(&run, "f2")->fired), 1);
+        const struct wedge_arena_define *define = wedge_arena_live(&run.arena, WEDGE_SEC_DEFINES, 0);
+        ck_assert_uint_eq(atomic_load(&define->seen), 1);
+        run_free(&run);
+    }
+}
+END_TEST
+
+START_TEST(test_more_objects_than_room_is_told)
+{
+    play(0, "define s = sem nth=1\ndefine q = pipe\nf1 * sem_post obj=s -> delay 1ms\nf2 * write obj=q -> errno ENOSPC",
+         "crowd", "1200", NULL);
+    ck_assert_uint_eq(atomic_load(&run_rule(&run, "f1")->fired), 1);
+    ck_assert_uint_eq(lost(), 1); /* the descriptor of a high number */
+    ck_assert_ptr_nonnull(strstr(run.text, "high 1\n"));
+    run_free(&run);
+    play(0, "define s = sem nth=1\nf1 * sem_post obj=s -> delay 1ms", "crowd", "4000", NULL);
+    ck_assert_uint_eq(atomic_load(&run_rule(&run, "f1")->fired), 1);
+    ck_assert_uint_ge(lost(), 4000 - wedge_arena_count(WEDGE_SEC_OBJECTS));
+    run_free(&run);
+    play(0, "f1 * write fd=1 -> delay 1ms", "crowd", "4000", NULL); /* a plan without objects keeps none */
+    ck_assert_uint_eq(lost(), 0);
+    run_free(&run);
+}
+END_TEST
+
+START_TEST(test_processes_that_are_gone_leave_room)
+{
+    play(0, "define s = sem nth=5\nf1 * sem_post obj=s -> delay 1ms", "generations", "120", NULL);
+    ck_assert_str_eq(run.text, "bad 0\n");
+    ck_assert_uint_eq(lost(), 0);
+    run_free(&run);
+}
+END_TEST
+
+START_TEST(test_an_identifier_is_one_in_the_whole_tree)
+{
+    run_whole(&run, "define q = msgqueue created-in=queue_get\nf1 * msgsnd obj=q nth=2 per=obj -> errno ENOMEM",
+              (const char *const[]){target(0), "messages", NULL});
+    if (EXITED(run) != 77) { /* a container may have no System V queues */
+        ck_assert_int_eq(EXITED(run), 0);
+        ck_assert_str_eq(run.text, "child 0\nparent 0 -12\n");
+    }
+    run_free(&run);
+}
+END_TEST
+
+static void fill(TCase *tcase)
+{
+    tcase_add_loop_test(tcase, test_a_pipe_by_its_maker, 0, 2);
+    tcase_add_test(tcase, test_every_pipe_of_a_maker);
+    tcase_add_test(tcase, test_two_defines_of_one_object);
+    tcase_add_test(tcase, test_a_pair_of_sockets_is_one_object);
+    tcase_add_loop_test(tcase, test_descriptors_over_exec, 0, 2);
+    tcase_add_loop_test(tcase, test_a_shared_semaphore_is_one_object, 0, 2);
+    tcase_add_test(tcase, test_counts_per_object);
+    tcase_add_loop_test(tcase, test_static_mutexes_are_made_by_their_first_use, 0, 2);
+    tcase_add_test(tcase, test_a_rush_to_one_object);
+    tcase_add_test(tcase, test_more_objects_than_room_is_told);
+    tcase_add_test(tcase, test_processes_that_are_gone_leave_room);
+    tcase_add_test(tcase, test_an_identifier_is_one_in_the_whole_tree);
+}
+
+int main(void)
+{
+    return wedge_test_main("objects", 60, fill);
+}

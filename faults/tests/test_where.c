@@ -1,0 +1,156 @@
+/* Where a call comes from and what it is given: caller=, in=, argN, path=, fd=. And the patterns against fnmatch(3). */
+#include <fnmatch.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "base/tests/suite.h"
+#include "faults/agent/where.h"
+#include "faults/tests/run.h"
+
+#define EXITED(run) (WIFEXITED((run).status) ? WEXITSTATUS((run).status) : -1)
+
+static struct run run;
+static char plugin[PATH_MAX];
+
+/* ENOSPC is 28; what the rule says comes before its action. */
+static void play(int which, const char *where, const char *mode)
+{
+    char plan[256];
+    snprintf(plan, sizeof(plan), "f1 * %s -> errno ENOSPC", where);
+    const char *program = which ? run_objects_target_no_pie() : run_objects_target();
+    snprintf(plugin, sizeof(plugin), "%.*s/../lib/libfaults_plugin.so", (int)(strrchr(program, '/') - program),
+             program);
+    run_whole(&run, plan, (const char *const[]){program, mode, plugin, NULL});
+    ck_assert_msg(EXITED(run) == 0, "%s: status %d, \"%s\"", where, run.status, run.text);
+}
+
+static const struct {
+    const char *where, *text;
+} sites[] = {
+    {"write", "put -28 helper -28 outer -28 deep -28\nhandler -28\nqsort -28\nthread -28\nlibrary -28 -28\n"},
+    {"write caller=put", "put -28 helper -28 outer -28 deep -28\nhandler -28\nqsort -28\nthread -28\nlibrary 1 1\n"},
+    {"write caller=helper", "put 1 helper 1 outer 1 deep 1\nhandler 1\nqsort 1\nthread 1\nlibrary 1 1\n"},
+    {"write caller=target_so_put", "put 1 helper 1 outer 1 deep 1\nhandler 1\nqsort 1\nthread 1\nlibrary -28 1\n"},
+    {"write caller=libfaults_plugin.so!target_so_inner",
+     "put 1 helper 1 outer 1 deep 1\nhandler 1\nqsort 1\nthread 1\nlibrary 1 -28\n"},
+    {"write caller=libc.so.6!put", "put 1 helper 1 outer 1 deep 1\nhandler 1\nqsort 1\nthread 1\nlibrary 1 1\n"},
+    {"write in=helper", "put 1 helper -28 outer -28 deep -28\nhandler 1\nqsort 1\nthread -28\nlibrary 1 1\n"},
+    {"write in=outer", "put 1 helper 1 outer -28 deep -28\nhandler 1\nqsort 1\nthread -28\nlibrary 1 1\n"},
+    {"write in=interrupted", "put 1 helper 1 outer 1 deep 1\nhandler -28\nqsort 1\nthread 1\nlibrary 1 1\n"},
+    {"write in=on_signal", "put 1 helper 1 outer 1 deep 1\nhandler -28\nqsort 1\nthread 1\nlibrary 1 1\n"},
+    {"write in=libc.so.6!qsort_r", "put 1 helper 1 outer 1 deep 1\nhandler 1\nqsort -28\nthread 1\nlibrary 1 1\n"},
+    {"write in=in_thread", "put 1 helper 1 outer 1 deep 1\nhandler 1\nqsort 1\nthread -28\nlibrary 1 1\n"},
+    {"write in=target_so_put", "put 1 helper 1 outer 1 deep 1\nhandler 1\nqsort 1\nthread 1\nlibrary -28 -28\n"},
+    {"write in=outer caller=put nth=2", "put 1 helper 1 outer 1 deep -28\nhandler 1\nqsort 1\nthread 1\nlibrary 1 1\n"},
+};
+enum { SITES = sizeof(sites) / sizeof(sites[0]) };
+
+START_TEST(test_sites)
+{
+    play(_i % 2, sites[_i / 2].where, "sites");
+    ck_assert_msg(strcmp(run.text, sites[_i / 2].text) == 0, "%s: \"%s\"", sites[_i / 2].where, run.text);
+    const struct wedge_arena_rule *rule = run_rule(&run, "f1");
+    bool nowhere = strstr(sites[_i / 2].where, "libc.so.6!put") != NULL;
+    ck_assert_uint_eq(atomic_load(&rule->found), nowhere ? 0 : rule->where);
+    run_free(&run);
+}
+END_TEST
+
+static const struct {
+    const char *where, *text;
+} arguments[] = {
+    {"write arg3==4", "write 1 2 3 -1 5 6 7 8\n"},
+    {"write arg3!=4", "write -1 -1 -1 4 -1 -1 -1 -1\n"},
+    {"write arg3>6", "write 1 2 3 4 5 6 -1 -1\n"},
+    {"write arg3>=2 arg3<=3", "write 1 -1 -1 4 5 6 7 8\n"},
+    {"write arg3&5", "write 1 2 3 4 -1 6 -1 8\n"},
+    {"write arg3<3 nth=2", "write 1 -1 3 4 5 6 7 8\n"}, /* only what is meant is a hit */
+    {"write arg3>2 nth=2", "write 1 2 3 -1 5 6 7 8\n"},
+    {"openat arg1<0", "open 2 28 0/0 28\n"},
+    {"openat arg1<-99 arg1>=-100 nth=2", "open 2 2 0/0 28\n"},
+    {"openat arg1>0", "open 2 2 0/0 0/1\n"},
+    {"open,openat path=/dev/*", "open 2 2 28 28\n"},
+    {"open,openat path=*.[lt]*k", "open 28 2 0/0 0/1\n"},
+    {"open path=/dev/zero", "open 2 2 0/0 0/1\n"},
+    {"openat path=/dev/zero", "open 2 2 0/0 28\n"},
+    {"openat path=??????zero", "open 2 2 0/0 0/1\n"},
+    {"read fd=0", "open 2 2 0/0 0/1\n"},
+};
+enum { ARGUMENTS = sizeof(arguments) / sizeof(arguments[0]) };
+
+START_TEST(test_arguments)
+{
+    play(_i % 2, arguments[_i / 2].where, "arguments");
+    ck_assert_msg(strstr(run.text, arguments[_i / 2].text), "%s: \"%s\"", arguments[_i / 2].where, run.text);
+    run_free(&run);
+}
+END_TEST
+
+START_TEST(test_a_descriptor_by_number_and_by_path)
+{
+    run_whole(&run, "define zero = file path=/dev/z*\nf1 * read obj=zero -> errno ENOSPC",
+              (const char *const[]){run_objects_target(), "arguments", NULL});
+    ck_assert_ptr_nonnull(strstr(run.text, "open 2 2 0/0 0/-1\n"));
+    run_free(&run);
+    for (int fd = 3; fd < 6; fd++) { /* 3 is what is written to, then come null and zero */
+        char plan[64];
+        snprintf(plan, sizeof(plan), "f1 * read fd=%d -> errno ENOSPC", fd);
+        run_whole(&run, plan, (const char *const[]){run_objects_target(), "arguments", NULL});
+        const char *want[] = {"open 2 2 0/0 0/1\n", "open 2 2 0/-1 0/1\n", "open 2 2 0/0 0/-1\n"};
+        ck_assert_msg(strstr(run.text, want[fd - 3]), "%d: \"%s\"", fd, run.text);
+        run_free(&run);
+    }
+}
+END_TEST
+
+static unsigned random_word(void)
+{
+    static uint64_t state = 12345;
+    state = state * 6364136223846793005ull + 1442695040888963407ull;
+    return (unsigned)(state >> 33);
+}
+
+START_TEST(test_patterns_are_those_of_fnmatch)
+{
+    static const char letters[] = "aab]-[[*?\\!^c/x", texts[] = "aaabbc]-[!\\/.^";
+    unsigned matches = 0;
+    for (int i = 0; i < 400000; i++) {
+        char pattern[12] = "", text[10] = "";
+        for (unsigned n = random_word() % (sizeof(pattern) - 1), at = 0; at < n; at++)
+            pattern[at] = letters[random_word() % (sizeof(letters) - 1)];
+        for (unsigned n = random_word() % (sizeof(text) - 1), at = 0; at < n; at++)
+            text[at] = texts[random_word() % (sizeof(texts) - 1)];
+        bool want = fnmatch(pattern, text, 0) == 0;
+        ck_assert_msg(agent_glob(pattern, sizeof(pattern), text) == want, "\"%s\" and \"%s\": %d", pattern, text, want);
+        matches += want;
+    }
+    ck_assert_uint_gt(matches, 5000);
+}
+END_TEST
+
+START_TEST(test_a_pattern_without_an_end)
+{
+    char pattern[4] = {'a', '*', 'b', 'c'};
+    ck_assert(agent_glob(pattern, sizeof(pattern), "axxbc"));
+    ck_assert(!agent_glob(pattern, sizeof(pattern), "axxbcd"));
+    ck_assert(!agent_glob(pattern, 0, "a"));
+    ck_assert(agent_glob(pattern, 0, ""));
+    ck_assert(agent_glob(pattern, 2, "axxbcd"));
+}
+END_TEST
+
+static void fill(TCase *tcase)
+{
+    tcase_add_loop_test(tcase, test_sites, 0, 2 * SITES);
+    tcase_add_loop_test(tcase, test_arguments, 0, 2 * ARGUMENTS);
+    tcase_add_test(tcase, test_a_descriptor_by_number_and_by_path);
+    tcase_add_test(tcase, test_patterns_are_those_of_fnmatch);
+    tcase_add_test(tcase, test_a_pattern_without_an_end);
+}
+
+int main(void)
+{
+    return wedge_test_main("where", 60, fill);
+}
