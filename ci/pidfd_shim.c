@@ -39,8 +39,12 @@ static int ask(const struct request *request, int answer, int fd)
     int fds[2] = {answer, fd};
     size_t bytes = fd < 0 ? sizeof(int) : sizeof(fds);
     struct iovec iov = {.iov_base = (void *)(uintptr_t)request, .iov_len = sizeof(*request)};
-    struct msghdr head = {.msg_name = &to, .msg_namelen = sizeof(to), .msg_iov = &iov, .msg_iovlen = 1,
-                          .msg_control = &control, .msg_controllen = CMSG_SPACE(bytes)};
+    struct msghdr head = {.msg_name = &to,
+                          .msg_namelen = sizeof(to),
+                          .msg_iov = &iov,
+                          .msg_iovlen = 1,
+                          .msg_control = &control,
+                          .msg_controllen = CMSG_SPACE(bytes)};
     ssize_t n;
     if (!path || strlen(path) >= sizeof(to.sun_path))
         return -ENOSYS;
@@ -65,8 +69,7 @@ static int hear(int answer, int *ret_fd)
     int said = 0;
     union control control = {0};
     struct iovec iov = {.iov_base = &said, .iov_len = sizeof(said)};
-    struct msghdr head = {
-        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+    struct msghdr head = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
     ssize_t n;
     do
         n = recvmsg(answer, &head, MSG_CMSG_CLOEXEC);

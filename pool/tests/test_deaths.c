@@ -269,13 +269,21 @@ static int stuck_first_generation(const struct wedge_pool_place *place, void *co
     return 0;
 }
 
+/* A limit that the stuck are past, and whoever starts well is not. */
+static const char *start_limit(void)
+{
+    static char setting[32];
+    snprintf(setting, sizeof(setting), "start_limit=%d", paced_ms(100));
+    return setting;
+}
+
 /* Item 2.3 with its cure, in both presets; a: process initializer, b: thread initializer. */
 START_TEST(a_stuck_initializer_is_ended_and_replaced)
 {
     bool hardened = _i & 1, thread = _i & 2;
     struct pipes pipes;
     struct wedge_pool *pool =
-        MAKE_POOL(hardened ? "hardened" : "reported", "processes=2", "threads=1", "queue=3", "start_limit=100");
+        MAKE_POOL(hardened ? "hardened" : "reported", "processes=2", "threads=1", "queue=3", start_limit());
     struct wedge_pool_callbacks callbacks = held_callbacks(&pipes, square_task);
     struct wedge_pool_stats stats;
     if (thread)
@@ -301,7 +309,7 @@ END_TEST
 START_TEST(reported_start_limit_holds_in_join)
 {
     struct pipes pipes;
-    struct wedge_pool *pool = MAKE_POOL("reported", "processes=2", "threads=1", "start_limit=100");
+    struct wedge_pool *pool = MAKE_POOL("reported", "processes=2", "threads=1", start_limit());
     struct wedge_pool_callbacks callbacks = held_callbacks(&pipes, square_task);
     callbacks.process_init = stuck_first_generation;
     ck_assert_int_eq(wedge_pool_start(pool, &callbacks, NULL), 0);
@@ -687,7 +695,8 @@ START_TEST(a_dead_parent_leaves_nobody)
         ck_assert(!closed_within(alive[0], 0));
         ck_assert_int_eq(kill(parent, SIGKILL), 0);
         ck_assert_int_eq(waitpid(parent, NULL, 0), parent);
-        ck_assert_msg(closed_within(alive[0], paced_ms(_i == STREAM ? 1000 : 2000)), "a process of the pool outlived its parent");
+        ck_assert_msg(closed_within(alive[0], paced_ms(_i == STREAM ? 1000 : 2000)),
+                      "a process of the pool outlived its parent");
         close(alive[0]);
     }
 }
