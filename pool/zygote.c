@@ -146,8 +146,8 @@ static _Noreturn void zygote_main(const struct self *self)
     while (rc == 0) {
         struct pollfd pfds[] = {{.fd = self->sock, .events = POLLIN}, {.fd = self->parent_fd, .events = POLLIN}};
         struct wedge_zygote_message order;
-        if (poll(pfds, 2, -1) < 0)
-            continue; /* EINTR */
+        if (poll(pfds, 2, -1) < 0 && errno == EINTR)
+            continue; /* else EINVAL, a limit of under two descriptors (poll(2)): recv waits too, and sees the socket's end */
         if (pfds[1].revents)
             break;
         ssize_t n = recv(self->sock, &order, sizeof(order), 0);
