@@ -116,6 +116,9 @@ static int link_role(const struct plan_source *source, const struct wedge_plan *
     if (found->define.nth && rule->role_index && rule->role_index != found->define.nth)
         return plan_error(source, out->who_column, "`%s` is defined as match %u alone: it is never `%s[%u]`",
                           rule->role, found->define.nth, rule->role, rule->role_index);
+    if (rule->role_gen > 0)
+        return plan_error(source, out->who_column, "`%s` is a role by this plan: it has no generation but 0",
+                          rule->role);
     return 0;
 }
 

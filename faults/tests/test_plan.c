@@ -572,6 +572,7 @@ static const struct {
      "no rule has `i` as WHO"},
     {"plan 1\ndefine q = pipe\na q read obj=q -> stop\n", 3, 3, "`q` is defined as a pipe: it can be obj=q"},
     {"plan 1\ndefine h = descendant of root nth=2\na h[1] read -> stop\n", 3, 3, "never `h[1]`"},
+    {"plan 1\ndefine h = descendant of root\na h[1].gen=1 read -> stop\n", 3, 3, "no generation but 0"},
     /* conditions */
     {"plan 1\na * t.x after=b -> stop\n", 2, 15, "is not a condition"},
     {"plan 1\na * t.x after=fired(b -> stop\n", 2, 22, "`)` is missing"},
