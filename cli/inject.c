@@ -79,6 +79,29 @@ static void say_illegal(const struct wedge_cli *cli, const struct wedge_plan *pl
     }
 }
 
+/* Says why the plan did not do what it says, if so. `status` is the command's own. */
+static bool say_invalid(const struct wedge_outcome *out, int status)
+{
+    bool invalid = false;
+    if (out->unfired[0] && out->end == WEDGE_ENDED) {
+        fprintf(stderr, "wedge: the run is invalid: never fired: %s; the command's own status was %d\n", out->unfired,
+                status);
+        invalid = true;
+    }
+    if (out->missed[0]) {
+        fprintf(stderr, "wedge: the run is invalid: %s; the command's own status was %d\n", out->missed, status);
+        invalid = true;
+    }
+    if (out->lost_procs || out->lost_threads) {
+        fprintf(stderr,
+                "wedge: the run is invalid: no rule acted on %" PRIu32 " processes and %" PRIu32
+                " threads, which found no room in the arena; the command's own status was %d\n",
+                out->lost_procs, out->lost_threads, status);
+        invalid = true;
+    }
+    return invalid;
+}
+
 int wedge_cli_inject(int argc, char **argv)
 {
     struct options o = {0};
@@ -111,18 +134,8 @@ int wedge_cli_inject(int argc, char **argv)
         return WEDGE_EXIT_OWN_FAILURE;
     }
     int status = out.end == WEDGE_LIMIT ? WEDGE_EXIT_HANG : wedge_cli_command_status(&out, o.command[0]);
-    if (out.unfired[0] && out.end == WEDGE_ENDED) {
-        fprintf(stderr, "wedge: the run is invalid: never fired: %s; the command's own status was %d\n", out.unfired,
-                status);
+    if (say_invalid(&out, status))
         status = WEDGE_EXIT_OWN_FAILURE;
-    }
-    if (out.lost_procs || out.lost_threads) {
-        fprintf(stderr,
-                "wedge: the run is invalid: no rule acted on %" PRIu32 " processes and %" PRIu32
-                " threads, which found no room in the arena; the command's own status was %d\n",
-                out.lost_procs, out.lost_threads, status);
-        status = WEDGE_EXIT_OWN_FAILURE;
-    }
     rc = wedge_cli_finish(&reporter, &out, status, &err);
     wedge_outcome_free(&out);
     if (rc) {

@@ -148,6 +148,8 @@ int wedge_cli_watch(int argc, char **argv)
                       "for %" PRIu32 " and %" PRIu32 " at once, and for another some 20 ms after one has ended",
                       out.lost_procs, out.lost_threads, wedge_arena_count(WEDGE_SEC_PROCS),
                       wedge_arena_count(WEDGE_SEC_THREADS));
+    if (out.missed[0])
+        wedge_cli_say(&o.cli, "not all of the plan could happen: %s", out.missed);
     rc = wedge_cli_finish(&reporter, &out, status, &err);
     wedge_outcome_free(&out);
     if (!rc)

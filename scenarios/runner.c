@@ -74,6 +74,10 @@ static bool invalid(const struct wedge_check *check, const struct wedge_outcome 
                  out->lost_procs, out->lost_threads);
         return true;
     }
+    if (out->missed[0]) {
+        snprintf(message, size, "the run is invalid: %s", out->missed);
+        return true;
+    }
     snprintf(ids, sizeof(ids), "%s", out->unfired);
     message[0] = 0;
     for (char *id = strtok_r(ids, " ", &save); id; id = strtok_r(NULL, " ", &save)) {

@@ -20,6 +20,7 @@
 #include "base/arena.h"
 #include "base/clock.h"
 #include "faults/launch.h"
+#include "faults/missed.h"
 #include "reports/examine.h"
 #include "reports/report.h"
 #include "scenarios/launch.h"
@@ -512,8 +513,9 @@ static int close_books(struct state *st)
         out->lost_procs = atomic_load(&wedge_arena_header(&st->arena)->lost_procs);
         out->lost_threads = atomic_load(&wedge_arena_header(&st->arena)->lost_threads);
     }
+    out->missed = st->agent ? wedge_faults_missed(&st->arena) : strdup("");
     out->output = output_tail(st);
-    if (!out->unfired || !out->output)
+    if (!out->missed || !out->unfired || !out->output)
         return -ENOMEM;
     fill_run(st, &run, out->output);
     if (!out->report && !(out->report = report_of_the_end(st, &run)))
@@ -590,7 +592,8 @@ void wedge_outcome_free(struct wedge_outcome *outcome)
 {
     json_decref(outcome->report);
     free(outcome->unfired);
+    free(outcome->missed);
     free(outcome->output);
     outcome->report = NULL;
-    outcome->unfired = outcome->output = NULL;
+    outcome->unfired = outcome->missed = outcome->output = NULL;
 }

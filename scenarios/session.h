@@ -63,6 +63,7 @@ struct wedge_outcome {
     size_t still_alive; /* descendants that could not be ended */
     uint32_t lost_procs, lost_threads; /* that found no room in the arena: no rule acted there */
     char *unfired; /* ids of rules that had to fire and did not, joined by blanks; "" none; owned */
+    char *missed; /* what the plan asked for and could not happen, as a sentence; "" none; owned */
     char *output; /* last output of the command; owned */
 };
 

@@ -90,6 +90,8 @@ static void setup(void)
                "command: [/bin/sh, -c, 'sleep 600 & echo $! >>pids; echo counts: n=3']\n"
                "expect: {kind: finished, counts: {n: 3}}\n" TINY_TWIN_OF("n: 3"),
                0644);
+    write_file("nowhere.plan", "plan 1\nf1 * write caller=libc.so.6!nope -> drop\n", 0644);
+    write_file("nobody.plan", "plan 1\ndefine q = pipe created-in=nobody\nf1 * read obj=q -> errno EIO\n", 0644);
     write_file("illegal.plan", "plan 1\nf1 * write -> drop\nf2 * t.x -> drop\nf3 * write -> short 1\n", 0644);
     write_file("text", "no program\n", 0644);
     copy_program(from_env("WEDGE_TEST_STATIC"), "static", 0755);
@@ -180,6 +182,9 @@ static const struct {
     {"$W inject -f missing.plan -- true", 125, "missing.plan: cannot be read"},
     {"$W inject -f /dev/zero -- true", 125, "not a regular file"},
     {"$W inject -f never.plan -- true", 125, "never fired: f1"},
+    {"$W inject -f nowhere.plan -- true", 125, "no loaded module libc.so.6 has a function nope (caller= of f1)"},
+    {"$W inject -f nobody.plan -- true", 125, "no loaded module has a function nobody (created-in= of q)"},
+    {"$W watch -f nowhere.plan -- true", 0, "not all of the plan could happen: no loaded module libc.so.6"},
     /* more processes at once than the arena has room for: a plan that did not reach them proves nothing */
     {"$W inject -f empty.plan -- sh -c 'mkfifo up; exec 3<>up; for i in $(seq 280); do sh -c \"echo up; exec sleep "
      "600\" "

@@ -10,6 +10,7 @@
 
 #include "base/tests/suite.h"
 #include "faults/launch.h"
+#include "faults/missed.h"
 #include "faults/tests/run.h"
 
 #define KILLED(run) (WIFSIGNALED((run).status) ? WTERMSIG((run).status) : 0)
@@ -115,6 +116,9 @@ START_TEST(test_an_answer_at_a_mere_point_does_not_fire)
     ck_assert_int_eq(EXITED(run), 0);
     ck_assert_uint_eq(atomic_load(&run_rule(&run, "f1")->fired), 0);
     ck_assert_uint_eq(atomic_load(&run_rule(&run, "f1")->misplaced), 1);
+    char *missed = wedge_faults_missed(&run.arena);
+    ck_assert_str_eq(missed, "f1 has an answer for what asks nothing: its place is no WEDGE_ASK");
+    free(missed);
     run_free(&run);
 }
 END_TEST

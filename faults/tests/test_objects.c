@@ -1,9 +1,11 @@
 /* Objects: which pipe, semaphore or mutex is meant, by who made it; counting per object; over fork and exec. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 
 #include "base/tests/suite.h"
+#include "faults/missed.h"
 #include "faults/tests/run.h"
 
 #define EXITED(run) (WIFEXITED((run).status) ? WEXITSTATUS((run).status) : -1)
@@ -13,6 +15,14 @@ static struct run run;
 static const char *target(int i)
 {
     return i ? run_objects_target_no_pie() : run_objects_target();
+}
+
+static void check_missed(const char *part)
+{
+    char *missed = wedge_faults_missed(&run.arena);
+    ck_assert_ptr_nonnull(missed);
+    ck_assert_msg(*part ? strstr(missed, part) != NULL : !*missed, "\"%s\", not \"%s\"", missed, part);
+    free(missed);
 }
 
 static uint32_t lost(void)
@@ -182,9 +192,11 @@ START_TEST(test_more_objects_than_room_is_told)
     play(0, "define s = sem nth=1\nf1 * sem_post obj=s -> delay 1ms", "crowd", "4000", NULL);
     ck_assert_uint_eq(atomic_load(&run_rule(&run, "f1")->fired), 1);
     ck_assert_uint_ge(lost(), 4000 - wedge_arena_count(WEDGE_SEC_OBJECTS));
+    check_missed("times an object found no room: there is room for 2048");
     run_free(&run);
     play(0, "f1 * write fd=1 -> delay 1ms", "crowd", "4000", NULL); /* a plan without objects keeps none */
     ck_assert_uint_eq(lost(), 0);
+    check_missed("");
     run_free(&run);
 }
 END_TEST
