@@ -170,7 +170,8 @@ void agent_arm_places(void);
 
 /* wrap.c */
 extern _Atomic uint64_t agent_armed[WEDGE_RULE_FUNCTIONS_WORDS]; /* functions that a rule names */
-extern uint64_t agent_function_rules[WEDGE_FN_COUNT][AGENT_RULE_WORDS];
+extern uint64_t agent_function_rules[WEDGE_FN_COUNT][AGENT_RULE_WORDS]; /* that act before the effect */
+extern uint64_t agent_function_rules_after[WEDGE_FN_COUNT][AGENT_RULE_WORDS];
 void agent_arm_functions(void);
 void agent_resolve(void); /* finds the real functions; idempotent */
 extern void (*agent_gcov_dump)(void); /* of a coverage build of the target, NULL none */

@@ -44,6 +44,12 @@ static struct key make_key(enum wedge_object_kind kind, uint64_t number, uint32_
     return key;
 }
 
+/* Its place in the table. A multiplication: a division is dearer than all the rest of a look-up. */
+static uint32_t home_of(const struct key *key)
+{
+    return (uint32_t)((key->hash >> 32) * agent_arena.n_objects >> 32);
+}
+
 static struct wedge_arena_object *row_at(uint32_t row)
 {
     return &agent_arena.objects[row];
@@ -82,7 +88,7 @@ static bool settle(const struct wedge_arena_object *object, uint64_t hash)
 
 static uint32_t find(const struct key *key)
 {
-    uint32_t n = agent_arena.n_objects, at = (uint32_t)(key->hash % n);
+    uint32_t n = agent_arena.n_objects, at = home_of(key);
     for (uint32_t i = 0; i < WINDOW; i++, at = at + 1 == n ? 0 : at + 1) {
         struct wedge_arena_object *object = row_at(at);
         uint64_t hash = atomic_load_explicit(&object->hash, memory_order_acquire);
@@ -150,7 +156,7 @@ static void withdraw(struct wedge_arena_object *object)
 /* Is another row of this key there, or about to be, that has the better right? *ret_row gets it. */
 static bool has_rival(const struct key *key, uint32_t mine, uint32_t *ret_row)
 {
-    uint32_t n = agent_arena.n_objects, at = (uint32_t)(key->hash % n);
+    uint32_t n = agent_arena.n_objects, at = home_of(key);
     bool before = true;
     for (uint32_t i = 0; i < WINDOW; i++, at = at + 1 == n ? 0 : at + 1) {
         struct wedge_arena_object *object = row_at(at);
@@ -175,7 +181,7 @@ static bool has_rival(const struct key *key, uint32_t mine, uint32_t *ret_row)
 /* One attempt; true: *ret_row is the answer, AGENT_NONE for no room. False: whoever had the better right withdrew. */
 static bool try_claim(const struct key *key, uint32_t *ret_row, bool *ret_there)
 {
-    uint32_t n = agent_arena.n_objects, home = (uint32_t)(key->hash % n), rival;
+    uint32_t n = agent_arena.n_objects, home = home_of(key), rival;
     *ret_row = AGENT_NONE;
     for (uint32_t i = 0; i < WINDOW; i++) {
         uint32_t at = (home + i) % n;
@@ -275,6 +281,38 @@ uint32_t agent_object_new(const struct agent_here *here, enum wedge_object_kind 
     return row;
 }
 
+/*
+ * Which row an address was found in last: a row's number and the low bits of its generation, by which an entry that
+ * outlived the object is noticed. Of this process: emptied when a child begins, whose objects others are.
+ */
+enum { RECENT = 256, RECENT_ROW_BITS = 12 };
+_Static_assert(AGENT_OBJECTS_MOST < 1 << RECENT_ROW_BITS, "a row fits");
+static _Atomic uint32_t recent[RECENT];
+
+static _Atomic uint32_t *recent_of(enum wedge_object_kind kind, uint64_t number)
+{
+    return &recent[(number + kind) * 0x9e3779b97f4a7c15ull >> 56];
+}
+
+static uint32_t recall(enum wedge_object_kind kind, uint64_t number)
+{
+    uint32_t entry = atomic_load_explicit(recent_of(kind, number), memory_order_relaxed);
+    uint32_t row = entry & ((1u << RECENT_ROW_BITS) - 1);
+    const struct wedge_arena_object *object = row_at(row);
+    uint32_t gen = atomic_load_explicit(&object->gen, memory_order_acquire);
+    return is_complete(gen) && (gen << RECENT_ROW_BITS | row) == entry && object->number == number &&
+                   object->kind == kind
+               ? row
+               : AGENT_NONE;
+}
+
+static uint32_t remember(enum wedge_object_kind kind, uint64_t number, uint32_t row)
+{
+    uint32_t gen = atomic_load_explicit(&row_at(row)->gen, memory_order_relaxed);
+    atomic_store_explicit(recent_of(kind, number), gen << RECENT_ROW_BITS | row, memory_order_relaxed);
+    return row;
+}
+
 static bool is_kept(enum wedge_object_kind kind)
 {
     return agent_object_kept >> kind & 1;
@@ -286,6 +324,9 @@ uint32_t agent_object_of(const struct agent_here *here, enum wedge_object_kind k
         return agent_descriptor_row((int64_t)number);
     if (!is_kept(kind) || !agent_arena.n_objects || (!number && !of_tree(kind)))
         return AGENT_NONE;
+    uint32_t known = recall(kind, number);
+    if (AGENT_LIKELY(known != AGENT_NONE))
+        return known;
     for (uint32_t at = depth; at-- > 0;) {
         struct key key = make_key(kind, number, lineage[at].ordinal);
         uint32_t row = find(&key);
@@ -296,16 +337,16 @@ uint32_t agent_object_of(const struct agent_here *here, enum wedge_object_kind k
         }
         const struct wedge_arena_object *object = row_at(row);
         if (of_tree(kind))
-            return row;
+            return remember(kind, number, row);
         if (at + 1 == depth) {
             if (object->since_ns >= lineage[0].since_ns)
-                return row;
+                return remember(kind, number, row);
             continue; /* of the image that exec replaced */
         }
         if (object->since_ns > lineage[at + 1].since_ns)
             continue; /* made after our branch left */
         if (atomic_load(&object->flags) & WEDGE_OBJECT_SHARED)
-            return row;
+            return remember(kind, number, row);
         struct agent_making copy = {.made = object->made,
                                     .caller = object->caller,
                                     .flags = (atomic_load(&object->flags) & WEDGE_OBJECT_FOUND) | WEDGE_OBJECT_COPY,
@@ -375,6 +416,8 @@ void agent_object_forget_image(void)
 
 void agent_objects_born(uint32_t ordinal, uint64_t since_ns, bool image)
 {
+    for (uint32_t i = 0; i < RECENT; i++)
+        atomic_store_explicit(&recent[i], 0, memory_order_relaxed);
     if (image)
         depth = 0;
     for (uint32_t i = 2; depth == LINEAGE && i < LINEAGE; i++) /* the eldest but one is forgotten */

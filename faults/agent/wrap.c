@@ -13,6 +13,7 @@
 
 _Atomic uint64_t agent_armed[WEDGE_RULE_FUNCTIONS_WORDS];
 uint64_t agent_function_rules[WEDGE_FN_COUNT][AGENT_RULE_WORDS];
+uint64_t agent_function_rules_after[WEDGE_FN_COUNT][AGENT_RULE_WORDS];
 struct agent_real agent_real;
 void (*agent_gcov_dump)(void);
 
@@ -91,9 +92,10 @@ void agent_arm_functions(void)
         const struct wedge_arena_rule *rule = &agent_arena.rules[i];
         if (rule->what != WEDGE_WHAT_FUNCTION)
             continue;
+        uint64_t(*rules)[AGENT_RULE_WORDS] = rule->after_effect ? agent_function_rules_after : agent_function_rules;
         for (unsigned f = 0; f < WEDGE_FN_COUNT; f++)
             if (rule->functions[f / 64] >> (f % 64) & 1)
-                agent_function_rules[f][i / 64] |= 1ull << (i % 64);
+                rules[f][i / 64] |= 1ull << (i % 64);
         for (unsigned w = 0; w < WEDGE_RULE_FUNCTIONS_WORDS; w++)
             armed[w] |= rule->functions[w];
     }
@@ -120,8 +122,7 @@ bool agent_enter(struct agent_call *call, enum wedge_function function, void *ca
     if (AGENT_UNLIKELY(concerns))
         agent_object_before(call);
     agent_hit(&call->here, agent_function_rules[function], &call->site);
-    if (AGENT_UNLIKELY(concerns) &&
-        (call->site.answer == AGENT_ANSWER_NONE || call->site.answer == AGENT_ANSWER_SHORT))
+    if (AGENT_UNLIKELY(concerns) && (call->site.answer == AGENT_ANSWER_NONE || call->site.answer == AGENT_ANSWER_SHORT))
         agent_object_effect(call);
     return call->site.answer != AGENT_ANSWER_NONE && call->site.answer != AGENT_ANSWER_SHORT;
 }
@@ -155,8 +156,11 @@ int64_t agent_leave(struct agent_call *call, int64_t result)
         return result;
     if (AGENT_UNLIKELY(agent_object_roles[call->function]))
         agent_object_after(call, result);
+    const uint64_t *rules = agent_function_rules_after[call->function];
+    if (!(rules[0] | rules[1]))
+        return result;
     call->site.after = true;
     call->site.answer = AGENT_ANSWER_NONE;
-    agent_hit(&call->here, agent_function_rules[call->function], &call->site);
+    agent_hit(&call->here, rules, &call->site);
     return call->site.answer == AGENT_ANSWER_NONE ? result : agent_result(call, result);
 }
