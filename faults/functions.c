@@ -6,13 +6,13 @@
 #include <stddef.h>
 #include <string.h>
 
-#define NONE     WEDGE_EXTRA_NONE
-#define DROP     WEDGE_EXTRA_DROP
-#define SHORT    WEDGE_EXTRA_SHORT
-#define SPURIOUS WEDGE_EXTRA_SPURIOUS
-#define FULL     WEDGE_EXTRA_FULL
-#define EMPTY    WEDGE_EXTRA_EMPTY
-#define CORRUPT  WEDGE_EXTRA_CORRUPT
+#define NONE      WEDGE_EXTRA_NONE
+#define DROP      WEDGE_EXTRA_DROP
+#define SHORT     WEDGE_EXTRA_SHORT
+#define SPURIOUS  WEDGE_EXTRA_SPURIOUS
+#define FULL      WEDGE_EXTRA_FULL
+#define EMPTY     WEDGE_EXTRA_EMPTY
+#define CORRUPT   WEDGE_EXTRA_CORRUPT
 #define NOT_AFTER WEDGE_EXTRA_NOT_AFTER
 
 /* The number of words in a list of at most eight; () has none. */

@@ -42,13 +42,13 @@ enum wedge_function_style {
     WEDGE_STYLE_PLAIN,
     WEDGE_STYLE_VOID
 };
-#define WEDGE_EXTRA_NONE     0u
-#define WEDGE_EXTRA_DROP     1u /* reports success and does nothing */
-#define WEDGE_EXTRA_SHORT    2u /* does less than asked */
-#define WEDGE_EXTRA_SPURIOUS 4u /* returns as woken although nobody woke it */
-#define WEDGE_EXTRA_FULL     8u /* its object has no room from now on, until released */
-#define WEDGE_EXTRA_EMPTY    16u /* its object has nothing to take from now on, until released */
-#define WEDGE_EXTRA_CORRUPT  32u /* one byte of what it carries is changed */
+#define WEDGE_EXTRA_NONE      0u
+#define WEDGE_EXTRA_DROP      1u /* reports success and does nothing */
+#define WEDGE_EXTRA_SHORT     2u /* does less than asked */
+#define WEDGE_EXTRA_SPURIOUS  4u /* returns as woken although nobody woke it */
+#define WEDGE_EXTRA_FULL      8u /* its object has no room from now on, until released */
+#define WEDGE_EXTRA_EMPTY     16u /* its object has nothing to take from now on, until released */
+#define WEDGE_EXTRA_CORRUPT   32u /* one byte of what it carries is changed */
 #define WEDGE_EXTRA_NOT_AFTER 64u /* when it succeeds it does not come back to its wrapper: `after` is refused */
 
 enum wedge_function_effect {

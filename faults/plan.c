@@ -79,7 +79,7 @@ int plan_error_near(const struct plan_source *source, int column, const char *at
 
 int plan_need(const struct plan_source *source, int column, unsigned part, const char *what)
 {
-    return source->possible & part ? 0 : plan_error(source, column, "%s is not possible yet", what);
+    return (source->possible & part) ? 0 : plan_error(source, column, "%s is not possible yet", what);
 }
 
 bool plan_is(const struct plan_token *token, const char *word)

@@ -38,7 +38,7 @@ int plan_parse_condition(const struct plan_source *source, const struct plan_tok
 int plan_parse_duration(const struct plan_source *source, const struct plan_token *token, int64_t *ret_ns)
 {
     char text[32];
-    int64_t ns;
+    int64_t ns = 0;
     if (!plan_copy(token->at, token->len, text, sizeof(text)) || wedge_duration_parse(text, &ns) || ns <= 0)
         return plan_error(source, token->column, "`%.*s` is not a duration above 0: a number with ms, s or min",
                           token->len, token->at);
@@ -120,7 +120,7 @@ static int parse_after(const struct plan_source *source, const struct plan_token
 
 static int parse_time(const struct plan_source *source, const struct plan_token *value, struct plan_rule *out)
 {
-    int64_t ns;
+    int64_t ns = 0;
     int rc = plan_parse_duration(source, value, &ns);
     if (rc == 0)
         out->rule.time_ns = (uint64_t)ns;

@@ -219,7 +219,7 @@ int plan_parse_arg(const struct plan_source *source, const struct plan_token *to
     *arg = (struct wedge_rule_arg){.index = (uint32_t)index, .op = ops[which].op};
     for (int from = (int)strlen(ops[which].text); from <= rest.len;) {
         struct plan_token one = plan_rest(&rest, from);
-        int64_t value;
+        int64_t value = 0;
         one.len = plan_find(&one, '|');
         if ((rc = parse_one(source, &one, &value)))
             return rc;
