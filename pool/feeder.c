@@ -42,14 +42,27 @@ static struct wedge_feeder_node *next_node(struct wedge_feeder *feeder)
     return node;
 }
 
+/* Writes may wait for ever for a reader; discard cuts them off, here and nowhere else. */
+static int write_node(struct wedge_feeder *feeder, struct wedge_feeder_node *node)
+{
+    int rc, old;
+    pthread_cleanup_push(free, node);
+    pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &old);
+    rc = wedge_queue_write(feeder->queue, &node->head, node->body);
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &old);
+    pthread_cleanup_pop(1);
+    return rc;
+}
+
 static void *feeder_main(void *arg)
 {
+    int old;
     struct wedge_feeder *feeder = arg;
     struct wedge_feeder_node *node;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &old);
     wedge_pool_name_thread("feeder");
     while ((node = next_node(feeder)) != NULL) {
-        int rc = wedge_queue_write(feeder->queue, &node->head, node->body);
-        free(node);
+        int rc = write_node(feeder, node);
         if (rc == 0 && feeder->written)
             feeder->written();
     }
@@ -121,6 +134,9 @@ void wedge_feeder_discard(struct wedge_feeder *feeder)
         free(node);
         node = next;
     }
+    wedge_feeder_finish(feeder);
+    if (feeder->started)
+        pthread_cancel(feeder->thread);
     wedge_feeder_join(feeder);
     pthread_cond_destroy(&feeder->more);
     pthread_mutex_destroy(&feeder->lock);

@@ -41,8 +41,8 @@ bool wedge_feeder_idle(struct wedge_feeder *feeder);
 void wedge_feeder_finish(struct wedge_feeder *feeder);
 /* finish, and waits for the thread: as long as the pipe and the lock make it wait. */
 void wedge_feeder_join(struct wedge_feeder *feeder);
-/* Throws away what is not written, then joins. The caller has seen to it that a write in progress
- * fails. Takes one that was discarded before, or is all zero. */
+/* Throws away what is not written, cuts off a write(2) in progress, and joins. A wait for the writers' lock is the caller's to
+ * end (wedge_queue_lock_break). Takes one that was discarded before, or is all zero. */
 void wedge_feeder_discard(struct wedge_feeder *feeder);
 
 #endif

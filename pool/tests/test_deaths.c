@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -216,6 +217,44 @@ START_TEST(the_results_end_after_the_parents_last_word)
     ck_assert_uint_eq(tally.outcomes[WEDGE_POOL_OK], 0);
     ck_assert_int_eq(wedge_pool_join(pool, WEDGE_POOL_NEVER, NULL), 0);
     wedge_pool_destroy(pool);
+    check_no_child();
+}
+END_TEST
+
+static _Atomic long writes_left; /* until the pipe is full */
+static int full_fd;
+
+static long count_write(struct wedge_point *point, long a, long b, long c)
+{
+    (void)point, (void)a, (void)b, (void)c;
+    if (atomic_fetch_sub(&writes_left, 1) == 1)
+        ck_assert_int_eq(write(full_fd, "f", 1), 1);
+    return 0;
+}
+
+/* The parent's own words fill the pipe and nobody takes them: its feeder waits in write(2), and is not waited for. A pipe
+ * holds 16 packets, or 64 KiB of messages of 32 bytes (pipe(7)): the write after those cannot end. */
+START_TEST(destroy_needs_no_reader)
+{
+    struct pipes pipes;
+    int full[2];
+    struct wedge_pool *pool = MAKE_POOL("proposed", "processes=1", "threads=1", "queue=4000", "result_bound=none",
+                                        "dead_task=lost", _i ? "queue_lock=owned" : "idle_holds_reader=no");
+    struct wedge_pool_callbacks callbacks = held_callbacks(&pipes, all_are_held);
+    callbacks.collect = NULL;
+    make_pipe(full);
+    full_fd = full[1];
+    atomic_store(&writes_left, _i ? 17 : 2049);
+    ck_assert_int_eq(wedge_pool_start(pool, &callbacks, NULL), 0);
+    for (uint64_t number = 1; number <= 3900; number++)
+        put_number(pool, number);
+    ck_assert_int_eq(wedge_pool_close(pool, WEDGE_POOL_NEVER), 0);
+    ck_assert_int_eq(kill(read_pid(pipes.said[0]), SIGKILL), 0);
+    arm_place("pool.feeder.locked", count_write);
+    ck_assert_int_eq(wedge_pool_join(pool, WEDGE_POOL_NEVER, NULL), 0); /* says what became of 3900 tasks */
+    read_byte(full[0]);
+    wedge_pool_destroy(pool);
+    arm_place("pool.feeder.locked", NULL);
     check_no_child();
 }
 END_TEST
@@ -737,6 +776,7 @@ static void fill(TCase *t)
     tcase_add_test(t, the_only_worker_is_replaced_after_close);
     tcase_add_test(t, an_idle_workers_death_costs_nothing);
     tcase_add_test(t, reported_forgets_a_dead_workers_task);
+    tcase_add_loop_test(t, destroy_needs_no_reader, 0, 2);
     tcase_add_loop_test(t, the_results_end_after_the_parents_last_word, 0, 2);
     tcase_add_test(t, reported_collector_waits_for_the_dead);
     tcase_add_test(t, reported_is_destroyed_while_it_hangs);
