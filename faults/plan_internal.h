@@ -13,8 +13,8 @@
 
 /*
  * Parts of the language that the agent has to do its share for. A part whose bit is not in PLAN_POSSIBLE is refused as
- * "not possible yet"; whoever teaches the agent a part adds its bit here. (Which action a function allows is not here
- * but in the function tables.)
+ * "not possible yet"; whoever teaches the agent a part adds its bit here and takes it out of "Not possible yet" in
+ * wedge-plan(5). (Which action a function allows is not here but in the function tables.)
  */
 #define PLAN_PART_OBJ     WEDGE_WHERE_OBJ /* obj=, and define of objects */
 #define PLAN_PART_FD      WEDGE_WHERE_FD
