@@ -92,6 +92,9 @@ static bool say_invalid(const struct wedge_outcome *out, int status)
         fprintf(stderr, "wedge: the run is invalid: %s; the command's own status was %d\n", out->missed, status);
         invalid = true;
     }
+    if (out->absent[0])
+        fprintf(stderr, "wedge: %sno rule reached %s\n", out->unreached ? "the run is invalid: " : "", out->absent);
+    invalid |= out->unreached;
     if (out->lost_procs || out->lost_threads) {
         fprintf(stderr,
                 "wedge: the run is invalid: no rule acted on %" PRIu32 " processes and %" PRIu32

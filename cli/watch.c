@@ -141,6 +141,8 @@ int wedge_cli_watch(int argc, char **argv)
         return WEDGE_EXIT_OWN_FAILURE;
     }
     int status = exit_status(&o, &out);
+    if (out.absent[0])
+        wedge_cli_say(&o.cli, "without the agent, so that roles, marks and faults are not known of it: %s", out.absent);
     if (out.lost_procs || out.lost_threads)
         wedge_cli_say(&o.cli,
                       "%" PRIu32 " processes and %" PRIu32

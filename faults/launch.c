@@ -285,7 +285,7 @@ int wedge_faults_release(const struct wedge_arena *arena, const char *rule_id, s
     return -ENOENT;
 }
 
-static void free_slots(const struct wedge_arena *arena, uint32_t slot)
+void wedge_faults_free_slot(const struct wedge_arena *arena, uint32_t slot)
 {
     struct wedge_arena_proc *proc = wedge_arena_live(arena, WEDGE_SEC_PROCS, slot);
     for (uint32_t i = 0; i < wedge_arena_count(WEDGE_SEC_THREADS); i++) {
@@ -397,7 +397,7 @@ static size_t free_ended(const struct wedge_arena *arena)
     if (found > 0 && list_inner(&inner))
         for (uint32_t i = 0; i < n; i++)
             if (before[i] && !has_pid(&inner, before[i])) {
-                free_slots(arena, i);
+                wedge_faults_free_slot(arena, i);
                 freed++;
             }
     free(inner.pids);
@@ -422,7 +422,7 @@ size_t wedge_faults_recycle(const struct wedge_arena *arena)
         if (gen == 0 || gen % 2 || atomic_load(&proc->state) != WEDGE_PROC_EXITING || proc->pid <= 0 ||
             (named && !scarce) || !is_gone(proc))
             continue;
-        free_slots(arena, i);
+        wedge_faults_free_slot(arena, i);
         freed++;
     }
     return scarce ? freed + free_ended(arena) : freed;

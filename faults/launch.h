@@ -37,6 +37,8 @@ int wedge_faults_release(const struct wedge_arena *arena, const char *rule_id, s
  * block.
  */
 size_t wedge_faults_recycle(const struct wedge_arena *arena);
+/* Frees the slot of one process and those of its threads; the caller knows that it is gone, or never was. */
+void wedge_faults_free_slot(const struct wedge_arena *arena, uint32_t slot);
 /* No fault from now on; every held thread goes on. */
 void wedge_faults_quiesce(const struct wedge_arena *arena);
 

@@ -78,6 +78,10 @@ static bool invalid(const struct wedge_check *check, const struct wedge_outcome 
         snprintf(message, size, "the run is invalid: %s", out->missed);
         return true;
     }
+    if (out->unreached) {
+        snprintf(message, size, "the run is invalid: no rule reached %s", out->absent);
+        return true;
+    }
     snprintf(ids, sizeof(ids), "%s", out->unfired);
     message[0] = 0;
     for (char *id = strtok_r(ids, " ", &save); id; id = strtok_r(NULL, " ", &save)) {

@@ -23,6 +23,7 @@
 #include "faults/missed.h"
 #include "reports/examine.h"
 #include "reports/report.h"
+#include "scenarios/absent.h"
 #include "scenarios/launch.h"
 #include "scenarios/quiet.h"
 #include "scenarios/tee.h"
@@ -32,6 +33,7 @@
 enum { EXAMINE_DEADLINE_MS = 10000, KILL_ROUNDS = 500, DRAIN_MS = 2000, OUTPUT_TAIL_BYTES = 8192 };
 /* Slots of 256 processes, half of them free at the beginning: enough for more than 6,000 new processes a second. */
 #define RECYCLE_NS       (20 * WEDGE_NS_PER_MS)
+#define ABSENT_NS        (250 * WEDGE_NS_PER_MS) /* between looks at the tree where nothing else looks at it */
 #define DEFAULT_STALL_NS (30 * WEDGE_NS_PER_S)
 
 struct state {
@@ -52,6 +54,8 @@ struct state {
     int64_t evident_since_ns;
     char reported[80]; /* signature of the last part reported */
     bool examined, unseen; /* an examination succeeded; one failed, and that was said */
+    struct wedge_absent absent; /* processes without the agent */
+    int64_t look_at_ns; /* when the tree is looked through for them */
     struct wedge_outcome *out;
     bool done;
 };
@@ -137,6 +141,22 @@ static int prepare_agent(struct state *st, char ***ret_env)
     char text[1200];
     note(st, wedge_err_text(st->err, text, sizeof(text)));
     return 0;
+}
+
+/* Who of the tree is not under the agent. `listed` NULL: the tree is listed here, when it is time. */
+static void look_for_absent(struct state *st, const struct wedge_tree *listed, bool last)
+{
+    struct wedge_tree tree;
+    int64_t now = wedge_clock_ns();
+    if (!st->agent)
+        return;
+    if (listed || (!last && (st->s->detect || now < st->look_at_ns)) || list_tree(st, &tree)) {
+        wedge_absent_look(&st->absent, &st->arena, listed, last);
+        return;
+    }
+    st->look_at_ns = now + ABSENT_NS;
+    wedge_absent_look(&st->absent, &st->arena, &tree, last);
+    wedge_tree_free(&tree);
 }
 
 /* Puts copiers between the command and where its streams go. One does for both where they go to the same place. */
@@ -289,6 +309,7 @@ static void finish(struct state *st, enum wedge_session_end end, json_t *report)
     take_report(st, report);
     if (st->s->on_report)
         st->s->on_report(st->s->arg, report, true);
+    look_for_absent(st, NULL, true);
     if (st->s->kill_on_hang) {
         st->out->still_alive = kill_tree(st);
         reap(st);
@@ -365,6 +386,7 @@ static int tick(struct state *st)
     int64_t now = wedge_clock_ns();
     bool due = wedge_quiet_sample(&st->quiet, now, wedge_tree_activity(&tree));
     int64_t stalled = stalled_ns(st, &tree, now);
+    look_for_absent(st, &tree, false);
     wedge_tree_free(&tree);
     bool is_stalled = stalled >= st->stall_ns;
     if (!due && !(is_stalled && now >= st->quiet.examine_at_ns))
@@ -427,6 +449,8 @@ static int loop(struct state *st)
     while (!rc && !st->done && !st->ended) {
         struct pollfd fds[2] = {{.fd = st->pidfd, .events = POLLIN}, {.fd = st->sigfd, .events = POLLIN}};
         int64_t pause = st->s->detect ? st->quiet.tick_ns : st->agent ? RECYCLE_NS : WEDGE_NS_PER_S;
+        if (!st->s->detect)
+            look_for_absent(st, NULL, false);
         if (st->agent && wedge_faults_recycle(&st->arena) > 0 && pause > RECYCLE_NS)
             pause = RECYCLE_NS; /* processes come and go fast */
         if (st->s->limit_ns && st->out->end != WEDGE_LIMIT) {
@@ -479,6 +503,17 @@ static char *unfired_rules(const struct state *st)
     return ids;
 }
 
+static char *absent_programs(struct state *st)
+{
+    enum { SIZE = 4096 };
+    char *text = malloc(SIZE);
+    if (text)
+        wedge_absent_text(&st->absent, text, SIZE);
+    for (size_t i = 0; st->s->plan && st->absent.ran && i < wedge_plan_count(st->s->plan); i++)
+        st->out->unreached |= wedge_plan_must_fire(st->s->plan, i);
+    return text;
+}
+
 /* The report of a command that ended by itself: its faults, from the agent's record. */
 static json_t *report_of_the_end(const struct state *st, const struct wedge_report_run *run)
 {
@@ -497,6 +532,8 @@ static int close_books(struct state *st)
     struct wedge_outcome *out = st->out;
     struct wedge_report_run run;
     take_status(st);
+    if (out->end == WEDGE_ENDED)
+        look_for_absent(st, NULL, true);
     if (st->s->end_all && !st->s->attach && st->root > 0) {
         out->still_alive = kill_tree(st);
         reap(st);
@@ -509,13 +546,14 @@ static int close_books(struct state *st)
     }
     out->duration_ns = wedge_clock_ns() - st->began_ns;
     out->unfired = unfired_rules(st);
+    out->absent = absent_programs(st);
     if (st->agent) {
         out->lost_procs = atomic_load(&wedge_arena_header(&st->arena)->lost_procs);
         out->lost_threads = atomic_load(&wedge_arena_header(&st->arena)->lost_threads);
     }
     out->missed = st->agent ? wedge_faults_missed(&st->arena) : strdup("");
     out->output = output_tail(st);
-    if (!out->missed || !out->unfired || !out->output)
+    if (!out->missed || !out->unfired || !out->absent || !out->output)
         return -ENOMEM;
     fill_run(st, &run, out->output);
     if (!out->report && !(out->report = report_of_the_end(st, &run)))
@@ -593,7 +631,8 @@ void wedge_outcome_free(struct wedge_outcome *outcome)
     json_decref(outcome->report);
     free(outcome->unfired);
     free(outcome->missed);
+    free(outcome->absent);
     free(outcome->output);
     outcome->report = NULL;
-    outcome->unfired = outcome->missed = outcome->output = NULL;
+    outcome->unfired = outcome->missed = outcome->absent = outcome->output = NULL;
 }

@@ -139,7 +139,8 @@ struct wedge_arena_proc { /* 128 bytes */
     uint32_t ordinal;         /* nth process of the tree by check-in, from 1; 0: born, not checked in */
     /* One bit for each define of processes: it is one, it was counted as a match, it descends from one. */
     uint32_t defined, counted, under;
-    uint8_t reserved[16];
+    uint32_t reserved0;
+    uint64_t program; /* inode of the program that checked in, 0 not known: what a raw execve becomes is another */
 };
 
 /*

@@ -55,6 +55,12 @@ static void setup(void)
     write_file("empty.plan", "plan 1\n", 0644);
     write_file("bad.plan", "plan 1\nf1 root start -> kil KILL\n", 0644);
     write_file("never.plan", "plan 1\nf1 root no.such.place nth=1 -> kill KILL\n", 0644);
+    write_file("must.plan", "plan 1\nf1 root start nth=1 -> delay 1us\n", 0644);
+    write_file("raw.py",
+               "import ctypes, os\nlibc = ctypes.CDLL(None)\nif os.fork() == 0:\n"
+               "  libc.syscall(59, b'/bin/sleep', (ctypes.c_char_p * 3)(b'sleep', b'1'), (ctypes.c_char_p * 1)())\n"
+               "os.wait()\n",
+               0644);
     write_file("bad.yaml", "format: wedge.scenario/1\nnmae: x\n", 0644);
     write_file("plan.yaml",
                "format: wedge.scenario/1\nname: x\ntitle: T\nseverity: low\nlearn: L\ncommand: /bin/true\n"
@@ -84,6 +90,12 @@ static void setup(void)
     write_file("never.yaml",
                TINY "plan: |\n  plan 1\n  f1 root no.such.place nth=1 -> kill KILL\n"
                     "expect: {kind: finished}\n" TINY_TWIN,
+               0644);
+    write_file("absent.yaml",
+               "format: wedge.scenario/1\nname: absent\ntitle: T\nseverity: low\nlearn: L\n"
+               "command: [/bin/sh, -c, './static; echo counts: n=3']\n"
+               "plan: |\n  plan 1\n  f1 root start nth=1 -> delay 1us\n"
+               "expect: {kind: finished, counts: {n: 3}}\n" TINY_TWIN_OF("n: 3"),
                0644);
     write_file("leaves.yaml",
                "format: wedge.scenario/1\nname: leaves\ntitle: T\nseverity: low\nlearn: L\n"
@@ -223,6 +235,18 @@ static const struct {
     {"$W inject -f empty.plan -- ./setuid", 125, "setuid"},
     {"$W watch --no-agent -- ./static", 0, ""},
     {"$W watch -- ./static", 0, "static"},
+    /* what it cannot enter further down the tree: named, and with a rule that must fire no valid run */
+    {"$W inject -f empty.plan -- sh -c './static; exit 5'", 5, "no rule reached ./static ("},
+    {"$W inject -f empty.plan -- sh -c './static; exit 5'", 5, "), which is statically linked\n"},
+    {"$W inject -f empty.plan -- env -i ./static", 0, "no rule reached ./static ("},
+    {"$W inject -f must.plan -- sh -c './static; true'", 125, "the run is invalid: no rule reached ./static ("},
+    {"$W inject -f must.plan -- sh -c 'env -i sleep 0; true' 2>&1 | grep -c wedge", 1, "0"},
+    {"$W inject -f empty.plan -- python3 raw.py", 0, "/sleep ("},
+    {"$W inject -f empty.plan -- python3 raw.py", 0, "was started past libc"},
+    {"setpriv --reuid=65534 --regid=65534 --clear-groups $W inject -f empty.plan -- sh -c './setuid; true'", 0,
+     "which runs with set-user-ID"},
+    {"$W watch -- sh -c './static; true'", 0, "without the agent"},
+    {"$W run -q -o out absent.yaml", 1, "the run is invalid: no rule reached ./static ("},
     /* what cannot be executed */
     {"$W watch -- ./missing", 127, "No such file"},
     {"$W watch -q -- ./missing; cat wedge-out/result.json", 0, "could not be executed: No such file"},

@@ -6,6 +6,7 @@
 #include "faults/agent/agent.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include "base/rt/name.h"
 #include "faults/agent/object.h"
@@ -15,6 +16,7 @@ struct agent_page *agent_page;
 
 /* Inherited over fork, unlike the page: tells a child whose it is. */
 static uint32_t last_proc = AGENT_NONE;
+static uint64_t program; /* inode of ours, 0 not known */
 static uint32_t tid_offset; /* of the TID in libc's thread structure, 0 not known */
 
 static __thread struct {
@@ -298,6 +300,7 @@ static uint32_t claim_process(const struct birth *birth)
     proc->start_ticks = birth->start_ticks;
     proc->since_ns = sys_now_ns();
     proc->ordinal = birth->ordinal;
+    proc->program = program;
     proc->pedigree = parent == AGENT_NONE ? agent_mix(2) : agent_mix(agent_arena.procs[parent].pedigree + birth->nth);
     proc->under = parent == AGENT_NONE ? 0 : agent_arena.procs[parent].under | agent_arena.procs[parent].defined;
     clear_counts(agent_arena.n_threads + slot);
@@ -449,7 +452,10 @@ void agent_check_in_image(uint32_t given)
 {
     int32_t pid = sys_getpid();
     uint64_t ticks = own_start_ticks();
+    struct stat st = {0};
     find_tid_offset();
+    if (sys_call(SYS_stat, (long)"/proc/self/exe", (long)&st, 0, 0, 0, 0) == 0)
+        program = st.st_ino;
     atomic_store_explicit(&agent_page->state, AGENT_CHECKING, memory_order_relaxed);
     uint32_t parent = find_proc((int32_t)sys_call(SYS_getppid, 0, 0, 0, 0, 0, 0), 0, 0), nth = 0;
     uint32_t slot = find_own(given, pid, ticks, parent);
@@ -464,6 +470,7 @@ void agent_check_in_image(uint32_t given)
         atomic_fetch_add_explicit(&proc->gen, 1, memory_order_acq_rel);
         proc->start_ticks = ticks;
         proc->exec_count++;
+        proc->program = program;
         if (proc->ordinal == 0) {
             proc->ordinal = next_ordinal();
             proc->since_ns = sys_now_ns();
