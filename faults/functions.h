@@ -120,4 +120,22 @@ static inline unsigned wedge_function_path_of(const char *params)
     }
 }
 
+/* Does the rule name one of the malloc family, which is wrapped in an object of its own? */
+static inline bool wedge_rule_names_allocation(const struct wedge_arena_rule *rule)
+{
+    static const enum wedge_function all[] = {
+#define F(...)
+#define V(...)
+#define H(ret, name, ...) WEDGE_FN_##name,
+#include "faults/functions/allocation.def"
+#undef F
+#undef V
+#undef H
+    };
+    for (size_t i = 0; rule->what == WEDGE_WHAT_FUNCTION && i < sizeof(all) / sizeof(all[0]); i++)
+        if (rule->functions[all[i] / 64] >> (all[i] % 64) & 1)
+            return true;
+    return false;
+}
+
 #endif

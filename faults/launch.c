@@ -21,6 +21,7 @@
 
 #include "base/rt/program.h"
 #include "base/text.h"
+#include "faults/functions.h"
 
 #ifndef WEDGE_INSTALL_LIBDIR
 #error "WEDGE_INSTALL_LIBDIR is the folder that the agent is installed to"
@@ -210,6 +211,31 @@ static int find_agent(char path[PATH_MAX], struct wedge_err *err)
     return 0;
 }
 
+static bool names_allocation(const struct wedge_arena *arena)
+{
+    const struct wedge_arena_control *control = wedge_arena_live(arena, WEDGE_SEC_CONTROL, 0);
+    for (uint32_t i = 0; i < control->n_rules && i < WEDGE_ARENA_RULES; i++)
+        if (wedge_rule_names_allocation(wedge_arena_live(arena, WEDGE_SEC_RULES, i)))
+            return true;
+    return false;
+}
+
+/* The agent's second object, for the malloc family, beside the agent. */
+static int find_second(const char *agent, const char *program, const char *asan, char path[PATH_MAX],
+                       struct wedge_err *err)
+{
+    const char *slash = strrchr(agent, '/');
+    if (asan[0]) {
+        wedge_err_set(err, -ENOTSUP, "%s is built with AddressSanitizer, which has an allocator of its own", program);
+        wedge_err_remedy(err, "take the rules for malloc and its kin out of the plan, or build it without");
+        return -ENOTSUP;
+    }
+    snprintf(path, PATH_MAX, "%.*s/libwedge-agent-malloc.so", slash ? (int)(slash - agent) : 1, slash ? agent : ".");
+    if (access(path, R_OK))
+        return wedge_err_set(err, -ENOENT, "a rule names the malloc family, and %s is not there", path);
+    return 0;
+}
+
 static bool is_variable(const char *entry, const char *name)
 {
     size_t n = strlen(name);
@@ -218,9 +244,11 @@ static bool is_variable(const char *entry, const char *name)
 
 int wedge_faults_environ(const struct wedge_arena *arena, const char *program, char ***ret_env, struct wedge_err *err)
 {
-    char asan[64] = "", runtime[PATH_MAX] = "", agent[PATH_MAX];
+    char asan[64] = "", runtime[PATH_MAX] = "", agent[PATH_MAX], second[PATH_MAX] = "";
     int rc;
     if ((rc = check_program(program, asan, err)) || (rc = find_agent(agent, err)))
+        return rc;
+    if (names_allocation(arena) && (rc = find_second(agent, program, asan, second, err)))
         return rc;
     if (asan[0])
         resolve_runtime(asan, runtime);
@@ -234,7 +262,8 @@ int wedge_faults_environ(const struct wedge_arena *arena, const char *program, c
         if (!is_variable(environ[i], "LD_PRELOAD") && !is_variable(environ[i], WEDGE_ARENA_ENV))
             ok = (env[at++] = strdup(environ[i])) != NULL;
     struct wedge_text preload = WEDGE_TEXT_INIT(1 << 20), where = WEDGE_TEXT_INIT(256);
-    wedge_text_addf(&preload, "LD_PRELOAD=%s%s%s", runtime, runtime[0] ? ":" : "", agent);
+    wedge_text_addf(&preload, "LD_PRELOAD=%s%s%s%s%s", runtime, runtime[0] ? ":" : "", agent, second[0] ? ":" : "",
+                    second);
     if (before && *before)
         wedge_text_addf(&preload, ":%s", before);
     wedge_text_addf(&where, WEDGE_ARENA_ENV "=%s", arena->env);

@@ -54,9 +54,8 @@ static bool plan_has_objects(const struct wedge_arena *arena, const struct wedge
 {
     for (uint32_t i = 0; i < control->n_rules && i < WEDGE_ARENA_RULES; i++) {
         const struct wedge_arena_rule *rule = wedge_arena_live(arena, WEDGE_SEC_RULES, i);
-        if (rule->what == WEDGE_WHAT_FUNCTION &&
-            ((rule->where & WEDGE_WHERE_OBJ) || rule->per == WEDGE_PER_OBJ || rule->action == WEDGE_ACT_FULL ||
-             rule->action == WEDGE_ACT_EMPTY))
+        if (rule->what == WEDGE_WHAT_FUNCTION && ((rule->where & WEDGE_WHERE_OBJ) || rule->per == WEDGE_PER_OBJ ||
+                                                  rule->action == WEDGE_ACT_FULL || rule->action == WEDGE_ACT_EMPTY))
             return true;
     }
     return false;
@@ -82,9 +81,14 @@ char *wedge_faults_missed(const struct wedge_arena *arena)
     uint32_t lost = atomic_load(&wedge_arena_header(arena)->lost_objects);
     if (lost && plan_has_objects(arena, control)) {
         begin(&text);
-        wedge_text_addf(&text,
-                        "%u times an object found no room: there is room for %u, and for descriptors below 4096", lost,
-                        wedge_arena_count(WEDGE_SEC_OBJECTS));
+        wedge_text_addf(&text, "%u times an object found no room: there is room for %u, and for descriptors below 4096",
+                        lost, wedge_arena_count(WEDGE_SEC_OBJECTS));
+    }
+    uint32_t own = atomic_load(&wedge_arena_header(arena)->lost_allocators);
+    if (own) {
+        begin(&text);
+        wedge_text_addf(
+            &text, "%u processes have an allocator of their own, where rules for malloc and its kin cannot act", own);
     }
     char *copy = text.cut && !text.data ? NULL : strdup(text.data ? text.data : "");
     wedge_text_free(&text);

@@ -5,8 +5,8 @@
 #include "base/arena.h"
 
 /* One line for each, separated by "; ", for people: a function of caller=, in= or created-in= that no module of any
- * process has; a rule that answers, at places that ask nothing alone; objects that found no room. "" when there is
- * none. Nothing is said of functions before a process has checked in. The caller frees it; NULL: no memory. */
+ * process has; a rule that answers, at places that ask nothing alone; objects that found no room; processes whose
+ * malloc is their own, although a rule names it. "" when there is none. Nothing is said of functions before a process has checked in. The caller frees it; NULL: no memory. */
 char *wedge_faults_missed(const struct wedge_arena *arena);
 
 #endif

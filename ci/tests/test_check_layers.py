@@ -98,6 +98,10 @@ BREACHES = [
      1, "may not compile cli/main.c"),
     ("the agent links base", "faults/CMakeLists.txt", GOOD["faults/CMakeLists.txt"] +
      "target_link_libraries(wedge-agent PRIVATE wedge::base)\n", 8, "agent (wedge-agent) may not link wedge-base"),
+    ("the agent's second object links base", "faults/CMakeLists.txt", GOOD["faults/CMakeLists.txt"] +
+     "add_library(wedge-agent-heap SHARED agent.c)\n"
+     "target_link_libraries(wedge-agent-heap PRIVATE wedge-agent wedge::base)\n", 9,
+     "agent (wedge-agent-heap) may not link wedge-base"),
     ("the agent links a library of the system", "faults/CMakeLists.txt", GOOD["faults/CMakeLists.txt"] +
      "target_link_libraries(wedge-agent PRIVATE pthread)\n", 8, "agent (wedge-agent) may not link pthread"),
     ("the agent carries sanitizers", "faults/CMakeLists.txt", GOOD["faults/CMakeLists.txt"] +

@@ -6,6 +6,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 
+#include "faults/agent/interface.h"
 #include "faults/agent/object.h"
 #include "faults/agent/real.h"
 #include "faults/agent/sys.h"
@@ -164,3 +165,27 @@ int64_t agent_leave(struct agent_call *call, int64_t result)
     agent_hit(&call->here, rules, &call->site);
     return call->site.answer == AGENT_ANSWER_NONE ? result : agent_result(call, result);
 }
+
+/* Counted when a rule for the family is, or may with a role become, one for this process. */
+static void unreachable_allocator(void)
+{
+    struct agent_here here;
+    if (!agent_find_here(&here))
+        return;
+    for (uint32_t i = 0; i < agent_arena.n_rules; i++) {
+        const struct wedge_arena_rule *rule = &agent_arena.rules[i];
+        bool mine = atomic_load(&agent_page->who[i / 64]) >> (i % 64) & 1;
+        if (!wedge_rule_names_allocation(rule) || (rule->who != WEDGE_WHO_ROLE && !mine))
+            continue;
+        atomic_fetch_add_explicit(&agent_arena.header->lost_allocators, 1, memory_order_relaxed);
+        return;
+    }
+}
+
+const struct wedge_agent_interface wedge_agent_interface = {
+    .armed = agent_armed,
+    .enter = agent_enter,
+    .result = agent_result,
+    .leave = agent_leave,
+    .unreachable = unreachable_allocator,
+};

@@ -25,6 +25,11 @@ extern const struct probe *const __start_wedge_probes[], *const __stop_wedge_pro
 static const struct probe *now;
 static bool raw; /* results are told as they are */
 
+bool probe_is_raw(void)
+{
+    return raw;
+}
+
 void probe_begin(void)
 {
     prctl(PR_SET_NAME, "probe");

@@ -9,6 +9,7 @@
 #define WEDGE_FAULTS_TESTS_TARGET_FUNCTIONS_H
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 struct probe {
@@ -46,6 +47,7 @@ void probe_tell_some(long result, int error, const char *text);
     } while (0)
 #define TELL_VOID(call, text) TELL(((call), 0), text)
 
+bool probe_is_raw(void); /* results may be any number: an address is not one */
 void probe_old_versions(void);
 int probe_file(const char *text); /* a file that holds `text`, at its begin */
 struct probe_pipe {

@@ -1,8 +1,10 @@
 /* The calls about sockets, readiness, queues, System V objects and memory. */
 #include <fcntl.h>
+#include <malloc.h>
 #include <mqueue.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ipc.h>
@@ -252,3 +254,33 @@ PAGE(mmap64, probe_tell_some, mmap64(NULL, 4096, USE, KIND, -1, 0))
 PAGE(munmap, probe_tell, munmap(page, 4096))
 PAGE(mprotect, probe_tell, mprotect(page, 4096, PROT_READ))
 PAGE(mremap, probe_tell_some, mremap(page, 4096, 8192, MREMAP_MAYMOVE))
+
+/* The heap. */
+#define PIECE(name, ...)                                                                                               \
+    CALL(name)                                                                                                         \
+    {                                                                                                                  \
+        void *piece = malloc(8), *rest = NULL;                                                                         \
+        (void)piece;                                                                                                   \
+        long at = PROBE(__VA_ARGS__);                                                                                  \
+        probe_tell_some(at, errno, "");                                                                                \
+        if (!probe_is_raw())                                                                                           \
+            free(rest);                                                                                                \
+    }
+PIECE(malloc, rest = malloc(100))
+PIECE(calloc, rest = calloc(10, 10))
+PIECE(posix_memalign, posix_memalign(&rest, 64, 100))
+PIECE(aligned_alloc, rest = aligned_alloc(64, 128))
+PIECE(memalign, rest = memalign(64, 100))
+PIECE(valloc, rest = valloc(100))
+PIECE(pvalloc, rest = pvalloc(100))
+PIECE(free, (free(piece), 0))
+#define MOVES(name, ...)                                                                                               \
+    CALL(name)                                                                                                         \
+    {                                                                                                                  \
+        char *piece = malloc(8), *moved;                                                                               \
+        memcpy(piece, "hello", 6);                                                                                     \
+        long at = PROBE(moved = __VA_ARGS__);                                                                          \
+        probe_tell_some(at, errno, at && !probe_is_raw() && malloc_usable_size(moved) >= 100 ? moved : "");            \
+    }
+MOVES(realloc, realloc(piece, 100))
+MOVES(reallocarray, reallocarray(piece, 10, 10))

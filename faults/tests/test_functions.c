@@ -15,6 +15,8 @@
 
 #include "faults/agent/cut.h"
 #include "faults/functions.h"
+#include "faults/launch.h"
+#include "faults/missed.h"
 #include "faults/plan_internal.h"
 #include "faults/tests/run.h"
 
@@ -37,6 +39,11 @@ static bool is_elsewhere(size_t row)
         if (strcmp(elsewhere[i], wedge_functions[row].name) == 0)
             return true;
     return false;
+}
+
+static bool is_allocation(size_t row)
+{
+    return strcmp(wedge_functions[row].family, "malloc") == 0 || strcmp(wedge_functions[row].family, "free") == 0;
 }
 
 static const char *target(void)
@@ -123,26 +130,35 @@ static void *library(const char *path)
     return handle;
 }
 
-static const char *agent_path(void)
+static const char *agent_path(const char *name)
 {
     static char path[PATH_MAX];
     snprintf(path, sizeof(path), "%s", run_target());
-    strcpy(strrchr(path, '/') + 1, "../lib/libwedge-agent.so");
+    snprintf(strrchr(path, '/') + 1, 64, "../lib/%s", name);
     return path;
+}
+
+static bool is_of(const char *name, const void *symbol)
+{
+    Dl_info info;
+    return symbol && dladdr(symbol, &info) && strstr(info.dli_fname, name);
 }
 
 static bool is_of_agent(const void *symbol)
 {
-    Dl_info info;
-    return symbol && dladdr(symbol, &info) && strstr(info.dli_fname, "libwedge-agent");
+    return is_of("/libwedge-agent.so", symbol);
 }
 
 START_TEST(test_exported_and_of_libc)
 {
-    void *agent = library(agent_path()), *libc = library("libc.so.6");
+    void *agent = library(agent_path("libwedge-agent.so")), *libc = library("libc.so.6");
+    void *second = library(agent_path("libwedge-agent-malloc.so"));
     for (size_t i = 0; i < WEDGE_FN_COUNT; i++) {
         const char *name = wedge_functions[i].name;
-        ck_assert_msg(is_of_agent(dlsym(agent, name)), "the agent does not export %s", name);
+        bool apart = is_allocation(i);
+        ck_assert_msg(apart ? is_of("/libwedge-agent-malloc.so", dlsym(second, name)) : is_of_agent(dlsym(agent, name)),
+                      "the agent does not export %s", name);
+        ck_assert_msg(!apart || !is_of_agent(dlsym(agent, name)), "%s is exported by the agent itself", name);
         ck_assert_msg(dlsym(libc, name) != NULL, "libc has no %s", name);
     }
 }
@@ -162,7 +178,7 @@ static bool next_version(unsigned *at, char version[24])
 
 START_TEST(test_versions_are_kept_apart)
 {
-    void *agent = library(agent_path()), *libc = library("libc.so.6");
+    void *agent = library(agent_path("libwedge-agent.so")), *libc = library("libc.so.6");
     unsigned apart = 0;
     for (size_t i = 0; i < WEDGE_FN_COUNT; i++) {
         const char *name = wedge_functions[i].name;
@@ -173,7 +189,7 @@ START_TEST(test_versions_are_kept_apart)
             void *theirs = dlvsym(libc, name, version);
             several |= theirs && theirs != newest;
         }
-        if (!several)
+        if (!several || is_allocation(i))
             continue; /* one of no version serves them all */
         apart++;
         for (unsigned at = 0; next_version(&at, version);) {
@@ -459,6 +475,52 @@ START_TEST(test_old_versions)
 }
 END_TEST
 
+/* Rules for malloc cannot act where the program has its own; that is said, if they are meant for it. */
+START_TEST(test_own_allocator)
+{
+    static const struct {
+        const char *rule;
+        uint32_t lost;
+    } cases[] = {{"f1 * malloc -> errno ENOMEM", 1},
+                 {"f1 proc[9] malloc -> errno ENOMEM", 0},
+                 {"f1 * read -> errno EIO", 0},
+                 {"f1 worker[1] free -> delay 1ms", 1}};
+    char path[PATH_MAX];
+    snprintf(path, sizeof(path), "%s_malloc", run_target());
+    struct run run;
+    RUN(&run, cases[_i].rule, path);
+    ck_assert_int_eq(run.status, 0);
+    ck_assert_uint_eq(atomic_load(&wedge_arena_header(&run.arena)->lost_allocators), cases[_i].lost);
+    char *missed = wedge_faults_missed(&run.arena);
+    ck_assert(missed && !!strstr(missed, "an allocator of their own") == !!cases[_i].lost);
+    free(missed);
+    run_free(&run);
+}
+END_TEST
+
+/* The object of the malloc family is there when a rule names one of it, and not otherwise. */
+START_TEST(test_object_of_malloc)
+{
+    struct wedge_arena arena;
+    struct wedge_plan *plan;
+    struct wedge_err err;
+    char **env;
+    bool found = false;
+    ck_assert_int_eq(wedge_arena_create(&arena, 0, 1, &err), 0);
+    ck_assert_int_eq(
+        wedge_plan_parse("test", _i ? "plan 1\nf1 * free -> delay 1ms\n" : "plan 1\nf1 * read -> stop\n", &plan, &err),
+        0);
+    ck_assert_int_eq(wedge_plan_install(plan, &arena, &err), 0);
+    ck_assert_int_eq(wedge_faults_environ(&arena, target(), &env, &err), 0);
+    for (char **entry = env; *entry; entry++)
+        found |= strncmp(*entry, "LD_PRELOAD=", 11) == 0 && strstr(*entry, "libwedge-agent-malloc.so");
+    ck_assert_int_eq(found, _i);
+    wedge_faults_environ_free(env);
+    wedge_plan_free(plan);
+    wedge_arena_destroy(&arena);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("functions");
@@ -475,6 +537,8 @@ int main(void)
     tcase_add_test(tcase, test_spurious);
     tcase_add_test(tcase, test_cut_vectors);
     tcase_add_test(tcase, test_old_versions);
+    tcase_add_loop_test(tcase, test_own_allocator, 0, 4);
+    tcase_add_loop_test(tcase, test_object_of_malloc, 0, 2);
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
