@@ -255,32 +255,38 @@ PAGE(munmap, probe_tell, munmap(page, 4096))
 PAGE(mprotect, probe_tell, mprotect(page, 4096, PROT_READ))
 PAGE(mremap, probe_tell_some, mremap(page, 4096, 8192, MREMAP_MAYMOVE))
 
-/* The heap. */
+/* The heap. In a raw run what comes back is no address. */
 #define PIECE(name, ...)                                                                                               \
     CALL(name)                                                                                                         \
     {                                                                                                                  \
-        void *piece = malloc(8), *rest = NULL;                                                                         \
-        (void)piece;                                                                                                   \
+        void *piece = NULL;                                                                                            \
         long at = PROBE(__VA_ARGS__);                                                                                  \
         probe_tell_some(at, errno, "");                                                                                \
         if (!probe_is_raw())                                                                                           \
-            free(rest);                                                                                                \
+            free(piece);                                                                                               \
     }
-PIECE(malloc, rest = malloc(100))
-PIECE(calloc, rest = calloc(10, 10))
-PIECE(posix_memalign, posix_memalign(&rest, 64, 100))
-PIECE(aligned_alloc, rest = aligned_alloc(64, 128))
-PIECE(memalign, rest = memalign(64, 100))
-PIECE(valloc, rest = valloc(100))
-PIECE(pvalloc, rest = pvalloc(100))
-PIECE(free, (free(piece), 0))
+PIECE(malloc, piece = malloc(100))
+PIECE(calloc, piece = calloc(10, 10))
+PIECE(posix_memalign, posix_memalign(&piece, 64, 100))
+PIECE(aligned_alloc, piece = aligned_alloc(64, 128))
+PIECE(memalign, piece = memalign(64, 100))
+PIECE(valloc, piece = valloc(100))
+PIECE(pvalloc, piece = pvalloc(100))
 #define MOVES(name, ...)                                                                                               \
     CALL(name)                                                                                                         \
     {                                                                                                                  \
         char *piece = malloc(8), *moved;                                                                               \
         memcpy(piece, "hello", 6);                                                                                     \
         long at = PROBE(moved = __VA_ARGS__);                                                                          \
-        probe_tell_some(at, errno, at && !probe_is_raw() && malloc_usable_size(moved) >= 100 ? moved : "");            \
+        bool there = at && !probe_is_raw();                                                                            \
+        probe_tell_some(at, errno, there &&malloc_usable_size(moved) >= 100 ? moved : "");                             \
+        if (there)                                                                                                     \
+            free(moved);                                                                                               \
     }
 MOVES(realloc, realloc(piece, 100))
 MOVES(reallocarray, reallocarray(piece, 10, 10))
+CALL(free)
+{
+    void *piece = malloc(100);
+    TELL_VOID(free(piece), "");
+}
