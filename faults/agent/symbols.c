@@ -3,9 +3,8 @@
  *
  * A file is mapped, checked at each step against its size and against the program headers in memory (it may have been
  * replaced since it was loaded), read once, and unmapped. Ranges are kept in one table of fixed size; each rule or
- * define has a list in it. The loader's lock is held while this runs (dl_iterate_phdr), so that there is one writer;
- * readers take no lock: an entry is complete before its list leads to it, and one whose module is gone is emptied,
- * never moved.
+ * define has a list in it. One thread writes at a time (agent_where_resolve); readers take no lock: an entry is complete
+ * before its list leads to it, and one whose module is gone is emptied and used again in the same list, never moved.
  */
 #include <elf.h>
 #include <fcntl.h>
@@ -29,6 +28,7 @@ static _Atomic uint32_t heads[AGENT_RANGES_COUNT]; /* number of a range + 1, 0 n
 static struct {
     const void *headers; /* where its program headers are in memory; NULL: free */
     uintptr_t base;
+    uint64_t print; /* of its name and headers: another one may come to the same place */
     bool seen;
 } modules[MODULES];
 
@@ -60,10 +60,13 @@ bool agent_is_in(uint32_t list, uint64_t return_address)
 {
     uintptr_t at = return_address - 1; /* the call itself: what comes behind it may be another function */
     /* Partner: the release in add. */
-    for (uint32_t i = atomic_load_explicit(&heads[list], memory_order_acquire); i; i = ranges[i - 1].next)
-        if (at >= atomic_load_explicit(&ranges[i - 1].low, memory_order_relaxed) &&
-            at < atomic_load_explicit(&ranges[i - 1].high, memory_order_relaxed))
+    for (uint32_t i = atomic_load_explicit(&heads[list], memory_order_acquire); i; i = ranges[i - 1].next) {
+        /* The same end twice: what lies between belongs to it, even if the entry is being used again. */
+        uintptr_t high = atomic_load_explicit(&ranges[i - 1].high, memory_order_acquire);
+        uintptr_t low = atomic_load_explicit(&ranges[i - 1].low, memory_order_acquire);
+        if (at >= low && at < high && high == atomic_load_explicit(&ranges[i - 1].high, memory_order_relaxed))
             return true;
+    }
     return false;
 }
 
@@ -79,9 +82,20 @@ static void mark_found(uint32_t list)
 
 static void add(uint32_t list, uint32_t module, uintptr_t low, uintptr_t high)
 {
-    for (uint32_t i = atomic_load(&heads[list]); i; i = ranges[i - 1].next)
-        if (atomic_load(&ranges[i - 1].low) == low && atomic_load(&ranges[i - 1].high) == high)
-            return; /* another name of it */
+    uint32_t empty = 0;
+    for (uint32_t i = atomic_load(&heads[list]); i; i = ranges[i - 1].next) {
+        if (atomic_load(&ranges[i - 1].high) == 0)
+            empty = i;
+        else if (ranges[i - 1].module == module && atomic_load(&ranges[i - 1].low) == low &&
+                 atomic_load(&ranges[i - 1].high) == high)
+            return; /* another name of it; one of a module that is gone by now may have been at the same place */
+    }
+    if (empty) {
+        ranges[empty - 1].module = module;
+        atomic_store(&ranges[empty - 1].low, low);
+        atomic_store(&ranges[empty - 1].high, high);
+        return;
+    }
     if (n_ranges == RANGES) {
         atomic_fetch_add_explicit(&agent_arena.header->lost_names, 1, memory_order_relaxed);
         return;
@@ -219,24 +233,40 @@ static bool is_agent(const struct dl_phdr_info *info)
     return false;
 }
 
+static uint64_t fingerprint(const struct dl_phdr_info *info)
+{
+    uint64_t print = info->dlpi_phnum;
+    for (const char *at = info->dlpi_name; at && *at; at++)
+        print = agent_mix(print ^ (uint8_t)*at);
+    for (int i = 0; i < info->dlpi_phnum; i++)
+        print = agent_mix(agent_mix(print ^ info->dlpi_phdr[i].p_vaddr) ^ info->dlpi_phdr[i].p_memsz);
+    return print;
+}
+
 static int visit_module(struct dl_phdr_info *info, size_t size, void *arg)
 {
     uint32_t at = MODULES, matching[AGENT_RANGES_COUNT], n = 0;
+    uint64_t print = fingerprint(info);
     char self[PATH_BYTES];
     (void)size;
     (void)arg;
     for (uint32_t i = 0; i < MODULES; i++) {
-        if (modules[i].headers == info->dlpi_phdr && modules[i].base == info->dlpi_addr) {
+        if (modules[i].headers == info->dlpi_phdr && modules[i].base == info->dlpi_addr && modules[i].print == print) {
             modules[i].seen = true;
             return 0;
         }
         if (!modules[i].headers && at == MODULES)
             at = i;
     }
-    if (at == MODULES || is_agent(info))
+    if (is_agent(info))
         return 0;
+    if (at == MODULES) {
+        atomic_fetch_add_explicit(&agent_arena.header->lost_names, 1, memory_order_relaxed);
+        return 0;
+    }
     modules[at].headers = info->dlpi_phdr;
     modules[at].base = info->dlpi_addr;
+    modules[at].print = print;
     modules[at].seen = true;
     const char *path = info->dlpi_name;
     if (!path || !*path) {
@@ -253,18 +283,36 @@ static int visit_module(struct dl_phdr_info *info, size_t size, void *arg)
     return 0;
 }
 
-void agent_where_resolve(void)
+static void resolve_once(void)
 {
-    if (!n_wanted)
-        return;
-    /* Modules that are gone are found by who was not seen: the walk and what comes after it are one for the loader
-     * only if no other thread loads or unloads meanwhile; then a range stays empty until the next load. */
     for (uint32_t i = 0; i < MODULES; i++)
         modules[i].seen = false;
     dl_iterate_phdr(visit_module, NULL);
     for (uint32_t i = 0; i < MODULES; i++)
         if (modules[i].headers && !modules[i].seen)
             forget(i);
+}
+
+/*
+ * One thread at a time, without a lock: whoever comes while another is at it leaves it to that one to look again, and
+ * may make its library's first calls before that. The
+ * upper half of the word is the process: a child that was forked meanwhile has nobody at it.
+ */
+void agent_where_resolve(void)
+{
+    static _Atomic uint64_t asked;
+    uint64_t process = (uint64_t)agent_page->ordinal << 32, now = atomic_load(&asked), mine;
+    if (!n_wanted)
+        return;
+    do
+        mine = (now >> 32 == agent_page->ordinal ? now : process) + 1;
+    while (!atomic_compare_exchange_weak(&asked, &now, mine));
+    if (mine != process + 1)
+        return;
+    do {
+        mine = atomic_load(&asked);
+        resolve_once();
+    } while (!atomic_compare_exchange_strong(&asked, &mine, process));
 }
 
 void agent_where_begin(void)

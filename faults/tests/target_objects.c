@@ -337,6 +337,24 @@ static int sites(char **argv)
     return 0;
 }
 
+/* reload PATH OTHER N: loads the two libraries in turn, N times in all, and unloads them; how often their function
+ * failed, and one of another name. */
+static int reload(char **argv)
+{
+    int failed = 0, other = 0, fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    for (int i = 0; i < number(argv, 4, 10); i++) {
+        void *library = dlopen(argv[2 + i % 2], RTLD_NOW);
+        int (*library_put)(int, int) = library ? (int (*)(int, int))dlsym(library, "target_so_put") : NULL;
+        if (!library_put)
+            return 1;
+        failed += library_put(fd, 1) < 0;
+        other += library_put(fd, 0) < 0;
+        dlclose(library);
+    }
+    say("failed %d %d\n", failed, other);
+    return 0;
+}
+
 /* arguments: writes of 1 to 8 bytes, opens of several paths. */
 static int arguments(char **argv)
 {
@@ -468,6 +486,7 @@ int main(int argc, char **argv)
                  {"crowd", crowd},
                  {"generations", generations},
                  {"rush", rush},
+                 {"reload", reload},
                  {"messages", messages}};
     for (size_t i = 0; argc > 1 && i < sizeof(modes) / sizeof(modes[0]); i++)
         if (strcmp(modes[i].name, argv[1]) == 0)

@@ -10,6 +10,10 @@ int target_so_ask(void)
     return WEDGE_ASK("so.ask");
 }
 
+#ifdef TARGET_SO_MOVED /* the same functions elsewhere */
+__asm__(".text\n.skip 4096, 0x90\n");
+#endif
+
 static __attribute__((noinline)) int target_so_inner(int fd)
 {
     int n = (int)write(fd, "x", 1);

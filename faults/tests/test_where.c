@@ -1,6 +1,7 @@
 /* Where a call comes from and what it is given: caller=, in=, argN, path=, fd=. And the patterns against fnmatch(3). */
 #include <fnmatch.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -12,7 +13,14 @@
 #define EXITED(run) (WIFEXITED((run).status) ? WEXITSTATUS((run).status) : -1)
 
 static struct run run;
-static char plugin[PATH_MAX];
+
+static const char *plugin_path(const char *program, bool moved)
+{
+    static char path[2][PATH_MAX];
+    snprintf(path[moved], sizeof(path[0]), "%.*s/../lib/libfaults_plugin%s.so", (int)(strrchr(program, '/') - program),
+             program, moved ? "_moved" : "");
+    return path[moved];
+}
 
 /* ENOSPC is 28; what the rule says comes before its action. */
 static void play(int which, const char *where, const char *mode)
@@ -20,9 +28,7 @@ static void play(int which, const char *where, const char *mode)
     char plan[256];
     snprintf(plan, sizeof(plan), "f1 * %s -> errno ENOSPC", where);
     const char *program = which ? run_objects_target_no_pie() : run_objects_target();
-    snprintf(plugin, sizeof(plugin), "%.*s/../lib/libfaults_plugin.so", (int)(strrchr(program, '/') - program),
-             program);
-    run_whole(&run, plan, (const char *const[]){program, mode, plugin, NULL});
+    run_whole(&run, plan, (const char *const[]){program, mode, plugin_path(program, false), NULL});
     ck_assert_msg(EXITED(run) == 0, "%s: status %d, \"%s\"", where, run.status, run.text);
 }
 
@@ -54,6 +60,17 @@ START_TEST(test_sites)
     const struct wedge_arena_rule *rule = run_rule(&run, "f1");
     bool nowhere = strstr(sites[_i / 2].where, "libc.so.6!put") != NULL;
     ck_assert_uint_eq(atomic_load(&rule->found), nowhere ? 0 : rule->where);
+    run_free(&run);
+}
+END_TEST
+
+START_TEST(test_a_library_that_comes_and_goes)
+{
+    run_whole(&run, "f1 * write in=target_so_inner per=tree -> errno ENOSPC",
+              (const char *const[]){run_objects_target(), "reload", plugin_path(run_objects_target(), false),
+                                    plugin_path(run_objects_target(), true), "3000", NULL});
+    ck_assert_str_eq(run.text, "failed 3000 0\n");
+    ck_assert_uint_eq(atomic_load(&wedge_arena_header(&run.arena)->lost_names), 0);
     run_free(&run);
 }
 END_TEST
@@ -144,6 +161,7 @@ END_TEST
 static void fill(TCase *tcase)
 {
     tcase_add_loop_test(tcase, test_sites, 0, 2 * SITES);
+    tcase_add_test(tcase, test_a_library_that_comes_and_goes);
     tcase_add_loop_test(tcase, test_arguments, 0, 2 * ARGUMENTS);
     tcase_add_test(tcase, test_a_descriptor_by_number_and_by_path);
     tcase_add_test(tcase, test_patterns_are_those_of_fnmatch);
