@@ -318,6 +318,12 @@ static bool is_kept(enum wedge_object_kind kind)
     return agent_object_kept >> kind & 1;
 }
 
+/* A part of a mapping is not another mapping, and a process is not made by waiting for it. */
+static bool can_be_found(enum wedge_object_kind kind)
+{
+    return kind != WEDGE_OBJECT_MAPPING && kind != WEDGE_OBJECT_PROCESS;
+}
+
 uint32_t agent_object_of(const struct agent_here *here, enum wedge_object_kind kind, uint64_t number)
 {
     if (kind == WEDGE_OBJECT_FD)
@@ -360,7 +366,7 @@ uint32_t agent_object_of(const struct agent_here *here, enum wedge_object_kind k
 uint32_t agent_object_at(const struct agent_here *here, enum wedge_object_kind kind, uint64_t number, uint64_t caller)
 {
     uint32_t row = agent_object_of(here, kind, number);
-    if (row != AGENT_NONE || !is_kept(kind) || agent_is_vfork_child(here))
+    if (row != AGENT_NONE || !is_kept(kind) || !can_be_found(kind) || agent_is_vfork_child(here))
         return row;
     if (kind == WEDGE_OBJECT_FD)
         return agent_descriptor_found(here, (int64_t)number, caller);

@@ -439,6 +439,45 @@ static int rush(char **argv)
     return 0;
 }
 
+static void *make_and_end(void *arg)
+{
+    sem_t mine[3];
+    for (int i = 0; i < *(int *)arg; i++)
+        for (int k = 0; k < 3; k++) {
+            if (make_sem(&mine[k], 0))
+                abort();
+            for (int n = 0; n < 4; n++)
+                sem_post(&mine[k]);
+            if (value(&mine[k]) != 3 || sem_destroy(&mine[k])) /* the third is dropped */
+                abort();
+        }
+    return NULL;
+}
+
+/* churn P T N: P children with T threads each, which make semaphores, post four times, and end them, 3 N times each. */
+static int churn(char **argv)
+{
+    int children = number(argv, 2, 2), count = number(argv, 3, 4), n = number(argv, 4, 100), bad = 0;
+    pthread_t threads[16];
+    for (int p = 0; p < children; p++) {
+        pid_t pid = fork();
+        if (pid < 0)
+            return 1;
+        if (pid)
+            continue;
+        for (int i = 0; i < count; i++)
+            if (pthread_create(&threads[i], NULL, make_and_end, &n))
+                _exit(1);
+        for (int i = 0; i < count; i++)
+            pthread_join(threads[i], NULL);
+        _exit(0);
+    }
+    for (int status; wait(&status) > 0;)
+        bad += status != 0;
+    say("bad %d\n", bad);
+    return 0;
+}
+
 static KEEP int queue_get(void)
 {
     int id = msgget(IPC_PRIVATE, 0600);
@@ -487,7 +526,8 @@ int main(int argc, char **argv)
                  {"generations", generations},
                  {"rush", rush},
                  {"reload", reload},
-                 {"messages", messages}};
+                 {"messages", messages},
+                 {"churn", churn}};
     for (size_t i = 0; argc > 1 && i < sizeof(modes) / sizeof(modes[0]); i++)
         if (strcmp(modes[i].name, argv[1]) == 0)
             return modes[i].run(argv);

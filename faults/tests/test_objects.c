@@ -181,6 +181,18 @@ START_TEST(test_a_rush_to_one_object)
 }
 END_TEST
 
+START_TEST(test_no_hit_is_lost_where_objects_come_and_go)
+{
+    run_whole(&run, "f1 * sem_post nth=3 per=obj -> drop",
+              (const char *const[]){target(0), "churn", "3", "4", "400", NULL});
+    ck_assert_str_eq(run.text, "bad 0\n");
+    ck_assert_uint_eq(lost(), 0);
+    ck_assert_uint_eq(run_hits(&run, "f1"), 3 * 4 * 400 * 3 * 4);
+    ck_assert_uint_eq(atomic_load(&run_rule(&run, "f1")->fired), 3 * 4 * 400 * 3);
+    run_free(&run);
+}
+END_TEST
+
 START_TEST(test_more_objects_than_room_is_told)
 {
     play(0, "define s = sem nth=1\ndefine q = pipe\nf1 * sem_post obj=s -> delay 1ms\nf2 * write obj=q -> errno ENOSPC",
@@ -233,6 +245,7 @@ static void fill(TCase *tcase)
     tcase_add_test(tcase, test_counts_per_object);
     tcase_add_loop_test(tcase, test_static_mutexes_are_made_by_their_first_use, 0, 2);
     tcase_add_test(tcase, test_a_rush_to_one_object);
+    tcase_add_test(tcase, test_no_hit_is_lost_where_objects_come_and_go);
     tcase_add_test(tcase, test_more_objects_than_room_is_told);
     tcase_add_test(tcase, test_processes_that_are_gone_leave_room);
     tcase_add_test(tcase, test_an_identifier_is_one_in_the_whole_tree);

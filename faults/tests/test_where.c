@@ -75,6 +75,22 @@ START_TEST(test_a_library_that_comes_and_goes)
 }
 END_TEST
 
+START_TEST(test_a_place_by_its_function)
+{
+    const char *targets[] = {run_target(), run_target_no_pie()};
+    run_whole(&run,
+              "f1 * t.a caller=pass_b -> exit 3\nf2 * t.a caller=pass_a in=start_thread nth=1 -> delay 1ms\n"
+              "f3 * t.b in=pass_b nth=1 -> delay 1ms\nf4 * t.b in=main -> exit 4",
+              (const char *const[]){targets[_i], "pair", NULL});
+    ck_assert_int_eq(EXITED(run), 0);
+    ck_assert_uint_eq(atomic_load(&run_rule(&run, "f3")->fired), 1);
+    /* libc's own function has a name only where its file has a symbol table. */
+    bool named = atomic_load(&run_rule(&run, "f2")->found) & WEDGE_WHERE_IN;
+    ck_assert_uint_eq(atomic_load(&run_rule(&run, "f2")->fired), named);
+    run_free(&run);
+}
+END_TEST
+
 static const struct {
     const char *where, *text;
 } arguments[] = {
@@ -161,6 +177,7 @@ END_TEST
 static void fill(TCase *tcase)
 {
     tcase_add_loop_test(tcase, test_sites, 0, 2 * SITES);
+    tcase_add_loop_test(tcase, test_a_place_by_its_function, 0, 2);
     tcase_add_test(tcase, test_a_library_that_comes_and_goes);
     tcase_add_loop_test(tcase, test_arguments, 0, 2 * ARGUMENTS);
     tcase_add_test(tcase, test_a_descriptor_by_number_and_by_path);
