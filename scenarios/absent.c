@@ -166,8 +166,10 @@ static void name_it(struct wedge_absent *absent, const struct wedge_member *m)
 {
     char path[WEDGE_PROC_PATH_BYTES], exe[64], stat[512], asan[64];
     struct wedge_proc_stat parsed;
-    if (wedge_proc_link(m->pid, 0, "exe", path, sizeof(path)) <= 0) {
-        if (wedge_proc_read(m->pid, 0, "stat", stat, sizeof(stat)) <= 0 || wedge_proc_stat_parse(stat, &parsed))
+    ssize_t n = wedge_proc_link(m->pid, 0, "exe", path, sizeof(path));
+    if (n <= 0) {
+        if ((n != -EACCES && n != -EPERM) || wedge_proc_read(m->pid, 0, "stat", stat, sizeof(stat)) <= 0 ||
+            wedge_proc_stat_parse(stat, &parsed))
             return; /* it has ended */
         snprintf(path, sizeof(path), "%s", parsed.comm);
     }

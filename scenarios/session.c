@@ -24,6 +24,7 @@
 #include "reports/examine.h"
 #include "reports/report.h"
 #include "scenarios/absent.h"
+#include "scenarios/guard.h"
 #include "scenarios/launch.h"
 #include "scenarios/quiet.h"
 #include "scenarios/tee.h"
@@ -42,7 +43,7 @@ struct state {
     struct wedge_arena arena;
     bool agent; /* the arena is there and the command was given the agent */
     struct wedge_tee tees[2];
-    pid_t root;
+    pid_t root, guard;
     int pidfd, sigfd;
     sigset_t old_mask;
     bool ended;
@@ -66,12 +67,15 @@ static void note(const struct state *st, const char *text)
         st->s->on_note(st->s->arg, text);
 }
 
-static size_t own_pids(const struct state *st, pid_t pids[3])
+enum { OWN = 4 }; /* wedge's own processes; itself stands last */
+static size_t own_pids(const struct state *st, pid_t pids[OWN])
 {
     size_t n = 0;
     for (int i = 0; i < 2; i++)
         if (st->tees[i].pid)
             pids[n++] = st->tees[i].pid;
+    if (st->guard > 0)
+        pids[n++] = st->guard;
     pids[n++] = getpid();
     return n;
 }
@@ -79,7 +83,7 @@ static size_t own_pids(const struct state *st, pid_t pids[3])
 /* The tree: what descends from wedge itself (it is the subreaper), or from the process attached to. */
 static int list_tree(const struct state *st, struct wedge_tree *tree)
 {
-    pid_t own[3];
+    pid_t own[OWN];
     size_t n = own_pids(st, own);
     if (st->s->attach)
         return wedge_tree_list(st->root, true, NULL, 0, tree);
@@ -88,7 +92,7 @@ static int list_tree(const struct state *st, struct wedge_tree *tree)
 
 static size_t kill_tree(struct state *st)
 {
-    pid_t own[3];
+    pid_t own[OWN];
     size_t n = own_pids(st, own);
     if (st->s->attach)
         return wedge_tree_kill(st->root, true, NULL, 0, KILL_ROUNDS);
@@ -110,6 +114,8 @@ static void reap(struct state *st)
         for (int i = 0; i < 2; i++)
             if (st->tees[i].pid == info.si_pid)
                 st->tees[i].pid = 0;
+        if (info.si_pid == st->guard)
+            st->guard = 0;
         if (info.si_pid == st->root) {
             st->ended = true;
             st->wstatus = wstatus;
@@ -187,6 +193,8 @@ static int start_command(struct state *st)
         st->root = wedge_launch(s->argv, env, fds[0], fds[1], &st->old_mask, &st->out->exec_errno);
         if (st->root < 0)
             rc = wedge_err_set(st->err, st->root, "cannot start %s: %s", s->argv[0], strerror(-st->root));
+        else if (s->end_all && !st->out->exec_errno) /* without it all is as well, as long as nobody kills wedge */
+            st->guard = wedge_guard_start(st->root, st->agent ? st->arena.env : NULL);
     }
     for (int i = 0; i < 2 && s->copy_output; i++)
         if (st->tees[i].ring)
@@ -251,7 +259,7 @@ static char *output_tail(const struct state *st)
 
 static int examine(struct state *st, int64_t stalled, bool always, json_t **ret)
 {
-    pid_t own[3];
+    pid_t own[OWN];
     struct wedge_arena_copy copy = {0};
     struct wedge_report_run run;
     struct wedge_examine options = {.root = st->root,
@@ -612,6 +620,7 @@ int wedge_session_run(const struct wedge_session *session, struct wedge_outcome 
         wedge_tee_drain(&st.tees[i], 0);
         wedge_tee_free(&st.tees[i]);
     }
+    wedge_guard_end(st.guard);
     if (st.pidfd >= 0)
         close(st.pidfd);
     if (st.sigfd >= 0)

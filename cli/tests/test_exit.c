@@ -97,6 +97,12 @@ static void setup(void)
                "plan: |\n  plan 1\n  f1 root start nth=1 -> delay 1us\n"
                "expect: {kind: finished, counts: {n: 3}}\n" TINY_TWIN_OF("n: 3"),
                0644);
+    /* A child, and a grandchild that nobody in between is left of. */
+    write_file("orphan.yaml",
+               "format: wedge.scenario/1\nname: orphan\ntitle: T\nseverity: low\nlearn: L\n"
+               "command: [/bin/sh, -c, '(sleep 600 & echo $! >>orphans); echo $$ >>orphans; touch born; sleep 600']\n"
+               "expect: {kind: lock-cycle}\n" TINY_TWIN,
+               0644);
     write_file("leaves.yaml",
                "format: wedge.scenario/1\nname: leaves\ntitle: T\nseverity: low\nlearn: L\n"
                "command: [/bin/sh, -c, 'sleep 600 & echo $! >>pids; echo counts: n=3']\n"
@@ -218,6 +224,10 @@ static const struct {
     /* what a check leaves behind when its command has ended */
     {"$W run -q -o out leaves.yaml && for pid in $(cat pids); do kill -0 $pid && echo alive; done", 1,
      "No such process"},
+    {"$W run -q -o out orphan.yaml & until test -e born; do sleep 0.01; done; kill -KILL $!; wait $!; "
+     "for pid in $(cat orphans); do for i in $(seq 1000); do kill -0 $pid 2>/dev/null || break; sleep 0.01; done; "
+     "kill -0 $pid && echo alive; done",
+     1, "No such process"},
     {"$W run -q -o text tiny.yaml", 3, "text"},
     /* what cannot be looked at */
     {"$W dump 2147483646", 3, "no process 2147483646"},
