@@ -2,7 +2,7 @@
  * A worker's limits under a supervisor (limits.h).
  *
  *   start_limit    from the fork until READY           ended
- *   task_limit     from a claim to its result          the task is a TIMEOUT; task_end=kill: ended; drain: the worker drains
+ *   task_limit     from a claim to its result          the worker drains, then the task is a TIMEOUT; task_end=kill: ended
  *   die_limit      from the drain (a task that was not well, or the line above) until no thread has a task: ended
  *   final_limit    one finalizer                       ended
  *   idle_limit     a thread that looks for a task has not looked for so long: ended; a process that has nothing left to do
@@ -53,6 +53,16 @@ static void tell(struct wedge_pool *pool, uint32_t index, const char *what, cons
     wedge_pool_tell(pool, WEDGE_POOL_EVENT_LIMIT, index + 1, pool->seats[index].generation, "%s; %s", what, done);
 }
 
+/* A task of the process has expired. It takes no other from here on: what is put by somebody who knows of it is not for a
+ * process that is about to end. */
+static void drain(struct wedge_pool *pool, uint32_t index, int64_t now_ns)
+{
+    int64_t not_yet = 0;
+    pool->seats[index].excused = true; /* its end is of our making, and not a crash */
+    if (atomic_compare_exchange_strong(&wedge_board_seat(pool->board, index)->drain_ns, &not_yet, now_ns))
+        wedge_slots_wake_all(pool);
+}
+
 static void look_at_task(struct wedge_pool *pool, uint32_t index, uint32_t t, uint64_t task, int64_t since_ns,
                          struct view *view)
 {
@@ -60,8 +70,12 @@ static void look_at_task(struct wedge_pool *pool, uint32_t index, uint32_t t, ui
     uint32_t generation = pool->seats[index].generation;
     if (!is_past(view, at_ns))
         return;
-    if (wedge_slots_expire(pool, index + 1, generation, t, task)) {
+    int64_t slot = wedge_slots_expire(pool, index + 1, generation, t, task);
+    if (slot >= 0) {
         view->expired = true;
+        if (pool->settings.workers != WEDGE_POOL_WORKERS_THREADS)
+            drain(pool, index, view->now_ns);
+        wedge_slots_show_expired(pool, slot);
         wedge_pool_tell(pool, WEDGE_POOL_EVENT_LIMIT, index + 1, generation,
                         "task_limit: task %llu has run for more than %lld ms in thread %u; it is a timeout",
                         (unsigned long long)task, (long long)limit_ms, t);
@@ -177,20 +191,12 @@ static void tend_age(struct wedge_pool *pool, uint32_t index, struct view *view)
 
 int64_t wedge_limits_tend(struct wedge_pool *pool, uint32_t index, bool drained, int64_t now_ns)
 {
-    struct wedge_pool_seat *seat = &pool->seats[index];
     struct view view = {
         .now_ns = now_ns, .next_ns = WEDGE_POOL_NEVER, .idle_ns = WEDGE_POOL_NEVER, .final_ns = WEDGE_POOL_NEVER};
     for (uint32_t t = 0; t <= pool->settings.threads; t++)
         look_at_thread(pool, index, t, &view);
     if (pool->settings.workers == WEDGE_POOL_WORKERS_THREADS)
         return view.next_ns;
-    if (view.expired) {
-        seat->excused = true; /* its end is of our making, and not a crash */
-        int64_t not_yet = 0;
-        if (pool->settings.task_end == WEDGE_POOL_TASK_END_DRAIN &&
-            atomic_compare_exchange_strong(&wedge_board_seat(pool->board, index)->drain_ns, &not_yet, now_ns))
-            wedge_slots_wake_all(pool);
-    }
     const char *limit = limit_that_ends(pool, index, drained, &view);
     if (limit)
         end(pool, index, limit);

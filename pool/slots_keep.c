@@ -95,7 +95,7 @@ void wedge_slots_condemn(struct wedge_pool *pool, uint32_t worker, uint32_t inca
     wedge_slots_wake_all(pool);
 }
 
-bool wedge_slots_expire(struct wedge_pool *pool, uint32_t worker, uint32_t incarnation, uint32_t thread, uint64_t task)
+int64_t wedge_slots_expire(struct wedge_pool *pool, uint32_t worker, uint32_t incarnation, uint32_t thread, uint64_t task)
 {
     struct wedge_slots *slots = wedge_slots_of(pool);
     struct wedge_ledger_owner owner = {.worker = worker, .incarnation = incarnation, .thread = thread};
@@ -107,11 +107,15 @@ bool wedge_slots_expire(struct wedge_pool *pool, uint32_t worker, uint32_t incar
         if (wedge_ledger_state_of(word) == WEDGE_LEDGER_CLAIMED && has.worker == worker && has.thread == thread &&
             slot->id == task && wedge_ledger_expire(&slot->word, owner)) {
             atomic_fetch_add(&pool->board->settled, 1);
-            wedge_slots_tell_done(slots, i, INT_MAX);
-            return true;
+            return i;
         }
     }
-    return false;
+    return -1;
+}
+
+void wedge_slots_show_expired(struct wedge_pool *pool, int64_t slot)
+{
+    wedge_slots_tell_done(wedge_slots_of(pool), (uint32_t)slot, INT_MAX);
 }
 
 /* Whether what was queued as `word` got this outcome. It is shown by show_withdrawn. */

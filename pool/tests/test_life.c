@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -365,6 +366,61 @@ START_TEST(a_process_that_is_not_well_leaves_before_it_says_so)
 }
 END_TEST
 
+static pid_t supervised_by;
+static _Atomic int limits_told;
+
+/* Holds the supervisor at its first word: a limit's. */
+static long hold_the_supervisor(struct wedge_point *point, long a, long b, long c)
+{
+    char byte;
+    (void)point, (void)a, (void)b, (void)c;
+    if (getpid() == supervised_by && atomic_fetch_add(&limits_told, 1) == 0)
+        ck_assert_int_eq(read(told[0], &byte, 1), 1);
+    return 0;
+}
+static int third_is_free(struct wedge_pool_task *task, void *context)
+{
+    return task->id == 3 ? square_task(task, context) : held_task(task, context);
+}
+static void ignore_event(const struct wedge_pool_event *event, void *context)
+{
+    (void)event, (void)context;
+}
+
+/* Whoever has the TIMEOUT knows that its process takes no other task: the supervisor is held right behind it, and both threads
+ * leave all the same. */
+START_TEST(a_process_past_a_tasks_limit_leaves_before_it_is_said)
+{
+    struct wedge_pool *pool = MAKE_POOL("hardened", "processes=1", "threads=2", "task_limit=300", "die_limit=9000",
+                                        _i ? "task_end=drain" : "task_end=kill");
+    struct wedge_pool_callbacks callbacks = callbacks_of(third_is_free);
+    struct wedge_pool_stats stats;
+    callbacks.thread_final = say_thread_final;
+    callbacks.event = ignore_event;
+    supervised_by = getpid();
+    atomic_store(&limits_told, 0);
+    arm_place("pool.event.written", hold_the_supervisor);
+    ck_assert_int_eq(wedge_pool_start(pool, &callbacks, NULL), 0);
+    put_number(pool, 1);
+    ck_assert_int_eq(read_byte(said[0]), 'h');
+    put_number(pool, 2);
+    ck_assert_int_eq(read_byte(said[0]), 'h');
+    struct wedge_pool_result result = take(pool);
+    ck_assert_uint_eq(result.id, 1);
+    ck_assert_int_eq(result.outcome, WEDGE_POOL_TIMEOUT);
+    put_number(pool, 3);
+    release(2);
+    ck_assert_int_eq(read_byte(said[0]), 'f');
+    ck_assert_int_eq(read_byte(said[0]), 'f');
+    ck_assert_int_eq(write(told[1], "g", 1), 1);
+    ck_assert_uint_eq(take(pool).id, 2);
+    ck_assert_uint_eq(take(pool).id, 3);
+    end(pool, 3, &stats);
+    ck_assert_uint_eq(stats.replaced, 1);
+    arm_place("pool.event.written", NULL);
+}
+END_TEST
+
 /* The sibling sits in its read for ever: it is left behind. abrupt: no finalizer. */
 START_TEST(a_streams_process_that_is_not_well_leaves)
 {
@@ -693,6 +749,7 @@ static void fill(TCase *t)
     tcase_add_loop_test(t, a_task_past_its_limit_ends_its_process, KILL, DRAIN_STUCK + 1);
     tcase_add_loop_test(t, a_process_that_is_not_well_leaves, 0, 2);
     tcase_add_test(t, a_process_that_is_not_well_leaves_before_it_says_so);
+    tcase_add_loop_test(t, a_process_past_a_tasks_limit_leaves_before_it_is_said, 0, 2);
     tcase_add_loop_test(t, a_streams_process_that_is_not_well_leaves, 0, 2);
     tcase_add_loop_test(t, who_asks_for_it_is_not_started_again, 0, 2);
     tcase_add_loop_test(t, when_nobody_is_to_be_started_again_the_pool_is_broken, 0, 2);
