@@ -194,7 +194,7 @@ void agent_objects_fork_failed(void)
  */
 static uint64_t file_of(uint32_t fd)
 {
-    struct stat st;
+    struct stat st = {0};
     if (sys_call(SYS_fstat, fd, (long)&st, 0, 0, 0, 0))
         return 0;
     if (!(st.st_mode & S_IFMT))
@@ -254,7 +254,7 @@ void agent_objects_inherit(void)
         unsigned char type;
         char name[];
     } * entry;
-    char buf[2048] __attribute__((aligned(8)));
+    char buf[2048] __attribute__((aligned(8))) = {0};
     long dir = sys_call(SYS_openat, AT_FDCWD, (long)"/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0, 0, 0), n;
     for (uint32_t fd = 0; dir < 0 && fd < 1024; fd++)
         take_up(fd);
@@ -263,7 +263,7 @@ void agent_objects_inherit(void)
             entry = (void *)(buf + at);
             uint32_t fd = 0;
             const char *digit = entry->name;
-            for (; *digit >= '0' && *digit <= '9' && fd < AGENT_DESCRIPTORS; digit++)
+            for (; *digit >= '0' && *digit <= '9' && fd < 100000000; digit++)
                 fd = fd * 10 + (uint32_t)(*digit - '0');
             if (digit > entry->name && !*digit && fd != dir)
                 take_up(fd);
