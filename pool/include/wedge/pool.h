@@ -257,7 +257,9 @@ WEDGE_POOL_API int wedge_pool_create(const char *preset, struct wedge_pool **ret
  *                                                           CANCELLED
  *   management_lock   wide         narrow       -           wide: the lock is held while the dead are reaped and workers
  *                                                           forked; narrow: to collect, and to apply
- *   dead_task         forgotten    forgotten    -           forgotten; lost: what a dead worker had in hand is LOST
+ *   dead_task         forgotten    forgotten    -           forgotten; lost: what a dead worker had in hand is LOST. With
+ *                                                           queue_lock=semaphore and collector_leaves=no_workers or
+ *                                                           either the results may end before that is said
  *   parent_death      ignored      ignored      -           ignored; leave: workers leave when the parent is gone
  *   leave             abrupt       abrupt       in_order    of a process that is not well: abrupt: _exit(2) at once, after
  *                                                           die_limit; in_order: finalizers run, results are handed in
