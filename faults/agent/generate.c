@@ -38,13 +38,13 @@
 #define VALUE_PLAIN        VALUE_MINUS1
 #define VALUE_VOID(call)   ((call), 0)
 
+/* The way of most calls has no frame: what a rule needs is apart, and jumped to, so that its caller is the program. */
 #define GENERATE(label, real, ret, name, style, object, params, args, cut, dropped)                                    \
-    AGENT_EXPORT ret agent_wrap_##real params __asm__(label);                                                          \
-    AGENT_EXPORT ret agent_wrap_##real params                                                                          \
+    static __attribute__((noinline)) ret agent_ruled_##real params                                                     \
     {                                                                                                                  \
         if (AGENT_UNLIKELY(!agent_real.real))                                                                          \
             agent_resolve();                                                                                           \
-        if (AGENT_LIKELY(!agent_is_armed(WEDGE_FN_##name)))                                                            \
+        if (!agent_is_armed(WEDGE_FN_##name))                                                                          \
             return agent_real.real args;                                                                               \
         struct agent_call call;                                                                                        \
         const uint64_t words[AGENT_COUNT args ? AGENT_COUNT args : 1] = {AGENT_WORDS args};                            \
@@ -52,6 +52,13 @@
                         AGENT_COUNT args))                                                                             \
             return (ret)agent_result(&call, call.site.answer == AGENT_ANSWER_DROP ? (int64_t)(dropped) : 0);           \
         cut return (ret)agent_leave(&call, VALUE_##style(agent_real.real args));                                       \
+    }                                                                                                                  \
+    AGENT_EXPORT ret agent_wrap_##real params __asm__(label);                                                          \
+    AGENT_EXPORT ret agent_wrap_##real params                                                                          \
+    {                                                                                                                  \
+        if (AGENT_LIKELY(agent_real.real && !agent_is_armed(WEDGE_FN_##name)))                                         \
+            return agent_real.real args;                                                                               \
+        return agent_ruled_##real args;                                                                                \
     }
 #define F(ret, name, family, style, extra, kind, effect, object, params, args, cut, dropped, ...)                      \
     GENERATE(#name, name, ret, name, style, object, params, args, cut, dropped)
@@ -72,3 +79,9 @@
 #include "faults/agent/versions.def"
 #undef VERSIONS
 #undef ALSO
+
+#define ALIAS(alias, name) __asm__(".globl " #alias "\n.type " #alias ", @function\n.set " #alias ", " #name "\n");
+#define ALIAS_HAND(alias, name)
+#include "faults/functions/aliases.def"
+#undef ALIAS
+#undef ALIAS_HAND

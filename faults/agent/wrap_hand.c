@@ -1,5 +1,5 @@
 /*
- * Wrappers that follow no pattern: open with its optional mode, dlopen. Those of processes are in wrap_process.c.
+ * Wrappers that follow no pattern: open with its optional mode, syscall, dlopen. Those of processes are in wrap_process.c.
  */
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -59,6 +59,71 @@ OPEN(open)
 OPEN(open64)
 OPENAT(openat)
 OPENAT(openat64)
+#define ALIAS(alias, name)
+#define ALIAS_HAND(alias, name) __asm__(".globl " #alias "\n.type " #alias ", @function\n.set " #alias ", " #name "\n");
+#include "faults/functions/aliases.def"
+#undef ALIAS
+#undef ALIAS_HAND
+
+/*
+ * A call that makes a process may return twice, and on another stack (clone(2)): no frame of ours may be there when it
+ * does. So the wrapper asks first and then jumps on; a rule that comes `after` does not see such a call.
+ */
+static bool returns_twice(long number)
+{
+    return number == SYS_fork || number == SYS_vfork || number == SYS_clone || number == SYS_clone3;
+}
+
+struct asked {
+    bool answered;
+    long value;
+};
+static __attribute__((noinline)) struct asked ask_before(void *caller, long number, long a, long b, long c, long d,
+                                                         long e, long f)
+{
+    struct agent_call call;
+    const uint64_t words[] = {AGENT_WORDS(number, a, b, c, d, e, f)};
+    struct asked asked = {.answered = agent_enter(&call, WEDGE_FN_syscall, caller, 0, words, 7)};
+    if (asked.answered)
+        asked.value = (long)agent_result(&call, 0);
+    return asked;
+}
+
+static __attribute__((noinline)) long call_armed(void *caller, long number, long a, long b, long c, long d, long e,
+                                                 long f)
+{
+    struct agent_call call;
+    const uint64_t words[] = {AGENT_WORDS(number, a, b, c, d, e, f)};
+    if (agent_enter(&call, WEDGE_FN_syscall, caller, AGENT_WORD(number == SYS_futex ? a : 0), words, 7))
+        return (long)agent_result(&call, 0);
+    return (long)agent_leave(&call, agent_real.syscall(number, a, b, c, d, e, f));
+}
+
+/* The sixth argument of the system call lies on the caller's stack, if there is one: it is read only when a rule wants
+ * it, and never written, for it may as well be a variable of the caller's. The jump to the real one leaves it there. */
+typedef long registers_fn(long number, long a, long b, long c, long d, long e);
+static __attribute__((noinline)) long ruled_syscall(long number, long a, long b, long c, long d, long e)
+{
+    READY(syscall);
+    registers_fn *real = (registers_fn *)(void *)agent_real.syscall;
+    if (!agent_is_armed(WEDGE_FN_syscall))
+        return real(number, a, b, c, d, e);
+    long f = ((const long *)__builtin_frame_address(0))[2]; /* behind the frame pointer and the return address */
+    if (!returns_twice(number))
+        return call_armed(__builtin_return_address(0), number, a, b, c, d, e, f);
+    struct asked asked = ask_before(__builtin_return_address(0), number, a, b, c, d, e, f);
+    if (asked.answered)
+        return asked.value;
+    return real(number, a, b, c, d, e);
+}
+
+AGENT_EXPORT long agent_wrap_syscall(long number, long a, long b, long c, long d, long e) __asm__("syscall");
+AGENT_EXPORT long agent_wrap_syscall(long number, long a, long b, long c, long d, long e)
+{
+    if (AGENT_LIKELY(agent_real.syscall && !agent_is_armed(WEDGE_FN_syscall)))
+        return ((registers_fn *)(void *)agent_real.syscall)(number, a, b, c, d, e);
+    return ruled_syscall(number, a, b, c, d, e);
+}
 
 /*
  * A library loaded later has places too. dlopen asks for its caller by the return address (RUNPATH, $ORIGIN); where

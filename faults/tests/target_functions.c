@@ -2,6 +2,7 @@
 #include "faults/tests/target_functions.h"
 
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -19,6 +20,7 @@
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 extern const struct probe *const __start_wedge_probes[], *const __stop_wedge_probes[];
@@ -296,7 +298,29 @@ CALL(syscall)
     TELL(syscall(SYS_futex, &word, 129 /* wake, private */, 1), "");
 }
 
-/* [-r] NAME[:COUNT]…: makes each call so often. Without a name, every call once. "old": the older versions in libc. */
+/* System calls by number: one with all six arguments, two that make a process, a futex. */
+static void syscalls(void)
+{
+    int fd = memfd_create("probe", 0), status = 0;
+    uint32_t word = 0;
+    if (ftruncate(fd, 8192) || pwrite(fd, "second", 7, 4096) != 7)
+        abort();
+    const char *page = (const char *)PROBE(syscall(SYS_mmap, NULL, 4096, PROT_READ, MAP_PRIVATE, fd, 4096));
+    printf("mmap: %s\n", page == MAP_FAILED ? strerror(errno) : page);
+    for (int i = 0; i < 2; i++) {
+        long pid = PROBE(syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, NULL));
+        if (pid == 0)
+            _exit(7);
+        int error = errno;
+        printf("clone: %d\n", pid < 0 ? -error : waitpid((pid_t)pid, &status, 0) == pid ? WEXITSTATUS(status) : -1);
+    }
+    long rc = PROBE(syscall(SYS_futex, &word, FUTEX_WAIT, 0, NULL, NULL, 0));
+    printf("futex: %ld %d\n", rc, errno);
+    fflush(stdout);
+}
+
+/* [-r] NAME[:COUNT]…: makes each call so often. Without a name, every call once. "old": the older versions in libc.
+ * "syscalls": some of them by number. */
 int main(int argc, char **argv)
 {
     int at = 1;
@@ -307,6 +331,10 @@ int main(int argc, char **argv)
     probe_end();
     if (at < argc && strcmp(argv[at], "old") == 0) {
         probe_old_versions();
+        return 0;
+    }
+    if (at < argc && strcmp(argv[at], "syscalls") == 0) {
+        syscalls();
         return 0;
     }
     for (const struct probe *const *p = __start_wedge_probes; at >= argc && p < __stop_wedge_probes; p++) {

@@ -425,6 +425,42 @@ START_TEST(test_spurious)
 }
 END_TEST
 
+/* By number: all six arguments arrive, a child comes back as one, and only the rule's number is hit. */
+START_TEST(test_syscalls)
+{
+    struct run run;
+    RUN(&run,
+        "f1 thread=probe syscall arg1==202 -> errno EINTR\n"
+        "f2 thread=probe syscall arg1==56 nth=2 -> errno EAGAIN\n"
+        "f3 thread=probe syscall arg1==9 arg7==0 -> stop",
+        target(), "syscalls");
+    ck_assert_str_eq(run.text, "mmap: second\nclone: 7\nclone: -11\nfutex: -1 4\n");
+    run_free(&run);
+}
+END_TEST
+
+START_TEST(test_aliases)
+{
+    static const char *const aliases[][2] = {
+#define ALIAS(alias, name)      {#alias, #name},
+#define ALIAS_HAND(alias, name) {#alias, #name},
+#include "faults/functions/aliases.def"
+#undef ALIAS
+#undef ALIAS_HAND
+    };
+    void *agent = library(agent_path("libwedge-agent.so")), *libc = library("libc.so.6");
+    for (size_t i = 0; i < sizeof(aliases) / sizeof(aliases[0]); i++) {
+        void *ours = dlsym(agent, aliases[i][0]), *theirs = dlvsym(libc, aliases[i][0], "GLIBC_2.2.5");
+        if (!theirs)
+            theirs = dlsym(libc, aliases[i][0]);
+        if (!theirs)
+            theirs = dlvsym(libc, aliases[i][0], "GLIBC_2.4"); /* pthread_mutex_consistent_np */
+        ck_assert_msg(is_of_agent(ours) && ours == dlsym(agent, aliases[i][1]), "%s", aliases[i][0]);
+        ck_assert_msg(theirs && theirs == dlsym(libc, aliases[i][1]), "libc's %s", aliases[i][0]);
+    }
+}
+END_TEST
+
 /* What `short` makes of a vector: a prefix of its bytes, not longer than asked, and something if there is something. */
 START_TEST(test_cut_vectors)
 {
@@ -537,6 +573,8 @@ int main(void)
     tcase_add_test(tcase, test_spurious);
     tcase_add_test(tcase, test_cut_vectors);
     tcase_add_test(tcase, test_old_versions);
+    tcase_add_test(tcase, test_syscalls);
+    tcase_add_test(tcase, test_aliases);
     tcase_add_loop_test(tcase, test_own_allocator, 0, 4);
     tcase_add_loop_test(tcase, test_object_of_malloc, 0, 2);
     suite_add_tcase(suite, tcase);
