@@ -3,6 +3,7 @@
  */
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <link.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -126,19 +127,53 @@ AGENT_EXPORT long agent_wrap_syscall(long number, long a, long b, long c, long d
 }
 
 /*
- * A library loaded later has places too. dlopen asks for its caller by the return address (RUNPATH, $ORIGIN); where
- * that matters, for a name without a slash or with a "$", the call is passed on as a jump, which keeps the address and
- * leaves nobody to arm the places afterwards: such a library's places stay unarmed until the next dlopen by path.
+ * A library loaded later has places and functions too. dlopen asks for its caller by the return address: where that one,
+ * or whoever loaded it, brought a search path of its own (DT_RUNPATH, DT_RPATH) and the name leaves a search to do, and
+ * where the name has a "$", the call is passed on as a jump, which keeps the address and leaves nobody to look at the
+ * library afterwards: what it has is found by the next dlopen that is not.
  */
-AGENT_EXPORT void *dlopen(const char *file, int mode)
+struct search {
+    uintptr_t caller;
+    bool own; /* found: a path of the caller's, or anybody's that his callers inherit */
+};
+
+static int visit_dynamic(struct dl_phdr_info *info, size_t size, void *arg)
 {
-    bool path = false, dollar = false;
-    READY(dlopen);
+    struct search *search = arg;
+    const ElfW(Dyn) *dynamic = NULL;
+    bool is_caller = false;
+    (void)size;
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *header = &info->dlpi_phdr[i];
+        uintptr_t begin = info->dlpi_addr + header->p_vaddr;
+        if (header->p_type == PT_DYNAMIC)
+            dynamic = (const void *)begin;
+        is_caller |= header->p_type == PT_LOAD && search->caller - begin < header->p_memsz;
+    }
+    for (; dynamic && dynamic->d_tag != DT_NULL; dynamic++)
+        search->own |= dynamic->d_tag == DT_RPATH || (is_caller && dynamic->d_tag == DT_RUNPATH);
+    return search->own;
+}
+
+/* Not part of dlopen: with a local of its own whose address is known elsewhere, that could not be left by a jump. */
+static __attribute__((noinline)) bool matters_who_calls(const char *file, void *caller)
+{
+    struct search search = {.caller = (uintptr_t)caller};
+    bool path = false;
     for (const char *at = file; at && *at; at++) {
         path |= *at == '/';
-        dollar |= *at == '$';
+        if (*at == '$')
+            return true;
     }
-    if (!agent_arena.ready || !path || dollar)
+    if (file && !path)
+        dl_iterate_phdr(visit_dynamic, &search);
+    return search.own;
+}
+
+AGENT_EXPORT void *dlopen(const char *file, int mode)
+{
+    READY(dlopen);
+    if (!agent_arena.ready || matters_who_calls(file, __builtin_return_address(0)))
         return agent_real.dlopen(file, mode);
     void *library = agent_real.dlopen(file, mode);
     if (library) {

@@ -3,6 +3,7 @@
 #include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 
@@ -87,6 +88,23 @@ START_TEST(test_a_place_by_its_function)
     /* libc's own function has a name only where its file has a symbol table. */
     bool named = atomic_load(&run_rule(&run, "f2")->found) & WEDGE_WHERE_IN;
     ck_assert_uint_eq(atomic_load(&run_rule(&run, "f2")->fired), named);
+    run_free(&run);
+}
+END_TEST
+
+START_TEST(test_a_library_by_its_bare_name)
+{
+    static const char plan[] = "f1 * write in=target_so_inner -> errno ENOSPC\nf2 * so.ask -> return 5";
+    char folder[PATH_MAX];
+    snprintf(folder, sizeof(folder), "%.*s/../lib", (int)(strrchr(run_target(), '/') - run_target()), run_target());
+    ck_assert_int_eq(setenv("LD_LIBRARY_PATH", folder, 1), 0);
+    run_whole(&run, plan, (const char *const[]){run_objects_target(), "sites", "libfaults_plugin.so", NULL});
+    ck_assert_ptr_nonnull(strstr(run.text, "library 1 -28\n"));
+    run_free(&run);
+    ck_assert_int_eq(unsetenv("LD_LIBRARY_PATH"), 0);
+    /* This one finds it by its own RUNPATH, which must not be lost. */
+    run_whole(&run, plan, (const char *const[]){run_target(), "plugin", "libfaults_plugin.so", NULL});
+    ck_assert_ptr_nonnull(strstr(run.text, "answer "));
     run_free(&run);
 }
 END_TEST
@@ -178,6 +196,7 @@ static void fill(TCase *tcase)
 {
     tcase_add_loop_test(tcase, test_sites, 0, 2 * SITES);
     tcase_add_loop_test(tcase, test_a_place_by_its_function, 0, 2);
+    tcase_add_test(tcase, test_a_library_by_its_bare_name);
     tcase_add_test(tcase, test_a_library_that_comes_and_goes);
     tcase_add_loop_test(tcase, test_arguments, 0, 2 * ARGUMENTS);
     tcase_add_test(tcase, test_a_descriptor_by_number_and_by_path);
