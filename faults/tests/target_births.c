@@ -1,7 +1,7 @@
 /*
  * Makes children in every way there is. `list WAY…` makes one after the other, each by its way, and waits for it; the
  * Nth takes the role leaf[N], in the program of this name where its way leads to one. `bare WAY…` does the same without
- * an environment. `exec PATH ARGUMENT…` becomes that program in a child of vfork. The output is for the test's eyes alone.
+ * an environment. `wide` and `bare-wide` give it a large one. `exec PATH ARGUMENT…` becomes that program in a child of vfork. The output is for the test's eyes alone.
  */
 #include <fcntl.h>
 #include <pthread.h>
@@ -161,6 +161,13 @@ static int by_posix_spawnp(void)
     return posix_spawnp(&pid, self, NULL, NULL, leaf_argv, leaf_env()) ? -1 : end_of(pid);
 }
 
+static int by_failed_spawn(void)
+{
+    pid_t pid;
+    int rc = posix_spawn(&pid, "/nonexistent/program", NULL, NULL, leaf_argv, leaf_env());
+    return rc == 2 ? by_posix_spawn() : -1;
+}
+
 static const char *leaf_command(void)
 {
     static char command[4096];
@@ -218,6 +225,7 @@ static const struct {
     {"raw-exec", by_raw_exec},
     {"posix_spawn", by_posix_spawn},
     {"posix_spawnp", by_posix_spawnp},
+    {"failed-spawn", by_failed_spawn},
     {"system", by_system},
     {"popen", by_popen},
     {"daemon", by_daemon},
@@ -239,6 +247,25 @@ static int list(char **argv)
             return 1;
         say("%s %d\n", argv[i], make(argv[i]));
     }
+    return 0;
+}
+
+/* wide N WAY: leaf 1 by a way that takes an environment, with N variables more than ours, or N alone when `bare`. */
+static char *wide_env[8192];
+static int wide(int n, const char *way)
+{
+    static char texts[8000][12];
+    int at = 0;
+    for (int i = 0; i < n; i++) {
+        snprintf(texts[i], sizeof(texts[i]), "V%d=%d", i, i);
+        wide_env[at++] = texts[i];
+    }
+    for (int i = 0; environ[i] && !bare; i++)
+        wide_env[at++] = environ[i];
+    environ = wide_env;
+    bare = false; /* leaf_env gives them */
+    strcpy(number, "1");
+    say("%s %d\n", way, make(way));
     return 0;
 }
 
@@ -311,7 +338,8 @@ static int late(void)
     return 0;
 }
 
-/* crowd N: N children by fork, each gone before the next comes; every third leaves by a signal. */
+/* crowd N: N children by fork, each gone before the next comes; every third leaves by a signal. After each 100 it waits
+ * for a byte. */
 static int crowd(int n)
 {
     int failed = 0;
@@ -324,6 +352,11 @@ static int crowd(int n)
             _exit(0);
         }
         failed += end_of(pid) != (i % 3 ? 0 : 1000 + SIGKILL);
+        char c;
+        if (i % 100 == 0) {
+            say("%d\n", i);
+            failed += read(0, &c, 1) != 1;
+        }
     }
     say("failed %d\n", failed);
     return 0;
@@ -338,6 +371,10 @@ int main(int argc, char **argv)
     self = path;
     self_fd = open(self, O_RDONLY | O_CLOEXEC);
     bare = strcmp(argv[1], "bare") == 0;
+    if (strcmp(argv[1], "wide") == 0 || strcmp(argv[1], "bare-wide") == 0) {
+        bare = argv[1][0] == 'b';
+        return wide(atoi(argv[2]), argv[3]);
+    }
     if (strcmp(argv[1], "leaf") == 0)
         return leaf(atoi(argv[2]));
     if (bare || strcmp(argv[1], "list") == 0)

@@ -140,6 +140,19 @@ START_TEST(test_cleared_environment)
 }
 END_TEST
 
+/* A call that fails counts as a child, and leaves no slot behind. */
+START_TEST(test_failed_births)
+{
+    RUN(&run, "f1 * fork nth=2 -> errno EAGAIN", target(), "list", "fork", "failed-spawn", "fork", "fork");
+    ck_assert_str_eq(run.text, "fork 0\nfailed-spawn 0\nfork -1\nfork 0\n");
+    is_nth_child(leaf(1), 1, "fork");
+    is_nth_child(leaf(2), 3, "failed-spawn");
+    is_nth_child(leaf(4), 4, "fork"); /* the one that a rule answered was no call of libc's */
+    ck_assert_uint_eq(count_slots(), 4);
+    run_free(&run);
+}
+END_TEST
+
 START_TEST(test_chains)
 {
     static const char *const chains[] = {
@@ -193,6 +206,70 @@ static uint32_t absent(void)
     ck_assert_uint_ne(found, UINT32_MAX);
     return found;
 }
+
+/* An environment larger than the agent copies: inherited it serves as it is; without our variables there is no help, which
+ * is said. */
+START_TEST(test_large_environments)
+{
+    static const struct {
+        const char *mode, *n, *way;
+        bool there;
+    } cases[] = {
+        {"wide", "900", "posix_spawn", true},      {"wide", "5000", "posix_spawn", true},
+        {"wide", "5000", "vfork", true},           {"wide", "5000", "system", true},
+        {"bare-wide", "900", "posix_spawn", true}, {"bare-wide", "900", "execle", true},
+        {"bare-wide", "900", "system", true},      {"bare-wide", "5000", "posix_spawn", false},
+        {"bare-wide", "5000", "execle", false},    {"bare-wide", "5000", "system", false},
+    };
+    char want[64];
+    RUN(&run, NULL, target(), cases[_i].mode, cases[_i].n, cases[_i].way);
+    snprintf(want, sizeof(want), "%s 0\n", cases[_i].way);
+    ck_assert_str_eq(run.text, want);
+    if (cases[_i].there)
+        is_nth_child(leaf(1), 1, cases[_i].way);
+    else {
+        const struct wedge_arena_birth *birth = wedge_arena_live(&run.arena, WEDGE_SEC_BIRTHS, absent());
+        ck_assert_uint_eq(birth->why, WEDGE_BIRTH_NO_ROOM);
+    }
+    run_free(&run);
+}
+END_TEST
+
+#ifdef HAVE_ASAN_TARGET
+/* A program whose sanitizer must come first, behind a shell that needs none; with and without an environment. */
+START_TEST(test_asan_further_down)
+{
+    static const char *const commands[] = {"$1 asks 3; true", "exec $1 asks 3",
+                                           "env -i ASAN_OPTIONS=detect_leaks=0 $1 asks 3; true",
+                                           "LD_PRELOAD= $1 asks 3; true"};
+    setenv("ASAN_OPTIONS", "detect_leaks=0", 1);
+    RUN(&run, "f1 * t.ask nth=2 -> full", "/bin/sh", "-c", commands[_i], "sh", run_asan_target());
+    ck_assert_str_eq(run.text, "0 77\n1 77\n0 77\n");
+    run_free(&run);
+}
+END_TEST
+#endif
+
+/* More children than slots, one third of them killed: none is lost while somebody clears up behind them. */
+START_TEST(test_a_thousand_children)
+{
+    size_t freed = 0;
+    run_start(&run, "f1 * t.crowd -> delay 1us", (const char *const[]){target(), "crowd", "1000", NULL});
+    for (int i = 100; i <= 1000; i += 100) {
+        char line[16];
+        snprintf(line, sizeof(line), "%d\n", i);
+        run_read_until(&run, line);
+        freed += wedge_faults_recycle(&run.arena);
+        ck_assert_int_eq(write(run.in, "x", 1), 1);
+    }
+    run_finish(&run);
+    ck_assert_ptr_nonnull(strstr(run.text, "failed 0\n"));
+    ck_assert_uint_eq(atomic_load(&wedge_arena_header(&run.arena)->lost_procs), 0);
+    ck_assert_uint_eq(run_rule(&run, "f1")->fired, 1000);
+    ck_assert_uint_ge(freed, 1001 - wedge_arena_count(WEDGE_SEC_PROCS));
+    run_free(&run);
+}
+END_TEST
 
 START_TEST(test_absent_are_noted)
 {
@@ -331,8 +408,14 @@ static void fill(TCase *tcase)
     tcase_add_loop_test(tcase, test_ordinals, 0, WAYS);
     tcase_add_test(tcase, test_all_ways_in_a_row);
     tcase_add_loop_test(tcase, test_cleared_environment, 0, WAYS);
+    tcase_add_test(tcase, test_failed_births);
     tcase_add_loop_test(tcase, test_chains, 0, 6);
     tcase_add_test(tcase, test_spawns_at_once);
+    tcase_add_loop_test(tcase, test_large_environments, 0, 10);
+#ifdef HAVE_ASAN_TARGET
+    tcase_add_loop_test(tcase, test_asan_further_down, 0, 4);
+#endif
+    tcase_add_test(tcase, test_a_thousand_children);
     tcase_add_loop_test(tcase, test_absent_are_noted, 0, 3);
     tcase_add_test(tcase, test_passes_of_an_ended_thread);
     tcase_add_loop_test(tcase, test_start_of_each_image, 0, 9);
