@@ -12,12 +12,15 @@ An example that ends differently, or leaves a process behind, fails.
 import glob
 import os
 import re
-import signal
 import subprocess
 import sys
 import tempfile
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
+sys.dont_write_bytecode = True  # nothing is left in the tree
+sys.path.insert(0, os.path.join(ROOT, "ci"))
+import session  # noqa: E402
+
 DEADLINE_S = 60
 FENCE = re.compile(r"^```(?:sh run(?P<md>.*))?$")
 COMMENT = re.compile(r"^; run(?P<scd>.*)$")
@@ -75,26 +78,9 @@ def run(build, commands):
             status = shell.returncode
         except subprocess.TimeoutExpired:
             status = f"no end within {DEADLINE_S} s"
-            os.killpg(shell.pid, signal.SIGKILL)
+            session.end(shell.pid)
             output, _ = shell.communicate()
-        left = members(shell.pid)
-        for pid in left:
-            os.kill(pid, signal.SIGKILL)
-        return status, output, left
-
-
-def members(session):
-    """The live processes of a session."""
-    found = []
-    for stat in glob.glob("/proc/[0-9]*/stat"):
-        try:
-            with open(stat, encoding="utf-8", errors="replace") as file:
-                fields = file.read().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[3]) == session and fields[0] not in "ZX":
-            found.append(int(stat.split("/")[2]))
-    return found
+        return status, output, session.end(shell.pid)
 
 
 def main(arguments):
