@@ -20,6 +20,7 @@
  * errnos   those its man page allows when the caller did nothing wrong: what makes `errno E` legal; 0 for none. They are
  *          the constants themselves, so that one that does not exist does not compile
  *
+ * A row needs a call in tests/target_functions*.c, or its test fails, and its family a place in wedge-plan(5).
  * A family is all entry points of one operation (C++, CPython and _FORTIFY_SOURCE come in by other names).
  * The wrapper of an F is generated (agent/generate.c). Rows that need one of their own, by hand, say H; V is an F of
  * which libc has two versions that must not be mixed: agent/versions.def keeps them apart.

@@ -1,15 +1,24 @@
 /* Shortened copies of vectors and messages. */
 #include "faults/agent/cut.h"
 
+enum { MOST_PIECES = 1024 }; /* UIO_MAXIOV */
+
 int64_t agent_vector_bytes(const struct iovec *iov, size_t count)
 {
     uint64_t bytes = 0;
+    if (!iov || count > MOST_PIECES)
+        return 0;
     for (size_t i = 0; i < count; i++) {
         bytes += iov[i].iov_len;
         if (bytes > INT64_MAX || iov[i].iov_len > INT64_MAX)
             return INT64_MAX;
     }
     return (int64_t)bytes;
+}
+
+int64_t agent_message_bytes(const struct msghdr *message)
+{
+    return message ? agent_vector_bytes(message->msg_iov, message->msg_iovlen) : 0;
 }
 
 size_t agent_cut_vector(const struct iovec **iov, size_t count, size_t most, struct iovec pieces[AGENT_CUT_PIECES])
@@ -32,6 +41,10 @@ size_t agent_cut_vector(const struct iovec **iov, size_t count, size_t most, str
 struct msghdr *agent_cut_message(struct agent_cut_message *cut, const struct msghdr *message, size_t most)
 {
     const struct iovec *iov = message->msg_iov;
+    if (!message) {
+        cut->back = NULL;
+        return NULL;
+    }
     cut->copy = *message;
     cut->copy.msg_iovlen = agent_cut_vector(&iov, message->msg_iovlen, most, cut->pieces);
     cut->copy.msg_iov = (struct iovec *)iov;
@@ -49,7 +62,9 @@ void agent_cut_message_back(struct agent_cut_message *cut)
 
 int64_t agent_drop_messages(struct mmsghdr *messages, unsigned n)
 {
-    for (unsigned i = 0; i < n; i++)
-        messages[i].msg_len = (unsigned)agent_vector_bytes(messages[i].msg_hdr.msg_iov, messages[i].msg_hdr.msg_iovlen);
+    if (n > MOST_PIECES)
+        n = MOST_PIECES; /* sendmmsg(2) */
+    for (unsigned i = 0; messages && i < n; i++)
+        messages[i].msg_len = (unsigned)agent_message_bytes(&messages[i].msg_hdr);
     return n;
 }

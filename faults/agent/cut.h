@@ -13,9 +13,11 @@
 
 #define AGENT_CUT_PIECES 8
 
-/* Bytes of a vector, as a dropped write tells them; at most what a call can return. */
+/* Bytes of a vector or message, as a dropped write tells them; at most what a call can return. 0 for what the kernel
+ * would not take: NULL, or more than 1,024 pieces (UIO_MAXIOV), which a negative count is. */
 int64_t agent_vector_bytes(const struct iovec *iov, size_t count);
-/* Lets *iov be a vector of at most `most` bytes, in `pieces` if it was longer; returns its count. A long vector of many
+int64_t agent_message_bytes(const struct msghdr *message);
+/* What the kernel would refuse stays as it is. Otherwise lets *iov be a vector of at most `most` bytes, in `pieces` if it was longer; returns its count. A long vector of many
  * small pieces may become shorter than `most`, but never empty. */
 size_t agent_cut_vector(const struct iovec **iov, size_t count, size_t most, struct iovec pieces[AGENT_CUT_PIECES]);
 

@@ -253,6 +253,8 @@ PAGE(mmap, probe_tell_some, mmap(NULL, 4096, USE, KIND, -1, 0))
 PAGE(mmap64, probe_tell_some, mmap64(NULL, 4096, USE, KIND, -1, 0))
 PAGE(munmap, probe_tell, munmap(page, 4096))
 PAGE(mprotect, probe_tell, mprotect(page, 4096, PROT_READ))
+PAGE(msync, probe_tell, msync(page, 4096, MS_SYNC))
+PAGE(madvise, probe_tell, madvise(page, 4096, MADV_NORMAL))
 PAGE(mremap, probe_tell_some, mremap(page, 4096, 8192, MREMAP_MAYMOVE))
 
 /* The heap. In a raw run what comes back is no address. */

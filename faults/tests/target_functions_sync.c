@@ -411,6 +411,7 @@ SIGNAL(raise, raise(SIGUSR1))
 SIGNAL(sigqueue, sigqueue(getpid(), SIGUSR1, value))
 SIGNAL(sigaction, sigaction(SIGUSR1, &ignore, NULL))
 SIGNAL(signal, signal(SIGUSR2, SIG_DFL))
+SIGNAL(__sysv_signal, __sysv_signal(SIGUSR2, SIG_DFL))
 
 /* SIGUSR1 is blocked and pending. */
 #define PENDING(name, ...)                                                                                             \

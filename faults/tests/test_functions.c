@@ -495,6 +495,13 @@ START_TEST(test_cut_vectors)
         cut += at != iov;
     }
     ck_assert_uint_ge(cut, 5000);
+    /* What the kernel refuses is not looked at. */
+    const struct iovec *none = NULL;
+    struct iovec pieces[AGENT_CUT_PIECES];
+    ck_assert_int_eq(agent_vector_bytes((const struct iovec *)8, (size_t)-1), 0);
+    ck_assert_uint_eq(agent_cut_vector(&none, 3, 1, pieces), 3);
+    ck_assert_ptr_null(none);
+    ck_assert_int_eq(agent_message_bytes(NULL), 0);
 }
 END_TEST
 
