@@ -8,23 +8,8 @@
 #include <sys/ipc.h>
 
 #include "faults/agent/object_internal.h"
+#include "faults/agent/object_roles.h"
 
-enum role {
-    NO_ROLE,
-    MAKES_DESCRIPTOR, /* which is the result */
-    MAKES_PAIR, /* in an array, argument `at` */
-    COPIES, /* argument 1 to the result */
-    CONTROLS, /* fcntl: copies with some commands */
-    CLOSES,
-    CLOSES_RANGE,
-    CLOSES_FROM,
-    MAKES, /* what argument 1 points to */
-    MAKES_THREAD, /* whose pthread_t argument 1 points to */
-    MAKES_RESULT, /* what the result points to, or the identifier that it is */
-    ENDS,
-    REMOVES, /* a System V object, if argument `at` is IPC_RMID */
-    USES,
-};
 uint8_t agent_object_roles[WEDGE_FN_COUNT];
 bool agent_object_follows;
 static uint8_t made_by[WEDGE_FN_COUNT], argument[WEDGE_FN_COUNT];
@@ -39,70 +24,14 @@ static const struct {
 #undef F
 };
 
-/* What the kind and the effect of a function do not tell. */
-static const struct {
-    const char *name;
-    uint8_t role, made;
-    uint8_t at; /* argument, from 1: see enum role */
-} special[] = {
-    {"pipe", MAKES_PAIR, WEDGE_MADE_PIPE, 1},
-    {"pipe2", MAKES_PAIR, WEDGE_MADE_PIPE, 1},
-    {"socketpair", MAKES_PAIR, WEDGE_MADE_SOCKET, 4},
-    {"socket", MAKES_DESCRIPTOR, WEDGE_MADE_SOCKET, 0},
-    {"accept", MAKES_DESCRIPTOR, WEDGE_MADE_SOCKET, 0},
-    {"accept4", MAKES_DESCRIPTOR, WEDGE_MADE_SOCKET, 0},
-    {"open", MAKES_DESCRIPTOR, WEDGE_MADE_FILE, 0},
-    {"open64", MAKES_DESCRIPTOR, WEDGE_MADE_FILE, 0},
-    {"__open_2", MAKES_DESCRIPTOR, WEDGE_MADE_FILE, 0},
-    {"__open64_2", MAKES_DESCRIPTOR, WEDGE_MADE_FILE, 0},
-    {"creat", MAKES_DESCRIPTOR, WEDGE_MADE_FILE, 0},
-    {"creat64", MAKES_DESCRIPTOR, WEDGE_MADE_FILE, 0},
-    {"openat", MAKES_DESCRIPTOR, WEDGE_MADE_FILE, 0},
-    {"openat64", MAKES_DESCRIPTOR, WEDGE_MADE_FILE, 0},
-    {"__openat_2", MAKES_DESCRIPTOR, WEDGE_MADE_FILE, 0},
-    {"__openat64_2", MAKES_DESCRIPTOR, WEDGE_MADE_FILE, 0},
-    {"shm_open", MAKES_DESCRIPTOR, WEDGE_MADE_FILE, 0},
-    {"memfd_create", MAKES_DESCRIPTOR, WEDGE_MADE_FILE, 0},
-    {"eventfd", MAKES_DESCRIPTOR, WEDGE_MADE_EVENTFD, 0},
-    {"timerfd_create", MAKES_DESCRIPTOR, WEDGE_MADE_TIMERFD, 0},
-    {"signalfd", MAKES_DESCRIPTOR, WEDGE_MADE_SIGNALFD, 0},
-    {"epoll_create", MAKES_DESCRIPTOR, WEDGE_MADE_EPOLL, 0},
-    {"epoll_create1", MAKES_DESCRIPTOR, WEDGE_MADE_EPOLL, 0},
-    {"mq_open", MAKES_DESCRIPTOR, WEDGE_MADE_MQUEUE, 0},
-    {"__mq_open_2", MAKES_DESCRIPTOR, WEDGE_MADE_MQUEUE, 0},
-    {"dup", COPIES, 0, 0},
-    {"dup2", COPIES, 0, 0},
-    {"dup3", COPIES, 0, 0},
-    {"fcntl", CONTROLS, 0, 0},
-    {"fcntl64", CONTROLS, 0, 0},
-    {"close_range", CLOSES_RANGE, 0, 0},
-    {"closefrom", CLOSES_FROM, 0, 0},
-    {"pthread_create", MAKES_THREAD, 0, 0},
-    {"thrd_create", MAKES_THREAD, 0, 0},
-    {"pthread_join", ENDS, 0, 0},
-    {"pthread_timedjoin_np", ENDS, 0, 0},
-    {"pthread_clockjoin_np", ENDS, 0, 0},
-    {"pthread_tryjoin_np", ENDS, 0, 0},
-    {"thrd_join", ENDS, 0, 0},
-    {"sem_init", MAKES, 0, 2}, /* at: what says whether it is process-shared, a flag or attributes */
-    {"pthread_spin_init", MAKES, 0, 2},
-    {"pthread_mutex_init", MAKES, 0, 2},
-    {"pthread_cond_init", MAKES, 0, 2},
-    {"pthread_rwlock_init", MAKES, 0, 2},
-    {"pthread_barrier_init", MAKES, 0, 2},
-    {"semctl", REMOVES, 0, 3},
-    {"msgctl", REMOVES, 0, 2},
-    {"shmctl", REMOVES, 0, 2},
-};
-
 static uint8_t role_of(unsigned function)
 {
     uint8_t kind = functions[function].kind;
-    for (size_t i = 0; i < sizeof(special) / sizeof(special[0]); i++)
-        if (strcmp(special[i].name, functions[function].name) == 0) {
-            made_by[function] = special[i].made;
-            argument[function] = special[i].at;
-            return special[i].role;
+    for (size_t i = 0; i < sizeof(agent_object_special) / sizeof(agent_object_special[0]); i++)
+        if (strcmp(agent_object_special[i].name, functions[function].name) == 0) {
+            made_by[function] = agent_object_special[i].made;
+            argument[function] = agent_object_special[i].at;
+            return agent_object_special[i].role;
         }
     switch (functions[function].effect) {
     case WEDGE_EFFECT_NONE:
@@ -242,9 +171,11 @@ static void make_descriptor(struct agent_call *call, int fd)
     unsigned path = call->site.path;
     if (made_by[call->function] == WEDGE_MADE_SIGNALFD && (int)args[0] != -1)
         return; /* signalfd(2) changed the one that was given */
-    set_row(call, (uint64_t)fd,
-            agent_descriptor_made(&call->here, fd, made_by[call->function], call->site.caller,
-                                  path && path <= call->site.n_args ? (const char *)(uintptr_t)args[path - 1] : NULL));
+    uint32_t row =
+        agent_descriptor_made(&call->here, fd, made_by[call->function], call->site.caller,
+                              path && path <= call->site.n_args ? (const char *)(uintptr_t)args[path - 1] : NULL);
+    if (functions[call->function].effect == WEDGE_EFFECT_RESULT) /* accept is about what it was called with */
+        set_row(call, (uint64_t)fd, row);
 }
 
 void agent_object_after(struct agent_call *call, int64_t result)

@@ -5,6 +5,8 @@
 #include <sys/wait.h>
 
 #include "base/tests/suite.h"
+#include "faults/agent/object_roles.h"
+#include "faults/functions.h"
 #include "faults/missed.h"
 #include "faults/tests/run.h"
 
@@ -193,6 +195,55 @@ START_TEST(test_no_hit_is_lost_where_objects_come_and_go)
 }
 END_TEST
 
+static const struct {
+    const char *kind, *mode, *uses;
+} kinds[] = {
+    {"mutex", "mutex", "pthread_mutex_trylock"},
+    {"mutex", "mtx", "mtx_trylock"},
+    {"cond", "cond", "pthread_cond_broadcast"},
+    {"rwlock", "rwlock", "pthread_rwlock_rdlock"},
+    {"barrier", "barrier", "pthread_barrier_wait"},
+    {"spin", "spin", "pthread_spin_lock"},
+    {"once", "once", "pthread_once"},
+    {"sem", "sem", "sem_post"},
+    {"sem", "named", "sem_post"},
+    {"thread", "thread", "pthread_join"},
+    {"mapping", "mapping", "munmap"},
+    {"semset", "semset", "semop"},
+    {"msgqueue", "msgqueue", "msgrcv"},
+    {"segment", "segment", "shmat"},
+    {"socket", "socket", "listen"},
+    {"file", "file", "write"},
+    {"eventfd", "eventfd", "read"},
+    {"fd", "fd", "read"},
+    {"timerfd", "timerfd", "timerfd_settime"},
+    {"signalfd", "signalfd", "read"},
+    {"epoll", "epoll", "epoll_wait"},
+    {"mqueue", "mqueue", "mq_send"},
+};
+enum { KINDS = sizeof(kinds) / sizeof(kinds[0]) };
+
+/* The object that make_it made is met once by its users, and twice when it is made by its use. */
+START_TEST(test_every_kind)
+{
+    char plan[256];
+    snprintf(plan, sizeof(plan),
+             "define x = %s created-in=make_it\nf1 * %s obj=x -> delay 1ms\nf2 * %s per=obj nth=1 -> delay 1ms",
+             kinds[_i].kind, kinds[_i].uses, kinds[_i].uses);
+    run_whole(&run, plan, (const char *const[]){run_kinds_target(), kinds[_i].mode, NULL});
+    if (EXITED(run) != 77) {
+        bool by_use = strcmp(kinds[_i].kind, "once") == 0;
+        ck_assert_str_eq(run.text, "used 0 0\n");
+        ck_assert_uint_eq(run_hits(&run, "f1"), by_use ? 2 : 1);
+        ck_assert_uint_eq(run_hits(&run, "f2"), by_use ? 4 : 2);
+        ck_assert_uint_eq(atomic_load(&run_rule(&run, "f2")->fired), 2);
+        ck_assert_uint_eq(lost(), 0);
+        check_missed("");
+    }
+    run_free(&run);
+}
+END_TEST
+
 START_TEST(test_more_objects_than_room_is_told)
 {
     play(0, "define s = sem nth=1\ndefine q = pipe\nf1 * sem_post obj=s -> delay 1ms\nf2 * write obj=q -> errno ENOSPC",
@@ -234,9 +285,32 @@ START_TEST(test_an_identifier_is_one_in_the_whole_tree)
 }
 END_TEST
 
+/* Who makes a descriptor must be known to make which kind; and no row of that table is of a function that is gone. */
+START_TEST(test_makers_are_known)
+{
+    enum { SPECIAL = sizeof(agent_object_special) / sizeof(agent_object_special[0]) };
+    for (unsigned f = 0; f < WEDGE_FN_COUNT; f++) {
+        const struct wedge_function_row *row = &wedge_functions[f];
+        bool makes =
+            row->kind == WEDGE_OBJECT_FD && (row->effect == WEDGE_EFFECT_RESULT || row->effect == WEDGE_EFFECT_CREATE);
+        bool special = false;
+        for (unsigned i = 0; i < SPECIAL; i++)
+            special |= strcmp(agent_object_special[i].name, row->name) == 0;
+        ck_assert_msg(!makes || special, "%s", row->name);
+    }
+    for (unsigned i = 0; i < SPECIAL; i++) {
+        bool there = false;
+        for (unsigned f = 0; f < WEDGE_FN_COUNT; f++)
+            there |= strcmp(agent_object_special[i].name, wedge_functions[f].name) == 0;
+        ck_assert_msg(there, "%s", agent_object_special[i].name);
+    }
+}
+END_TEST
+
 static void fill(TCase *tcase)
 {
     tcase_add_loop_test(tcase, test_a_pipe_by_its_maker, 0, 2);
+    tcase_add_test(tcase, test_makers_are_known);
     tcase_add_test(tcase, test_every_pipe_of_a_maker);
     tcase_add_test(tcase, test_two_defines_of_one_object);
     tcase_add_test(tcase, test_a_pair_of_sockets_is_one_object);
@@ -246,6 +320,7 @@ static void fill(TCase *tcase)
     tcase_add_loop_test(tcase, test_static_mutexes_are_made_by_their_first_use, 0, 2);
     tcase_add_test(tcase, test_a_rush_to_one_object);
     tcase_add_test(tcase, test_no_hit_is_lost_where_objects_come_and_go);
+    tcase_add_loop_test(tcase, test_every_kind, 0, KINDS);
     tcase_add_test(tcase, test_more_objects_than_room_is_told);
     tcase_add_test(tcase, test_processes_that_are_gone_leave_room);
     tcase_add_test(tcase, test_an_identifier_is_one_in_the_whole_tree);
