@@ -47,10 +47,14 @@
         if (!agent_is_armed(WEDGE_FN_##name))                                                                          \
             return agent_real.real args;                                                                               \
         struct agent_call call;                                                                                        \
-        const uint64_t words[AGENT_COUNT args ? AGENT_COUNT args : 1] = {AGENT_WORDS args};                            \
+        const uint64_t words[AGENT_COUNT args + !AGENT_COUNT args] = {AGENT_WORDS args};                               \
         if (agent_enter(&call, WEDGE_FN_##name, __builtin_return_address(0), AGENT_WORD(object), words,                \
-                        AGENT_COUNT args))                                                                             \
-            return (ret)agent_result(&call, call.site.answer == AGENT_ANSWER_DROP ? (int64_t)(dropped) : 0);           \
+                        AGENT_COUNT args)) {                                                                           \
+            int64_t success = 0;                                                                                       \
+            if (call.site.answer == AGENT_ANSWER_DROP)                                                                 \
+                success = (int64_t)(dropped);                                                                          \
+            return (ret)agent_result(&call, success);                                                                  \
+        }                                                                                                              \
         cut return (ret)agent_leave(&call, VALUE_##style(agent_real.real args));                                       \
     }                                                                                                                  \
     AGENT_EXPORT ret agent_wrap_##real params __asm__(label);                                                          \

@@ -479,8 +479,8 @@ void probe_old_versions(void)
     if (pthread_create(&thread, NULL, at_once, &ended))
         abort();
     sem_wait(&ended);
-    long gone; /* a thread that has ended is no such thread for the old one, and no error for the new one */
-    for (int i = 0; (gone = old_pthread_kill(thread, 0)) == 0 && i < 10000; i++)
+    /* A thread that has ended is no such thread for the old one, and no error for the new one. */
+    for (int i = 0; old_pthread_kill(thread, 0) == 0 && i < 10000; i++)
         usleep(1000);
     long old = PROBE(old_pthread_kill(thread, 0)), new = PROBE(pthread_kill(thread, 0));
     printf("old pthread_kill: %ld %ld %ld\n", old, new, PROBE(old_pthread_kill(thread, 0)));
