@@ -86,6 +86,8 @@
 
 #define ALIAS(alias, name) __asm__(".globl " #alias "\n.type " #alias ", @function\n.set " #alias ", " #name "\n");
 #define ALIAS_HAND(alias, name)
+#define ALIAS_PROCESS(alias, name)
 #include "faults/functions/aliases.def"
 #undef ALIAS
 #undef ALIAS_HAND
+#undef ALIAS_PROCESS

@@ -62,9 +62,11 @@ OPENAT(openat)
 OPENAT(openat64)
 #define ALIAS(alias, name)
 #define ALIAS_HAND(alias, name) __asm__(".globl " #alias "\n.type " #alias ", @function\n.set " #alias ", " #name "\n");
+#define ALIAS_PROCESS(alias, name)
 #include "faults/functions/aliases.def"
 #undef ALIAS
 #undef ALIAS_HAND
+#undef ALIAS_PROCESS
 
 /*
  * A call that makes a process may return twice, and on another stack (clone(2)): no frame of ours may be there when it

@@ -462,3 +462,12 @@ WAY_OUT(exit)
 WAY_OUT(_exit)
 WAY_OUT(_Exit)
 WAY_OUT(quick_exit)
+
+#define ALIAS(alias, name)
+#define ALIAS_HAND(alias, name)
+#define ALIAS_PROCESS(alias, name)                                                                                     \
+    __asm__(".globl " #alias "\n.type " #alias ", @function\n.set " #alias ", " #name "\n");
+#include "faults/functions/aliases.def"
+#undef ALIAS
+#undef ALIAS_HAND
+#undef ALIAS_PROCESS

@@ -444,9 +444,11 @@ START_TEST(test_aliases)
     static const char *const aliases[][2] = {
 #define ALIAS(alias, name)      {#alias, #name},
 #define ALIAS_HAND(alias, name) {#alias, #name},
+#define ALIAS_PROCESS           ALIAS_HAND
 #include "faults/functions/aliases.def"
 #undef ALIAS
 #undef ALIAS_HAND
+#undef ALIAS_PROCESS
     };
     void *agent = library(agent_path("libwedge-agent.so")), *libc = library("libc.so.6");
     for (size_t i = 0; i < sizeof(aliases) / sizeof(aliases[0]); i++) {
