@@ -149,20 +149,20 @@ static int prepare_agent(struct state *st, char ***ret_env)
     return 0;
 }
 
-/* Who of the tree is not under the agent. `listed` NULL: the tree is listed here, when it is time. */
+/* Who of the tree is not under the agent. `listed` NULL: the tree is listed here. It is looked through when it is time. */
 static void look_for_absent(struct state *st, const struct wedge_tree *listed, bool last)
 {
     struct wedge_tree tree;
     int64_t now = wedge_clock_ns();
     if (!st->agent)
         return;
-    if (listed || (!last && (st->s->detect || now < st->look_at_ns)) || list_tree(st, &tree)) {
-        wedge_absent_look(&st->absent, &st->arena, listed, last);
-        return;
-    }
-    st->look_at_ns = now + ABSENT_NS;
-    wedge_absent_look(&st->absent, &st->arena, &tree, last);
-    wedge_tree_free(&tree);
+    bool due = last || now >= st->look_at_ns;
+    bool own = due && !listed && list_tree(st, &tree) == 0;
+    if (due)
+        st->look_at_ns = now + ABSENT_NS;
+    wedge_absent_look(&st->absent, &st->arena, own ? &tree : due ? listed : NULL, last);
+    if (own)
+        wedge_tree_free(&tree);
 }
 
 /* Puts copiers between the command and where its streams go. One does for both where they go to the same place. */
