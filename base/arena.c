@@ -137,6 +137,57 @@ fail:
     return rc;
 }
 
+/* Laid out as this build would? Nothing in it is believed further than that. */
+static bool is_of_this_build(const struct wedge_arena_header *header, size_t bytes)
+{
+    if (header->abi != WEDGE_ARENA_ABI || header->header_bytes != sizeof(*header) ||
+        header->ring_events != ring_events(bytes))
+        return false;
+    for (unsigned s = 0; s < WEDGE_SEC_RINGS; s++)
+        if (header->sections[s].offset != section_offset(s) || header->sections[s].count != section_sizes[s].count ||
+            header->sections[s].stride != section_sizes[s].stride)
+            return false;
+    return true;
+}
+
+int wedge_arena_open(struct wedge_arena *ret, const char *path, struct wedge_err *err)
+{
+    struct wedge_arena arena = {.fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)};
+    struct stat st;
+    int rc;
+
+    if (arena.fd < 0)
+        return wedge_err_set(err, -errno, "cannot open the run's arena, %s: %s", path, strerror(errno));
+    if (fstat(arena.fd, &st) || !S_ISREG(st.st_mode) || st.st_size < (off_t)section_offset(WEDGE_SEC_RINGS)) {
+        rc = wedge_err_set(err, -EBADMSG, "%s is not a run's arena", path);
+        goto fail;
+    }
+    arena.bytes = (size_t)st.st_size;
+    void *live = mmap(NULL, arena.bytes, PROT_READ | PROT_WRITE, MAP_SHARED, arena.fd, 0);
+    if (live == MAP_FAILED) {
+        rc = wedge_err_set(err, -errno, "cannot map the arena: %s", strerror(errno));
+        goto fail;
+    }
+    arena.live = live;
+    const struct wedge_arena_header *header = wedge_arena_header(&arena);
+    if (header->magic != WEDGE_ARENA_MAGIC || header->total_bytes != arena.bytes) {
+        rc = wedge_err_set(err, -EBADMSG, "%s is not a run's arena", path);
+        goto fail;
+    }
+    if (!is_of_this_build(header, arena.bytes)) {
+        rc = wedge_err_set(err, -EPROTO, "the run is of another build of wedge");
+        wedge_err_remedy(err, "use the wedge that started it");
+        goto fail;
+    }
+    *ret = arena;
+    return 0;
+fail:
+    if (arena.live)
+        munmap(arena.live, arena.bytes);
+    close(arena.fd);
+    return rc;
+}
+
 void wedge_arena_destroy(struct wedge_arena *arena)
 {
     if (!arena)

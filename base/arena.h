@@ -26,6 +26,9 @@ struct wedge_arena {
 
 /* Makes an arena of `bytes` (0: 8 MiB), allocated in full. Errors: -ENOMEM, -ENOSPC, the memfd's. */
 int wedge_arena_create(struct wedge_arena *ret, size_t bytes, uint64_t seed, struct wedge_err *err);
+/* Maps an arena that another process made: `path` is /proc/PID/fd/N. Errors: open's (-EACCES, -EPERM: no right to look
+ * into that process), -EBADMSG: not an arena, -EPROTO: of another build of wedge. */
+int wedge_arena_open(struct wedge_arena *ret, const char *path, struct wedge_err *err);
 void wedge_arena_destroy(struct wedge_arena *arena); /* takes NULL and half-made */
 
 static inline struct wedge_arena_header *wedge_arena_header(const struct wedge_arena *arena)

@@ -9,14 +9,15 @@
 
 struct options {
     struct wedge_cli cli;
-    const char *plan;
+    const char *plan, *disarm;
     char **command;
     int64_t limit_ns;
 };
 
-enum { KEY_LIMIT = 256 };
+enum { KEY_LIMIT = 256, KEY_DISARM };
 static const struct argp_option options[] = {
     {"plan", 'f', "FILE", 0, "The plan, see wedge-plan(5)", 0},
+    {"disarm", KEY_DISARM, "ID,...", 0, "These rules wait until `wedge ctl` arms them", 0},
     {"limit", KEY_LIMIT, "TIME", 0, "End the command after this time (none)", 0},
     {0}};
 
@@ -29,6 +30,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         return 0;
     case 'f':
         o->plan = arg;
+        return 0;
+    case KEY_DISARM:
+        o->disarm = arg;
         return 0;
     case KEY_LIMIT:
         o->limit_ns = wedge_cli_duration(state, "--limit", arg);
@@ -124,6 +128,7 @@ int wedge_cli_inject(int argc, char **argv)
                                     .argv = o.command,
                                     .agent = true,
                                     .plan = plan,
+                                    .disarm = o.disarm,
                                     .limit_ns = o.limit_ns,
                                     .kill_on_hang = true,
                                     .on_report = wedge_cli_on_report,

@@ -19,6 +19,7 @@ static const struct {
     {"dump", "PID ...", "explain now who waits for whom, with stacks", wedge_cli_dump, WEDGE_EXIT_USAGE},
     {"inject", "-f PLAN -- CMD ...", "run a command under a plan of faults, no verdict", wedge_cli_inject,
      WEDGE_EXIT_OWN_FAILURE},
+    {"ctl", "RUN [COMMAND ...]", "arm, disarm, release, count the rules of a run", wedge_cli_ctl, WEDGE_EXIT_USAGE},
     {"pool", "[PID]", "show the figures of a running pool, or list pools", wedge_cli_pool, WEDGE_EXIT_USAGE},
     {"list", "", "show scenarios, actions and verdicts", wedge_cli_list, WEDGE_EXIT_USAGE},
 };

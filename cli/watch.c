@@ -14,16 +14,17 @@ struct options {
     struct wedge_cli cli;
     pid_t pid;
     char **command;
-    const char *plan;
+    const char *plan, *disarm;
     int64_t stall_ns, limit_ns;
     bool stall_given, limit_given, no_agent;
     enum { ON_HANG_DEFAULT, ON_HANG_REPORT, ON_HANG_KILL } on_hang;
 };
 
-enum { KEY_STALL = 256, KEY_LIMIT, KEY_ON_HANG, KEY_NO_AGENT };
+enum { KEY_STALL = 256, KEY_DISARM, KEY_LIMIT, KEY_ON_HANG, KEY_NO_AGENT };
 static const struct argp_option options[] = {
     {"pid", 'p', "PID", 0, "Watch a process that runs already; it is never killed unless --on-hang=kill says so", 0},
     {"plan", 'f', "FILE", 0, "Run the command under this plan of faults", 0},
+    {"disarm", KEY_DISARM, "ID,...", 0, "These rules of the plan wait until `wedge ctl` arms them", 0},
     {"stall", KEY_STALL, "TIME", 0,
      "Nothing may stand still longer than this (30s where the program has progress marks; when given here, its output "
      "and CPU time count where it has none, and a hang of the whole that is evident but not proved ends the run too)",
@@ -46,6 +47,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         return 0;
     case 'f':
         o->plan = arg;
+        return 0;
+    case KEY_DISARM:
+        o->disarm = arg;
         return 0;
     case KEY_STALL:
         o->stall_ns = wedge_cli_duration(state, "--stall", arg);
@@ -70,6 +74,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case ARGP_KEY_END:
         if (!o->pid == !o->command)
             argp_error(state, "watch what? Give a command after --, or a process by -p PID");
+        if (o->disarm && !o->plan)
+            argp_error(state, "--disarm names rules of a plan: give one by -f FILE");
         if (o->plan && o->pid)
             argp_error(state, "a plan needs a command to start: -f and -p do not go together");
         if (o->plan && o->no_agent)
@@ -123,6 +129,7 @@ int wedge_cli_watch(int argc, char **argv)
                                     .agent = !o.no_agent && !o.pid,
                                     .agent_optional = true,
                                     .plan = plan,
+                                    .disarm = o.disarm,
                                     .detect = true,
                                     .stall_ns = o.stall_ns,
                                     .stall_given = o.stall_given,

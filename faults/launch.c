@@ -294,7 +294,7 @@ static void wake(_Atomic uint32_t *word)
 static void let_go(const struct wedge_arena *arena, struct wedge_arena_rule *rule)
 {
     struct wedge_arena_control *control = wedge_arena_live(arena, WEDGE_SEC_CONTROL, 0);
-    atomic_store(&rule->released, 1); /* block and delay sleep on this word */
+    atomic_fetch_or(&rule->released, 1); /* block and delay sleep on this word */
     wake(&rule->released);
     atomic_fetch_add(&control->released, 1); /* yield on this one */
     wake(&control->released);

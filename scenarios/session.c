@@ -19,6 +19,7 @@
 
 #include "base/arena.h"
 #include "base/clock.h"
+#include "faults/control.h"
 #include "faults/launch.h"
 #include "faults/missed.h"
 #include "reports/examine.h"
@@ -130,6 +131,8 @@ static int prepare_agent(struct state *st, char ***ret_env)
     if (rc)
         return rc;
     rc = s->plan ? wedge_plan_install(s->plan, &st->arena, st->err) : 0;
+    if (!rc && s->disarm)
+        rc = wedge_control_disarm(&st->arena, s->disarm, st->err);
     if (!rc)
         rc = wedge_faults_environ(&st->arena, s->argv[0], ret_env, st->err);
     if (!rc) {

@@ -452,7 +452,7 @@ struct wedge_arena_rule {
     struct wedge_rule_when until;
     uint32_t must_fire; /* nth, after or time given: an unfired rule makes the run invalid */
     uint32_t line;      /* in the plan */
-    _Atomic uint32_t released; /* not 0: let go of what it holds, and act no more; a futex */
+    _Atomic uint32_t released; /* odd: let go of what it holds, and act no more; armed again it is even; a futex */
     _Atomic uint32_t holding;  /* threads held now */
     _Atomic uint64_t hits; /* of per=tree, and of rows that were cleared: not the sum, see wedge_arena_rule_hits */
     _Atomic uint64_t fired;

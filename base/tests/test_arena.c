@@ -141,6 +141,31 @@ START_TEST(test_copy_is_checked)
 }
 END_TEST
 
+START_TEST(test_open_checks_what_it_is_given)
+{
+    char path[64];
+    make();
+    struct wedge_arena other = {.fd = 77};
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", arena.fd);
+    wedge_arena_name(&arena, "seen");
+    ck_assert_int_eq(wedge_arena_open(&other, path, &err), 0);
+    ck_assert_uint_eq(other.bytes, arena.bytes);
+    ck_assert_uint_eq(wedge_arena_name(&other, "seen"), wedge_arena_name(&arena, "seen"));
+    wedge_arena_destroy(&other);
+    other.fd = 77;
+    wedge_arena_header(&arena)->sections[WEDGE_SEC_RULES].stride = 8;
+    ck_assert_int_eq(wedge_arena_open(&other, path, &err), -EPROTO);
+    ck_assert_str_ne(err.remedy, "");
+    wedge_arena_header(&arena)->magic = 1;
+    ck_assert_int_eq(wedge_arena_open(&other, path, &err), -EBADMSG);
+    ck_assert_int_eq(wedge_arena_open(&other, "/proc/self/exe", &err), -ETXTBSY);
+    ck_assert_int_eq(wedge_arena_open(&other, "/dev/null", &err), -EBADMSG);
+    ck_assert_int_eq(wedge_arena_open(&other, "/no/such/file", &err), -ENOENT);
+    ck_assert_int_eq(other.fd, 77);
+    wedge_arena_destroy(&arena);
+}
+END_TEST
+
 static void fill(TCase *tcase)
 {
     tcase_add_test(tcase, test_sealed_and_allocated);
@@ -148,6 +173,7 @@ static void fill(TCase *tcase)
     tcase_add_test(tcase, test_too_small);
     tcase_add_test(tcase, test_names);
     tcase_add_test(tcase, test_copy_is_checked);
+    tcase_add_test(tcase, test_open_checks_what_it_is_given);
 }
 
 int main(void)

@@ -106,7 +106,7 @@ bool wedge_wait_held(struct wedge_look *look, int thread)
     const char *place = wedge_arena_text(look->options->arena, wait->name);
     if (*place)
         t->wait.call = wedge_look_text(look, place);
-    if (r->released) {
+    if (r->released % 2) {
         wedge_wait_unknown(look, thread, "its rule was released");
         return true;
     }

@@ -162,7 +162,7 @@ static bool decide(const struct agent_here *here, uint32_t number, struct agent_
         return false;
     if (rule->every && (rule->nth_from ? hit - rule->nth_from : hit) % rule->every)
         return false;
-    if (!lucky(here, rule, hit) || atomic_load(&rule->released))
+    if (!lucky(here, rule, hit) || atomic_load(&rule->released) % 2)
         return false;
     if (is_answer(rule->action) && !site->asks) {
         atomic_fetch_add_explicit(&rule->misplaced, 1, memory_order_relaxed);
@@ -270,15 +270,29 @@ static void fire(const struct agent_here *here, uint32_t number, struct agent_si
     act(here, number, site);
 }
 
+/* The rules that are armed, all of one moment: a pass that is held by one rule must not judge the next by a row that
+ * was written over meanwhile. Somebody who switches all the time cannot keep us here. */
+static void find_armed(uint64_t ret[AGENT_RULE_WORDS])
+{
+    const struct wedge_arena_control *control = agent_arena.control;
+    for (int i = 0; i < 8; i++) {
+        /* Partner: the release of the epoch, by wedge, behind the row that it makes current. */
+        uint32_t epoch = atomic_load_explicit(&control->epoch, memory_order_acquire);
+        for (unsigned w = 0; w < AGENT_RULE_WORDS; w++)
+            ret[w] = atomic_load_explicit(&control->enabled[epoch & 1][w], memory_order_acquire);
+        if (AGENT_LIKELY(atomic_load_explicit(&control->epoch, memory_order_relaxed) == epoch))
+            return;
+    }
+}
+
 void agent_hit(const struct agent_here *here, const uint64_t rules[AGENT_RULE_WORDS], struct agent_site *site)
 {
     if (atomic_load_explicit(&agent_arena.control->quiesce, memory_order_relaxed))
         return;
-    /* Partner: the release of the epoch, by wedge, behind the row that it makes current. */
-    uint32_t row = atomic_load_explicit(&agent_arena.control->epoch, memory_order_acquire) & 1;
+    uint64_t armed[AGENT_RULE_WORDS];
+    find_armed(armed);
     for (unsigned w = 0; w < AGENT_RULE_WORDS; w++) {
-        uint64_t left = rules[w] & atomic_load_explicit(&agent_page->who[w], memory_order_relaxed) &
-                        atomic_load_explicit(&agent_arena.control->enabled[row][w], memory_order_relaxed);
+        uint64_t left = rules[w] & armed[w] & atomic_load_explicit(&agent_page->who[w], memory_order_relaxed);
         for (; left; left &= left - 1) {
             uint32_t number = w * 64 + (uint32_t)__builtin_ctzll(left);
             if (decide(here, number, site))
