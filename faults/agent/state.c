@@ -252,7 +252,7 @@ static uint64_t began_ns(uint64_t start_ticks)
 {
     struct timespec boot = {0};
     uint64_t now = sys_now_ns();
-    clock_gettime(CLOCK_BOOTTIME, &boot);
+    sys_clock_gettime(CLOCK_BOOTTIME, &boot);
     uint64_t booted = (uint64_t)boot.tv_sec * 1000000000u + (uint64_t)boot.tv_nsec, start = start_ticks * 10000000u;
     return start_ticks == 0 || start > booted || booted - start > now ? 0 : now - (booted - start);
 }

@@ -164,6 +164,27 @@ START_TEST(test_exported_and_of_libc)
 }
 END_TEST
 
+/* A call of the agent's own that went through a wrapper would count as the program's, and might not come back. */
+START_TEST(test_agent_calls_nothing_it_wraps)
+{
+    static const char *const objects[] = {"libwedge-agent.so", "libwedge-agent-malloc.so"};
+    char command[PATH_MAX + 64], line[512], symbol[128];
+    unsigned n = 0;
+    snprintf(command, sizeof(command), "readelf -rW '%s'", agent_path(objects[_i]));
+    FILE *out = popen(command, "r");
+    ck_assert_ptr_nonnull(out);
+    while (fgets(line, sizeof(line), out)) {
+        if (sscanf(line, "%*s %*s %*s %*s %127[^@ \n]", symbol) != 1)
+            continue;
+        n++;
+        for (size_t i = 0; i < WEDGE_FN_COUNT; i++)
+            ck_assert_msg(strcmp(wedge_functions[i].name, symbol) != 0, "%s calls %s", objects[_i], symbol);
+    }
+    ck_assert_int_eq(pclose(out), 0);
+    ck_assert_uint_ge(n, 4);
+}
+END_TEST
+
 /* All versions that glibc for x86-64 has had. */
 static bool next_version(unsigned *at, char version[24])
 {
@@ -580,6 +601,7 @@ int main(void)
     tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, test_every_row_has_a_call);
     tcase_add_test(tcase, test_exported_and_of_libc);
+    tcase_add_loop_test(tcase, test_agent_calls_nothing_it_wraps, 0, 2);
     tcase_add_test(tcase, test_versions_are_kept_apart);
     tcase_add_loop_test(tcase, test_without_a_fault_as_without_agent, 0, 5);
     tcase_add_test(tcase, test_errnos);
