@@ -3,8 +3,9 @@
  *
  * An entry is 0 (not seen being made), UNKEPT (seen, and nobody asks for it), or a row with the low bits of its
  * generation, so that an entry that outlived its object is noticed, and which end of a pair it is. Whoever replaces
- * an entry, by one exchange, gives its reference up; the last reference in the tree retires the row. The references
- * of a process that was killed stay: its row is lost to others, not taken for another.
+ * an entry, by one exchange, gives its reference up; the last reference in the tree retires the row. A process that ends
+ * gives all of its own up, and says so in each entry, so that what it still does finds its objects. The references of a
+ * process that others killed stay: if it had inherited them, the row is lost to others, not taken for another.
  */
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -18,6 +19,8 @@
 #define END_BIT    (1u << ROW_BITS)
 #define GEN_SHIFT  (ROW_BITS + 1)
 #define GEN(gen)   ((gen) & ((1u << (32 - GEN_SHIFT - 1)) - 1)) /* never all ones: UNKEPT is no row */
+
+#define LEFT_BIT (1u << 31) /* its reference is given up; in no generation's bits */
 
 static _Atomic uint32_t table[AGENT_DESCRIPTORS];
 static _Atomic uint32_t top; /* entries from here on were never used */
@@ -34,12 +37,12 @@ static uint32_t row_of(uint32_t entry)
         return AGENT_NONE;
     uint32_t row = ROW(entry);
     uint32_t gen = atomic_load_explicit(&agent_arena.objects[row].gen, memory_order_acquire);
-    return gen % 2 == 0 && GEN(gen) == entry >> GEN_SHIFT ? row : AGENT_NONE;
+    return gen % 2 == 0 && GEN(gen) == (entry & ~LEFT_BIT) >> GEN_SHIFT ? row : AGENT_NONE;
 }
 
 static void give_up(uint32_t entry)
 {
-    uint32_t row = row_of(entry);
+    uint32_t row = entry & LEFT_BIT ? AGENT_NONE : row_of(entry);
     if (row != AGENT_NONE && atomic_fetch_sub(&agent_arena.objects[row].refs, 1) == 1)
         agent_object_retire(row);
 }
@@ -143,9 +146,7 @@ void agent_descriptor_copied(const struct agent_here *here, int from, int to)
     uint32_t entry = from >= 0 && from < AGENT_DESCRIPTORS ? atomic_load(&table[from]) : 0, row = row_of(entry);
     if (row != AGENT_NONE)
         atomic_fetch_add(&agent_arena.objects[row].refs, 1);
-    else if (entry != UNKEPT)
-        entry = 0;
-    put(to, entry);
+    put(to, row != AGENT_NONE ? entry & ~LEFT_BIT : entry == UNKEPT ? UNKEPT : 0);
 }
 
 void agent_descriptor_closed(const struct agent_here *here, int fd)
@@ -176,6 +177,28 @@ static void refer(bool more)
             give_up(entry);
         }
     }
+}
+
+void agent_objects_leave(void)
+{
+    uint32_t end = atomic_load(&top);
+    struct agent_here here;
+    if (!end || !agent_find_here(&here) || agent_is_vfork_child(&here))
+        return;
+    for (uint32_t fd = 0; fd < end; fd++) {
+        uint32_t entry = atomic_load(&table[fd]);
+        if (row_of(entry) != AGENT_NONE && !(entry & LEFT_BIT) &&
+            atomic_compare_exchange_strong(&table[fd], &entry, entry | LEFT_BIT))
+            give_up(entry);
+    }
+}
+
+void agent_descriptors_born(void)
+{
+    uint32_t end = atomic_load(&top);
+    for (uint32_t fd = 0; fd < end; fd++)
+        if (atomic_load(&table[fd]) != UNKEPT)
+            atomic_fetch_and(&table[fd], ~LEFT_BIT);
 }
 
 void agent_objects_before_fork(void)

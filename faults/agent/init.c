@@ -206,4 +206,5 @@ __attribute__((constructor(101))) static void load(void)
 __attribute__((destructor(101))) static void unload(void)
 {
     agent_exit();
+    agent_objects_leave();
 }

@@ -424,6 +424,7 @@ void agent_objects_born(uint32_t ordinal, uint64_t since_ns, bool image)
 {
     for (uint32_t i = 0; i < RECENT; i++)
         atomic_store_explicit(&recent[i], 0, memory_order_relaxed);
+    agent_descriptors_born();
     if (image)
         depth = 0;
     for (uint32_t i = 2; depth == LINEAGE && i < LINEAGE; i++) /* the eldest but one is forgotten */

@@ -60,6 +60,8 @@ unsigned agent_descriptor_end(int fd);
 
 /* The process of that ordinal begins: by fork, or (`image`) by exec, which leaves nothing of what was. */
 void agent_objects_born(uint32_t ordinal, uint64_t since_ns, bool image);
+/* The process is about to end: its descriptors are no references any more. */
+void agent_objects_leave(void);
 /* Over fork: before it, by the parent; and when it failed. */
 void agent_objects_before_fork(void);
 void agent_objects_fork_failed(void);

@@ -27,6 +27,7 @@ extern bool agent_object_follows; /* descriptors are followed */
 
 /* descriptor.c */
 uint32_t agent_descriptor_row(int64_t fd);
+void agent_descriptors_born(void); /* a child has references of its own, whatever its parent was about to do */
 uint32_t agent_descriptor_found(const struct agent_here *here, int64_t fd, uint64_t caller);
 
 #endif

@@ -181,6 +181,8 @@ static void die(const struct agent_here *here, uint32_t number, long signal)
         if (!atomic_exchange(&dumped, 1))
             agent_gcov_dump();
     }
+    if (signal < 0 || signal == SIGKILL)
+        agent_objects_leave();
     if (signal < 0) {
         atomic_store(&here->proc->state, WEDGE_PROC_EXITING);
         for (;;)

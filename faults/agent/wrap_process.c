@@ -450,18 +450,21 @@ AGENT_EXPORT __attribute__((noreturn)) void pthread_exit(void *result)
     __builtin_unreachable();
 }
 
-#define WAY_OUT(name)                                                                                                  \
+/* exit runs what the program has still to do, and ends in init.c. */
+#define WAY_OUT(name, leaves)                                                                                          \
     AGENT_EXPORT __attribute__((noreturn)) void name(int status)                                                       \
     {                                                                                                                  \
         READY(name);                                                                                                   \
         agent_exit();                                                                                                  \
+        if (leaves)                                                                                                    \
+            agent_objects_leave();                                                                                     \
         agent_real.name(status);                                                                                       \
         __builtin_unreachable();                                                                                       \
     }
-WAY_OUT(exit)
-WAY_OUT(_exit)
-WAY_OUT(_Exit)
-WAY_OUT(quick_exit)
+WAY_OUT(exit, false)
+WAY_OUT(_exit, true)
+WAY_OUT(_Exit, true)
+WAY_OUT(quick_exit, true)
 
 #define ALIAS(alias, name)
 #define ALIAS_HAND(alias, name)

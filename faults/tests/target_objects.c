@@ -16,6 +16,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <wedge/point.h>
 
 #include "faults/tests/target_say.h"
 
@@ -478,6 +479,34 @@ static int churn(char **argv)
     return 0;
 }
 
+/* inherited HOW: sixty children one after the other, each born with fifty pipes open that it does not close before it
+ * ends: by exit, by _exit, or by a rule at t.child. */
+static int inherited(char **argv)
+{
+    int ends[50][2], bad = 0;
+    for (int i = 0; i < 60; i++) {
+        for (int k = 0; k < 50; k++)
+            if (queue_open(ends[k]))
+                return 1;
+        pid_t pid = fork();
+        if (pid == 0) {
+            WEDGE_POINT("t.child");
+            if (strcmp(argv[2], "exit") == 0)
+                exit(0);
+            _exit(0);
+        }
+        int status = child_status(pid);
+        bad += status != 0 && status != 1000 + SIGKILL;
+        for (int k = 0; k < 50; k++) {
+            bad += put(ends[k][1]) != -ENOSPC;
+            close(ends[k][0]);
+            close(ends[k][1]);
+        }
+    }
+    say("bad %d\n", bad);
+    return 0;
+}
+
 static KEEP int queue_get(void)
 {
     int id = msgget(IPC_PRIVATE, 0600);
@@ -527,7 +556,8 @@ int main(int argc, char **argv)
                  {"rush", rush},
                  {"reload", reload},
                  {"messages", messages},
-                 {"churn", churn}};
+                 {"churn", churn},
+                 {"inherited", inherited}};
     for (size_t i = 0; argc > 1 && i < sizeof(modes) / sizeof(modes[0]); i++)
         if (strcmp(modes[i].name, argv[1]) == 0)
             return modes[i].run(argv);
