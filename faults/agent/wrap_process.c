@@ -84,8 +84,11 @@ AGENT_EXPORT int daemon(int keep_folder, int keep_streams)
     int rc = agent_real.daemon(keep_folder, keep_streams);
     if (rc)
         agent_objects_fork_failed();
+    struct wedge_arena_proc *parent = call.here.proc;
     agent_after_fork(true); /* looks for itself: a child unless it failed */
     call.known = agent_find_here(&call.here);
+    if (call.known && call.here.proc != parent) /* which leaves inside libc, past our wrappers */
+        atomic_store_explicit(&parent->state, WEDGE_PROC_EXITING, memory_order_relaxed);
     return (int)leave(&call, rc);
 }
 

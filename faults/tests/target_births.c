@@ -3,6 +3,7 @@
  * Nth takes the role leaf[N], in the program of this name where its way leads to one. `bare WAY…` does the same without
  * an environment. `wide` and `bare-wide` give it a large one. `exec PATH ARGUMENT…` becomes that program in a child of vfork. The output is for the test's eyes alone.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <pty.h>
@@ -16,6 +17,7 @@
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <threads.h>
 #include <unistd.h>
 #include <wedge/point.h>
 
@@ -250,6 +252,80 @@ static int list(char **argv)
     return 0;
 }
 
+static void *wait_for_end(void *arg)
+{
+    char c;
+    while (syscall(SYS_read, *(int *)arg, &c, 1) > 0)
+        ;
+    return NULL;
+}
+
+static int wait_for_end_c11(void *arg)
+{
+    (void)arg;
+    WEDGE_POINT("t.c11");
+    return 0;
+}
+
+/* call NAME: one call of a function that makes, ends or awaits processes and threads, as it is under a rule that
+ * answers it; what it returned, and errno. */
+#define CALL(name, call)                                                                                               \
+    if (strcmp(which, #name) == 0) {                                                                                   \
+        errno = 0;                                                                                                     \
+        result = (long)(call);                                                                                         \
+        error = errno;                                                                                                 \
+    }
+static int call(const char *which)
+{
+    static char nowhere[] = "/nonexistent/program";
+    char *argv[] = {nowhere, NULL}, *env[] = {NULL};
+    long result = 4711;
+    int error = 0, status, ends[2];
+    siginfo_t info;
+    pid_t pid;
+    pthread_t thread;
+    thrd_t c11;
+    if (pipe(ends) || pthread_create(&thread, NULL, wait_for_end, ends))
+        return 1; /* a rule for pthread_create meets the second */
+    CALL(fork, fork())
+    CALL(_Fork, _Fork())
+    CALL(vfork, vfork())
+    CALL(clone, clone(run_role, stack + sizeof(stack), SIGCHLD, NULL))
+    CALL(daemon, daemon(1, 1))
+    CALL(posix_spawn, posix_spawn(&pid, nowhere, NULL, NULL, argv, env))
+    CALL(posix_spawnp, posix_spawnp(&pid, nowhere, NULL, NULL, argv, env))
+    CALL(system, system("exit 3"))
+    CALL(popen, popen("exit 3", "r"))
+    CALL(pclose, pclose(stdin))
+    CALL(execve, execve(nowhere, argv, env))
+    CALL(execv, execv(nowhere, argv))
+    CALL(execvp, execvp(nowhere, argv))
+    CALL(execvpe, execvpe(nowhere, argv, env))
+    CALL(execl, execl(nowhere, nowhere, (char *)NULL))
+    CALL(execle, execle(nowhere, nowhere, (char *)NULL, env))
+    CALL(execlp, execlp(nowhere, nowhere, (char *)NULL))
+    CALL(fexecve, fexecve(ends[0], argv, env))
+    CALL(execveat, execveat(AT_FDCWD, nowhere, argv, env, 0))
+    CALL(waitpid, waitpid(-1, &status, 0))
+    CALL(wait, wait(&status))
+    CALL(wait3, wait3(&status, 0, NULL))
+    CALL(wait4, wait4(-1, &status, 0, NULL))
+    CALL(waitid, waitid(P_ALL, 0, &info, WEXITED))
+    CALL(kill, kill(getpid(), SIGTERM))
+    CALL(killpg, killpg(getpgrp(), SIGTERM))
+    CALL(pthread_create, pthread_create(&thread, NULL, wait_for_end, ends))
+    CALL(thrd_create, thrd_create(&c11, wait_for_end_c11, NULL))
+    CALL(pthread_cancel, pthread_cancel(thread))
+    say("%s %ld %d%s\n", which, result, error, pthread_tryjoin_np(thread, NULL) == EBUSY ? "" : " ended");
+    if (strcmp(which, "thrd_create") == 0 && result == thrd_success)
+        thrd_join(c11, NULL);
+    if (strcmp(which, "pthread_exit") == 0) {
+        close(ends[1]); /* the process ends with the other thread, which this ends */
+        pthread_exit(NULL);
+    }
+    return 0;
+}
+
 /* wide N WAY: leaf 1 by a way that takes an environment, with N variables more than ours, or N alone when `bare`. */
 static char *wide_env[8192];
 static int wide(int n, const char *way)
@@ -379,6 +455,8 @@ int main(int argc, char **argv)
         return leaf(atoi(argv[2]));
     if (bare || strcmp(argv[1], "list") == 0)
         return list(argv);
+    if (strcmp(argv[1], "call") == 0)
+        return call(argv[2]);
     if (strcmp(argv[1], "exec") == 0)
         return exec_in_vfork(argv);
     if (strcmp(argv[1], "several") == 0)

@@ -1,14 +1,17 @@
 /* Who is born of whom, by every way there is; what a cleared environment loses; who is named for not being there. */
-#include <fcntl.h>
+#include <errno.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <threads.h>
 #include <unistd.h>
 
 #include "base/tests/suite.h"
+#include "faults/functions.h"
 #include "faults/launch.h"
 #include "faults/tests/run.h"
 
@@ -403,6 +406,121 @@ START_TEST(test_rules_at_births)
 }
 END_TEST
 
+/* Each function of processes.def under each error that its man page allows it, or EIO where it allows none. */
+static void answers(const struct wedge_function_row *row, int code)
+{
+    char rule[128], want[128];
+    bool second = strcmp(row->name, "pthread_create") == 0;
+    snprintf(rule, sizeof(rule), "f1 root %s nth=%d -> errno %s", row->name, second ? 2 : 1, strerrorname_np(code));
+    RUN(&run, rule, target(), "call", row->name);
+    int thrd = code == ENOMEM ? thrd_nomem : thrd_error;
+    snprintf(want, sizeof(want), "%s %d %d\n", row->name,
+             row->style == WEDGE_STYLE_MINUS1   ? -1
+             : row->style == WEDGE_STYLE_NULLED ? 0
+             : row->style == WEDGE_STYLE_THRD   ? thrd
+                                                : code,
+             row->style == WEDGE_STYLE_MINUS1 || row->style == WEDGE_STYLE_NULLED ? code : 0);
+    ck_assert_msg(strcmp(run.text, want) == 0, "%s: %s", rule, run.text);
+    ck_assert_uint_eq(run_rule(&run, "f1")->fired, 1);
+    run_free(&run);
+}
+
+START_TEST(test_every_answer)
+{
+    static const enum wedge_function functions[] = {
+#define F(ret, name, ...) WEDGE_FN_##name,
+#define H                 F
+#define V                 F
+#include "faults/functions/processes.def"
+#undef F
+#undef H
+#undef V
+    };
+    int played = 0;
+    for (size_t i = 0; i < sizeof(functions) / sizeof(functions[0]); i++) {
+        const struct wedge_function_row *row = &wedge_functions[functions[i]];
+        if (row->style == WEDGE_STYLE_VOID)
+            continue;
+        for (const int *code = row->errnos; *code; code++, played++)
+            answers(row, *code);
+        if (!row->errnos[0]) {
+            answers(row, EIO);
+            played++;
+        }
+    }
+    ck_assert_int_ge(played, 60);
+}
+END_TEST
+
+START_TEST(test_other_acts)
+{
+    static const struct {
+        const char *rule, *name, *want;
+        int status; /* exit status, or a signal below zero */
+    } cases[] = {
+        {"f1 * kill -> drop", "kill", "kill 0 0\n", 0},
+        {"f1 * kill:family -> drop", "killpg", "killpg 0 0\n", 0},
+        {"f1 * pthread_cancel -> drop", "pthread_cancel", "pthread_cancel 0 0\n", 0},
+        {"f1 * kill -> return 0", "kill", "kill 0 0\n", 0},
+        {"f1 * kill -> kill USR1", "kill", "", -SIGUSR1},
+        {"f1 * pthread_exit -> exit 9", "pthread_exit", "pthread_exit 4711 0\n", 9},
+        {"f1 * pthread_exit -> delay 1ms", "pthread_exit", "pthread_exit 4711 0\n", 0},
+        {"f1 * thrd_create -> delay 1ms", "thrd_create", "thrd_create 0 0\n", 0},
+        {"f1 * thrd_create -> delay 1ms after", "thrd_create", "thrd_create 0 0\n", 0},
+        {"f1 * system -> delay 1ms after", "system", "system 768 0\n", 0},
+        {"f1 * system -> return 5 after", "system", "system 5 0\n", 0},
+        {"f1 * execve:family -> exit 8", "execlp", "", 8},
+        {"f1 * fork nth=1 -> exit 7 after", "fork", "", 7},
+        {"f1 * waitpid:family -> return -1", "wait3", "wait3 -1 0\n", 0},
+    };
+    RUN(&run, cases[_i].rule, target(), "call", cases[_i].name);
+    const char *rule = cases[_i].rule;
+    if (strcmp(cases[_i].name, "fork") == 0) /* its child says a word of its own */
+        ck_assert_ptr_nonnull(strstr(run.text, "fork 0 0"));
+    else
+        ck_assert_msg(strcmp(run.text, cases[_i].want) == 0, "%s: %s", rule, run.text);
+    if (cases[_i].status < 0)
+        ck_assert_msg(WIFSIGNALED(run.status) && WTERMSIG(run.status) == -cases[_i].status, "%s", rule);
+    else
+        ck_assert_msg(WIFEXITED(run.status) && WEXITSTATUS(run.status) == cases[_i].status, "%s", rule);
+    ck_assert_uint_eq(run_rule(&run, "f1")->fired, 1);
+    run_free(&run);
+}
+END_TEST
+
+/* A thread by thrd_create is its creator's nth, as one by pthread_create is; libc makes it past that one. */
+START_TEST(test_threads_of_c11)
+{
+    RUN(&run, "f1 * t.c11 nth=1 -> delay 1us", target(), "call", "thrd_create");
+    const struct wedge_arena_thread *first = NULL, *c11 = NULL;
+    for (uint32_t i = 0; i < wedge_arena_count(WEDGE_SEC_THREADS); i++) {
+        const struct wedge_arena_thread *thread = wedge_arena_live(&run.arena, WEDGE_SEC_THREADS, i);
+        if (atomic_load(&thread->gen) && thread->creator == UINT32_MAX)
+            first = thread;
+        if (atomic_load(&thread->gen) && thread->nth_child == 2)
+            c11 = thread;
+    }
+    ck_assert(first && c11);
+    ck_assert_ptr_eq(wedge_arena_live(&run.arena, WEDGE_SEC_THREADS, c11->creator), first);
+    ck_assert_uint_eq(c11->pedigree, mix(first->pedigree + 2));
+    ck_assert_uint_eq(atomic_load(&c11->ended), 1);
+    ck_assert_uint_eq(run_rule(&run, "f1")->fired, 1);
+    run_free(&run);
+}
+END_TEST
+
+/* daemon(3) ends its caller inside libc and goes on in a child. */
+START_TEST(test_daemon)
+{
+    RUN(&run, "f1 leaf[1] t.leaf nth=1 -> delay 1us", target(), "list", "daemon");
+    ck_assert_str_eq(run.text, "daemon 0\n");
+    is_nth_child(leaf(1), 1, "daemon");
+    ck_assert_uint_eq(atomic_load(&proc(0)->state), WEDGE_PROC_EXITING);
+    ck_assert_uint_eq(run_rule(&run, "f1")->fired, 1);
+    run_free(&run);
+}
+END_TEST
+
 static void fill(TCase *tcase)
 {
     tcase_add_loop_test(tcase, test_ordinals, 0, WAYS);
@@ -421,6 +539,10 @@ static void fill(TCase *tcase)
     tcase_add_loop_test(tcase, test_start_of_each_image, 0, 9);
     tcase_add_loop_test(tcase, test_defined_processes, 0, 13);
     tcase_add_loop_test(tcase, test_rules_at_births, 0, 14);
+    tcase_add_test(tcase, test_every_answer);
+    tcase_add_loop_test(tcase, test_other_acts, 0, 14);
+    tcase_add_test(tcase, test_threads_of_c11);
+    tcase_add_test(tcase, test_daemon);
 }
 
 int main(void)
