@@ -313,7 +313,7 @@ struct wedge_arena_event { /* 64 bytes */
     uint32_t name;
     int32_t tid;
     int32_t pid;
-    uint32_t reserved;
+    uint32_t hit; /* FIRED: at which hit of those counted there (its lowest bits); else 0 */
 };
 
 _Static_assert(sizeof(struct wedge_arena_header) <= 4096, "header is one page");

@@ -125,6 +125,7 @@ void agent_wait_end(struct wedge_arena_wait *wait); /* takes NULL */
 struct wedge_arena_wait *agent_wait_annotated(const struct agent_here *here); /* the one in progress, NULL none */
 
 /* rule.c */
+void agent_rules_prepare(void); /* in the constructor: what can be worked out once */
 enum agent_answer_kind {
     AGENT_ANSWER_NONE,
     AGENT_ANSWER_ERRNO,

@@ -191,6 +191,7 @@ __attribute__((constructor(101))) static void load(void)
         return;
     }
     agent_note_program();
+    agent_rules_prepare();
     agent_check_in_image(slot);
     agent_where_prepare();
     agent_arm_functions();

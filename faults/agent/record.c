@@ -15,7 +15,7 @@ static void store_event(struct wedge_arena_event *to, const struct wedge_arena_e
     to->name = from->name;
     to->tid = from->tid;
     to->pid = from->pid;
-    to->reserved = from->reserved;
+    to->hit = from->hit;
     /* Partner: wedge reads a copy and takes a record only under the sequence it expects there. */
     atomic_store_explicit(&to->seq, seq, memory_order_release);
 }

@@ -65,7 +65,19 @@ void agent_rules_for_life(enum wedge_rule_what what, bool by_role, uint64_t ret_
 struct counters {
     _Atomic uint64_t *hits, *fired; /* NULL: none to be had (no slot), so the rule cannot fire here */
     uint64_t one, mask; /* a firing, and the bits of the hits, in a word that holds both */
+    bool own; /* no other thread writes there */
 };
+
+/* One more hit; returns how many there were. Own: without the lock, which costs several times as much; one instruction
+ * all the same, so that a signal handler that passes here comes before or behind it. */
+static uint64_t count_hit(const struct counters *to)
+{
+    uint64_t one = 1;
+    if (!to->own)
+        return atomic_fetch_add_explicit(to->hits, one, memory_order_relaxed) & to->mask;
+    __asm__ volatile("xaddq %0, %1" : "+r"(one), "+m"(*(uint64_t *)to->hits) : : "cc");
+    return one;
+}
 
 static struct counters find_counters(const struct agent_here *here, uint32_t number, struct agent_site *site)
 {
@@ -73,34 +85,56 @@ static struct counters find_counters(const struct agent_here *here, uint32_t num
     uint32_t row = here->thread_slot;
     switch (rule->per) {
     case WEDGE_PER_TREE:
-        return (struct counters){&rule->hits, &rule->admitted, 1, UINT64_MAX};
+        return (struct counters){&rule->hits, &rule->admitted, 1, UINT64_MAX, false};
     case WEDGE_PER_OBJ:
         row = agent_site_object(here, site);
         if (row == AGENT_NONE || agent_object_slots[number] == AGENT_NO_SLOT)
-            return (struct counters){NULL, NULL, 0, 0};
+            return (struct counters){NULL, NULL, 0, 0, false};
         _Atomic uint64_t *word = &agent_arena.object_counts[row * WEDGE_OBJECT_RULES + agent_object_slots[number]].word;
-        return (struct counters){word, word, 1ull << WEDGE_OBJECT_HITS_BITS, WEDGE_OBJECT_HITS_MASK};
+        return (struct counters){word, word, 1ull << WEDGE_OBJECT_HITS_BITS, WEDGE_OBJECT_HITS_MASK, false};
     case WEDGE_PER_PROC:
         row = agent_arena.n_threads + here->proc_slot;
         break;
     default:
         if (!here->thread)
-            return (struct counters){NULL, NULL, 0, 0};
+            return (struct counters){NULL, NULL, 0, 0, false};
     }
     struct wedge_arena_counts *counts = &agent_arena.counts[(size_t)row * WEDGE_ARENA_RULES + number];
-    return (struct counters){&counts->hits, &counts->fired, 1, UINT64_MAX};
+    return (struct counters){&counts->hits, &counts->fired, 1, UINT64_MAX, rule->per == WEDGE_PER_THREAD};
 }
 
-/* Its own id, not its number, so that removing a rule changes no other's luck. */
-static bool lucky(const struct agent_here *here, const struct wedge_arena_rule *rule, uint64_t hit)
+/* Seed and rule, which are the same at every hit. By its own id, not its number, so that removing a rule changes no
+ * other's luck. */
+static uint64_t luck[WEDGE_ARENA_RULES];
+
+void agent_rules_prepare(void)
 {
+    uint32_t len;
+    for (uint32_t i = 0; i < agent_arena.n_rules; i++)
+        luck[i] = agent_mix(agent_mix(agent_arena.control->seed) ^
+                            wedge_rt_hash_text(agent_arena.rules[i].id, WEDGE_RULE_ID_BYTES, &len));
+}
+
+/* Is the object, whose row is known, one of this process alone? What others can reach is counted over all of them. */
+static bool is_private(const struct agent_site *site)
+{
+    const struct wedge_arena_object *object = &agent_arena.objects[site->row - 1];
+    return object->process && object->kind != WEDGE_OBJECT_FD &&
+           !(atomic_load_explicit(&object->flags, memory_order_relaxed) & WEDGE_OBJECT_SHARED);
+}
+
+/* Drawn from who counts alone: which thread comes to be the nth of a process is a race, and must not matter. */
+static bool lucky(const struct agent_here *here, uint32_t number, const struct agent_site *site, uint64_t hit)
+{
+    const struct wedge_arena_rule *rule = &agent_arena.rules[number];
     if (rule->chance == UINT64_MAX)
         return true;
-    uint32_t len;
-    uint64_t x = agent_mix(agent_arena.control->seed);
-    x = agent_mix(x ^ wedge_rt_hash_text(rule->id, WEDGE_RULE_ID_BYTES, &len));
-    x = agent_mix(x ^ here->proc->pedigree);
-    x = agent_mix(x ^ (here->thread ? here->thread->pedigree : 0));
+    uint64_t x = luck[number];
+    if (rule->per == WEDGE_PER_THREAD || rule->per == WEDGE_PER_PROC ||
+        (rule->per == WEDGE_PER_OBJ && is_private(site)))
+        x = agent_mix(x ^ here->proc->pedigree);
+    if (rule->per == WEDGE_PER_THREAD) /* counted there: it has a slot */
+        x = agent_mix(x ^ here->thread->pedigree);
     return agent_mix(x ^ hit) < rule->chance;
 }
 
@@ -138,7 +172,7 @@ static bool admit(const struct counters *to, uint64_t max)
 }
 
 /* Counts the hit; does the rule fire? If so it is counted as fired for `max`, not yet for others to see. */
-static bool decide(const struct agent_here *here, uint32_t number, struct agent_site *site)
+static bool decide(const struct agent_here *here, uint32_t number, struct agent_site *site, uint64_t *ret_hit)
 {
     struct wedge_arena_rule *rule = &agent_arena.rules[number];
     /* The cheapest first: comparisons, then a clock, a system call, an unwinding. All of them are conditions of one
@@ -157,12 +191,12 @@ static bool decide(const struct agent_here *here, uint32_t number, struct agent_
     struct counters mine = find_counters(here, number, site);
     if (!mine.hits)
         return false;
-    uint64_t hit = (atomic_fetch_add_explicit(mine.hits, 1, memory_order_relaxed) & mine.mask) + 1;
+    uint64_t hit = *ret_hit = count_hit(&mine) + 1;
     if ((rule->nth_from && hit < rule->nth_from) || (rule->nth_to && hit > rule->nth_to))
         return false;
     if (rule->every && (rule->nth_from ? hit - rule->nth_from : hit) % rule->every)
         return false;
-    if (!lucky(here, rule, hit) || atomic_load(&rule->released) % 2)
+    if (!lucky(here, number, site, hit) || atomic_load(&rule->released) % 2)
         return false;
     if (is_answer(rule->action) && !site->asks) {
         atomic_fetch_add_explicit(&rule->misplaced, 1, memory_order_relaxed);
@@ -254,7 +288,7 @@ static void act(const struct agent_here *here, uint32_t number, struct agent_sit
     }
 }
 
-static void fire(const struct agent_here *here, uint32_t number, struct agent_site *site)
+static void fire(const struct agent_here *here, uint32_t number, struct agent_site *site, uint64_t hit)
 {
     struct wedge_arena_rule *rule = &agent_arena.rules[number];
     struct wedge_arena_event event = {.kind = WEDGE_EV_FIRED,
@@ -263,7 +297,8 @@ static void fire(const struct agent_here *here, uint32_t number, struct agent_si
                                       .object = site->object,
                                       .arg = (uint64_t)rule->arg,
                                       .caller = site->caller,
-                                      .name = site->name};
+                                      .name = site->name,
+                                      .hit = (uint32_t)hit};
     agent_event(here, &event);
     if (here->thread)
         here->thread->last_rule = number + 1;
@@ -297,8 +332,9 @@ void agent_hit(const struct agent_here *here, const uint64_t rules[AGENT_RULE_WO
         uint64_t left = rules[w] & armed[w] & atomic_load_explicit(&agent_page->who[w], memory_order_relaxed);
         for (; left; left &= left - 1) {
             uint32_t number = w * 64 + (uint32_t)__builtin_ctzll(left);
-            if (decide(here, number, site))
-                fire(here, number, site);
+            uint64_t hit;
+            if (decide(here, number, site, &hit))
+                fire(here, number, site, hit);
         }
     }
 }
