@@ -265,6 +265,7 @@ struct wedge_arena_object_counts {
 #define WEDGE_OBJECT_FOUND     2u /* no call was seen to make it: `caller` was the first to use it */
 #define WEDGE_OBJECT_COPY      4u /* in the memory of a forked child: what it is was taken from the parent's */
 #define WEDGE_OBJECT_INHERITED 8u /* a descriptor of it was open over a fork */
+#define WEDGE_OBJECT_EXECED    16u /* or over an exec: without references it stays until its row is needed */
 #define WEDGE_OBJECT_GONE 1ull /* value of `hash`: the row is free; others are above */
 struct wedge_arena_mark { /* who did something to it last; tid 0: nobody yet */
     _Atomic uint32_t proc; /* process slot */

@@ -25,10 +25,14 @@
 static _Atomic uint32_t table[AGENT_DESCRIPTORS];
 static _Atomic uint32_t top; /* entries from here on were never used */
 
+static uint32_t entry_of_gen(uint32_t row, uint32_t gen, unsigned end)
+{
+    return (row + 1) | (end ? END_BIT : 0) | GEN(gen) << GEN_SHIFT;
+}
+
 static uint32_t entry_of(uint32_t row, unsigned end)
 {
-    uint32_t gen = atomic_load(&agent_arena.objects[row].gen);
-    return (row + 1) | (end ? END_BIT : 0) | GEN(gen) << GEN_SHIFT;
+    return entry_of_gen(row, atomic_load(&agent_arena.objects[row].gen), end);
 }
 
 static uint32_t row_of(uint32_t entry)
@@ -43,7 +47,10 @@ static uint32_t row_of(uint32_t entry)
 static void give_up(uint32_t entry)
 {
     uint32_t row = entry & LEFT_BIT ? AGENT_NONE : row_of(entry);
-    if (row != AGENT_NONE && atomic_fetch_sub(&agent_arena.objects[row].refs, 1) == 1)
+    if (row == AGENT_NONE || atomic_fetch_sub(&agent_arena.objects[row].refs, 1) != 1)
+        return;
+    /* Whoever is becoming another program takes it up again: it stays, and its row is free for who needs one. */
+    if (!(atomic_load(&agent_arena.objects[row].flags) & WEDGE_OBJECT_EXECED))
         agent_object_retire(row);
 }
 
@@ -85,12 +92,10 @@ static uint32_t make(const struct agent_here *here, int64_t fd, struct agent_mak
 {
     making->defines = agent_object_defines(making, WEDGE_OBJECT_FD);
     making->counted = true;
+    making->refs = refs;
     if (!making->defines && !(agent_object_kept >> WEDGE_OBJECT_FD & 1))
         return AGENT_NONE;
-    uint32_t row = agent_object_new(here, WEDGE_OBJECT_FD, (uint64_t)fd, making);
-    if (row != AGENT_NONE)
-        atomic_store(&agent_arena.objects[row].refs, refs);
-    return row;
+    return agent_object_new(here, WEDGE_OBJECT_FD, (uint64_t)fd, making);
 }
 
 uint32_t agent_descriptor_made(const struct agent_here *here, int fd, enum wedge_define_made made, uint64_t caller,
@@ -232,15 +237,37 @@ void agent_objects_before_exec(void)
         uint32_t entry = atomic_load(&table[fd]), row = row_of(entry);
         if (row != AGENT_NONE) {
             atomic_store(&agent_arena.objects[row].files[entry & END_BIT ? 1 : 0], file_of(fd));
-            atomic_fetch_or(&agent_arena.objects[row].flags, WEDGE_OBJECT_INHERITED);
+            atomic_fetch_or(&agent_arena.objects[row].flags, WEDGE_OBJECT_INHERITED | WEDGE_OBJECT_EXECED);
         }
+    }
+}
+
+void agent_objects_become(void)
+{
+    agent_objects_before_exec();
+    agent_objects_leave();
+}
+
+void agent_objects_become_failed(void)
+{
+    uint32_t end = atomic_load(&top);
+    struct agent_here here;
+    if (!end || !agent_find_here(&here) || agent_is_vfork_child(&here))
+        return;
+    for (uint32_t fd = 0; fd < end; fd++) {
+        uint32_t entry = atomic_load(&table[fd]), row = row_of(entry);
+        if (row == AGENT_NONE || !(entry & LEFT_BIT))
+            continue;
+        atomic_fetch_add(&agent_arena.objects[row].refs, 1);
+        if (!atomic_compare_exchange_strong(&table[fd], &entry, entry & ~LEFT_BIT))
+            atomic_fetch_sub(&agent_arena.objects[row].refs, 1); /* closed meanwhile */
     }
 }
 
 static void take_up(uint32_t fd)
 {
     uint64_t file = file_of(fd);
-    uint32_t best = AGENT_NONE;
+    uint32_t best = AGENT_NONE, best_gen = 0;
     unsigned end = 0;
     for (uint32_t i = 0; file && i < agent_arena.n_objects; i++) {
         struct wedge_arena_object *object = &agent_arena.objects[i];
@@ -251,6 +278,7 @@ static void take_up(uint32_t fd)
             /* A file that was opened twice: the one that had this number when it was made is likelier. */
             if (atomic_load(&object->files[e]) == file && (best == AGENT_NONE || object->number == fd)) {
                 best = i;
+                best_gen = gen;
                 end = e;
             }
     }
@@ -259,8 +287,11 @@ static void take_up(uint32_t fd)
     long flags = sys_call(SYS_fcntl, fd, F_GETFL, 0, 0, 0, 0);
     if (agent_arena.objects[best].made == WEDGE_MADE_PIPE) /* both ends have one inode */
         end = flags >= 0 && (flags & O_ACCMODE) == O_WRONLY;
+    /* If the row was given away since, the entry's generation is an old one, and gives no reference up. */
     atomic_fetch_add(&agent_arena.objects[best].refs, 1);
-    put(fd, entry_of(best, end));
+    if (atomic_load(&agent_arena.objects[best].gen) != best_gen)
+        atomic_fetch_sub(&agent_arena.objects[best].refs, 1);
+    put(fd, entry_of_gen(best, best_gen, end));
 }
 
 /* The descriptors of this process by /proc, else the first thousand. */

@@ -122,9 +122,11 @@ void agent_object_retire(uint32_t row)
     atomic_store(&object->hash, WEDGE_OBJECT_GONE);
 }
 
-/* A private object of a process that is gone? */
+/* A private object of a process that is gone, or a description that nobody refers to? */
 static bool is_orphan(const struct wedge_arena_object *object)
 {
+    if (object->kind == WEDGE_OBJECT_FD && is_complete(atomic_load(&object->gen)) && atomic_load(&object->refs) == 0)
+        return true;
     if (!is_complete(atomic_load(&object->gen)) || of_tree(object->kind) ||
         object->creator_proc >= agent_arena.n_procs ||
         (atomic_load(&object->flags) & (WEDGE_OBJECT_SHARED | WEDGE_OBJECT_INHERITED)))
@@ -233,7 +235,8 @@ static void fill(const struct agent_here *here, struct wedge_arena_object *objec
     object->holder.proc = object->waker.proc = 0;
     object->holder.tid = object->waker.tid = 0;
     object->holder.when_ns = object->waker.when_ns = 0;
-    object->takes = object->wakes = object->full = object->empty = object->refs = 0;
+    object->takes = object->wakes = object->full = object->empty = 0;
+    object->refs = making->refs;
     object->files[0] = object->files[1] = 0;
     object->flags = (uint16_t)making->flags;
     object->defines = making->defines;

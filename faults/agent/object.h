@@ -67,6 +67,9 @@ void agent_objects_before_fork(void);
 void agent_objects_fork_failed(void);
 /* Over exec, vfork and spawn: notes by which file each kept descriptor can be found again. System calls: fstat. */
 void agent_objects_before_exec(void);
+/* Over exec by the process itself: the same, and it has no references any more; and when that failed. */
+void agent_objects_become(void);
+void agent_objects_become_failed(void);
 /* In the constructor of an image: takes up the descriptors that it inherited. System calls: fstat and such. */
 void agent_objects_inherit(void);
 

@@ -286,7 +286,7 @@ static int become(struct agent_call *call, enum how how, int fd, const char *pat
     if (call->known) {
         agent_exec_judge(&exec, fd, path, how == BY_SEARCH, env, false);
         slot = agent_before_exec(&call->here, exec.why, exec.path);
-        agent_objects_before_exec();
+        agent_objects_become();
         if (exec.entries) {
             char **room = __builtin_alloca(exec.entries * sizeof(*room));
             agent_exec_fill(&exec, AGENT_NONE, room);
@@ -298,8 +298,10 @@ static int become(struct agent_call *call, enum how how, int fd, const char *pat
              : how == BY_FD     ? agent_real.fexecve(fd, argv, env)
                                 : agent_real.execveat(fd, path, argv, env, flags);
     int saved = errno; /* a wrapper that comes after us may be a sanitizer's */
-    if (call->known)
+    if (call->known) {
+        agent_objects_become_failed();
         agent_exec_failed(&call->here, slot);
+    }
     errno = saved;
     return rc;
 }

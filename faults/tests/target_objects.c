@@ -480,7 +480,7 @@ static int churn(char **argv)
 }
 
 /* inherited HOW: sixty children one after the other, each born with fifty pipes open that it does not close before it
- * ends: by exit, by _exit, or by a rule at t.child. */
+ * ends: by exit, by _exit, as another program, after it could not become one, or by a rule at t.child. */
 static int inherited(char **argv)
 {
     int ends[50][2], bad = 0;
@@ -493,6 +493,10 @@ static int inherited(char **argv)
             WEDGE_POINT("t.child");
             if (strcmp(argv[2], "exit") == 0)
                 exit(0);
+            if (strcmp(argv[2], "exec") == 0)
+                execl("/bin/true", "true", (char *)NULL);
+            if (strcmp(argv[2], "fail") == 0)
+                execl("/nowhere/at/all", "true", (char *)NULL);
             _exit(0);
         }
         int status = child_status(pid);

@@ -275,8 +275,8 @@ END_TEST
 
 START_TEST(test_children_that_end_leave_room)
 {
-    static const char *const how[] = {"exit", "_exit", "exit", "exit"};
-    static const char *const rule[] = {"", "", "f2 * t.child -> kill KILL", "f2 * t.child -> exit 0"};
+    static const char *const how[] = {"exit", "_exit", "exit", "exit", "exec", "fail"};
+    static const char *const rule[] = {"", "", "f2 * t.child -> kill KILL", "f2 * t.child -> exit 0", "", ""};
     char plan[256];
     snprintf(plan, sizeof(plan), "define q = pipe created-in=queue_open\nf1 * write obj=q -> errno ENOSPC\n%s",
              rule[_i]);
@@ -337,7 +337,7 @@ static void fill(TCase *tcase)
     tcase_add_loop_test(tcase, test_every_kind, 0, KINDS);
     tcase_add_test(tcase, test_more_objects_than_room_is_told);
     tcase_add_test(tcase, test_processes_that_are_gone_leave_room);
-    tcase_add_loop_test(tcase, test_children_that_end_leave_room, 0, 4);
+    tcase_add_loop_test(tcase, test_children_that_end_leave_room, 0, 6);
     tcase_add_test(tcase, test_an_identifier_is_one_in_the_whole_tree);
 }
 
