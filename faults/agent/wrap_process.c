@@ -249,14 +249,25 @@ static void end_shell(const struct shell *shell)
     atomic_store(&lending, 0);
 }
 
+/* A cancelled system() has ended its shell (system(3)). */
+static void cancel_shell(void *arg)
+{
+    const struct shell *shell = arg;
+    end_shell(shell);
+    agent_after_spawn(shell->slot, 0);
+}
+
 AGENT_EXPORT int system(const char *command)
 {
     struct agent_call call;
+    int status;
     READY(system);
     if (ENTER(&call, system, 0, 1, command))
         return (int)agent_result(&call, 0);
     struct shell shell = begin_shell(&call);
-    int status = agent_real.system(command);
+    pthread_cleanup_push(cancel_shell, &shell);
+    status = agent_real.system(command);
+    pthread_cleanup_pop(0);
     end_shell(&shell);
     agent_after_spawn(shell.slot, status == -1 ? -1 : 0);
     return (int)leave(&call, status);

@@ -387,6 +387,30 @@ static int exec_in_vfork(char **argv)
     return 0;
 }
 
+static void *call_system(void *arg)
+{
+    (void)arg;
+    clearenv();
+    say("ended %d\n", system("echo up >&4; exec sleep 600"));
+    return NULL;
+}
+
+/* cancel: a thread is cancelled in system(), without an environment; then another call of it. */
+static int cancel_system(void)
+{
+    int ends[2];
+    char c;
+    void *result = NULL;
+    pthread_t thread;
+    if (pipe(ends) || dup2(ends[1], 4) != 4 || pthread_create(&thread, NULL, call_system, NULL) ||
+        read(ends[0], &c, 1) != 1 || pthread_cancel(thread) || pthread_join(thread, &result))
+        return 1;
+    say("%s %s\n", result == PTHREAD_CANCELED ? "cancelled" : "not cancelled", environ ? "lent" : "as it was");
+    strcpy(number, "1");
+    say("%d\n", by_system());
+    return 0;
+}
+
 static void at_the_end(void *arg)
 {
     (void)arg;
@@ -455,6 +479,8 @@ int main(int argc, char **argv)
         return leaf(atoi(argv[2]));
     if (bare || strcmp(argv[1], "list") == 0)
         return list(argv);
+    if (strcmp(argv[1], "cancel") == 0)
+        return cancel_system();
     if (strcmp(argv[1], "call") == 0)
         return call(argv[2]);
     if (strcmp(argv[1], "exec") == 0)

@@ -509,6 +509,16 @@ START_TEST(test_threads_of_c11)
 }
 END_TEST
 
+/* The environment lent for a shell is taken back when its caller is cancelled. */
+START_TEST(test_cancelled_in_system)
+{
+    RUN(&run, NULL, target(), "cancel");
+    ck_assert_str_eq(run.text, "cancelled as it was\n0\n");
+    is_nth_child(leaf(1), 2, "system");
+    run_free(&run);
+}
+END_TEST
+
 /* daemon(3) ends its caller inside libc and goes on in a child. */
 START_TEST(test_daemon)
 {
@@ -542,6 +552,7 @@ static void fill(TCase *tcase)
     tcase_add_test(tcase, test_every_answer);
     tcase_add_loop_test(tcase, test_other_acts, 0, 14);
     tcase_add_test(tcase, test_threads_of_c11);
+    tcase_add_test(tcase, test_cancelled_in_system);
     tcase_add_test(tcase, test_daemon);
 }
 
