@@ -1,15 +1,21 @@
 /* <wedge/pool.h> with nobody dying: both transports, both ways to get results, order of callbacks, refusals. */
+#include <dirent.h>
 #include <errno.h>
+#include <malloc.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/tests/suite.h"
+#include "pool/tests/pace.h"
 #include "pool/tests/util.h"
 
 static struct tally tally;
 
 static const char *const presets[] = {"reported", "hardened"};
 #define N_PRESETS 2
+static const char *const all_presets[] = {"reported", "proposed", "hardened"};
 
 START_TEST(collector_gets_each_task_once)
 {
@@ -403,6 +409,85 @@ START_TEST(outcomes_have_names)
 }
 END_TEST
 
+/* What a process has of the kernel. */
+struct possessions {
+    int descriptors, mappings;
+    long resident_kib; /* 0: not told, see below */
+};
+
+static int count_entries(const char *folder)
+{
+    DIR *dir = opendir(folder);
+    int n = 0;
+    ck_assert_ptr_nonnull(dir);
+    while (readdir(dir))
+        n++;
+    closedir(dir);
+    return n;
+}
+
+static struct possessions possessions(void)
+{
+    struct possessions has = {.descriptors = count_entries("/proc/self/fd")};
+    char line[512];
+    FILE *maps = fopen("/proc/self/maps", "re"), *status = fopen("/proc/self/status", "re");
+    ck_assert(maps && status);
+    while (fgets(line, sizeof(line), maps))
+        has.mappings += strchr(line, '\n') != NULL;
+    while (fgets(line, sizeof(line), status))
+        if (strncmp(line, "VmRSS:", 6) == 0)
+            has.resident_kib = strtol(line + 6, NULL, 10);
+    fclose(maps);
+    fclose(status);
+    if (mallinfo2().uordblks ==
+        0) /* not glibc's heap: sanitizers and valgrind keep what is freed, and look for leaks themselves */
+        has.resident_kib = 0;
+    return has;
+}
+
+/* One whole life: every task reported, every process gone. */
+static void live_once(const char *preset, bool iterate)
+{
+    enum { N = 20 };
+    struct wedge_pool *pool = MAKE_POOL(preset, "processes=2", "threads=2", "queue=40");
+    struct wedge_pool_callbacks callbacks = square_callbacks(&tally);
+    tally_init(&tally);
+    if (iterate)
+        callbacks.collect = NULL;
+    ck_assert_int_eq(wedge_pool_start(pool, &callbacks, NULL), 0);
+    for (uint64_t number = 1; number <= N; number++)
+        put_number(pool, number);
+    ck_assert_int_eq(wedge_pool_close(pool, WEDGE_POOL_NEVER), 0);
+    if (iterate)
+        take_all(pool, &tally);
+    ck_assert_int_eq(wedge_pool_join(pool, WEDGE_POOL_NEVER, NULL), 0);
+    tally_check_each_once(&tally, N);
+    wedge_pool_destroy(pool);
+}
+
+/*
+ * A life leaves nothing behind in the parent: what it has after the tenth it has after the last. A mapping or a page for each
+ * would be 90 of them; the bounds are for what an allocator does by itself. WEDGE_TEST_CYCLES: how many, for longer runs.
+ */
+START_TEST(a_life_leaves_nothing_behind)
+{
+    enum { FIRST = 10, MAPPINGS_BOUND = 20 };
+    const char *more = getenv("WEDGE_TEST_CYCLES");
+    int cycles = more ? atoi(more) : paced_ms(1) > 1 ? FIRST + 5 : 100;
+    for (int i = 0; i < FIRST; i++)
+        live_once(all_presets[_i / 2], _i % 2);
+    struct possessions before = possessions();
+    for (int i = FIRST; i < cycles; i++)
+        live_once(all_presets[_i / 2], _i % 2);
+    struct possessions after = possessions();
+    ck_assert_int_eq(after.descriptors, before.descriptors);
+    ck_assert_int_lt(after.mappings, before.mappings + MAPPINGS_BOUND);
+    if (before.resident_kib > 0)
+        ck_assert_int_lt(after.resident_kib, before.resident_kib + 2 * (cycles - FIRST));
+    check_no_child();
+}
+END_TEST
+
 static void fill(TCase *t)
 {
     tcase_add_loop_test(t, collector_gets_each_task_once, 0, N_PRESETS);
@@ -418,6 +503,7 @@ static void fill(TCase *t)
     tcase_add_loop_test(t, join_says_what_it_waited_for, 0, N_PRESETS);
     tcase_add_loop_test(t, join_names_a_stuck_collector, 0, N_PRESETS);
     tcase_add_test(t, outcomes_have_names);
+    tcase_add_loop_test(t, a_life_leaves_nothing_behind, 0, 6);
 }
 
 int main(void)
