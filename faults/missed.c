@@ -90,6 +90,13 @@ char *wedge_faults_missed(const struct wedge_arena *arena)
         wedge_text_addf(
             &text, "%u processes have an allocator of their own, where rules for malloc and its kin cannot act", own);
     }
+    uint32_t libraries = atomic_load(&wedge_arena_header(arena)->lost_libraries);
+    if (libraries) {
+        begin(&text);
+        wedge_text_addf(&text,
+                        "%u times a library was loaded with RTLD_DEEPBIND or by dlmopen, whose calls are not seen",
+                        libraries);
+    }
     char *copy = text.cut && !text.data ? NULL : strdup(text.data ? text.data : "");
     wedge_text_free(&text);
     return copy;

@@ -6,7 +6,7 @@
 
 /* One line for each, separated by "; ", for people: a function of caller=, in= or created-in= that no module of any
  * process has; a rule that answers, at places that ask nothing alone; objects that found no room; processes whose
- * malloc is their own, although a rule names it. "" when there is none. Nothing is said of functions before a process has checked in. The caller frees it; NULL: no memory. */
+ * malloc is their own, although a rule names it; libraries that were loaded past the wrappers. "" when there is none. Nothing is said of functions before a process has checked in. The caller frees it; NULL: no memory. */
 char *wedge_faults_missed(const struct wedge_arena *arena);
 
 #endif

@@ -174,6 +174,7 @@ extern _Atomic uint64_t agent_armed[WEDGE_RULE_FUNCTIONS_WORDS]; /* functions th
 extern uint64_t agent_function_rules[WEDGE_FN_COUNT][AGENT_RULE_WORDS]; /* that act before the effect */
 extern uint64_t agent_function_rules_after[WEDGE_FN_COUNT][AGENT_RULE_WORDS];
 void agent_arm_functions(void);
+void agent_unreachable_library(void); /* one is loaded whose calls do not come to the wrappers */
 void agent_resolve(void); /* finds the real functions; idempotent */
 extern void (*agent_gcov_dump)(void); /* of a coverage build of the target, NULL none */
 

@@ -2,6 +2,7 @@
 #ifndef WEDGE_FAULTS_AGENT_REAL_H
 #define WEDGE_FAULTS_AGENT_REAL_H
 
+#include <dlfcn.h>
 #include <mqueue.h>
 #include <poll.h>
 #include <pthread.h>
@@ -47,6 +48,7 @@ struct agent_real {
     void (*_Exit)(int status);
     void (*quick_exit)(int status);
     void *(*dlopen)(const char *file, int mode);
+    void *(*dlmopen)(Lmid_t space, const char *file, int mode);
     int (*old_posix_spawn)(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
                            const posix_spawnattr_t *attr, char *const *argv, char *const *env);
     int (*old_posix_spawnp)(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,

@@ -66,6 +66,7 @@ void agent_resolve(void)
         {"_Exit", NULL, NULL, false},
         {"quick_exit", NULL, NULL, false},
         {"dlopen", NULL, NULL, false},
+        {"dlmopen", NULL, NULL, false},
         {"posix_spawn", "GLIBC_2.2.5", "GLIBC_2.15", true},
         {"posix_spawnp", "GLIBC_2.2.5", "GLIBC_2.15", true},
     };
@@ -166,20 +167,32 @@ int64_t agent_leave(struct agent_call *call, int64_t result)
     return call->site.answer == AGENT_ANSWER_NONE ? result : agent_result(call, result);
 }
 
-/* Counted when a rule for the family is, or may with a role become, one for this process. */
-static void unreachable_allocator(void)
+/* Is there a rule for calls that is, or may with a role become, one for this process? */
+static bool is_meant(bool allocation)
 {
     struct agent_here here;
     if (!agent_find_here(&here))
-        return;
+        return false;
     for (uint32_t i = 0; i < agent_arena.n_rules; i++) {
         const struct wedge_arena_rule *rule = &agent_arena.rules[i];
         bool mine = atomic_load(&agent_page->who[i / 64]) >> (i % 64) & 1;
-        if (!wedge_rule_names_allocation(rule) || (rule->who != WEDGE_WHO_ROLE && !mine))
-            continue;
-        atomic_fetch_add_explicit(&agent_arena.header->lost_allocators, 1, memory_order_relaxed);
-        return;
+        bool named = allocation ? wedge_rule_names_allocation(rule) : rule->what == WEDGE_WHAT_FUNCTION;
+        if (named && (rule->who == WEDGE_WHO_ROLE || mine))
+            return true;
     }
+    return false;
+}
+
+static void unreachable_allocator(void)
+{
+    if (is_meant(true))
+        atomic_fetch_add_explicit(&agent_arena.header->lost_allocators, 1, memory_order_relaxed);
+}
+
+void agent_unreachable_library(void)
+{
+    if (is_meant(false))
+        atomic_fetch_add_explicit(&agent_arena.header->lost_libraries, 1, memory_order_relaxed);
 }
 
 const struct wedge_agent_interface wedge_agent_interface = {

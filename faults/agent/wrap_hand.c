@@ -175,6 +175,8 @@ static __attribute__((noinline)) bool matters_who_calls(const char *file, void *
 AGENT_EXPORT void *dlopen(const char *file, int mode)
 {
     READY(dlopen);
+    if (file && (mode & RTLD_DEEPBIND)) /* it looks in its own libraries first, where libc is */
+        agent_unreachable_library();
     if (!agent_arena.ready || matters_who_calls(file, __builtin_return_address(0)))
         return agent_real.dlopen(file, mode);
     void *library = agent_real.dlopen(file, mode);
@@ -183,4 +185,13 @@ AGENT_EXPORT void *dlopen(const char *file, int mode)
         agent_where_resolve();
     }
     return library;
+}
+
+/* Another name space has a libc of its own, and no preloaded library. */
+AGENT_EXPORT void *dlmopen(Lmid_t space, const char *file, int mode)
+{
+    READY(dlmopen);
+    if (space != LM_ID_BASE)
+        agent_unreachable_library();
+    return agent_real.dlmopen(space, file, mode);
 }

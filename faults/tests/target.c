@@ -275,6 +275,13 @@ static int library(char **argv)
     return 0;
 }
 
+/* deep PATH: loads a library that looks for its functions past everybody else, and one in a name space of its own. */
+static int deep(char **argv)
+{
+    return !dlopen(argv[2], RTLD_NOW | RTLD_DEEPBIND) || !dlmopen(LM_ID_NEWLM, argv[2], RTLD_NOW) ||
+           !dlmopen(LM_ID_BASE, argv[2], RTLD_NOW);
+}
+
 /* plugin PATH: a point of a library that is loaded now. */
 static int plugin(char **argv)
 {
@@ -382,8 +389,8 @@ int main(int argc, char **argv)
         int (*run)(char **argv);
     } modes[] = {{"steps", steps},  {"asks", asks},      {"threads", threads}, {"pair", pair},     {"workers", workers},
                  {"slain", slain},  {"wait", wait_mode}, {"handler", handler}, {"calls", calls},   {"leave", leave},
-                 {"vfork", vforks}, {"exec", execs},     {"library", library}, {"plugin", plugin}, {"many", many},
-                 {"crowd", crowd},  {"sandbox", sandbox}};
+                 {"vfork", vforks}, {"exec", execs},     {"library", library}, {"plugin", plugin}, {"deep", deep},
+                 {"many", many},    {"crowd", crowd},    {"sandbox", sandbox}};
     for (size_t i = 0; argc > 1 && i < sizeof(modes) / sizeof(modes[0]); i++)
         if (strcmp(modes[i].name, argv[1]) == 0)
             return modes[i].run(argv);

@@ -526,6 +526,27 @@ START_TEST(test_library_loaded_later)
 }
 END_TEST
 
+#ifndef __SANITIZE_ADDRESS__ /* whose runtime refuses such libraries */
+START_TEST(test_library_past_the_wrappers)
+{
+    static const struct {
+        const char *rule;
+        uint32_t lost;
+    } cases[] = {{"f1 * write -> errno EIO", 2}, {"f1 proc[9] write -> errno EIO", 0}, {"f1 * so.ask -> errno EIO", 0}};
+    char path[PATH_MAX];
+    snprintf(path, sizeof(path), "%.*s/../lib/libfaults_plugin.so", (int)(strrchr(run_target(), '/') - run_target()),
+             run_target());
+    RUN(&run, cases[_i].rule, run_target(), "deep", path);
+    ck_assert_int_eq(EXITED(run), 0);
+    ck_assert_uint_eq(atomic_load(&wedge_arena_header(&run.arena)->lost_libraries), cases[_i].lost);
+    char *missed = wedge_faults_missed(&run.arena);
+    ck_assert(missed && !!strstr(missed, "RTLD_DEEPBIND") == !!cases[_i].lost);
+    free(missed);
+    run_free(&run);
+}
+END_TEST
+#endif
+
 START_TEST(test_functions)
 {
     static const struct {
@@ -768,6 +789,9 @@ static void fill(TCase *tcase)
         tcase_add_test(tcase, test_no_call_of_its_own);
 #endif
     tcase_add_test(tcase, test_library_loaded_later);
+#ifndef __SANITIZE_ADDRESS__
+    tcase_add_loop_test(tcase, test_library_past_the_wrappers, 0, 3);
+#endif
     tcase_add_loop_test(tcase, test_functions, 0, 16);
     tcase_add_test(tcase, test_kill_after_the_effect);
     tcase_add_loop_test(tcase, test_exit, 0, 3);
