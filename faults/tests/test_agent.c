@@ -526,7 +526,7 @@ START_TEST(test_library_loaded_later)
 }
 END_TEST
 
-#ifndef __SANITIZE_ADDRESS__ /* whose runtime refuses such libraries */
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) /* whose runtimes refuse such libraries */
 START_TEST(test_library_past_the_wrappers)
 {
     static const struct {
@@ -703,38 +703,16 @@ END_TEST
 /* The agent imports nothing that allocates, prints or locks. */
 START_TEST(test_imports)
 {
-    static const char *const allowed[] = {"__cxa_finalize",
-                                          "__errno_location",
-                                          "__gmon_start__",
-                                          /* pthread_cleanup_push: a list on the thread's own stack */
-                                          "__pthread_register_cancel",
-                                          "__pthread_unregister_cancel",
-                                          "__pthread_unwind_next",
-                                          "__sigsetjmp",
-                                          "_ITM_deregisterTMCloneTable",
-                                          "_ITM_registerTMCloneTable",
-                                          "_dl_find_object",
-                                          "clock_gettime",
-                                          "__environ", /* its other name */
-                                          "environ", /* what execv hands on */
-                                          "dl_iterate_phdr",
-                                          "dlsym",
-                                          "dlvsym",
-                                          "getenv",
-                                          "memcmp",
-                                          "memcpy",
-                                          "memmove",
-                                          "memset",
-                                          /* looks at an attribute */
-                                          "pthread_barrierattr_getpshared",
-                                          "pthread_condattr_getpshared",
-                                          "pthread_mutexattr_getpshared",
-                                          "pthread_rwlockattr_getpshared",
-                                          "strcmp",
-                                          "strcspn",
-                                          "strlen",
-                                          "strspn",
-                                          NULL};
+    static const char *const allowed[] = {
+        "__cxa_finalize", "__errno_location", "__gmon_start__",
+        /* pthread_cleanup_push: a list on the thread's own stack */
+        "__pthread_register_cancel", "__pthread_unregister_cancel", "__pthread_unwind_next", "__sigsetjmp",
+        "_ITM_deregisterTMCloneTable", "_ITM_registerTMCloneTable", "_dl_find_object", "__environ", /* its other name */
+        "environ", /* what execv hands on */
+        "dl_iterate_phdr", "dlsym", "dlvsym", "getenv", "memcmp", "memcpy", "memmove", "memset",
+        /* looks at an attribute */
+        "pthread_barrierattr_getpshared", "pthread_condattr_getpshared", "pthread_mutexattr_getpshared",
+        "pthread_rwlockattr_getpshared", "strcmp", "strcspn", "strlen", "strspn", NULL};
     char command[4096], line[256];
     snprintf(command, sizeof(command), "nm -D --undefined-only '%.*s/../lib/libwedge-agent.so'",
              (int)(strrchr(run_target(), '/') - run_target()), run_target());
@@ -789,7 +767,7 @@ static void fill(TCase *tcase)
         tcase_add_test(tcase, test_no_call_of_its_own);
 #endif
     tcase_add_test(tcase, test_library_loaded_later);
-#ifndef __SANITIZE_ADDRESS__
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
     tcase_add_loop_test(tcase, test_library_past_the_wrappers, 0, 3);
 #endif
     tcase_add_loop_test(tcase, test_functions, 0, 16);
