@@ -84,6 +84,7 @@ const char *wedge_faults_why(enum wedge_birth_why why)
         [WEDGE_BIRTH_CAPABILITIES] = "has file capabilities",
         [WEDGE_BIRTH_UNREADABLE] = "cannot be read",
         [WEDGE_BIRTH_NO_ROOM] = "has an environment with no room for LD_PRELOAD and WEDGE_ARENA",
+        [WEDGE_BIRTH_SHUT] = "runs where wedge's /proc/PID/fd cannot be opened: as another user, or in a chroot",
         [WEDGE_BIRTH_OTHER] = "was given another WEDGE_ARENA",
     };
     return (unsigned)why < WEDGE_BIRTH_COUNT ? words[why] : "is not known";

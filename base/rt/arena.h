@@ -165,6 +165,7 @@ enum wedge_birth_why { /* why the agent will not be in it */
     WEDGE_BIRTH_CAPABILITIES, /* of the file: the same */
     WEDGE_BIRTH_UNREADABLE,
     WEDGE_BIRTH_NO_ROOM, /* our variables did not fit into its environment */
+    WEDGE_BIRTH_SHUT, /* its user may not open the arena, or it sees no /proc */
     WEDGE_BIRTH_OTHER, /* its environment names another arena */
     WEDGE_BIRTH_COUNT
 };

@@ -255,6 +255,11 @@ static const struct {
     {"$W inject -f empty.plan -- python3 raw.py", 0, "was started past libc"},
     {"setpriv --reuid=65534 --regid=65534 --clear-groups $W inject -f empty.plan -- sh -c './setuid; true'", 0,
      "which runs with set-user-ID"},
+    {"$W inject -f must.plan -- sh -c 'setpriv --reuid=65534 --regid=65534 --clear-groups true; true'", 125,
+     "which runs where wedge's /proc/PID/fd cannot be opened"},
+    {"$W inject -f must.plan -- unshare -pf sh -c 'sh -c :; unshare -pf sh -c :; sleep 0.3' 2>&1 | "
+     "grep wedge; test $? = 1",
+     0, ""},
     {"$W watch -- sh -c './static; true'", 0, "without the agent"},
     {"$W run -q -o out absent.yaml", 1, "the run is invalid: no rule reached ./static ("},
     /* what cannot be executed */
@@ -284,7 +289,7 @@ static const struct {
 START_TEST(test_case)
 {
     char output[65536];
-    if (strstr(cases[_i].command, "setpriv") && geteuid() != 0)
+    if ((strstr(cases[_i].command, "setpriv") || strstr(cases[_i].command, "unshare")) && geteuid() != 0)
         return; /* only root can become somebody else */
     int status = run(cases[_i].command, output, sizeof(output));
     ck_assert_msg(status == cases[_i].status, "%s\nexit status %d, expected %d; it said:\n%s", cases[_i].command,

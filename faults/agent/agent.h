@@ -102,6 +102,7 @@ void agent_note_program(void); /* once, from the constructor */
 void agent_define_process(const struct agent_here *here); /* by check-in: may give the process a role */
 
 /* exec.c: what a new program is given */
+extern char agent_arena_path[64]; /* by which it was opened */
 void agent_note_environ(const char *arena, const char *preload); /* once, from the constructor: our own variables */
 enum { AGENT_EXEC_ENTRIES = 1024, AGENT_EXEC_TEXT = 1024 };
 struct agent_exec {

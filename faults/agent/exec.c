@@ -10,6 +10,7 @@
  */
 #include "faults/agent/agent.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <link.h>
 #include <stdlib.h>
@@ -195,6 +196,21 @@ static bool change_preload(struct agent_exec *exec, const char *old, const char 
     return ok;
 }
 
+/* The program will have our rights, unless it is one of those judged above; but capabilities that were kept over a change
+ * of user end with exec (capabilities(7)). */
+static bool can_open_arena(void)
+{
+    struct stat st = {0};
+    long fd =
+        sys_call(SYS_openat, AT_FDCWD, (long)agent_arena_path, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0, 0, 0);
+    if (fd < 0)
+        return fd == -EMFILE || fd == -ENFILE; /* which says nothing of a program that closes some */
+    long user = sys_call(SYS_geteuid, 0, 0, 0, 0, 0, 0);
+    bool ours = sys_call(SYS_fstat, fd, (long)&st, 0, 0, 0, 0) == 0 && (user == 0 || user == (long)st.st_uid);
+    sys_call(SYS_close, fd, 0, 0, 0, 0, 0);
+    return ours;
+}
+
 void agent_exec_judge(struct agent_exec *ret, int fd, const char *path, bool search, char *const *env, bool told)
 {
     static char *const nothing[] = {NULL};
@@ -204,6 +220,8 @@ void agent_exec_judge(struct agent_exec *ret, int fd, const char *path, bool sea
     ret->env = env ? env : nothing; /* Linux takes NULL for an empty one, execve(2) */
     ret->path = search ? search_path(path, ret->found, sizeof(ret->found)) : path;
     ret->why = judge(fd, ret->path, asan);
+    if (ret->why == WEDGE_BIRTH_FITS && !can_open_arena())
+        ret->why = WEDGE_BIRTH_SHUT;
     ret->set_preload = ret->set_arena = false;
     ret->entries = 0;
     for (; ret->env[n]; n++) {

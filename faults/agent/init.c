@@ -15,6 +15,7 @@
 #include "faults/agent/where.h"
 
 struct agent_arena agent_arena;
+char agent_arena_path[64];
 
 /* A number in `base` that ends at `end` and fits 64 bits; *at moves behind the end. */
 static bool take_number(const char **at, unsigned base, char end, uint64_t *ret)
@@ -139,7 +140,7 @@ static uint32_t take_slot(char *where)
 static bool map_arena(const char *where)
 {
     uint64_t pid, fd_number, nonce;
-    char path[64], *end = path;
+    char *path = agent_arena_path, *end = path;
     if (!take_number(&where, 10, ':', &pid) || !take_number(&where, 10, ':', &fd_number) ||
         !take_number(&where, 16, 0, &nonce))
         return false;

@@ -262,6 +262,8 @@ static uint64_t began_ns(uint64_t start_ticks)
 static uint32_t find_proc(int32_t pid, uint64_t start_ticks, uint64_t not_before)
 {
     uint32_t best = AGENT_NONE;
+    if (pid <= 0) /* a parent outside our PID namespace; and a slot may wait for its number */
+        return AGENT_NONE;
     for (uint32_t i = 0; i < agent_arena.n_procs; i++) {
         const struct wedge_arena_proc *proc = &agent_arena.procs[i];
         uint32_t gen = atomic_load_explicit(&proc->gen, memory_order_acquire);
