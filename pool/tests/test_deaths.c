@@ -151,6 +151,15 @@ static int say_init(const struct wedge_pool_place *place, void *context)
     return 0;
 }
 
+/* Its pid once all of its threads look for tasks. */
+static void say_ready(const struct wedge_pool_event *event, void *context)
+{
+    const struct tally *t = context;
+    pid_t pid = event->pid;
+    if (event->kind == WEDGE_POOL_EVENT_READY)
+        ck_assert_int_eq(write(t->say_fd, &pid, sizeof(pid)), sizeof(pid));
+}
+
 /* In the stream an idle worker's death takes the reader lock with it; here it holds nothing. */
 START_TEST(an_idle_workers_death_costs_nothing)
 {
@@ -473,17 +482,19 @@ START_TEST(a_task_past_its_limit_times_out)
 }
 END_TEST
 
-/* A stopped worker looks alive to the kernel. Idle, it is ended when it has not looked for its limit. */
+/* Longer than an idle_limit of two seconds takes, shorter than the one of a pool that does not heed the setting: ten. */
+#define HEEDED_MS 9000
+
+/* A stopped worker looks alive to the kernel. Idle, it is ended when it has not looked for its limit: before queue_limit. */
 START_TEST(a_stopped_worker_is_ended_and_replaced)
 {
     struct pipes pipes;
-    struct wedge_pool *pool = MAKE_POOL("hardened", "processes=1", "threads=2", "idle_limit=2000");
+    struct wedge_pool *pool = MAKE_POOL("hardened", "processes=1", "threads=2", "idle_limit=2000", "queue_limit=9000");
     struct wedge_pool_callbacks callbacks = held_callbacks(&pipes, square_task);
     struct wedge_pool_stats stats;
-    callbacks.thread_init = say_init;
+    callbacks.event = say_ready;
     ck_assert_int_eq(wedge_pool_start(pool, &callbacks, NULL), 0);
     pid_t pid = read_pid(pipes.said[0]);
-    ck_assert_int_eq(read_pid(pipes.said[0]), pid);
     ck_assert_int_eq(kill(pid, SIGSTOP), 0);
     wait_stopped(pid);
     for (uint64_t number = 1; number <= 5; number++)
@@ -507,7 +518,7 @@ START_TEST(a_worker_stopped_while_it_leaves_is_ended)
     callbacks.thread_init = stop_at_the_end;
     ck_assert_int_eq(wedge_pool_start(pool, &callbacks, NULL), 0);
     put_number(pool, 1);
-    ck_assert_int_eq(wedge_pool_join(pool, WEDGE_POOL_NEVER, NULL), 0);
+    ck_assert_int_eq(wedge_pool_join(pool, wedge_pool_after_ms(paced_ms(HEEDED_MS)), NULL), 0);
     tally_check_each_once(&tally, 1);
     wedge_pool_destroy(pool);
     check_no_child();
@@ -668,8 +679,9 @@ START_TEST(a_stopped_zygote_is_ended)
     ck_assert_int_eq(kill(zygote, SIGSTOP), 0);
     wait_stopped(zygote);
     ck_assert_int_eq(kill(worker, SIGKILL), 0);
+    int64_t until_ns = wedge_pool_after_ms(paced_ms(HEEDED_MS));
     for (; rc == 0; number++)
-        rc = wedge_pool_put(pool, &number, sizeof(number), WEDGE_POOL_NEVER, NULL);
+        rc = wedge_pool_put(pool, &number, sizeof(number), until_ns, NULL);
     ck_assert_int_eq(rc, -ENOTRECOVERABLE);
     ck_assert_int_eq(wedge_pool_join(pool, WEDGE_POOL_NEVER, NULL), 0);
     tally_check_each_once(&tally, (unsigned)number - 2);
