@@ -233,6 +233,44 @@ static bool is_agent(const struct dl_phdr_info *info)
     return false;
 }
 
+/* AddressSanitizer's runtime must stand first among the preloaded, so that its wrappers are who calls ours. The code of
+ * such modules; one that is loaded for good, with the program. */
+enum { RUNTIMES = 8 };
+static struct {
+    uintptr_t low, high;
+} runtimes[RUNTIMES];
+_Atomic uint32_t agent_runtimes;
+
+bool agent_is_runtime(uint64_t address)
+{
+    uint32_t n = atomic_load_explicit(&agent_runtimes, memory_order_acquire);
+    for (uint32_t i = 0; i < n; i++)
+        if (address >= runtimes[i].low && address < runtimes[i].high)
+            return true;
+    return false;
+}
+
+static void note_runtime(const struct dl_phdr_info *info, const char *name)
+{
+    static const char *const prefixes[] = {"libasan.", "libhwasan.", "liblsan.", "libtsan.", "libclang_rt."};
+    bool is_one = false;
+    for (unsigned p = 0; p < sizeof(prefixes) / sizeof(prefixes[0]); p++) {
+        unsigned n = 0;
+        while (prefixes[p][n] && prefixes[p][n] == name[n])
+            n++;
+        is_one |= !prefixes[p][n];
+    }
+    for (int i = 0; is_one && i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *header = &info->dlpi_phdr[i];
+        uint32_t n = atomic_load(&agent_runtimes);
+        if (header->p_type != PT_LOAD || !(header->p_flags & PF_X) || n == RUNTIMES)
+            continue;
+        runtimes[n].low = info->dlpi_addr + header->p_vaddr;
+        runtimes[n].high = runtimes[n].low + header->p_memsz;
+        atomic_store_explicit(&agent_runtimes, n + 1, memory_order_release);
+    }
+}
+
 static uint64_t fingerprint(const struct dl_phdr_info *info)
 {
     uint64_t print = info->dlpi_phnum;
@@ -275,6 +313,7 @@ static int visit_module(struct dl_phdr_info *info, size_t size, void *arg)
         self[len > 0 ? len : 0] = 0;
     }
     const char *name = last_component(path == info->dlpi_name ? path : self);
+    note_runtime(info, name);
     for (uint32_t i = 0; i < n_wanted; i++)
         if (!wanted_module(i)[0] || is_text(wanted_module(i), name))
             matching[n++] = i;

@@ -40,6 +40,30 @@ int __wrap_pthread_once(void *control, void (*function)(void))
     return 1;
 }
 
+struct behind {
+    uintptr_t address;
+    unsigned frames;
+    bool in; /* the runtime has been reached */
+};
+
+static _Unwind_Reason_Code visit_behind(struct _Unwind_Context *context, void *arg)
+{
+    struct behind *behind = arg;
+    uintptr_t address = _Unwind_GetIP(context);
+    if (agent_is_runtime(address))
+        behind->in = true;
+    else if (behind->in)
+        behind->address = address;
+    return behind->address || ++behind->frames == FRAMES ? _URC_NORMAL_STOP : _URC_NO_REASON;
+}
+
+uint64_t agent_caller_behind(uint64_t caller)
+{
+    struct behind behind = {0};
+    _Unwind_Backtrace(visit_behind, &behind);
+    return behind.address ? behind.address : caller;
+}
+
 struct search {
     uint32_t list;
     unsigned frames;

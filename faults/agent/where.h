@@ -28,6 +28,11 @@ void agent_where_resolve(void);
 bool agent_is_in(uint32_t list, uint64_t return_address);
 /* Is one of them on the stack of this pass, 64 frames deep? Microseconds. */
 bool agent_stack_has(uint32_t list);
+/* Does the address lie in a sanitizer's runtime, which stands before us and calls what the program called? Then the
+ * program's own return address, `caller` if it is not to be had. Microseconds. False, and not needed, without lists. */
+bool agent_is_runtime(uint64_t address);
+extern _Atomic uint32_t agent_runtimes; /* how many pieces of such code there are, known only if there are lists */
+uint64_t agent_caller_behind(uint64_t caller);
 /* fnmatch(3) without flags, of a pattern of at most `size` bytes. */
 bool agent_glob(const char *pattern, size_t size, const char *text);
 /* All clauses of the rule's WHERE but in=, which costs more than what the rule asks otherwise. */

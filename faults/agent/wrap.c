@@ -120,6 +120,8 @@ bool agent_enter(struct agent_call *call, enum wedge_function function, void *ca
     call->known = agent_find_here(&call->here);
     if (!call->known)
         return false;
+    if (AGENT_UNLIKELY(agent_runtimes) && agent_is_runtime(call->site.caller))
+        call->site.caller = agent_caller_behind(call->site.caller);
     bool concerns = agent_object_roles[function] != 0;
     if (AGENT_UNLIKELY(concerns))
         agent_object_before(call);

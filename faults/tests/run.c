@@ -166,6 +166,12 @@ const char *run_objects_target_no_pie(void)
     return beside("faults_target_objects_no_pie", path);
 }
 
+const char *run_objects_target_asan(void)
+{
+    static char path[PATH_MAX];
+    return beside("faults_target_objects_asan", path);
+}
+
 const char *run_kinds_target(void)
 {
     static char path[PATH_MAX];

@@ -38,6 +38,7 @@ const char *run_target(void); /* path of the target program */
 const char *run_target_no_pie(void);
 const char *run_objects_target(void);
 const char *run_objects_target_no_pie(void);
+const char *run_objects_target_asan(void); /* only where the build could make it */
 const char *run_kinds_target(void);
 const char *run_static_target(void);
 const char *run_asan_target(void); /* only where the build could make it */
