@@ -231,11 +231,21 @@ NAMED(size_t, malloc_usable_size, (void *old))
     return is_known() ? real.malloc_usable_size(old) : 0;
 }
 
-/* A program with an allocator of its own, or a sanitizer's, never comes here. (One that hides it from the linker's
- * symbols cannot be told from one that does not: libc alone comes here then.) */
+/*
+ * A program with an allocator of its own, or a sanitizer's, never comes here. Whether it does is seen by trying: as
+ * long as nothing is known, our malloc gives of the small arena. (Its address would not tell: in a program at a fixed
+ * address that may be a jump to ours. One that hides its allocator from the linker cannot be told: libc alone comes
+ * here then.)
+ */
 __attribute__((constructor)) static void compare(void)
 {
+    void *(*first)(size_t n) = (void *(*)(size_t))dlsym(RTLD_DEFAULT, "malloc");
+    void (*first_free)(void *) = (void (*)(void *))dlsym(RTLD_DEFAULT, "free");
     is_known();
-    if (dlsym(RTLD_DEFAULT, "malloc") != (void *)agent_malloc)
+    atomic_store(&state, LOOKING);
+    void *piece = first(1);
+    atomic_store(&state, KNOWN);
+    first_free(piece);
+    if (!piece || !is_small(piece))
         wedge_agent_interface.unreachable();
 }

@@ -552,14 +552,16 @@ END_TEST
 START_TEST(test_own_allocator)
 {
     static const struct {
-        const char *rule;
+        const char *program, *rule;
         uint32_t lost;
-    } cases[] = {{"f1 * malloc -> errno ENOMEM", 1},
-                 {"f1 proc[9] malloc -> errno ENOMEM", 0},
-                 {"f1 * read -> errno EIO", 0},
-                 {"f1 worker[1] free -> delay 1ms", 1}};
+    } cases[] = {{"malloc", "f1 * malloc -> errno ENOMEM", 1},
+                 {"malloc", "f1 proc[9] malloc -> errno ENOMEM", 0},
+                 {"malloc", "f1 * read -> errno EIO", 0},
+                 {"malloc", "f1 worker[1] free -> delay 1ms", 1},
+                 /* Takes the address of malloc, which is then a jump of its own to the first one there is. */
+                 {"malloc_of_libc", "f1 * malloc -> delay 1ms", 0}};
     char path[PATH_MAX];
-    snprintf(path, sizeof(path), "%s_malloc", run_target());
+    snprintf(path, sizeof(path), "%s_%s", run_target(), cases[_i].program);
     struct run run;
     RUN(&run, cases[_i].rule, path);
     ck_assert_int_eq(run.status, 0);
@@ -613,7 +615,7 @@ int main(void)
     tcase_add_test(tcase, test_old_versions);
     tcase_add_test(tcase, test_syscalls);
     tcase_add_test(tcase, test_aliases);
-    tcase_add_loop_test(tcase, test_own_allocator, 0, 4);
+    tcase_add_loop_test(tcase, test_own_allocator, 0, 5);
     tcase_add_loop_test(tcase, test_object_of_malloc, 0, 2);
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);
