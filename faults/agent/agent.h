@@ -17,7 +17,7 @@
  * A thread keeps its slot's number in 16 bytes of initial-exec TLS together with the ordinal of the process it was
  * claimed in; another ordinal means that the TLS was inherited over a fork. A vfork child shares the page and the TLS
  * with its parent; on a thread that ever called vfork it is told apart by getpid before anything acts, and writes
- * nothing but a hit. Elsewhere a pass makes no system call, so that a sandboxed process survives it.
+ * nothing but a hit, and a slot of its own when it execs (birth.h). Elsewhere a pass makes no system call, so that a sandboxed process survives it.
  */
 #ifndef WEDGE_FAULTS_AGENT_H
 #define WEDGE_FAULTS_AGENT_H
@@ -75,7 +75,7 @@ struct agent_here { /* the thread that passes */
 /* Finds, or makes, the slots of the calling process and thread. False: pass through. */
 bool agent_find_here(struct agent_here *ret);
 
-/* state.c */
+/* state.c and birth.c */
 /* Once, from the constructor. `slot`: that the parent has claimed for us, AGENT_NONE none named. */
 void agent_check_in_image(uint32_t slot);
 void agent_before_fork(struct agent_here *here); /* gives the child its ordinal */
