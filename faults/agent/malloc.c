@@ -11,6 +11,7 @@
  */
 #include <dlfcn.h>
 #include <errno.h>
+#include <link.h>
 #include <stdatomic.h>
 
 #include "faults/agent/interface.h"
@@ -232,20 +233,19 @@ NAMED(size_t, malloc_usable_size, (void *old))
 }
 
 /*
- * A program with an allocator of its own, or a sanitizer's, never comes here. Whether it does is seen by trying: as
- * long as nothing is known, our malloc gives of the small arena. (Its address would not tell: in a program at a fixed
- * address that may be a jump to ours. One that hides its allocator from the linker cannot be told: libc alone comes
- * here then.)
+ * A program with an allocator of its own, or a sanitizer's, never comes here. In a program at a fixed address that takes
+ * malloc's, the symbol is a jump to the first malloc behind it, which is ours: such a symbol is undefined and has a
+ * value. (An allocator that is hidden from the linker cannot be told: libc alone comes here then.)
  */
 __attribute__((constructor)) static void compare(void)
 {
-    void *(*first)(size_t n) = (void *(*)(size_t))dlsym(RTLD_DEFAULT, "malloc");
-    void (*first_free)(void *) = (void (*)(void *))dlsym(RTLD_DEFAULT, "free");
+    void *first = dlsym(RTLD_DEFAULT, "malloc");
+    const ElfW(Sym) *symbol = NULL;
+    Dl_info info;
     is_known();
-    atomic_store(&state, LOOKING);
-    void *piece = first(1);
-    atomic_store(&state, KNOWN);
-    first_free(piece);
-    if (!piece || !is_small(piece))
+    if (first == (void *)agent_malloc)
+        return;
+    bool found = dladdr1(first, &info, (void **)&symbol, RTLD_DL_SYMENT) && symbol;
+    if (!found || symbol->st_shndx != SHN_UNDEF)
         wedge_agent_interface.unreachable();
 }

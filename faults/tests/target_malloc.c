@@ -50,5 +50,7 @@ void free(void *old)
 int main(void)
 {
     void *(*volatile taken)(size_t n) = malloc;
-    return taken(100) == NULL;
+    void *piece = taken(100);
+    free(piece);
+    return piece == NULL;
 }
