@@ -345,16 +345,26 @@ static int wide(int n, const char *way)
     return 0;
 }
 
-/* several T N: T threads spawn N leaves each; the leaf's index is thread * 1000 + which. Each thread's own order is
- * that of its calls. */
-static void *spawn_several(void *arg)
+/* several T N: T threads make N leaves each, by spawn, vfork and fork in turn; the leaf's index is thread * 1000 +
+ * which. Each thread's own order is that of its calls. */
+static void *make_several(void *arg)
 {
     const int *job = arg;
     for (int i = 1; i <= job[1]; i++) {
         char which[16], *argv[] = {name_word, leaf_word, which, NULL};
-        pid_t pid;
+        pid_t pid = -1;
         snprintf(which, sizeof(which), "%d", job[0] * 1000 + i);
-        if (posix_spawn(&pid, self, NULL, NULL, argv, environ) || end_of(pid))
+        if (i % 3 == 0 && posix_spawn(&pid, self, NULL, NULL, argv, environ))
+            abort();
+        if (i % 3 == 1 && (pid = vfork()) == 0) {
+            execve(self, argv, environ);
+            _exit(127);
+        }
+        if (i % 3 == 2 && (pid = fork()) == 0) {
+            execve(self, argv, environ);
+            _exit(127);
+        }
+        if (end_of(pid))
             abort();
     }
     return NULL;
@@ -367,7 +377,7 @@ static int several(int threads, int n)
     for (int t = 0; t < threads; t++) {
         jobs[t][0] = t + 1;
         jobs[t][1] = n;
-        if (pthread_create(&all[t], NULL, spawn_several, jobs[t]))
+        if (pthread_create(&all[t], NULL, make_several, jobs[t]))
             return 1;
     }
     for (int t = 0; t < threads; t++)

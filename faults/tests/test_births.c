@@ -127,6 +127,25 @@ START_TEST(test_all_ways_in_a_row)
 }
 END_TEST
 
+/* Any order of any ways. */
+START_TEST(test_shuffled_ways)
+{
+    enum { LENGTH = 40 };
+    const char *argv[LENGTH + 3] = {target(), "list"};
+    srand(4711 + (unsigned)_i);
+    for (int i = 0; i < LENGTH;) {
+        const char *way = ways[(unsigned)rand() % WAYS].name;
+        if (strcmp(way, "raw-exec") != 0)
+            argv[2 + i++] = way;
+    }
+    run_whole(&run, NULL, argv);
+    for (uint32_t i = 1; i <= LENGTH; i++)
+        is_nth_child(leaf(i), i, argv[1 + i]);
+    ck_assert_uint_eq(count_slots(), LENGTH + 1);
+    run_free(&run);
+}
+END_TEST
+
 START_TEST(test_cleared_environment)
 {
     if (!ways[_i].bare)
@@ -175,8 +194,8 @@ START_TEST(test_chains)
 }
 END_TEST
 
-/* Threads that spawn at the same time: each child gets the ordinal of its own call. */
-START_TEST(test_spawns_at_once)
+/* Threads that make children at the same time: each child gets the ordinal of its own call. */
+START_TEST(test_births_at_once)
 {
     RUN(&run, NULL, target(), "several", "4", "20");
     ck_assert_str_eq(run.text, "done\n");
@@ -535,10 +554,11 @@ static void fill(TCase *tcase)
 {
     tcase_add_loop_test(tcase, test_ordinals, 0, WAYS);
     tcase_add_test(tcase, test_all_ways_in_a_row);
+    tcase_add_loop_test(tcase, test_shuffled_ways, 0, 5);
     tcase_add_loop_test(tcase, test_cleared_environment, 0, WAYS);
     tcase_add_test(tcase, test_failed_births);
     tcase_add_loop_test(tcase, test_chains, 0, 6);
-    tcase_add_test(tcase, test_spawns_at_once);
+    tcase_add_test(tcase, test_births_at_once);
     tcase_add_loop_test(tcase, test_large_environments, 0, 10);
 #ifdef HAVE_ASAN_TARGET
     tcase_add_loop_test(tcase, test_asan_further_down, 0, 4);
