@@ -194,6 +194,78 @@ static int sems(char **argv)
     return 0;
 }
 
+union shared {
+    pthread_mutex_t mutex;
+    pthread_cond_t cond;
+    pthread_rwlock_t rwlock;
+    pthread_barrier_t barrier;
+    pthread_spinlock_t spin;
+};
+
+static KEEP int make_shared(const char *kind, union shared *at, int shared)
+{
+    union {
+        pthread_mutexattr_t mutex;
+        pthread_condattr_t cond;
+        pthread_rwlockattr_t rwlock;
+        pthread_barrierattr_t barrier;
+    } attr;
+    if (strcmp(kind, "mutex") == 0)
+        return pthread_mutexattr_init(&attr.mutex) || pthread_mutexattr_setpshared(&attr.mutex, shared) ||
+               pthread_mutex_init(&at->mutex, &attr.mutex);
+    if (strcmp(kind, "cond") == 0)
+        return pthread_condattr_init(&attr.cond) || pthread_condattr_setpshared(&attr.cond, shared) ||
+               pthread_cond_init(&at->cond, &attr.cond);
+    if (strcmp(kind, "rwlock") == 0)
+        return pthread_rwlockattr_init(&attr.rwlock) || pthread_rwlockattr_setpshared(&attr.rwlock, shared) ||
+               pthread_rwlock_init(&at->rwlock, &attr.rwlock);
+    if (strcmp(kind, "barrier") == 0)
+        return pthread_barrierattr_init(&attr.barrier) || pthread_barrierattr_setpshared(&attr.barrier, shared) ||
+               pthread_barrier_init(&at->barrier, &attr.barrier, 1);
+    return pthread_spin_init(&at->spin, shared);
+}
+
+/* 0, or the error. */
+static int use_shared(const char *kind, union shared *at)
+{
+    int rc;
+    if (strcmp(kind, "mutex") == 0) {
+        if ((rc = pthread_mutex_lock(&at->mutex)) == 0)
+            pthread_mutex_unlock(&at->mutex);
+    } else if (strcmp(kind, "cond") == 0) {
+        rc = pthread_cond_signal(&at->cond);
+    } else if (strcmp(kind, "rwlock") == 0) {
+        if ((rc = pthread_rwlock_rdlock(&at->rwlock)) == 0)
+            pthread_rwlock_unlock(&at->rwlock);
+    } else if (strcmp(kind, "barrier") == 0) {
+        rc = pthread_barrier_wait(&at->barrier);
+        rc = rc == PTHREAD_BARRIER_SERIAL_THREAD ? 0 : rc;
+    } else {
+        if ((rc = pthread_spin_lock(&at->spin)) == 0)
+            pthread_spin_unlock(&at->spin);
+    }
+    return rc;
+}
+
+/* shared KIND: one that is process-shared and one that is not, in shared memory; used twice, then once in a child. */
+static int shared(char **argv)
+{
+    union shared *all = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (all == MAP_FAILED || make_shared(argv[2], &all[0], PTHREAD_PROCESS_SHARED) ||
+        make_shared(argv[2], &all[1], PTHREAD_PROCESS_PRIVATE))
+        return 1;
+    int used[] = {use_shared(argv[2], &all[0]), use_shared(argv[2], &all[0]), use_shared(argv[2], &all[1]),
+                  use_shared(argv[2], &all[1])};
+    say("parent %d %d %d %d\n", used[0], used[1], used[2], used[3]);
+    pid_t pid = fork();
+    if (pid == 0) {
+        int of_shared = use_shared(argv[2], &all[0]), of_private = use_shared(argv[2], &all[1]);
+        say("child %d %d\n", of_shared, of_private);
+        _exit(0);
+    }
+    return child_status(pid);
+}
+
 static sem_t counted[2];
 
 static void *post_both(void *arg)
@@ -546,22 +618,12 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         int (*run)(char **argv);
-    } modes[] = {{"pipes", pipes},
-                 {"sockets", sockets},
-                 {"exec", execs},
-                 {"use", use},
-                 {"sems", sems},
-                 {"posts", posts},
-                 {"mutexes", mutexes},
-                 {"sites", sites},
-                 {"arguments", arguments},
-                 {"crowd", crowd},
-                 {"generations", generations},
-                 {"rush", rush},
-                 {"reload", reload},
-                 {"messages", messages},
-                 {"churn", churn},
-                 {"inherited", inherited}};
+    } modes[] = {
+        {"pipes", pipes},        {"sockets", sockets},     {"exec", execs},        {"use", use},
+        {"sems", sems},          {"shared", shared},       {"posts", posts},       {"mutexes", mutexes},
+        {"sites", sites},        {"arguments", arguments}, {"crowd", crowd},       {"generations", generations},
+        {"rush", rush},          {"reload", reload},       {"messages", messages}, {"churn", churn},
+        {"inherited", inherited}};
     for (size_t i = 0; argc > 1 && i < sizeof(modes) / sizeof(modes[0]); i++)
         if (strcmp(modes[i].name, argv[1]) == 0)
             return modes[i].run(argv);

@@ -129,6 +129,23 @@ START_TEST(test_a_shared_semaphore_is_one_object)
 }
 END_TEST
 
+/* EINVAL is 22. */
+START_TEST(test_shared_by_attribute)
+{
+    static const char *const kinds[][2] = {{"mutex", "pthread_mutex_lock"},
+                                           {"cond", "pthread_cond_signal"},
+                                           {"rwlock", "pthread_rwlock_rdlock"},
+                                           {"barrier", "pthread_barrier_wait"},
+                                           {"spin", "pthread_spin_lock"}};
+    char plan[128];
+    snprintf(plan, sizeof(plan), "f1 * %s nth=3 per=obj -> errno EINVAL", kinds[_i][1]);
+    play(0, plan, "shared", kinds[_i][0], NULL);
+    ck_assert_str_eq(run.text, "parent 0 0 0 0\nchild 22 0\n");
+    ck_assert_uint_eq(run_hits(&run, "f1"), 6);
+    run_free(&run);
+}
+END_TEST
+
 START_TEST(test_counts_per_object)
 {
     play(0, "f1 * sem_post nth=7 per=obj -> drop", "posts", "4", "5");
@@ -332,6 +349,7 @@ static void fill(TCase *tcase)
     tcase_add_test(tcase, test_a_pair_of_sockets_is_one_object);
     tcase_add_loop_test(tcase, test_descriptors_over_exec, 0, 2);
     tcase_add_loop_test(tcase, test_a_shared_semaphore_is_one_object, 0, 2);
+    tcase_add_loop_test(tcase, test_shared_by_attribute, 0, 5);
     tcase_add_test(tcase, test_counts_per_object);
     tcase_add_loop_test(tcase, test_static_mutexes_are_made_by_their_first_use, 0, 2);
     tcase_add_test(tcase, test_a_rush_to_one_object);
