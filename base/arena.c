@@ -4,6 +4,7 @@
  */
 #include "base/arena.h"
 
+#include <cpuid.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -14,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/rt/name.h"
 
 enum { RULES = WEDGE_ARENA_RULES, NAMES = 1024, PROCS = 256, THREADS = 1024, OBJECTS = 2048, FIRINGS = 4096 };
@@ -58,6 +60,53 @@ static uint32_t ring_events(size_t bytes)
     return events;
 }
 
+/* Does the time-stamp counter run at one rate, whatever the processors do? It says so itself (CPUID, "invariant TSC"),
+ * and the kernel, which compares those of all processors, goes by it. */
+static bool has_steady_counter(void)
+{
+    unsigned a, b, c, d = 0;
+    char source[16] = "";
+    if (!__get_cpuid(0x80000007, &a, &b, &c, &d) || !(d & 1u << 8))
+        return false;
+    int fd = open("/sys/devices/system/clocksource/clocksource0/current_clocksource", O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, source, sizeof(source) - 1);
+    if (fd >= 0)
+        close(fd);
+    return n > 0 && strcmp(source, "tsc\n") == 0;
+}
+
+/* Both clocks at one moment, as far as that goes: the best of a few attempts. */
+static void read_clocks(uint64_t *ret_tsc, uint64_t *ret_ns)
+{
+    uint64_t best = UINT64_MAX;
+    for (int i = 0; i < 5; i++) {
+        uint64_t before = __builtin_ia32_rdtsc(), ns = (uint64_t)wedge_clock_ns(), after = __builtin_ia32_rdtsc();
+        if (after - before < best) {
+            best = after - before;
+            *ret_tsc = before + best / 2;
+            *ret_ns = ns;
+        }
+    }
+}
+
+void wedge_arena_set_clock(const struct wedge_arena *arena)
+{
+    struct wedge_arena_clock *clock = &wedge_arena_header(arena)->clock;
+    uint64_t tsc = 0, ns = 0;
+    if (!arena->tsc)
+        return;
+    read_clocks(&tsc, &ns);
+    if (tsc <= arena->tsc || ns <= arena->ns)
+        return;
+    uint64_t mult = (uint64_t)((((unsigned __int128)(ns - arena->ns)) << 32) / (tsc - arena->tsc));
+    /* Partner: agent_now_ns, which takes the three only under an even number that has not changed. */
+    atomic_fetch_add(&clock->seq, 1);
+    atomic_store(&clock->tsc, tsc);
+    atomic_store(&clock->ns, ns);
+    atomic_store(&clock->mult, mult);
+    atomic_fetch_add(&clock->seq, 1);
+}
+
 static void lay_out(struct wedge_arena *arena, uint64_t seed)
 {
     struct wedge_arena_header *header = wedge_arena_header(arena);
@@ -84,7 +133,7 @@ static void lay_out(struct wedge_arena *arena, uint64_t seed)
 
     struct wedge_arena_control *control = wedge_arena_live(arena, WEDGE_SEC_CONTROL, 0);
     control->seed = seed;
-    control->record = 1;
+    control->record = WEDGE_RECORD_PLACES;
     header->magic = WEDGE_ARENA_MAGIC;
 }
 
@@ -93,6 +142,8 @@ int wedge_arena_create(struct wedge_arena *ret, size_t bytes, uint64_t seed, str
     struct wedge_arena arena = {.fd = -1, .bytes = bytes ? bytes : DEFAULT_BYTES};
     int rc;
 
+    if (has_steady_counter())
+        read_clocks(&arena.tsc, &arena.ns);
     arena.bytes = (arena.bytes + 4095) & ~(size_t)4095;
     if (arena.bytes < bytes || ring_events(arena.bytes) == 0) {
         wedge_err_set(err, -EINVAL, "an arena of %zu bytes is too small", bytes);
@@ -129,6 +180,7 @@ int wedge_arena_create(struct wedge_arena *ret, size_t bytes, uint64_t seed, str
         goto fail;
     }
     lay_out(&arena, seed);
+    wedge_arena_set_clock(&arena); /* the allocation has taken milliseconds: enough for a first rate */
     snprintf(arena.env, sizeof(arena.env), "%d:%d:%llx", (int)getpid(), arena.fd, (unsigned long long)header->nonce);
     *ret = arena;
     return 0;

@@ -22,6 +22,7 @@ struct wedge_arena {
     size_t bytes;
     uint8_t *live; /* shared mapping: for rules, control and slots that wedge writes */
     char env[96]; /* the value of WEDGE_ARENA */
+    uint64_t tsc, ns; /* both clocks at one moment, when it was made; 0 where the counter is not to be trusted */
 };
 
 /* Makes an arena of `bytes` (0: 8 MiB), allocated in full. Errors: -ENOMEM, -ENOSPC, the memfd's. */
@@ -37,6 +38,9 @@ static inline struct wedge_arena_header *wedge_arena_header(const struct wedge_a
 }
 /* Record `i` of a section in the live mapping. Offsets and strides are those wedge laid out, not the header's. */
 void *wedge_arena_live(const struct wedge_arena *arena, enum wedge_arena_section section, uint32_t i);
+
+/* Sets the header's clock (struct wedge_arena_clock) by the clocks of now. Called again now and then by who made it. */
+void wedge_arena_set_clock(const struct wedge_arena *arena);
 
 /* How often rule number `rule` was hit so far, in the whole tree. Counted where the hits are (per thread, process,
  * object), so that they share no counter; summed here. A thousand loads. */

@@ -6,6 +6,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 
+#include "base/arena.h"
 #include "base/err.h"
 
 enum wedge_exit {
@@ -41,6 +42,8 @@ int wedge_cli_report(const struct wedge_cli *cli, const json_t *report, int exit
 
 /* A duration option's argument in ns; ends with a usage error naming the option. */
 int64_t wedge_cli_duration(struct argp_state *state, const char *option, const char *text);
+/* An argument of --record; ends with a usage error. */
+enum wedge_record wedge_cli_record(struct argp_state *state, const char *text);
 /* A pid argument; ends with a usage error. */
 pid_t wedge_cli_pid(struct argp_state *state, const char *text);
 

@@ -86,6 +86,17 @@ int64_t wedge_cli_duration(struct argp_state *state, const char *option, const c
     return ns;
 }
 
+enum wedge_record wedge_cli_record(struct argp_state *state, const char *text)
+{
+    static const char *const words[] = {
+        [WEDGE_RECORD_NOTHING] = "nothing", [WEDGE_RECORD_PLACES] = "places", [WEDGE_RECORD_CALLS] = "calls"};
+    for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+        if (strcmp(text, words[i]) == 0)
+            return (enum wedge_record)i;
+    argp_error(state, "--record takes calls, places or nothing, not '%s'", text);
+    return WEDGE_RECORD_NOTHING;
+}
+
 pid_t wedge_cli_pid(struct argp_state *state, const char *text)
 {
     char *end;

@@ -12,12 +12,14 @@ struct options {
     const char *plan, *disarm;
     char **command;
     int64_t limit_ns;
+    enum wedge_record record;
 };
 
-enum { KEY_LIMIT = 256, KEY_DISARM };
+enum { KEY_LIMIT = 256, KEY_DISARM, KEY_RECORD };
 static const struct argp_option options[] = {
     {"plan", 'f', "FILE", 0, "The plan, see wedge-plan(5)", 0},
     {"disarm", KEY_DISARM, "ID,...", 0, "These rules wait until `wedge ctl` arms them", 0},
+    {"record", KEY_RECORD, "WHAT", 0, "What is recorded: calls, places or nothing (places)", 0},
     {"limit", KEY_LIMIT, "TIME", 0, "End the command after this time (none)", 0},
     {0}};
 
@@ -33,6 +35,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         return 0;
     case KEY_DISARM:
         o->disarm = arg;
+        return 0;
+    case KEY_RECORD:
+        o->record = wedge_cli_record(state, arg);
         return 0;
     case KEY_LIMIT:
         o->limit_ns = wedge_cli_duration(state, "--limit", arg);
@@ -111,7 +116,7 @@ static bool say_invalid(const struct wedge_outcome *out, int status)
 
 int wedge_cli_inject(int argc, char **argv)
 {
-    struct options o = {0};
+    struct options o = {.record = WEDGE_RECORD_PLACES};
     struct wedge_err err;
     struct wedge_plan *plan;
     struct wedge_outcome out;
@@ -129,6 +134,7 @@ int wedge_cli_inject(int argc, char **argv)
                                     .agent = true,
                                     .plan = plan,
                                     .disarm = o.disarm,
+                                    .record = o.record,
                                     .limit_ns = o.limit_ns,
                                     .kill_on_hang = true,
                                     .on_report = wedge_cli_on_report,

@@ -16,15 +16,21 @@ struct options {
     char **command;
     const char *plan, *disarm;
     int64_t stall_ns, limit_ns;
+    enum wedge_record record;
     bool stall_given, limit_given, no_agent;
     enum { ON_HANG_DEFAULT, ON_HANG_REPORT, ON_HANG_KILL } on_hang;
 };
 
-enum { KEY_STALL = 256, KEY_DISARM, KEY_LIMIT, KEY_ON_HANG, KEY_NO_AGENT };
+enum { KEY_STALL = 256, KEY_DISARM, KEY_RECORD, KEY_LIMIT, KEY_ON_HANG, KEY_NO_AGENT };
 static const struct argp_option options[] = {
     {"pid", 'p', "PID", 0, "Watch a process that runs already; it is never killed unless --on-hang=kill says so", 0},
     {"plan", 'f', "FILE", 0, "Run the command under this plan of faults", 0},
     {"disarm", KEY_DISARM, "ID,...", 0, "These rules of the plan wait until `wedge ctl` arms them", 0},
+    {"record", KEY_RECORD, "WHAT", 0,
+     "What the agent records for the report: calls (which locks are held, who waits, who woke last), places, or "
+     "nothing "
+     "(calls)",
+     0},
     {"stall", KEY_STALL, "TIME", 0,
      "Nothing may stand still longer than this (30s where the program has progress marks; when given here, its output "
      "and CPU time count where it has none, and a hang of the whole that is evident but not proved ends the run too)",
@@ -50,6 +56,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         return 0;
     case KEY_DISARM:
         o->disarm = arg;
+        return 0;
+    case KEY_RECORD:
+        o->record = wedge_cli_record(state, arg);
         return 0;
     case KEY_STALL:
         o->stall_ns = wedge_cli_duration(state, "--stall", arg);
@@ -110,7 +119,7 @@ static int exit_status(const struct options *o, const struct wedge_outcome *out)
 
 int wedge_cli_watch(int argc, char **argv)
 {
-    struct options o = {0};
+    struct options o = {.record = WEDGE_RECORD_CALLS};
     struct wedge_err err;
     struct wedge_plan *plan = NULL;
     struct wedge_outcome out;
@@ -130,6 +139,7 @@ int wedge_cli_watch(int argc, char **argv)
                                     .agent_optional = true,
                                     .plan = plan,
                                     .disarm = o.disarm,
+                                    .record = o.record,
                                     .detect = true,
                                     .stall_ns = o.stall_ns,
                                     .stall_given = o.stall_given,

@@ -168,6 +168,7 @@ int wedge_runner_play(const struct wedge_scenario *s, enum wedge_check_role role
                                     .scenario = s->name,
                                     .argv = check->argv,
                                     .agent = true,
+                                    .record = WEDGE_RECORD_CALLS,
                                     .plan = plan,
                                     .detect = true,
                                     .stall_ns = STALL_NS,

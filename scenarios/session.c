@@ -133,6 +133,7 @@ static int prepare_agent(struct state *st, char ***ret_env)
     rc = s->plan ? wedge_plan_install(s->plan, &st->arena, st->err) : 0;
     if (!rc && s->disarm)
         rc = wedge_control_disarm(&st->arena, s->disarm, st->err);
+    ((struct wedge_arena_control *)wedge_arena_live(&st->arena, WEDGE_SEC_CONTROL, 0))->record = s->record;
     if (!rc)
         rc = wedge_faults_environ(&st->arena, s->argv[0], ret_env, st->err);
     if (!rc) {
@@ -462,6 +463,8 @@ static int loop(struct state *st)
         int64_t pause = st->s->detect ? st->quiet.tick_ns : st->agent ? RECYCLE_NS : WEDGE_NS_PER_S;
         if (!st->s->detect)
             look_for_absent(st, NULL, false);
+        if (st->agent)
+            wedge_arena_set_clock(&st->arena);
         if (st->agent && wedge_faults_recycle(&st->arena) > 0 && pause > RECYCLE_NS)
             pause = RECYCLE_NS; /* processes come and go fast */
         if (st->s->limit_ns && st->out->end != WEDGE_LIMIT) {

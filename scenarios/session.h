@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "base/arena.h"
 #include "base/err.h"
 #include "faults/plan.h"
 
@@ -25,6 +26,7 @@ struct wedge_session {
     bool agent_optional; /* go on without it where the command cannot take it */
     const struct wedge_plan *plan; /* NULL: none; needs the agent */
     const char *disarm; /* rules that are disarmed at the beginning, "f1,f2"; NULL none */
+    enum wedge_record record; /* with the agent */
     size_t arena_bytes; /* 0: default */
     bool detect; /* false: only run it (inject) */
     int64_t stall_ns; /* how long nothing may move; 0: 30 s */

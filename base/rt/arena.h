@@ -60,7 +60,19 @@ struct wedge_arena_span {
     uint32_t stride; /* bytes a record */
 };
 
-/* First page. Everything but the overflow counters is constant once the arena is handed out. */
+/*
+ * The processor's time-stamp counter as CLOCK_MONOTONIC: ns + ((counter - tsc) * mult >> 32), where `mult` is not 0.
+ * Written by wedge alone, each time it looks after the run, so that an error of the rate does not add up; where the counter does
+ * not run at one rate on all processors `mult` stays 0. `seq` is odd while it is written: whoever sees that, or
+ * another one afterwards, asks the clock instead.
+ */
+struct wedge_arena_clock {
+    _Atomic uint32_t seq;
+    uint32_t reserved;
+    _Atomic uint64_t tsc, ns, mult;
+};
+
+/* First page. Everything but the clock and the overflow counters is constant once the arena is handed out. */
 struct wedge_arena_header {
     uint64_t magic;
     uint32_t abi;
@@ -77,6 +89,14 @@ struct wedge_arena_header {
     _Atomic uint32_t lost_procs, lost_threads, lost_names, lost_objects;
     _Atomic uint32_t lost_libraries; /* loaded so that their calls are not seen, where a rule names a function */
     _Atomic uint32_t lost_allocators; /* processes with an allocator of their own, in which rules for malloc cannot act */
+    _Alignas(64) struct wedge_arena_clock clock;
+};
+
+/* What is recorded beside the firings of rules and what a program says of itself (roles, waits, callbacks). */
+enum wedge_record {
+    WEDGE_RECORD_NOTHING,
+    WEDGE_RECORD_PLACES, /* every point that is passed */
+    WEDGE_RECORD_CALLS,  /* and calls that take, give, wait or wake: events, waits, holds */
 };
 
 /* Control: one line of 64 bytes each. */
@@ -84,7 +104,7 @@ struct wedge_arena_control {
     _Atomic uint32_t epoch;    /* its lowest bit says which row of `enabled` is current: many rules switch at once */
     _Atomic uint32_t quiesce;  /* not 0: no fault from now on; also a futex: every held thread waits with it */
     _Atomic uint32_t released; /* bumped (and FUTEX_WAKEd) at each fired rule, passed mark and release: what `yield` waits on */
-    uint32_t record;           /* 1: waits, holds and events are recorded */
+    uint32_t record;           /* enum wedge_record; constant once the arena is handed out */
     uint64_t seed;
     uint32_t n_rules;
     _Atomic uint32_t checkins; /* processes that checked in so far: proc[N] */
@@ -180,7 +200,7 @@ enum wedge_wait_kind {
     WEDGE_WAITING_NOT = 0,
     /* 1 to 15: WEDGE_WAIT_FOR_… of <wedge/point.h>, annotated by the program */
     WEDGE_WAITING_HELD = 16,  /* the agent holds the thread: action block, delay or yield; `rule` says which */
-    WEDGE_WAITING_CALL = 17,  /* inside a wrapped libc call; `name` says which */
+    WEDGE_WAITING_CALL = 17,  /* inside a libc call that may wait; `name`: its function's number + 1 */
 };
 struct wedge_arena_wait { /* 40 bytes */
     _Atomic uint32_t seq; /* odd while being written; even and waiting when kind is not 0 */
@@ -188,18 +208,20 @@ struct wedge_arena_wait { /* 40 bytes */
     uint16_t rule;       /* rule number + 1 for HELD, else 0 */
     uint64_t object;     /* address in the process; 0 none */
     uint64_t since_ns;
-    uint64_t deadline_ns; /* UINT64_MAX: none */
-    uint32_t name;       /* index in NAMES */
+    uint64_t deadline_ns; /* UINT64_MAX: none; of CALL 0: not known */
+    uint32_t name;       /* index in NAMES, but for CALL */
     int32_t holder;      /* TID, 0 unknown */
 };
 
 /* WANT before the call that takes, HOLD after it, RELEASING before the call that gives back: a death between
- * taking and recording blames the right thread. */
+ * taking and recording blames the right thread. In a wait for a condition its mutex is WANT. What a thread takes twice
+ * it has twice. */
 enum { WEDGE_HOLD_FREE, WEDGE_HOLD_WANT, WEDGE_HOLD_HOLD, WEDGE_HOLD_RELEASING };
 struct wedge_arena_hold { /* 16 bytes */
     _Atomic uint64_t object;
     _Atomic uint32_t state;
-    uint32_t count;
+    uint16_t kind; /* enum wedge_object_kind */
+    uint16_t shared; /* 1: others may have it at the same time: a reader */
 };
 #define WEDGE_HOLDS 12
 
@@ -303,6 +325,12 @@ enum wedge_event_kind {
     WEDGE_EV_FORK,     /* arg: nth child */
     WEDGE_EV_EXIT,
     WEDGE_EV_PROGRESS, /* arg: n */
+    /* A call has returned that took, gave back, waited for or woke its object. name: the function's number + 1; arg:
+     * what it returned, or a negative errno; about: enum wedge_object_kind; when_ns: when it began. */
+    WEDGE_EV_TAKE,
+    WEDGE_EV_GIVE,
+    WEDGE_EV_WAIT,
+    WEDGE_EV_WAKE,
 };
 struct wedge_arena_event { /* 64 bytes */
     _Atomic uint32_t seq; /* number of the event + 1, stored with release last */
@@ -316,7 +344,10 @@ struct wedge_arena_event { /* 64 bytes */
     uint32_t name;
     int32_t tid;
     int32_t pid;
-    uint32_t hit; /* FIRED: at which hit of those counted there (its lowest bits); else 0 */
+    union {
+        uint32_t hit; /* FIRED: at which hit of those counted there (its lowest bits); else 0 */
+        uint32_t about; /* TAKE to WAKE: enum wedge_object_kind */
+    };
 };
 
 _Static_assert(sizeof(struct wedge_arena_header) <= 4096, "header is one page");

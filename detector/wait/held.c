@@ -24,13 +24,13 @@ static const struct wedge_arena_thread *record_of(const struct wedge_look *look,
     return wedge_arena_thread_of(look->options->arena, look->snapshot->procs[t->proc].pid, t->tid, NULL);
 }
 
-/* The innermost wait that is complete, NULL none. */
+/* The innermost wait that is complete, NULL none. What the kernel says of a call is newer than the record of it. */
 static const struct wedge_arena_wait *wait_of(const struct wedge_arena_thread *record)
 {
     for (int level = 1; level >= 0; level--) {
         const struct wedge_arena_wait *wait = &record->wait[level];
         uint32_t seq = wait->seq;
-        if (seq && seq % 2 == 0 && wait->kind != WEDGE_WAITING_NOT)
+        if (seq && seq % 2 == 0 && wait->kind != WEDGE_WAITING_NOT && wait->kind != WEDGE_WAITING_CALL)
             return wait;
     }
     return NULL;

@@ -123,6 +123,7 @@ void agent_exec_fill(struct agent_exec *exec, uint32_t slot, char **room);
 void agent_event(const struct agent_here *here, struct wedge_arena_event *event); /* fills tid, pid, when */
 struct wedge_arena_wait *agent_wait_begin(const struct agent_here *here, const struct wedge_arena_wait *what);
 void agent_wait_end(struct wedge_arena_wait *wait); /* takes NULL */
+uint64_t agent_now_ns(void); /* CLOCK_MONOTONIC, by the time-stamp counter where that can be trusted */
 struct wedge_arena_wait *agent_wait_annotated(const struct agent_here *here); /* the one in progress, NULL none */
 
 /* rule.c */
@@ -170,6 +171,13 @@ void agent_quiesce(void);
 /* place.c */
 void agent_arm_places(void);
 
+/* call.c: the record of calls */
+struct agent_call;
+extern uint8_t agent_recorded[WEDGE_FN_COUNT]; /* how; 0: not */
+void agent_record_watch(uint64_t functions[WEDGE_RULE_FUNCTIONS_WORDS]); /* adds those that are to be recorded */
+void agent_record_before(struct agent_call *call); /* the effect is about to happen */
+void agent_record_after(struct agent_call *call, int64_t result);
+
 /* wrap.c */
 extern _Atomic uint64_t agent_armed[WEDGE_RULE_FUNCTIONS_WORDS]; /* functions that a rule names */
 extern uint64_t agent_function_rules[WEDGE_FN_COUNT][AGENT_RULE_WORDS]; /* that act before the effect */
@@ -184,6 +192,10 @@ struct agent_call {
     struct agent_site site;
     enum wedge_function function;
     bool known; /* here is filled */
+    bool recorded; /* agent_record_before was called, agent_record_after is to be */
+    struct wedge_arena_wait *wait;
+    struct wedge_arena_hold *hold;
+    uint64_t began_ns;
 };
 static inline bool agent_is_armed(enum wedge_function function)
 {

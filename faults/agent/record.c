@@ -35,23 +35,51 @@ void agent_event(const struct agent_here *here, struct wedge_arena_event *event)
     store_event(&ring[number & (agent_arena.ring_events - 1)], event, number + 1);
 }
 
+uint64_t agent_now_ns(void)
+{
+    struct wedge_arena_clock *clock = &agent_arena.header->clock;
+    uint32_t seq = atomic_load_explicit(&clock->seq, memory_order_acquire);
+    uint64_t mult = atomic_load_explicit(&clock->mult, memory_order_acquire);
+    uint64_t tsc = atomic_load_explicit(&clock->tsc, memory_order_acquire);
+    uint64_t ns = atomic_load_explicit(&clock->ns, memory_order_acquire);
+    /* Partner: wedge_arena_set_clock. Not tried twice: a wedge that was ended in between would keep us here. */
+    if (AGENT_UNLIKELY(!mult || seq % 2 || atomic_load_explicit(&clock->seq, memory_order_relaxed) != seq))
+        return sys_now_ns();
+    int64_t ticks = (int64_t)(__builtin_ia32_rdtsc() - tsc); /* below 0: read on another processor, a little earlier */
+    return ns + (uint64_t)(int64_t)((__int128)ticks * (__int128)mult >> 32);
+}
+
+/* Where the record of each level was begun. Stacks grow down: one that was begun at a lower address than we stand at
+ * was left by a longjmp or a cancellation, unless it is another stack; then its end finds it another's and ours. */
+static __thread uintptr_t wait_frames[2] __attribute__((tls_model("initial-exec")));
+
+static void set_seq(struct wedge_arena_wait *wait)
+{
+    /* The thread's own: a handler on it that comes in between finds it odd and goes to the next level. */
+    atomic_store_explicit(&wait->seq, atomic_load_explicit(&wait->seq, memory_order_relaxed) + 1, memory_order_release);
+    atomic_thread_fence(memory_order_release);
+}
+
 struct wedge_arena_wait *agent_wait_begin(const struct agent_here *here, const struct wedge_arena_wait *what)
 {
+    uintptr_t frame = (uintptr_t)__builtin_frame_address(0);
     if (!here->thread)
         return NULL;
     for (unsigned level = 0; level < 2; level++) {
         struct wedge_arena_wait *wait = &here->thread->wait[level];
-        if (atomic_load_explicit(&wait->seq, memory_order_relaxed) % 2 || wait->kind != WEDGE_WAITING_NOT)
+        bool left = wait->kind >= WEDGE_WAITING_HELD && wait_frames[level] <= frame;
+        if (atomic_load_explicit(&wait->seq, memory_order_relaxed) % 2 || (wait->kind != WEDGE_WAITING_NOT && !left))
             continue; /* we are in a signal handler inside that wait */
-        atomic_fetch_add_explicit(&wait->seq, 1, memory_order_acq_rel);
+        set_seq(wait);
         wait->rule = what->rule;
         wait->object = what->object;
-        wait->since_ns = sys_now_ns();
+        wait->since_ns = what->since_ns ? what->since_ns : sys_now_ns();
         wait->deadline_ns = what->deadline_ns;
         wait->name = what->name;
         wait->holder = what->holder;
         wait->kind = what->kind;
-        atomic_fetch_add_explicit(&wait->seq, 1, memory_order_release);
+        wait_frames[level] = frame;
+        set_seq(wait);
         return wait;
     }
     return NULL;
@@ -61,10 +89,10 @@ void agent_wait_end(struct wedge_arena_wait *wait)
 {
     if (!wait)
         return;
-    atomic_fetch_add_explicit(&wait->seq, 1, memory_order_acq_rel);
+    set_seq(wait);
     wait->kind = WEDGE_WAITING_NOT;
     wait->rule = 0;
-    atomic_fetch_add_explicit(&wait->seq, 1, memory_order_release);
+    set_seq(wait);
 }
 
 struct wedge_arena_wait *agent_wait_annotated(const struct agent_here *here)

@@ -102,6 +102,7 @@ void agent_arm_functions(void)
             armed[w] |= rule->functions[w];
     }
     agent_object_watch(armed);
+    agent_record_watch(armed);
     for (unsigned w = 0; w < WEDGE_RULE_FUNCTIONS_WORDS; w++)
         atomic_fetch_or_explicit(&agent_armed[w], armed[w], memory_order_relaxed);
 }
@@ -110,6 +111,7 @@ bool agent_enter(struct agent_call *call, enum wedge_function function, void *ca
                  const uint64_t *args, unsigned n_args)
 {
     call->function = function;
+    call->recorded = false;
     call->site = (struct agent_site){.object = object,
                                      .kind = rows[function].kind,
                                      .caller = (uint64_t)(uintptr_t)caller,
@@ -125,10 +127,16 @@ bool agent_enter(struct agent_call *call, enum wedge_function function, void *ca
     bool concerns = agent_object_roles[function] != 0;
     if (AGENT_UNLIKELY(concerns))
         agent_object_before(call);
-    agent_hit(&call->here, agent_function_rules[function], &call->site);
-    if (AGENT_UNLIKELY(concerns) && (call->site.answer == AGENT_ANSWER_NONE || call->site.answer == AGENT_ANSWER_SHORT))
+    const uint64_t *rules = agent_function_rules[function];
+    if (rules[0] | rules[1])
+        agent_hit(&call->here, rules, &call->site);
+    if (call->site.answer != AGENT_ANSWER_NONE && call->site.answer != AGENT_ANSWER_SHORT)
+        return true;
+    if (AGENT_UNLIKELY(concerns))
         agent_object_effect(call);
-    return call->site.answer != AGENT_ANSWER_NONE && call->site.answer != AGENT_ANSWER_SHORT;
+    if (agent_recorded[function])
+        agent_record_before(call);
+    return false;
 }
 
 /* As C11's functions tell an error of the POSIX ones they are made of. */
@@ -158,6 +166,8 @@ int64_t agent_leave(struct agent_call *call, int64_t result)
 {
     if (!call->known)
         return result;
+    if (call->recorded)
+        agent_record_after(call, result);
     if (AGENT_UNLIKELY(agent_object_roles[call->function]))
         agent_object_after(call, result);
     const uint64_t *rules = agent_function_rules_after[call->function];

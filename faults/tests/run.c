@@ -13,6 +13,8 @@
 #include "faults/launch.h"
 #include "faults/plan.h"
 
+enum wedge_record run_record = WEDGE_RECORD_PLACES;
+
 void run_start(struct run *run, const char *plan_text, const char *const *argv)
 {
     struct wedge_err err;
@@ -23,6 +25,7 @@ void run_start(struct run *run, const char *plan_text, const char *const *argv)
 
     memset(run, 0, sizeof(*run));
     ck_assert_int_eq(wedge_arena_create(&run->arena, 0, 1, &err), 0);
+    ((struct wedge_arena_control *)wedge_arena_live(&run->arena, WEDGE_SEC_CONTROL, 0))->record = run_record;
     snprintf(text, sizeof(text), "plan 1\n%s\n", plan_text ? plan_text : "");
     if (wedge_plan_parse("test", text, &plan, &err))
         ck_abort_msg("%s", wedge_err_text(&err, message, sizeof(message)));
@@ -176,6 +179,12 @@ const char *run_kinds_target(void)
 {
     static char path[PATH_MAX];
     return beside("faults_target_kinds", path);
+}
+
+const char *run_calls_target(void)
+{
+    static char path[PATH_MAX];
+    return beside("faults_target_calls", path);
 }
 
 const char *run_static_target(void)

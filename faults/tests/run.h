@@ -15,6 +15,7 @@ struct run {
     int status; /* once waited for */
 };
 
+extern enum wedge_record run_record; /* of the runs to come; PLACES at first */
 /* Starts argv under `plan` (NULL: an empty one; without the line `plan 1`). */
 void run_start(struct run *run, const char *plan, const char *const *argv);
 /* Reads until the output has `text`. */
@@ -40,6 +41,7 @@ const char *run_objects_target(void);
 const char *run_objects_target_no_pie(void);
 const char *run_objects_target_asan(void); /* only where the build could make it */
 const char *run_kinds_target(void);
+const char *run_calls_target(void);
 const char *run_static_target(void);
 const char *run_asan_target(void); /* only where the build could make it */
 
