@@ -251,7 +251,7 @@ struct wedge_arena_thread { /* 512 bytes */
     uint32_t last_rule;  /* last rule fired on this thread, number + 1 */
     _Atomic uint64_t progress; /* sum of WEDGE_PROGRESS */
     uint64_t last_point_ns;
-    uint64_t reserved1;
+    uint64_t luck; /* hash of both pedigrees, the process's and the thread's: what chance per thread is drawn from */
     uint8_t sched[64]; /* a controlled scheduler's line: gate futex, priority, step, pending call and object */
     uint8_t vtime[64]; /* virtual time's line: now, wake at */
 };

@@ -130,12 +130,11 @@ static bool lucky(const struct agent_here *here, uint32_t number, const struct a
     if (rule->chance == UINT64_MAX)
         return true;
     uint64_t x = luck[number];
-    if (rule->per == WEDGE_PER_THREAD || rule->per == WEDGE_PER_PROC ||
-        (rule->per == WEDGE_PER_OBJ && is_private(site)))
-        x = agent_mix(x ^ here->proc->pedigree);
     if (rule->per == WEDGE_PER_THREAD) /* counted there: it has a slot */
-        x = agent_mix(x ^ here->thread->pedigree);
-    return agent_mix(x ^ hit) < rule->chance;
+        x ^= here->thread->luck;
+    else if (rule->per == WEDGE_PER_PROC || (rule->per == WEDGE_PER_OBJ && is_private(site)))
+        x ^= here->proc->pedigree;
+    return agent_mix(x + hit * 0x9e3779b97f4a7c15ull) < rule->chance; /* splitmix64, its hit-th number from x */
 }
 
 static bool is_answer(uint32_t action)

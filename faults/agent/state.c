@@ -97,6 +97,7 @@ uint32_t agent_claim_thread(uint32_t proc_slot, uint32_t creator, uint32_t nth)
     thread->creator = creator;
     thread->nth_child = nth;
     thread->pedigree = creator == AGENT_NONE ? agent_mix(1) : agent_mix(agent_arena.threads[creator].pedigree + nth);
+    thread->luck = agent_mix(agent_arena.procs[proc_slot].pedigree ^ thread->pedigree);
     agent_clear_counts(slot);
     return slot;
 }

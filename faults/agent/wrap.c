@@ -107,9 +107,30 @@ void agent_arm_functions(void)
         atomic_fetch_or_explicit(&agent_armed[w], armed[w], memory_order_relaxed);
 }
 
+/* Is there a rule at this function for this process, before the effect or after it? */
+static bool is_ruled(enum wedge_function function)
+{
+    /* Partner: the release of the epoch, by wedge, as in agent_hit. */
+    uint32_t row = atomic_load_explicit(&agent_arena.control->epoch, memory_order_acquire) & 1;
+    for (unsigned w = 0; w < AGENT_RULE_WORDS; w++)
+        if ((agent_function_rules[function][w] | agent_function_rules_after[function][w]) &
+            atomic_load_explicit(&agent_page->who[w], memory_order_relaxed) &
+            atomic_load_explicit(&agent_arena.control->enabled[row][w], memory_order_relaxed))
+            return true;
+    return false;
+}
+
 bool agent_enter(struct agent_call *call, enum wedge_function function, void *caller, uint64_t object,
                  const uint64_t *args, unsigned n_args)
 {
+    bool concerns = agent_object_roles[function] != 0;
+    /* Most passes of a function that some rule names are nobody's. A process that has not checked in does so first. */
+    if (AGENT_LIKELY(agent_arena.ready) && !concerns &&
+        AGENT_LIKELY(atomic_load_explicit(&agent_page->state, memory_order_acquire) == AGENT_IN) &&
+        !is_ruled(function)) {
+        call->known = false;
+        return false;
+    }
     call->function = function;
     call->recorded = false;
     call->site = (struct agent_site){.object = object,
@@ -124,7 +145,6 @@ bool agent_enter(struct agent_call *call, enum wedge_function function, void *ca
         return false;
     if (AGENT_UNLIKELY(agent_runtimes) && agent_is_runtime(call->site.caller))
         call->site.caller = agent_caller_behind(call->site.caller);
-    bool concerns = agent_object_roles[function] != 0;
     if (AGENT_UNLIKELY(concerns))
         agent_object_before(call);
     const uint64_t *rules = agent_function_rules[function];

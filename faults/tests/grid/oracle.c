@@ -17,7 +17,8 @@ static bool is_place(enum grid_op op)
     return op >= OP_POINT;
 }
 
-/* The chance of wedge-plan(5): a hash of seed, rule, who counts (process, thread) and hit. splitmix64 over FNV-1a. */
+/* The chance of wedge-plan(5): a hash of seed, rule, who counts (process, thread) and hit. splitmix64 from a start of these
+ * (the id by FNV-1a). */
 static uint64_t mix(uint64_t x)
 {
     x += 0x9e3779b97f4a7c15u;
@@ -36,12 +37,12 @@ static uint64_t text_hash(const char *text)
 
 static bool lucky(const struct oracle *o, int rule, int process, int thread, uint64_t hit)
 {
-    uint64_t x = mix(mix(o->seed) ^ text_hash(o->rules[rule].id));
-    if (o->rules[rule].per != PER_TREE)
-        x = mix(x ^ o->processes[process].pedigree);
+    uint64_t x = mix(mix(o->seed) ^ text_hash(o->rules[rule].id)), by_process = o->processes[process].pedigree;
     if (o->rules[rule].per == PER_THREAD)
-        x = mix(x ^ o->thread_pedigrees[process][thread]);
-    x = mix(x ^ hit);
+        x ^= mix(by_process ^ o->thread_pedigrees[process][thread]);
+    if (o->rules[rule].per == PER_PROC)
+        x ^= by_process;
+    x = mix(x + hit * 0x9e3779b97f4a7c15u);
     return o->rules[rule].chance >= 1 || (double)x < o->rules[rule].chance * 18446744073709551616.0;
 }
 

@@ -1,0 +1,143 @@
+/*
+ * What a call costs. usage: bench-faults sem|read|clock|point THREADS CALLS   or   bench-faults farm RUNS
+ *
+ * Prints one number: nanoseconds a call (of the fastest tenth of the rounds' median, see below), or for `farm` the
+ * median microseconds from before fork to after the end of /bin/true.
+ *
+ * The calls of a thread are timed in 50 slices, and the figure is the median of those: on a machine that others use too,
+ * a slice in which somebody else ran is not counted for the call. With several threads it is the slowest thread's.
+ */
+#include <fcntl.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+#include <wedge/point.h>
+
+enum { SLICES = 50, THREADS_MAX = 16, FARM_MAX = 10000 };
+
+static long calls;
+static const char *mode;
+static pthread_barrier_t all_there;
+
+static double now_ns(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (double)ts.tv_sec * 1e9 + (double)ts.tv_nsec;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median(double *of, int n)
+{
+    qsort(of, (size_t)n, sizeof(*of), by_value);
+    return of[n / 2];
+}
+
+struct room { /* a thread's own, on lines of its own */
+    sem_t sem;
+    char byte;
+    int zero;
+    double result;
+} __attribute__((aligned(256)));
+
+/* Returns how many calls of the function in question that was. */
+static long slice(struct room *room)
+{
+    long n = calls / SLICES;
+    if (strcmp(mode, "sem") == 0) {
+        for (long i = 0; i < n / 2; i++) {
+            sem_post(&room->sem);
+            sem_trywait(&room->sem);
+        }
+        return n / 2 * 2;
+    }
+    if (strcmp(mode, "read") == 0) {
+        for (long i = 0; i < n; i++)
+            if (read(room->zero, &room->byte, 1) != 1)
+                exit(3);
+    } else {
+        for (long i = 0; i < n; i++)
+            WEDGE_POINT("bench.point");
+    }
+    return n;
+}
+
+static void *run(void *arg)
+{
+    struct room *room = arg;
+    double of[SLICES];
+    slice(room); /* warm */
+    pthread_barrier_wait(&all_there);
+    for (int i = 0; i < SLICES; i++) {
+        double from = now_ns();
+        long n = slice(room);
+        of[i] = (now_ns() - from) / (double)n;
+    }
+    room->result = median(of, SLICES);
+    return NULL;
+}
+
+static int time_calls(int threads)
+{
+    static struct room rooms[THREADS_MAX];
+    pthread_t all[THREADS_MAX];
+    double slowest = 0;
+    pthread_barrier_init(&all_there, NULL, (unsigned)threads);
+    for (int i = 0; i < threads; i++) {
+        sem_init(&rooms[i].sem, 0, 0);
+        rooms[i].zero = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+        if (rooms[i].zero < 0 || pthread_create(&all[i], NULL, run, &rooms[i]))
+            return 1;
+    }
+    for (int i = 0; i < threads; i++) {
+        pthread_join(all[i], NULL);
+        if (rooms[i].result > slowest)
+            slowest = rooms[i].result;
+    }
+    printf("%.3f\n", slowest);
+    return 0;
+}
+
+static int farm(int runs)
+{
+    static double of[FARM_MAX];
+    for (int i = 0; i < runs && i < FARM_MAX; i++) {
+        double from = now_ns();
+        pid_t pid = fork();
+        if (pid == 0) {
+            execl("/bin/true", "true", (char *)NULL);
+            _exit(127);
+        }
+        int status;
+        if (pid < 0 || waitpid(pid, &status, 0) != pid || status)
+            return 1;
+        of[i] = (now_ns() - from) / 1e3;
+    }
+    printf("%.2f\n", median(of, runs));
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 3 && strcmp(argv[1], "farm") == 0)
+        return farm(atoi(argv[2]) < FARM_MAX ? atoi(argv[2]) : FARM_MAX);
+    int threads = argc == 4 ? atoi(argv[2]) : 0;
+    if (threads < 1 || threads > THREADS_MAX || atol(argv[3]) < 2 * SLICES) {
+        fprintf(stderr, "usage: bench-faults sem|read|point THREADS CALLS | farm RUNS\n");
+        return 2;
+    }
+    mode = argv[1];
+    calls = atol(argv[3]);
+    return time_calls(threads);
+}
