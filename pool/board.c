@@ -63,6 +63,7 @@ int wedge_pool_board_create(struct wedge_pool *pool, struct wedge_pool_err *err)
     pool->board = map;
     WEDGE_ATOMICS(map, bytes);
     pool->board_fd = fd;
+    pool->board_fd_id = wedge_file_id_of(fd);
     fill_header(pool, pool->board, bytes, threads_at);
     atomic_store(&pool->board->magic, WEDGE_BOARD_MAGIC);
     return 0;
@@ -73,7 +74,8 @@ void wedge_pool_board_destroy(struct wedge_pool *pool)
     if (!pool->board)
         return;
     atomic_store(&pool->board->phase, WEDGE_POOL_ENDED); /* for whoever has it open from outside */
-    close(pool->board_fd);
+    if (wedge_file_id_holds(&pool->board_fd_id, pool->board_fd))
+        close(pool->board_fd);
     munmap(pool->board, pool->board->bytes);
     pool->board = NULL;
 }

@@ -295,6 +295,18 @@ void wedge_crew_end_seat(struct wedge_crew *crew, uint32_t index)
         wedge_slots_wake_all(crew->pool);
 }
 
+bool wedge_crew_has_its_files(const struct wedge_crew *crew)
+{
+    const struct wedge_zygote *zygote = &crew->zygote;
+    bool has = zygote->pid == 0 || (wedge_file_id_holds(&zygote->pidfd_id, zygote->pidfd) &&
+                                    wedge_file_id_holds(&zygote->sock_id, zygote->sock));
+    for (uint32_t i = 0; has && i < seats(crew); i++) {
+        const struct wedge_pool_seat *seat = &crew->pool->seats[i];
+        has = seat->phase != WEDGE_SEAT_ALIVE || wedge_file_id_holds(&seat->pidfd_id, seat->pidfd);
+    }
+    return has;
+}
+
 /* The zygote is a child, and can be waited for without a descriptor. The kernel has killed its workers when it is a zombie. */
 void wedge_crew_blinded(struct wedge_crew *crew)
 {

@@ -47,6 +47,8 @@ int64_t wedge_crew_tend_zygote(struct wedge_crew *crew, int64_t now_ns);
 /* Ends whoever sits there: at once, or, with workers=threads, after what is in hand. */
 void wedge_crew_end_seat(struct wedge_crew *crew, uint32_t index);
 
+/* Whether its descriptors are what they were: looks at each. */
+bool wedge_crew_has_its_files(const struct wedge_crew *crew);
 /* Somebody else in the process has closed the pool's descriptors (closefrom(3)), or has files of his own under their numbers:
  * nobody can be watched any more, nor started. Ends everyone, touches none of the numbers. */
 void wedge_crew_blinded(struct wedge_crew *crew);

@@ -24,6 +24,7 @@
 
 #include "pool/alarms.h"
 #include "pool/board.h"
+#include "pool/file_id.h"
 #include "pool/settings.h"
 #include "pool/sleeper.h"
 #include "pool/word.h"
@@ -46,6 +47,7 @@ enum wedge_pool_seat_phase { WEDGE_SEAT_EMPTY, WEDGE_SEAT_ASKED, WEDGE_SEAT_ALIV
 struct wedge_pool_seat {
     pid_t pid; /* 0: nobody */
     int pidfd; /* -1 without a pid. Readable once the process is gone; a pid alone may be someone else by then */
+    struct wedge_file_id pidfd_id;
     uint32_t generation;
     int64_t started_ns;
     bool started_once;
@@ -158,6 +160,7 @@ struct wedge_pool {
     const struct wedge_pool_keeper *keeper;
     struct wedge_board *board; /* NULL before start */
     int board_fd;
+    struct wedge_file_id board_fd_id;
     void *transport_data; /* struct wedge_stream or wedge_slots, the transport's own */
     struct wedge_events *events; /* log=queued with an `event` callback (events.c), else NULL */
     void *keeper_data; /* struct wedge_supervisor or wedge_looks */

@@ -45,6 +45,7 @@ void wedge_seat_sit(struct wedge_pool *pool, uint32_t index, pid_t pid, int pidf
     struct wedge_pool_seat *seat = &pool->seats[index];
     seat->pid = pid;
     seat->pidfd = pidfd;
+    seat->pidfd_id = wedge_file_id_of(pidfd);
     atomic_store(&wedge_board_seat(pool->board, index)->pid, pid);
 }
 

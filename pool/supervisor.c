@@ -15,8 +15,8 @@
  * the ledger but take. It stays as long as there is a collector with a limit: join waits for that one, perhaps for ever,
  * and nobody else would name it.
  *
- * Somebody may close the descriptors (closefrom(3) in the parent). It cannot go on without; but it notices, and ends the pool
- * as one that is broken, so that nobody waits for ever.
+ * Somebody may close the descriptors (closefrom(3) in the parent), or one of them. It cannot go on without; but it looks once a
+ * tick, and ends the pool as one that is broken, so that nobody waits for ever.
  *
  * Cost when nothing happens: one turn each TICK_MS, which reads one record per worker thread and no slot.
  */
@@ -45,11 +45,13 @@ struct wedge_supervisor {
     struct wedge_crew crew; /* the thread's own */
     int epoll, timer; /* these three: -1 none */
     _Atomic int kick;
+    struct wedge_file_id epoll_id, timer_id, kick_id;
     pthread_t thread;
     bool thread_started; /* the owner's */
     _Atomic uint32_t ending; /* end: kill everyone, start nobody, withdraw what is queued */
     _Atomic uint32_t finished; /* every worker has left, every task has its outcome */
     /* The rest is the thread's own. */
+    int64_t files_ns; /* when it last looked whether its descriptors are its own */
     bool drained; /* closed, and nothing is queued: for good, since nothing is put any more */
     uint64_t slow_collect; /* the task of the last `collect` that was told of */
 };
@@ -126,6 +128,30 @@ static void handle(struct wedge_supervisor *sup, uint32_t source)
     (void)n; /* both are non-blocking; nothing there is nothing to do */
 }
 
+/* Once a tick: a number that somebody has closed may be a file of his own at any time, and is not to be used then. */
+static bool has_its_files(struct wedge_supervisor *sup)
+{
+    int64_t now_ns = wedge_clock_ns();
+    if (now_ns < sup->files_ns + TICK_MS * WEDGE_NS_PER_MS)
+        return true;
+    sup->files_ns = now_ns;
+    return wedge_file_id_holds(&sup->epoll_id, sup->epoll) && wedge_file_id_holds(&sup->timer_id, sup->timer) &&
+           wedge_file_id_holds(&sup->kick_id, sup->kick) && wedge_crew_has_its_files(&sup->crew);
+}
+
+/* The numbers may be other files' by now: none is used again. */
+static void forget_files(struct wedge_supervisor *sup)
+{
+    sup->epoll = sup->timer = -1;
+    atomic_store(&sup->kick, -1);
+}
+
+static void go_blind(struct wedge_supervisor *sup)
+{
+    forget_files(sup);
+    wedge_crew_blinded(&sup->crew);
+}
+
 /* All is over but what the collector has still to hand out. Until that one has left, or `end`. */
 static void watch_collector(struct wedge_pool *pool)
 {
@@ -134,10 +160,18 @@ static void watch_collector(struct wedge_pool *pool)
     while (pool->callbacks.collect && limit_ns >= 0 && !atomic_load(&sup->ending) &&
            !atomic_load(&pool->collector_left)) {
         struct epoll_event events[EVENTS];
+        uint32_t seen = wedge_word_read(&pool->board->news);
         int64_t now_ns = wedge_clock_ns();
         wedge_limits_collector(pool, &sup->slow_collect, now_ns);
+        if (sup->epoll < 0) { /* blinded: the collector bumps the word when it leaves, `end` does too */
+            wedge_word_wait(&pool->board->news, seen, WEDGE_WAIT_FOR_PEER,
+                            now_ns + wedge_pool_earlier(limit_ns, TICK_MS * WEDGE_NS_PER_MS));
+            continue;
+        }
         arm(sup, now_ns + wedge_pool_earlier(limit_ns, TICK_MS * WEDGE_NS_PER_MS));
-        int n = epoll_wait(sup->epoll, events, EVENTS, -1); /* the timer is armed: within TICK_MS */
+        int n = epoll_wait(sup->epoll, events, EVENTS, 2 * TICK_MS); /* as in supervisor_main */
+        if (n < 0 && errno != EINTR)
+            forget_files(sup);
         for (int i = 0; i < n; i++)
             handle(sup, events[i].data.u32);
     }
@@ -151,6 +185,8 @@ static void *supervisor_main(void *arg)
     for (;;) {
         struct epoll_event events[EVENTS];
         uint32_t seen = wedge_word_read(&pool->board->news);
+        if (sup->epoll >= 0 && !has_its_files(sup))
+            go_blind(sup);
         int64_t next_ns = tend_seats(pool, wedge_clock_ns());
         if (settle(pool))
             break;
@@ -162,11 +198,8 @@ static void *supervisor_main(void *arg)
         arm(sup, next_ns);
         /* The timer is armed, within TICK_MS. It is gone with the rest where somebody closed them all: twice that. */
         int n = epoll_wait(sup->epoll, events, EVENTS, 2 * TICK_MS);
-        if (n < 0 && errno != EINTR) {
-            sup->epoll = sup->timer = -1; /* the numbers may be other files' by now */
-            atomic_store(&sup->kick, -1);
-            wedge_crew_blinded(&sup->crew);
-        }
+        if (n < 0 && errno != EINTR)
+            go_blind(sup);
         for (int i = 0; i < n; i++)
             handle(sup, events[i].data.u32);
     }
@@ -193,6 +226,9 @@ static int supervised_start(struct wedge_pool *pool, struct wedge_pool_err *err)
     sup->kick = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     rc = sup->epoll < 0 || sup->timer < 0 || sup->kick < 0 ? -errno : 0;
     sup->crew.epoll = sup->epoll;
+    sup->epoll_id = wedge_file_id_of(sup->epoll);
+    sup->timer_id = wedge_file_id_of(sup->timer);
+    sup->kick_id = wedge_file_id_of(sup->kick);
     if (rc == 0 && sup->crew.zygote.pid != 0)
         rc = watch(sup, sup->crew.zygote.sock, SOURCE_ZYGOTE);
     if (rc == 0)

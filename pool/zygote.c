@@ -188,8 +188,11 @@ int wedge_zygote_start(struct wedge_pool *pool, struct wedge_zygote *ret)
     }
     fcntl(socks[0], F_SETFL, O_NONBLOCK);
     *ret = (struct wedge_zygote){.pid = pid, .pidfd = pidfd_open(pid, 0), .sock = socks[0]};
-    if (ret->pidfd >= 0)
+    ret->sock_id = wedge_file_id_of(ret->sock);
+    if (ret->pidfd >= 0) {
+        ret->pidfd_id = wedge_file_id_of(ret->pidfd);
         return 0;
+    }
     rc = -errno;
     kill(pid, SIGKILL); /* our child, not reaped yet */
     wedge_zygote_end(ret);

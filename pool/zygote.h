@@ -46,6 +46,7 @@ struct wedge_zygote_message {
 struct wedge_zygote {
     pid_t pid;
     int pidfd, sock; /* owned by the supervisor; the socket is non-blocking */
+    struct wedge_file_id pidfd_id, sock_id;
 };
 
 /* Forks it. 0, or a negative errno of socketpair(2), fork(2), pidfd_open(2). */

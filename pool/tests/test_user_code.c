@@ -1,11 +1,14 @@
 /* <wedge/pool.h> with user code that ends what is not its own: its thread, its process in the middle of its work. */
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -222,9 +225,30 @@ START_TEST(a_signal_to_the_process_group_costs_the_workers_alone)
 }
 END_TEST
 
-/* In a process of its own: Check has descriptors too. What it says by its status: 0, or the step that failed. */
-static int closes_everything(const char *workers)
+enum { EVERY = -1, NO_SUCH = 77 };
+
+/* The descriptors of this process, as bits. */
+static uint64_t descriptors(void)
 {
+    uint64_t open = 0;
+    for (int fd = 0; fd < 64; fd++)
+        open |= (uint64_t)(fcntl(fd, F_GETFD) >= 0) << fd;
+    return open;
+}
+
+/* Closes the nth of those that the pool has opened. False: there are not as many. */
+static bool close_nth(uint64_t before, int n)
+{
+    uint64_t opened = descriptors() & ~before;
+    for (; n > 0; n--)
+        opened &= opened - 1;
+    return opened != 0 && close(__builtin_ctzll(opened)) == 0;
+}
+
+/* In a process of its own: Check has descriptors too. What it says by its status: 0, or the step that failed. */
+static int closes(const char *workers, int which)
+{
+    uint64_t before = descriptors();
     struct wedge_pool_callbacks callbacks = {.task = square_task};
     struct wedge_pool *pool = MAKE_POOL("hardened", "processes=2", "threads=2", workers);
     struct wedge_pool_result result;
@@ -237,7 +261,10 @@ static int closes_everything(const char *workers)
     if (wedge_pool_put(pool, &number, sizeof(number), until_ns, NULL) < 0 ||
         wedge_pool_take(pool, &result, NULL, 0, until_ns) < 0)
         return 2;
-    closefrom(3);
+    if (which == EVERY)
+        closefrom(3);
+    else if (!close_nth(before, which))
+        return NO_SUCH;
     do
         rc = wedge_pool_put(pool, &number, sizeof(number), until_ns, NULL);
     while (rc == 0 && wedge_pool_take(pool, &result, NULL, 0, until_ns) == 0);
@@ -254,17 +281,92 @@ static int closes_everything(const char *workers)
     return waitpid(-1, NULL, WNOHANG) == -1 && errno == ECHILD ? 0 : 6;
 }
 
-START_TEST(a_parent_that_closes_every_descriptor_breaks_the_pool)
+static int status_of_closing(const char *workers, int which)
 {
     int status;
     pid_t parent = fork();
     if (parent == 0) {
         alarm(30); /* what it is about: it would wait for ever */
-        _exit(closes_everything(_i ? "workers=threads" : "workers=processes"));
+        _exit(closes(workers, which));
     }
     ck_assert_int_eq(waitpid(parent, &status, 0), parent);
-    ck_assert_msg(WIFEXITED(status), "killed by signal %d", WTERMSIG(status));
-    ck_assert_int_eq(WEXITSTATUS(status), 0);
+    ck_assert_msg(WIFEXITED(status), "descriptor %d: killed by signal %d", which, WTERMSIG(status));
+    return WEXITSTATUS(status);
+}
+
+START_TEST(a_parent_that_closes_every_descriptor_breaks_the_pool)
+{
+    ck_assert_int_eq(status_of_closing(_i ? "workers=threads" : "workers=processes", EVERY), 0);
+}
+END_TEST
+
+/* Each of them alone: a number that was closed twice, and was the pool's the second time. The first is the board's memory, for
+ * readers outside: nothing depends on it. */
+START_TEST(a_parent_that_closes_one_descriptor_breaks_the_pool)
+{
+    const char *workers = _i ? "workers=threads" : "workers=processes";
+    int n = 1, status;
+    for (; (status = status_of_closing(workers, n)) != NO_SUCH; n++)
+        ck_assert_msg(status == 0, "descriptor %d: step %d", n, status);
+    ck_assert_int_ge(
+        n, _i ? 5 : 7); /* epoll set, timer, eventfd, one for each worker, of whom one has answered; the zygote's two */
+}
+END_TEST
+
+/* The board's number is the caller's by the time of destroy. */
+START_TEST(destroy_closes_no_file_of_others)
+{
+    uint64_t before = descriptors();
+    struct wedge_pool *pool = MAKE_POOL(_i ? "proposed" : "hardened", "processes=1", "threads=1");
+    struct wedge_pool_callbacks callbacks = {.task = square_task};
+    ck_assert_int_eq(wedge_pool_start(pool, &callbacks, NULL), 0);
+    int fd = __builtin_ctzll(descriptors() & ~before);
+    ck_assert_int_eq(close(fd), 0);
+    ck_assert_int_eq(open("/dev/zero", O_RDONLY | O_CLOEXEC), fd);
+    wedge_pool_destroy(pool);
+    ck_assert_int_eq(close(fd), 0);
+    check_no_child();
+}
+END_TEST
+
+/* The supervisor notices what was closed while this one has its only result, and waits for it; how much of the processor does
+ * that take? */
+static void takes_seconds(const struct wedge_pool_result *result, void *context)
+{
+    (void)result;
+    (void)context;
+    poll(NULL, 0, 4000); /* it is what join waits for; the supervisor looks every two seconds */
+}
+static int waits_blindly(void)
+{
+    struct wedge_pool *pool = MAKE_POOL("hardened", "processes=1", "threads=1");
+    struct wedge_pool_callbacks callbacks = {.task = square_task, .collect = takes_seconds};
+    struct rusage used;
+    uint64_t number = 1;
+    if (wedge_pool_start(pool, &callbacks, NULL) < 0)
+        return 1;
+    if (wedge_pool_put(pool, &number, sizeof(number), WEDGE_POOL_NEVER, NULL) < 0)
+        return 1;
+    closefrom(3);
+    if (wedge_pool_join(pool, wedge_pool_after_ms(20000), NULL) < 0)
+        return 2;
+    wedge_pool_destroy(pool);
+    getrusage(RUSAGE_SELF, &used);
+    return used.ru_utime.tv_sec + used.ru_stime.tv_sec > 0 || used.ru_utime.tv_usec + used.ru_stime.tv_usec > 400000
+               ? 3
+               : 0;
+}
+
+START_TEST(without_descriptors_it_does_not_spin)
+{
+    int status;
+    pid_t parent = fork();
+    if (parent == 0) {
+        alarm(30);
+        _exit(waits_blindly());
+    }
+    ck_assert_int_eq(waitpid(parent, &status, 0), parent);
+    ck_assert_int_eq(status, 0);
 }
 END_TEST
 
@@ -333,6 +435,9 @@ static void fill(TCase *t)
     tcase_add_loop_test(t, what_a_task_forks_does_not_come_back, 0, 4);
     tcase_add_loop_test(t, a_signal_to_the_process_group_costs_the_workers_alone, 0, 3);
     tcase_add_loop_test(t, a_parent_that_closes_every_descriptor_breaks_the_pool, 0, 2);
+    tcase_add_loop_test(t, a_parent_that_closes_one_descriptor_breaks_the_pool, 0, 2);
+    tcase_add_loop_test(t, destroy_closes_no_file_of_others, 0, 2);
+    tcase_add_test(t, without_descriptors_it_does_not_spin);
     tcase_add_loop_test(t, a_worker_that_changed_its_user_dies_with_the_parent, 0, 2);
 }
 

@@ -38,8 +38,11 @@
  * ignore it around start, or in process_init. A handler set before start runs in the workers too. Whatever the caller has
  * open at start the zygote and the workers have open too. A change of user or group in process_init is no harm, nor is
  * closing every descriptor in a worker (closefrom(3)); in the parent that breaks the pool (`hardened`: within two seconds,
- * as if the zygote had died). What workers start themselves is not looked after. A parent that is stopped (SIGSTOP) stops
- * nothing else: workers go on with what is queued; limits that pass meanwhile are looked at when it goes on.
+ * as if the zygote had died), and so does closing a single one of the pool's, as who closes a number twice may do: the
+ * others stay open then, whose they are is not known. Not noticed is a number that is an eventfd, timerfd, epoll set or (before
+ * Linux 6.9) pidfd of the caller's own by then; the streams notice none of this. What workers start themselves is not looked
+ * after. A parent that is stopped (SIGSTOP) stops nothing else: workers go on with what is queued; limits that pass meanwhile
+ * are looked at when it goes on.
  *
  * Figures are read from outside without disturbing anything: `wedge pool PID`, wedge-pool(1).
  *
