@@ -125,7 +125,7 @@ bool agent_enter(struct agent_call *call, enum wedge_function function, void *ca
 {
     bool concerns = agent_object_roles[function] != 0;
     /* Most passes of a function that some rule names are nobody's. A process that has not checked in does so first. */
-    if (AGENT_LIKELY(agent_arena.ready) && !concerns &&
+    if (AGENT_LIKELY(agent_arena.ready) && !concerns && !agent_recorded[function] &&
         AGENT_LIKELY(atomic_load_explicit(&agent_page->state, memory_order_acquire) == AGENT_IN) &&
         !is_ruled(function)) {
         call->known = false;
