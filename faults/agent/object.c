@@ -407,7 +407,11 @@ uint32_t agent_site_object(const struct agent_here *here, struct agent_site *sit
 {
     if (site->row)
         return site->row == AGENT_NONE ? AGENT_NONE : site->row - 1;
-    uint32_t row = agent_object_at(here, site->kind, site->object, site->caller);
+    uint32_t row = AGENT_NONE;
+    if (AGENT_LIKELY(site->kind != WEDGE_OBJECT_FD && agent_arena.n_objects))
+        row = recall(site->kind, site->object); /* most often, and the way there is long */
+    if (AGENT_UNLIKELY(row == AGENT_NONE))
+        row = agent_object_at(here, site->kind, site->object, site->caller);
     site->row = row == AGENT_NONE ? AGENT_NONE : row + 1;
     return row;
 }

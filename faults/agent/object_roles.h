@@ -9,6 +9,7 @@
 
 enum agent_object_role {
     NO_ROLE,
+    USES, /* those behind it make, end or copy something */
     MAKES_DESCRIPTOR, /* which is the result */
     MAKES_PAIR, /* in an array, argument `at` */
     COPIES, /* argument 1 to the result */
@@ -21,7 +22,6 @@ enum agent_object_role {
     MAKES_RESULT, /* what the result points to, or the identifier that it is */
     ENDS,
     REMOVES, /* a System V object, if argument `at` is IPC_RMID */
-    USES,
 };
 /* What the kind and the effect of a function do not tell. */
 static const struct {
@@ -53,7 +53,6 @@ static const struct {
     {"epoll_create", MAKES_DESCRIPTOR, WEDGE_MADE_EPOLL, 0},
     {"epoll_create1", MAKES_DESCRIPTOR, WEDGE_MADE_EPOLL, 0},
     {"mq_open", MAKES_DESCRIPTOR, WEDGE_MADE_MQUEUE, 0},
-    {"__mq_open_2", MAKES_DESCRIPTOR, WEDGE_MADE_MQUEUE, 0},
     {"__mq_open_2", MAKES_DESCRIPTOR, WEDGE_MADE_MQUEUE, 0},
     {"dup", COPIES, 0, 0},
     {"dup2", COPIES, 0, 0},

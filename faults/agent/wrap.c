@@ -8,6 +8,7 @@
 
 #include "faults/agent/interface.h"
 #include "faults/agent/object.h"
+#include "faults/agent/object_roles.h"
 #include "faults/agent/real.h"
 #include "faults/agent/sys.h"
 #include "faults/agent/where.h"
@@ -123,9 +124,9 @@ static bool is_ruled(enum wedge_function function)
 bool agent_enter(struct agent_call *call, enum wedge_function function, void *caller, uint64_t object,
                  const uint64_t *args, unsigned n_args)
 {
-    bool concerns = agent_object_roles[function] != 0;
+    uint8_t role = agent_object_roles[function];
     /* Most passes of a function that some rule names are nobody's. A process that has not checked in does so first. */
-    if (AGENT_LIKELY(agent_arena.ready) && !concerns && !agent_recorded[function] &&
+    if (AGENT_LIKELY(agent_arena.ready) && !role && !agent_recorded[function] &&
         AGENT_LIKELY(atomic_load_explicit(&agent_page->state, memory_order_acquire) == AGENT_IN) &&
         !is_ruled(function)) {
         call->known = false;
@@ -145,14 +146,14 @@ bool agent_enter(struct agent_call *call, enum wedge_function function, void *ca
         return false;
     if (AGENT_UNLIKELY(agent_runtimes) && agent_is_runtime(call->site.caller))
         call->site.caller = agent_caller_behind(call->site.caller);
-    if (AGENT_UNLIKELY(concerns))
+    if (AGENT_UNLIKELY(role))
         agent_object_before(call);
     const uint64_t *rules = agent_function_rules[function];
     if (rules[0] | rules[1])
         agent_hit(&call->here, rules, &call->site);
     if (call->site.answer != AGENT_ANSWER_NONE && call->site.answer != AGENT_ANSWER_SHORT)
         return true;
-    if (AGENT_UNLIKELY(concerns))
+    if (AGENT_UNLIKELY(role > USES))
         agent_object_effect(call);
     if (agent_recorded[function])
         agent_record_before(call);
@@ -188,7 +189,7 @@ int64_t agent_leave(struct agent_call *call, int64_t result)
         return result;
     if (call->recorded)
         agent_record_after(call, result);
-    if (AGENT_UNLIKELY(agent_object_roles[call->function]))
+    if (AGENT_UNLIKELY(agent_object_roles[call->function] > USES))
         agent_object_after(call, result);
     const uint64_t *rules = agent_function_rules_after[call->function];
     if (!(rules[0] | rules[1]))
