@@ -6,8 +6,9 @@
  *   F(ret, name, family, style, extra, kind, effect, object, params, args, cut, dropped, errnos…)
  *
  * style    how it reports an error: MINUS1 (returns -1 and sets errno), CODE (returns the number), NULLED (returns NULL
- *          and sets errno), THRD (C11's thrd_error and its kin); PLAIN (it cannot: `errno` is refused), VOID (it returns
- *          nothing: `errno` and `return` are)
+ *          and sets errno), THRD (C11's thrd_error and its kin); LEFT (it can only be interrupted, and returns what is
+ *          left of its argument), PLAIN (it cannot: `errno` is refused), VOID (it returns nothing: `errno` and `return`
+ *          are)
  * extra    actions possible beside those of every function (kill exit stop delay block yield errno return quiesce):
  *          DROP, SHORT, SPURIOUS, FULL, EMPTY, CORRUPT, joined by |, or NONE; and one that is not possible, NOT_AFTER
  * kind     what it is about (enum wedge_object_kind), effect what it does to that (enum wedge_function_effect)
@@ -40,6 +41,7 @@ enum wedge_function_style {
     WEDGE_STYLE_CODE,
     WEDGE_STYLE_NULLED,
     WEDGE_STYLE_THRD,
+    WEDGE_STYLE_LEFT,
     WEDGE_STYLE_PLAIN,
     WEDGE_STYLE_VOID
 };

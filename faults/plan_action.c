@@ -275,6 +275,21 @@ static int parse_when_word(const struct plan_source *source, const struct plan_t
     return 0;
 }
 
+/* What can only be interrupted has no other error. */
+static int check_interrupted(const struct plan_source *source, const struct plan_token *word,
+                             const struct plan_rule *out)
+{
+    const struct wedge_arena_rule *rule = &out->rule;
+    if (rule->what != WEDGE_WHAT_FUNCTION || rule->action != WEDGE_ACT_ERRNO || rule->arg == EINTR)
+        return 0;
+    for (size_t i = plan_next_function(out, 0); i < WEDGE_FN_COUNT; i = plan_next_function(out, i + 1))
+        if (wedge_functions[i].style == WEDGE_STYLE_LEFT)
+            return plan_error(source, word->column,
+                              "`errno %.*s` is not possible at %s; possible: errno EINTR, return V", word->len,
+                              word->at, wedge_functions[i].name);
+    return 0;
+}
+
 int plan_parse_action(const struct plan_source *source, const struct plan_token *tokens, int n, int end_column,
                       struct plan_rule *out)
 {
@@ -298,8 +313,9 @@ int plan_parse_action(const struct plan_source *source, const struct plan_token 
         if (n < 2)
             return plan_error(source, end_column, "`%s` takes %s", wedge_plan_actions[action],
                               actions[action].argument);
-        if ((rc = parse_argument(source, &tokens[next++], out)))
+        if ((rc = parse_argument(source, &tokens[next], out)) || (rc = check_interrupted(source, &tokens[next], out)))
             return rc;
+        next++;
     }
     if (next < n && (rc = parse_when_word(source, &tokens[next++], out)))
         return rc;

@@ -136,7 +136,7 @@ class Facts(unittest.TestCase):
         documented = set(re.findall(r"^(?:\*([a-z]+)[^*\n]*\*)", section, re.M))
         documented |= set(re.findall(r", \*([a-z]+)\*", section))
         self.assertEqual(documented, actions)
-        families = {row[2] for row in re.findall(r"^[FHV]\(([^,]+), (\w+), (\w+), (?:MINUS1|CODE|NULLED|THRD|PLAIN|VOID)", "".join(
+        families = {row[2] for row in re.findall(r"^[FHV]\(([^,]+), (\w+), (\w+), (?:MINUS1|CODE|NULLED|THRD|LEFT|PLAIN|VOID)", "".join(
             read(f) for f in glob.glob(os.path.join(ROOT, "faults/functions/*.def"))), re.M)}
         self.assertTrue(families)
         for family in families:

@@ -35,6 +35,7 @@
 #define VALUE_CODE         VALUE_MINUS1
 #define VALUE_NULLED       VALUE_MINUS1
 #define VALUE_THRD         VALUE_MINUS1
+#define VALUE_LEFT         VALUE_MINUS1
 #define VALUE_PLAIN        VALUE_MINUS1
 #define VALUE_VOID(call)   ((call), 0)
 

@@ -175,6 +175,8 @@ int64_t agent_result(const struct agent_call *call, int64_t dropped)
     switch (rows[call->function].style) {
     case WEDGE_STYLE_CODE:
         return call->site.value;
+    case WEDGE_STYLE_LEFT:
+        return (int64_t)call->site.args[0];
     case WEDGE_STYLE_THRD:
         return thrd_code((int)call->site.value);
     default:

@@ -328,7 +328,7 @@ static void syscalls(void)
 }
 
 /* [-r] NAME[:COUNT]…: makes each call so often. Without a name, every call once. "old": the older versions in libc.
- * "syscalls": some of them by number. */
+ * "syscalls": some of them by number. "left": what is left of a sleep. */
 int main(int argc, char **argv)
 {
     int at = 1;
@@ -339,6 +339,10 @@ int main(int argc, char **argv)
     probe_end();
     if (at < argc && strcmp(argv[at], "old") == 0) {
         probe_old_versions();
+        return 0;
+    }
+    if (at < argc && strcmp(argv[at], "left") == 0) {
+        printf("left %ld\n", PROBE(sleep(5)));
         return 0;
     }
     if (at < argc && strcmp(argv[at], "syscalls") == 0) {

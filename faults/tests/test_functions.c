@@ -356,6 +356,9 @@ static void expect_errno(size_t row, int code)
     case WEDGE_STYLE_CODE:
         expect(row, true, action, code, 0);
         break;
+    case WEDGE_STYLE_LEFT:
+        expect(row, true, action, 0, 0); /* the target sleeps for 0 s */
+        break;
     case WEDGE_STYLE_NULLED:
         expect(row, true, action, 0, code);
         break;
@@ -456,6 +459,16 @@ START_TEST(test_syscalls)
         "f3 thread=probe syscall arg1==9 arg7==0 -> stop",
         target(), "syscalls");
     ck_assert_str_eq(run.text, "mmap: second\nclone: 7\nclone: -11\nfutex: -1 4\n");
+    run_free(&run);
+}
+END_TEST
+
+/* The errno of a function that tells none, by what it returns. */
+START_TEST(test_interrupted_sleep)
+{
+    struct run run;
+    RUN(&run, "f1 thread=probe nanosleep:family -> errno EINTR", target(), "left");
+    ck_assert_str_eq(run.text, "left 5\n");
     run_free(&run);
 }
 END_TEST
@@ -614,6 +627,7 @@ int main(void)
     tcase_add_test(tcase, test_cut_vectors);
     tcase_add_test(tcase, test_old_versions);
     tcase_add_test(tcase, test_syscalls);
+    tcase_add_test(tcase, test_interrupted_sleep);
     tcase_add_test(tcase, test_aliases);
     tcase_add_loop_test(tcase, test_own_allocator, 0, 5);
     tcase_add_loop_test(tcase, test_object_of_malloc, 0, 2);
