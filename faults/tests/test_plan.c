@@ -521,8 +521,8 @@ START_TEST(test_legality)
     }
     ck_assert(wedge_plan_allows(WEDGE_FN_read, WEDGE_ACT_SHORT) && !wedge_plan_allows(WEDGE_FN_poll, WEDGE_ACT_SHORT));
     ck_assert(wedge_plan_allows(WEDGE_FN_poll, WEDGE_ACT_KILL) && wedge_plan_allows(WEDGE_FN_poll, WEDGE_ACT_ERRNO));
-    ck_assert(!wedge_plan_allows(WEDGE_FN_sleep, WEDGE_ACT_ERRNO) &&
-              wedge_plan_allows(WEDGE_FN_sleep, WEDGE_ACT_RETURN));
+    ck_assert(!wedge_plan_allows(WEDGE_FN_alarm, WEDGE_ACT_ERRNO) &&
+              wedge_plan_allows(WEDGE_FN_alarm, WEDGE_ACT_RETURN));
     ck_assert(!wedge_plan_allows(WEDGE_FN_closefrom, WEDGE_ACT_RETURN));
 }
 END_TEST
