@@ -233,10 +233,14 @@ static uint64_t file_of(uint32_t fd)
 void agent_objects_before_exec(void)
 {
     uint32_t end = agent_arena.ready ? atomic_load(&top) : 0;
+    struct agent_here here;
+    if (!end || !agent_find_here(&here) || agent_is_vfork_child(&here))
+        return; /* a vfork child has other descriptors than the table says, which is its parent's; that one was here */
     for (uint32_t fd = 0; fd < end; fd++) {
         uint32_t entry = atomic_load(&table[fd]), row = row_of(entry);
-        if (row != AGENT_NONE) {
-            atomic_store(&agent_arena.objects[row].files[entry & END_BIT ? 1 : 0], file_of(fd));
+        uint64_t file = row == AGENT_NONE ? 0 : file_of(fd);
+        if (file) {
+            atomic_store(&agent_arena.objects[row].files[entry & END_BIT ? 1 : 0], file);
             atomic_fetch_or(&agent_arena.objects[row].flags, WEDGE_OBJECT_INHERITED | WEDGE_OBJECT_EXECED);
         }
     }

@@ -126,18 +126,28 @@ static KEEP int ring(int fd)
     return n < 0 ? -errno : (int)n;
 }
 
-/* exec: a pipe by queue_open, one by other_open, a bell; then becomes `use` of them: itself, or a child by fork or vfork. */
+/* exec: a pipe by queue_open, one by other_open, a bell; then becomes `use` of them: itself, or a child by fork or vfork, which may have
+ * other numbers for them. */
 static int execs(char **argv)
 {
     int a[2], b[2], bell;
     char text[4][16];
-    bool own = strcmp(argv[2], "self") == 0;
+    bool own = strcmp(argv[2], "self") == 0, moves = strcmp(argv[2], "move") == 0;
     if (other_open(a) || queue_open(b) || (bell = bell_open()) < 0)
         return 1;
     snprintf(text[0], sizeof(text[0]), "%d", a[1]);
     snprintf(text[1], sizeof(text[1]), "%d", b[1]);
     snprintf(text[2], sizeof(text[2]), "%d", bell);
-    pid_t pid = own ? 0 : strcmp(argv[2], "vfork") == 0 ? vfork() : fork();
+    pid_t pid = own ? 0 : moves || strcmp(argv[2], "vfork") == 0 ? vfork() : fork();
+    if (pid == 0 && moves) { /* as subprocess does */
+        if (dup2(a[1], 70) != 70 || dup2(b[1], 71) != 71)
+            _exit(1);
+        for (int i = 0; i < 2; i++) {
+            close(a[i]);
+            close(b[i]);
+        }
+        execl("/proc/self/exe", argv[0], "use", "70", "71", text[2], (char *)NULL);
+    }
     if (pid == 0)
         execl("/proc/self/exe", argv[0], "use", text[0], text[1], text[2], (char *)NULL);
     return pid ? child_status(pid) : 1;
