@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <semaphore.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -126,6 +127,22 @@ static KEEP int ring(int fd)
     return n < 0 ? -errno : (int)n;
 }
 
+/* The same by posix_spawn, which moves and closes in the child before it execs. */
+static int spawns(char **argv, const int a[2], const int b[2], char *bell)
+{
+    posix_spawn_file_actions_t actions;
+    char *const args[] = {argv[0], "use", "70", "71", bell, NULL};
+    pid_t pid;
+    int rc = posix_spawn_file_actions_init(&actions) || posix_spawn_file_actions_adddup2(&actions, a[1], 70) ||
+             posix_spawn_file_actions_adddup2(&actions, b[1], 71);
+    for (int i = 0; i < 2; i++)
+        rc = rc || posix_spawn_file_actions_addclose(&actions, a[i]) ||
+             posix_spawn_file_actions_addclose(&actions, b[i]);
+    rc = rc || posix_spawn(&pid, "/proc/self/exe", &actions, NULL, args, environ);
+    posix_spawn_file_actions_destroy(&actions);
+    return rc ? 1 : child_status(pid);
+}
+
 /* exec: a pipe by queue_open, one by other_open, a bell; then becomes `use` of them: itself, or a child by fork or vfork, which may have
  * other numbers for them. */
 static int execs(char **argv)
@@ -138,6 +155,8 @@ static int execs(char **argv)
     snprintf(text[0], sizeof(text[0]), "%d", a[1]);
     snprintf(text[1], sizeof(text[1]), "%d", b[1]);
     snprintf(text[2], sizeof(text[2]), "%d", bell);
+    if (strcmp(argv[2], "spawn") == 0)
+        return spawns(argv, a, b, text[2]);
     pid_t pid = own ? 0 : moves || strcmp(argv[2], "vfork") == 0 ? vfork() : fork();
     if (pid == 0 && moves) { /* as subprocess does */
         if (dup2(a[1], 70) != 70 || dup2(b[1], 71) != 71)

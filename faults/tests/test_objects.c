@@ -110,6 +110,9 @@ START_TEST(test_descriptors_over_exec)
     play(_i, plan, "exec", "vfork", NULL); /* another process: an eventfd is not followed there */
     ck_assert_str_eq(run.text, "used 1 -28 8\nnew 1\n");
     run_free(&run);
+    play(_i, plan, "exec", "spawn", NULL);
+    ck_assert_str_eq(run.text, "used 1 -28 8\nnew 1\n");
+    run_free(&run);
     play(_i, plan, "exec", "move", NULL);
     ck_assert_str_eq(run.text, "used 1 -28 8\nnew 1\n");
     run_free(&run);
