@@ -131,7 +131,8 @@ static KEEP int ring(int fd)
 static int spawns(char **argv, const int a[2], const int b[2], char *bell)
 {
     posix_spawn_file_actions_t actions;
-    char *const args[] = {argv[0], "use", "70", "71", bell, NULL};
+    char word[] = "use", of_a[] = "70", of_b[] = "71";
+    char *const args[] = {argv[0], word, of_a, of_b, bell, NULL};
     pid_t pid;
     int rc = posix_spawn_file_actions_init(&actions) || posix_spawn_file_actions_adddup2(&actions, a[1], 70) ||
              posix_spawn_file_actions_adddup2(&actions, b[1], 71);
