@@ -30,7 +30,7 @@
 
 #define PLAN_POSSIBLE                                                                                                  \
     (PLAN_PART_OBJ | PLAN_PART_FD | PLAN_PART_PATH | PLAN_PART_CALLER | PLAN_PART_IN | PLAN_PART_ARG |                 \
-     PLAN_PART_PER_OBJ | PLAN_PART_PROCESS)
+     PLAN_PART_PER_OBJ | PLAN_PART_PROCESS | PLAN_PART_FULL | PLAN_PART_CORRUPT)
 
 /* A word of a line. */
 struct plan_token {

@@ -291,6 +291,10 @@ struct wedge_arena_object_counts {
 #define WEDGE_OBJECT_INHERITED 8u /* a descriptor of it was open over a fork */
 #define WEDGE_OBJECT_EXECED    16u /* or over an exec: without references it stays until its row is needed */
 #define WEDGE_OBJECT_GONE 1ull /* value of `hash`: the row is free; others are above */
+/* The rule and its `released` when it shut the object: another value of that by now means that the object is open, so
+ * that a release opens all objects of its rule at once. */
+#define WEDGE_OBJECT_SHUT(rule, released) ((uint32_t)(released) << 8 | ((uint32_t)(rule) + 1))
+#define WEDGE_OBJECT_SHUT_RULE(word)      (((word)&0xffu) - 1u)
 struct wedge_arena_mark { /* who did something to it last; tid 0: nobody yet */
     _Atomic uint32_t proc; /* process slot */
     _Atomic int32_t tid;
@@ -310,7 +314,7 @@ struct wedge_arena_object {
     uint64_t since_ns;
     struct wedge_arena_mark holder, waker;
     _Atomic uint32_t takes, wakes; /* counts: calls that took it or took from it, that gave it back or put into it */
-    _Atomic uint32_t full, empty; /* rule number + 1 that shut it for those who put, who take; futexes */
+    _Atomic uint32_t full, empty; /* WEDGE_OBJECT_SHUT by which rule for those who put, who take; 0 not */
     _Atomic uint32_t refs; /* kind FD: descriptors of it in the tree, as far as seen */
     uint32_t nth; /* the nth object that was made in the tree, as far as kept */
     _Atomic uint64_t files[2]; /* kind FD: by which each end is found again behind exec; 0 not known */

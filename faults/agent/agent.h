@@ -25,6 +25,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 #include <wedge/point.h>
 
 #include "base/rt/arena.h"
@@ -121,9 +122,14 @@ void agent_exec_fill(struct agent_exec *exec, uint32_t slot, char **room);
 
 /* record.c: what the detector reads */
 void agent_event(const struct agent_here *here, struct wedge_arena_event *event); /* fills tid, pid, when */
+void agent_event_amend(uint64_t order, uint64_t arg); /* what became known of a firing afterwards */
 struct wedge_arena_wait *agent_wait_begin(const struct agent_here *here, const struct wedge_arena_wait *what);
 void agent_wait_end(struct wedge_arena_wait *wait); /* takes NULL */
 uint64_t agent_now_ns(void); /* CLOCK_MONOTONIC, by the time-stamp counter where that can be trusted */
+/* Ends what this thread has left behind: holds that it was cancelled in, or left by siglongjmp. */
+void agent_wait_check(const struct agent_here *here);
+void agent_wait_left(struct wedge_arena_thread *thread); /* all of them: the thread ends */
+extern __thread uintptr_t agent_wait_frames[2] __attribute__((tls_model("initial-exec"))); /* of holds, by level; 0 none */
 struct wedge_arena_wait *agent_wait_annotated(const struct agent_here *here); /* the one in progress, NULL none */
 
 /* rule.c */
@@ -137,6 +143,7 @@ enum agent_answer_kind {
     AGENT_ANSWER_SPURIOUS,
     AGENT_ANSWER_FULL,
     AGENT_ANSWER_EMPTY,
+    AGENT_ANSWER_CORRUPT,
 };
 struct agent_site { /* what is passed */
     uint32_t name; /* index in NAMES, 0 none */
@@ -149,8 +156,10 @@ struct agent_site { /* what is passed */
     uint32_t row; /* of `object` in OBJECTS + 1, once looked up; see agent_site_object */
     bool asks; /* an answer can be given */
     bool after; /* the effect has happened */
+    bool cancels; /* the call is a cancellation point */
     enum agent_answer_kind answer; /* given by the first rule that fired with one */
     int64_t value;
+    uint64_t order; /* CORRUPT: of the firing */
 };
 /* Counts a hit of each of `rules` (a bit set) that this process is WHO of, and lets those act that fire. May not
  * return (kill, exit), may block (delay, block, yield). */
@@ -166,7 +175,20 @@ void agent_exit(void); /* rules for `exit`, once per process */
 /* hold.c */
 void agent_hold(const struct agent_here *here, uint32_t rule, uint64_t deadline_ns, const struct wedge_rule_when *until,
                 const struct agent_site *site);
+/* As long as `holds` names a rule; it is asked anew after each sleep, and where it `looks` for itself every
+ * AGENT_SHUT_END_NS. */
+struct agent_until {
+    uint64_t ns; /* UINT64_MAX: none */
+    clockid_t clock;
+};
+enum agent_hold_end { AGENT_HOLD_RELEASED, AGENT_HOLD_TIMED_OUT, AGENT_HOLD_INTERRUPTED };
+enum agent_hold_end agent_hold_while(const struct agent_here *here, const struct agent_site *site,
+                                     uint32_t (*holds)(const void *), const void *arg,
+                                     const struct agent_until *until, bool looks);
 void agent_quiesce(void);
+
+/* cancel.c */
+extern const bool agent_cancels[WEDGE_FN_COUNT];
 
 /* place.c */
 void agent_arm_places(void);
@@ -231,5 +253,11 @@ int64_t agent_result(const struct agent_call *call, int64_t dropped);
 #define AGENT_W8(a, ...)                              AGENT_WORD(a), AGENT_W7(__VA_ARGS__)
 /* After it: returns what the call shall return. */
 int64_t agent_leave(struct agent_call *call, int64_t result);
+
+/* falsify.c: spurious and corrupt */
+bool agent_is_wait(const struct agent_site *site); /* of a raw system call: does it wait as a futex does? */
+/* Makes the call instead of its wrapper, where that is what the answer means, and answers with what it gave. */
+void agent_falsify(struct agent_call *call);
+void agent_falsify_taken(struct agent_call *call, int64_t result); /* after the effect */
 
 #endif

@@ -1,4 +1,6 @@
 /* What the agent writes down for the detector: events and waits. A record is complete before its sequence says so. */
+#include <signal.h>
+
 #include "faults/agent/agent.h"
 #include "faults/agent/sys.h"
 
@@ -49,6 +51,16 @@ uint64_t agent_now_ns(void)
     return ns + (uint64_t)(int64_t)((__int128)ticks * (__int128)mult >> 32);
 }
 
+void agent_event_amend(uint64_t order, uint64_t arg)
+{
+    if (!order || order > agent_arena.n_firings)
+        return;
+    struct wedge_arena_event *event = &agent_arena.firings[order - 1];
+    atomic_store_explicit(&event->seq, 0, memory_order_release);
+    event->arg = arg;
+    atomic_store_explicit(&event->seq, (uint32_t)order, memory_order_release);
+}
+
 /* Where the record of each level was begun. Stacks grow down: one that was begun at a lower address than we stand at
  * was left by a longjmp or a cancellation, unless it is another stack; then its end finds it another's and ours. */
 static __thread uintptr_t wait_frames[2] __attribute__((tls_model("initial-exec")));
@@ -60,14 +72,69 @@ static void set_seq(struct wedge_arena_wait *wait)
     atomic_thread_fence(memory_order_release);
 }
 
+__thread uintptr_t agent_wait_frames[2] __attribute__((tls_model("initial-exec")));
+
+/*
+ * A hold that was left by siglongjmp or by a cancellation did not end its record. It is left behind when the stack
+ * has shrunk past the frame in which it began; a handler that came during the hold is further down. Where handlers have
+ * a stack of their own, the two are told apart by which of them the frame and we are on. What was left by a jump to a
+ * deeper stack (of a coroutine) is found later.
+ */
+static bool is_left(uintptr_t frame)
+{
+    uintptr_t now = (uintptr_t)__builtin_frame_address(0);
+    stack_t other;
+    if (sys_call(SYS_sigaltstack, 0, (long)&other, 0, 0, 0, 0) || (other.ss_flags & SS_DISABLE))
+        return now > frame;
+    bool was_there = frame - (uintptr_t)other.ss_sp < other.ss_size, is_there = (other.ss_flags & SS_ONSTACK) != 0;
+    return was_there == is_there ? now > frame : was_there;
+}
+
+static void leave(struct wedge_arena_wait *wait)
+{
+    uint32_t seq = atomic_load(&wait->seq), number = wait->rule - 1u;
+    if (seq % 2 == 0 && wait->kind != WEDGE_WAITING_HELD)
+        return; /* it was of the process we were forked from */
+    if (seq % 2) {
+        atomic_fetch_add_explicit(&wait->seq, 1, memory_order_release);
+    } else if (number < agent_arena.n_rules) {
+        atomic_fetch_sub(&agent_arena.rules[number].holding, 1);
+        if (agent_arena.rules[number].action == WEDGE_ACT_YIELD)
+            atomic_fetch_sub(&agent_arena.control->yielders, 1);
+    }
+    agent_wait_end(wait);
+}
+
+void agent_wait_check(const struct agent_here *here)
+{
+    for (unsigned level = 0; level < 2; level++) {
+        if (!agent_wait_frames[level] || !is_left(agent_wait_frames[level]))
+            continue;
+        agent_wait_frames[level] = 0;
+        if (here->thread)
+            leave(&here->thread->wait[level]);
+    }
+}
+
+void agent_wait_left(struct wedge_arena_thread *thread)
+{
+    for (unsigned level = 0; level < 2; level++)
+        if (agent_wait_frames[level]) {
+            agent_wait_frames[level] = 0;
+            leave(&thread->wait[level]);
+        }
+}
+
 struct wedge_arena_wait *agent_wait_begin(const struct agent_here *here, const struct wedge_arena_wait *what)
 {
     uintptr_t frame = (uintptr_t)__builtin_frame_address(0);
     if (!here->thread)
         return NULL;
+    if (agent_wait_frames[0] | agent_wait_frames[1])
+        agent_wait_check(here);
     for (unsigned level = 0; level < 2; level++) {
         struct wedge_arena_wait *wait = &here->thread->wait[level];
-        bool left = wait->kind >= WEDGE_WAITING_HELD && wait_frames[level] <= frame;
+        bool left = wait->kind == WEDGE_WAITING_CALL && wait_frames[level] <= frame;
         if (atomic_load_explicit(&wait->seq, memory_order_relaxed) % 2 || (wait->kind != WEDGE_WAITING_NOT && !left))
             continue; /* we are in a signal handler inside that wait */
         set_seq(wait);

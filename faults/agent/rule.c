@@ -12,6 +12,7 @@
 
 #include "base/rt/name.h"
 #include "faults/agent/object.h"
+#include "faults/agent/shut.h"
 #include "faults/agent/sys.h"
 #include "faults/agent/where.h"
 
@@ -124,17 +125,15 @@ static bool is_private(const struct agent_site *site)
 }
 
 /* Drawn from who counts alone: which thread comes to be the nth of a process is a race, and must not matter. */
-static bool lucky(const struct agent_here *here, uint32_t number, const struct agent_site *site, uint64_t hit)
+static uint64_t draw(const struct agent_here *here, uint32_t number, const struct agent_site *site, uint64_t hit)
 {
     const struct wedge_arena_rule *rule = &agent_arena.rules[number];
-    if (rule->chance == UINT64_MAX)
-        return true;
     uint64_t x = luck[number];
     if (rule->per == WEDGE_PER_THREAD) /* counted there: it has a slot */
         x ^= here->thread->luck;
     else if (rule->per == WEDGE_PER_PROC || (rule->per == WEDGE_PER_OBJ && is_private(site)))
         x ^= here->proc->pedigree;
-    return agent_mix(x + hit * 0x9e3779b97f4a7c15ull) < rule->chance; /* splitmix64, its hit-th number from x */
+    return agent_mix(x + hit * 0x9e3779b97f4a7c15ull); /* splitmix64, its hit-th number from x */
 }
 
 static bool is_answer(uint32_t action)
@@ -170,6 +169,17 @@ static bool admit(const struct counters *to, uint64_t max)
     return true;
 }
 
+/* Is there something to answer, and of the sort that this action is about? */
+static bool can_answer(const struct agent_here *here, const struct wedge_arena_rule *rule, struct agent_site *site)
+{
+    if (!site->args || !site->asks)
+        return site->asks;
+    if (rule->action == WEDGE_ACT_FULL ||
+        rule->action == WEDGE_ACT_EMPTY) /* an object that found no room is not shut */
+        return agent_site_object(here, site) != AGENT_NONE;
+    return rule->action != WEDGE_ACT_SPURIOUS || site->kind != WEDGE_OBJECT_WORD || agent_is_wait(site);
+}
+
 /* Counts the hit; does the rule fire? If so it is counted as fired for `max`, not yet for others to see. */
 static bool decide(const struct agent_here *here, uint32_t number, struct agent_site *site, uint64_t *ret_hit)
 {
@@ -195,14 +205,17 @@ static bool decide(const struct agent_here *here, uint32_t number, struct agent_
         return false;
     if (rule->every && (rule->nth_from ? hit - rule->nth_from : hit) % rule->every)
         return false;
-    if (!lucky(here, number, site, hit) || atomic_load(&rule->released) % 2)
+    if ((rule->chance != UINT64_MAX && draw(here, number, site, hit) >= rule->chance) ||
+        atomic_load(&rule->released) % 2)
         return false;
-    if (is_answer(rule->action) && !site->asks) {
+    if (is_answer(rule->action) && !can_answer(here, rule, site)) {
         atomic_fetch_add_explicit(&rule->misplaced, 1, memory_order_relaxed);
         return false;
     }
     if (agent_is_vfork_child(here))
         return false;
+    if (rule->action == WEDGE_ACT_CORRUPT && site->answer == AGENT_ANSWER_NONE)
+        site->value = (int64_t)(agent_mix(draw(here, number, site, hit)) >> 1);
     return admit(&mine, rule->max);
 }
 
@@ -276,11 +289,20 @@ static void act(const struct agent_here *here, uint32_t number, struct agent_sit
     case WEDGE_ACT_SPURIOUS:
         answer(site, AGENT_ANSWER_SPURIOUS, 0);
         break;
-    case WEDGE_ACT_FULL:
-        answer(site, AGENT_ANSWER_FULL, 0);
+    case WEDGE_ACT_FULL: /* at a place the program's own code waits */
+        if (!site->args)
+            answer(site, AGENT_ANSWER_FULL, 0);
+        else
+            agent_shut(here, number, AGENT_SHUT_FULL, site);
         break;
     case WEDGE_ACT_EMPTY:
-        answer(site, AGENT_ANSWER_EMPTY, 0);
+        if (!site->args)
+            answer(site, AGENT_ANSWER_EMPTY, 0);
+        else
+            agent_shut(here, number, AGENT_SHUT_EMPTY, site);
+        break;
+    case WEDGE_ACT_CORRUPT:
+        answer(site, AGENT_ANSWER_CORRUPT, site->value);
         break;
     default:
         break;
@@ -303,6 +325,8 @@ static void fire(const struct agent_here *here, uint32_t number, struct agent_si
         here->thread->last_rule = number + 1;
     atomic_fetch_add(&rule->fired, 1);
     agent_announce();
+    if (rule->action == WEDGE_ACT_CORRUPT && site->answer == AGENT_ANSWER_NONE)
+        site->order = event.order;
     act(here, number, site);
 }
 
@@ -332,7 +356,8 @@ void agent_hit(const struct agent_here *here, const uint64_t rules[AGENT_RULE_WO
         for (; left; left &= left - 1) {
             uint32_t number = w * 64 + (uint32_t)__builtin_ctzll(left);
             uint64_t hit;
-            if (decide(here, number, site, &hit))
+            /* A rule before this one may have held us: what came meanwhile counts. Behind this look the rule fires. */
+            if (decide(here, number, site, &hit) && !atomic_load(&agent_arena.control->quiesce))
                 fire(here, number, site, hit);
         }
     }

@@ -120,6 +120,7 @@ void agent_end_thread(void)
     if (!agent_arena.ready || self.ordinal != agent_page->ordinal || self.slot == AGENT_NONE)
         return;
     struct wedge_arena_thread *thread = &agent_arena.threads[self.slot];
+    agent_wait_left(thread);
     self.slot = AGENT_NONE; /* what still runs on this thread passes through */
     atomic_store_explicit(&thread->ended, 1, memory_order_release);
 }

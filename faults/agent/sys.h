@@ -37,11 +37,11 @@ static inline int32_t sys_gettid(void)
 
 /* Sleeps while *word is `value`, until a wake, a signal, or `until_ns` (CLOCK_MONOTONIC; UINT64_MAX: none). The word
  * lies in memory shared between processes, so not FUTEX_PRIVATE. */
-static inline void sys_futex_wait(_Atomic uint32_t *word, uint32_t value, uint64_t until_ns)
+static inline long sys_futex_wait(_Atomic uint32_t *word, uint32_t value, uint64_t until_ns)
 {
     struct timespec until = {.tv_sec = (time_t)(until_ns / 1000000000u), .tv_nsec = (long)(until_ns % 1000000000u)};
-    sys_call(SYS_futex, (long)word, FUTEX_WAIT_BITSET, (long)value, until_ns == UINT64_MAX ? 0 : (long)&until, 0,
-             FUTEX_BITSET_MATCH_ANY);
+    return sys_call(SYS_futex, (long)word, FUTEX_WAIT_BITSET, (long)value, until_ns == UINT64_MAX ? 0 : (long)&until, 0,
+                    FUTEX_BITSET_MATCH_ANY);
 }
 
 static inline void sys_futex_wake_all(_Atomic uint32_t *word)

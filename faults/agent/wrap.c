@@ -10,6 +10,7 @@
 #include "faults/agent/object.h"
 #include "faults/agent/object_roles.h"
 #include "faults/agent/real.h"
+#include "faults/agent/shut.h"
 #include "faults/agent/sys.h"
 #include "faults/agent/where.h"
 
@@ -104,6 +105,7 @@ void agent_arm_functions(void)
     }
     agent_object_watch(armed);
     agent_record_watch(armed);
+    agent_shut_watch(armed);
     for (unsigned w = 0; w < WEDGE_RULE_FUNCTIONS_WORDS; w++)
         atomic_fetch_or_explicit(&agent_armed[w], armed[w], memory_order_relaxed);
 }
@@ -121,12 +123,20 @@ static bool is_ruled(enum wedge_function function)
     return false;
 }
 
+/* Is the call made, as far as the answer goes? */
+static bool has_effect(const struct agent_call *call)
+{
+    return call->site.answer == AGENT_ANSWER_NONE || call->site.answer == AGENT_ANSWER_SHORT ||
+           call->site.answer == AGENT_ANSWER_CORRUPT;
+}
+
 bool agent_enter(struct agent_call *call, enum wedge_function function, void *caller, uint64_t object,
                  const uint64_t *args, unsigned n_args)
 {
     uint8_t role = agent_object_roles[function];
     /* Most passes of a function that some rule names are nobody's. A process that has not checked in does so first. */
     if (AGENT_LIKELY(agent_arena.ready) && !role && !agent_recorded[function] &&
+        !agent_shut_roles[function] &&
         AGENT_LIKELY(atomic_load_explicit(&agent_page->state, memory_order_acquire) == AGENT_IN) &&
         !is_ruled(function)) {
         call->known = false;
@@ -140,24 +150,34 @@ bool agent_enter(struct agent_call *call, enum wedge_function function, void *ca
                                      .args = args,
                                      .n_args = n_args,
                                      .path = agent_path_arguments[function],
+                                     .cancels = agent_cancels[function],
                                      .asks = true};
     call->known = agent_find_here(&call->here);
     if (!call->known)
         return false;
     if (AGENT_UNLIKELY(agent_runtimes) && agent_is_runtime(call->site.caller))
         call->site.caller = agent_caller_behind(call->site.caller);
+    if (AGENT_UNLIKELY(agent_wait_frames[0] | agent_wait_frames[1]))
+        agent_wait_check(&call->here);
     if (AGENT_UNLIKELY(role))
         agent_object_before(call);
     const uint64_t *rules = agent_function_rules[function];
     if (rules[0] | rules[1])
         agent_hit(&call->here, rules, &call->site);
-    if (call->site.answer != AGENT_ANSWER_NONE && call->site.answer != AGENT_ANSWER_SHORT)
+    if (AGENT_UNLIKELY(agent_shut_roles[function]) && has_effect(call))
+        agent_shut_hold(call);
+    if (!has_effect(call) && call->site.answer != AGENT_ANSWER_SPURIOUS)
         return true;
     if (AGENT_UNLIKELY(role > USES))
         agent_object_effect(call);
     if (agent_recorded[function])
         agent_record_before(call);
-    return false;
+    /* What must be made otherwise than its wrapper would. */
+    if (AGENT_UNLIKELY(agent_shut_roles[function]))
+        agent_shut_look(call);
+    if (AGENT_UNLIKELY(call->site.answer == AGENT_ANSWER_SPURIOUS || call->site.answer == AGENT_ANSWER_CORRUPT))
+        agent_falsify(call);
+    return !has_effect(call);
 }
 
 /* As C11's functions tell an error of the POSIX ones they are made of. */
@@ -189,10 +209,15 @@ int64_t agent_leave(struct agent_call *call, int64_t result)
 {
     if (!call->known)
         return result;
+    if (AGENT_UNLIKELY(call->site.answer == AGENT_ANSWER_CORRUPT))
+        agent_falsify_taken(call, result);
     if (call->recorded)
         agent_record_after(call, result);
     if (AGENT_UNLIKELY(agent_object_roles[call->function] > USES))
         agent_object_after(call, result);
+    if (AGENT_UNLIKELY(call->function == WEDGE_FN_epoll_ctl && agent_shut_roles[WEDGE_FN_epoll_ctl]) && result == 0)
+        agent_shut_epoll_control((int)call->site.args[0], (int)call->site.args[1], (int)call->site.args[2],
+                                 (const struct epoll_event *)(uintptr_t)call->site.args[3]);
     const uint64_t *rules = agent_function_rules_after[call->function];
     if (!(rules[0] | rules[1]))
         return result;

@@ -198,3 +198,9 @@ const char *run_asan_target(void)
     static char path[PATH_MAX];
     return beside("faults_target_asan", path);
 }
+
+const char *run_semantics_target(void)
+{
+    static char path[PATH_MAX];
+    return beside("faults_target_semantics", path);
+}

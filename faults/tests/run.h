@@ -42,6 +42,7 @@ const char *run_objects_target_no_pie(void);
 const char *run_objects_target_asan(void); /* only where the build could make it */
 const char *run_kinds_target(void);
 const char *run_calls_target(void);
+const char *run_semantics_target(void);
 const char *run_static_target(void);
 const char *run_asan_target(void); /* only where the build could make it */
 

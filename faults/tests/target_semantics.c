@@ -1,0 +1,899 @@
+/*
+ * A program for the tests of what the hard actions mean: one thing per mode, told on standard output. Where it must be
+ * known that a thread is held, the test sees it in the arena and sends a byte, a signal, or releases the rule.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <mqueue.h>
+#include <poll.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/msg.h>
+#include <sys/select.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <threads.h>
+#include <time.h>
+
+#include "faults/tests/target_say.h"
+
+#define KEEP           __attribute__((noinline, noclone, used))
+#define NOT_THE_LAST() __asm__ volatile("" ::: "memory")
+
+/* libc's own, which headers declare only where _FORTIFY_SOURCE uses them. */
+ssize_t __read_chk(int fd, void *buf, size_t n, size_t size);
+ssize_t __recv_chk(int fd, void *buf, size_t n, size_t room, int flags);
+ssize_t __recvfrom_chk(int fd, void *buf, size_t n, size_t room, int flags, struct sockaddr *address, socklen_t *size);
+
+static void must(bool good)
+{
+    if (!good) {
+        say("errno %d\n", errno);
+        abort();
+    }
+}
+
+/* Waits for the test. */
+static void await_byte(void)
+{
+    char byte;
+    long n;
+    do
+        n = syscall(SYS_read, 0, &byte, 1L);
+    while (n < 0 && errno == EINTR);
+}
+
+static int64_t now_ms(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+static struct timespec in_ms(clockid_t clock, long ms)
+{
+    struct timespec ts;
+    clock_gettime(clock, &ts);
+    ts.tv_nsec += ms * 1000000;
+    ts.tv_sec += ts.tv_nsec / 1000000000;
+    ts.tv_nsec %= 1000000000;
+    return ts;
+}
+
+/* Both ends of everything; each has something to take, and room. */
+static int pipe_of[2], pair[2], listener, caller, bell, queue_id;
+static mqd_t queue;
+static sem_t sem;
+static struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+static KEEP int queue_open(int ends[2])
+{
+    int rc = pipe(ends);
+    NOT_THE_LAST();
+    return rc;
+}
+
+static void give_flag(int fd, bool nonblocking)
+{
+    must(fcntl(fd, F_SETFL, nonblocking ? O_NONBLOCK : 0) == 0);
+}
+
+static void set_up(bool nonblocking)
+{
+    char name[32];
+    struct mq_attr attr = {.mq_maxmsg = 8, .mq_msgsize = 16};
+    struct {
+        long type;
+        char text[8];
+    } message = {1, "abc"};
+    must(queue_open(pipe_of) == 0 && socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
+    must(syscall(SYS_write, pipe_of[1], "abcdefgh", 8L) == 8 &&
+         syscall(SYS_sendto, pair[1], "abcdefgh", 8L, 0L, 0L, 0L) == 8);
+    listener = socket(AF_UNIX, SOCK_STREAM, 0);
+    caller = socket(AF_UNIX, SOCK_STREAM, 0);
+    snprintf(address.sun_path, sizeof(address.sun_path), "%cwedge-semantics-%d", 0, getpid());
+    must(bind(listener, (struct sockaddr *)&address, sizeof(address)) == 0 && listen(listener, 4) == 0 &&
+         connect(caller, (struct sockaddr *)&address, sizeof(address)) == 0);
+    bell = eventfd(3, 0);
+    snprintf(name, sizeof(name), "/wedge-semantics-%d", getpid());
+    queue = mq_open(name, O_CREAT | O_RDWR, 0600, &attr);
+    must(queue >= 0 && mq_unlink(name) == 0);
+    must(syscall(SYS_mq_timedsend, queue, "abc", 3L, 0L, 0L) == 0);
+    queue_id = msgget(IPC_PRIVATE, 0600);
+    must(queue_id >= 0 && syscall(SYS_msgsnd, queue_id, &message, 8L, 0L) == 0);
+    must(sem_init(&sem, 0, 5) == 0);
+    int all[] = {pipe_of[0], pipe_of[1], pair[0], pair[1], listener, bell, (int)queue};
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+        give_flag(all[i], nonblocking);
+}
+
+static void tear_down(void)
+{
+    msgctl(queue_id, IPC_RMID, NULL);
+}
+
+static bool nonblocking, dontwait;
+static char x[] = "x";
+
+static long do_write(void)
+{
+    return write(pipe_of[1], "x", 1);
+}
+static long do_writev(void)
+{
+    return writev(pipe_of[1], &(struct iovec){x, 1}, 1);
+}
+static long do_pwritev2(void)
+{
+    return pwritev2(pipe_of[1], &(struct iovec){x, 1}, 1, -1, 0);
+}
+static long do_send(void)
+{
+    return send(pair[0], "x", 1, dontwait ? MSG_DONTWAIT : 0);
+}
+static long do_sendto(void)
+{
+    return sendto(pair[0], "x", 1, dontwait ? MSG_DONTWAIT : 0, NULL, 0);
+}
+static struct msghdr *message_of(char *byte)
+{
+    static struct iovec iov;
+    static struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
+    iov = (struct iovec){byte, 1};
+    return &message;
+}
+static char byte_of = 'x';
+static long do_sendmsg(void)
+{
+    return sendmsg(pair[0], message_of(&byte_of), dontwait ? MSG_DONTWAIT : 0);
+}
+static long do_sendmmsg(void)
+{
+    struct mmsghdr messages[1] = {{.msg_hdr = *message_of(&byte_of)}};
+    return sendmmsg(pair[0], messages, 1, dontwait ? MSG_DONTWAIT : 0);
+}
+static long do_eventfd_write(void)
+{
+    return eventfd_write(bell, 1);
+}
+static long do_mq_send(void)
+{
+    return mq_send(queue, "x", 1, 0);
+}
+static long do_mq_timedsend(void)
+{
+    struct timespec until = in_ms(CLOCK_REALTIME, 60000);
+    return mq_timedsend(queue, "x", 1, 0, &until);
+}
+static long do_msgsnd(void)
+{
+    struct {
+        long type;
+        char text[8];
+    } message = {1, "x"};
+    return msgsnd(queue_id, &message, 1, nonblocking ? IPC_NOWAIT : 0);
+}
+static long do_sem_post(void)
+{
+    return sem_post(&sem);
+}
+static long do_sendfile(void)
+{
+    static int file = -1;
+    if (file < 0) {
+        file = (int)syscall(SYS_memfd_create, "file", 0L);
+        must(syscall(SYS_write, file, "xxxx", 4L) == 4 && syscall(SYS_lseek, file, 0L, SEEK_SET) == 0);
+    }
+    return sendfile(pipe_of[1], file, NULL, 1);
+}
+static long do_vmsplice(void)
+{
+    return vmsplice(pipe_of[1], &(struct iovec){x, 1}, 1, 0);
+}
+static long do_splice_to(void)
+{
+    static int from[2];
+    if (!from[1])
+        must(syscall(SYS_pipe2, from, 0L) == 0 && syscall(SYS_write, from[1], "xxxx", 4L) == 4);
+    return splice(from[0], NULL, pipe_of[1], NULL, 1, nonblocking ? SPLICE_F_NONBLOCK : 0);
+}
+
+static char in[16];
+static long do_read(void)
+{
+    return read(pipe_of[0], in, 1);
+}
+static long do_read_chk(void)
+{
+    return __read_chk(pipe_of[0], in, 1, sizeof(in));
+}
+static long do_readv(void)
+{
+    return readv(pipe_of[0], &(struct iovec){in, 1}, 1);
+}
+static long do_preadv2(void)
+{
+    return preadv2(pipe_of[0], &(struct iovec){in, 1}, 1, -1, 0);
+}
+static long do_recv(void)
+{
+    return recv(pair[0], in, 1, dontwait ? MSG_DONTWAIT : 0);
+}
+static long do_recv_chk(void)
+{
+    return __recv_chk(pair[0], in, 1, sizeof(in), dontwait ? MSG_DONTWAIT : 0);
+}
+static long do_recvfrom(void)
+{
+    return recvfrom(pair[0], in, 1, dontwait ? MSG_DONTWAIT : 0, NULL, NULL);
+}
+static long do_recvfrom_chk(void)
+{
+    return __recvfrom_chk(pair[0], in, 1, sizeof(in), dontwait ? MSG_DONTWAIT : 0, NULL, NULL);
+}
+static long do_recvmsg(void)
+{
+    return recvmsg(pair[0], message_of(in), dontwait ? MSG_DONTWAIT : 0);
+}
+static long do_recvmmsg(void)
+{
+    struct mmsghdr messages[1] = {{.msg_hdr = *message_of(in)}};
+    return recvmmsg(pair[0], messages, 1, dontwait ? MSG_DONTWAIT : 0, NULL);
+}
+static long do_eventfd_read(void)
+{
+    eventfd_t value;
+    eventfd_write(bell, 1);
+    return eventfd_read(bell, &value);
+}
+static long do_accept(void)
+{
+    int fd = accept(listener, NULL, NULL);
+    return fd < 0 ? fd : 1;
+}
+static long do_accept4(void)
+{
+    int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+    return fd < 0 ? fd : 1;
+}
+static long do_mq_receive(void)
+{
+    return mq_receive(queue, in, sizeof(in), NULL);
+}
+static long do_mq_timedreceive(void)
+{
+    struct timespec until = in_ms(CLOCK_REALTIME, 60000);
+    return mq_timedreceive(queue, in, sizeof(in), NULL, &until);
+}
+static long do_msgrcv(void)
+{
+    struct {
+        long type;
+        char text[8];
+    } message;
+    return msgrcv(queue_id, &message, 8, 0, nonblocking ? IPC_NOWAIT : 0);
+}
+static long do_sem_wait(void)
+{
+    return sem_wait(&sem);
+}
+static long do_sem_timedwait(void)
+{
+    struct timespec until = in_ms(CLOCK_REALTIME, 60000);
+    return sem_timedwait(&sem, &until);
+}
+static long do_sem_clockwait(void)
+{
+    struct timespec until = in_ms(CLOCK_MONOTONIC, 60000);
+    return sem_clockwait(&sem, CLOCK_MONOTONIC, &until);
+}
+static long do_sem_trywait(void)
+{
+    return sem_trywait(&sem);
+}
+static long do_splice_from(void)
+{
+    static int to[2];
+    if (!to[1])
+        must(syscall(SYS_pipe2, to, 0L) == 0);
+    return splice(pipe_of[0], NULL, to[1], NULL, 1, nonblocking ? SPLICE_F_NONBLOCK : 0);
+}
+static long do_tee(void)
+{
+    static int to[2];
+    if (!to[1])
+        must(syscall(SYS_pipe2, to, 0L) == 0);
+    return tee(pipe_of[0], to[1], 1, nonblocking ? SPLICE_F_NONBLOCK : 0);
+}
+
+static const struct op {
+    const char *name;
+    long (*run)(void);
+} ops[] = {
+    {"write", do_write},
+    {"writev", do_writev},
+    {"pwritev2", do_pwritev2},
+    {"send", do_send},
+    {"sendto", do_sendto},
+    {"sendmsg", do_sendmsg},
+    {"sendmmsg", do_sendmmsg},
+    {"eventfd_write", do_eventfd_write},
+    {"mq_send", do_mq_send},
+    {"mq_timedsend", do_mq_timedsend},
+    {"msgsnd", do_msgsnd},
+    {"sem_post", do_sem_post},
+    {"sendfile", do_sendfile},
+    {"vmsplice", do_vmsplice},
+    {"splice_to", do_splice_to},
+    {"read", do_read},
+    {"__read_chk", do_read_chk},
+    {"readv", do_readv},
+    {"preadv2", do_preadv2},
+    {"recv", do_recv},
+    {"__recv_chk", do_recv_chk},
+    {"recvfrom", do_recvfrom},
+    {"__recvfrom_chk", do_recvfrom_chk},
+    {"recvmsg", do_recvmsg},
+    {"recvmmsg", do_recvmmsg},
+    {"eventfd_read", do_eventfd_read},
+    {"accept", do_accept},
+    {"accept4", do_accept4},
+    {"mq_receive", do_mq_receive},
+    {"mq_timedreceive", do_mq_timedreceive},
+    {"msgrcv", do_msgrcv},
+    {"sem_wait", do_sem_wait},
+    {"sem_timedwait", do_sem_timedwait},
+    {"sem_clockwait", do_sem_clockwait},
+    {"sem_trywait", do_sem_trywait},
+    {"splice_from", do_splice_from},
+    {"tee", do_tee},
+};
+
+static long run_op(const char *name)
+{
+    for (size_t i = 0; i < sizeof(ops) / sizeof(ops[0]); i++)
+        if (strcmp(ops[i].name, name) == 0) {
+            errno = 0;
+            long rc = ops[i].run();
+            return rc < 0 ? -errno : rc;
+        }
+    must(false);
+    return 0;
+}
+
+/* op HOW NAME…: `block`, `nonblock` (the descriptor) or `dontwait` (the call). */
+static void mode_op(char **argv)
+{
+    nonblocking = strcmp(argv[2], "nonblock") == 0;
+    dontwait = strcmp(argv[2], "dontwait") == 0;
+    set_up(nonblocking);
+    for (int i = 3; argv[i]; i++) {
+        if (strcmp(argv[i], "-") == 0) {
+            say("next\n");
+            await_byte();
+            continue;
+        }
+        long rc = run_op(argv[i]);
+        say("%s %ld\n", argv[i], rc);
+    }
+    tear_down();
+}
+
+/* Looks at a descriptor that may be shut and at one that is not; 1: the first is ready, 2: the other. */
+static int look(const char *how, int set, int fd, bool out, int other, int ms)
+{
+    int bits = 0;
+    struct timespec ts = {ms / 1000, ms % 1000 * 1000000L}, *timeout = ms < 0 ? NULL : &ts;
+    if (strcmp(how, "poll") == 0 || strcmp(how, "ppoll") == 0) {
+        struct pollfd fds[] = {{.fd = fd, .events = out ? POLLOUT : POLLIN}, {.fd = other, .events = POLLIN}};
+        int n = how[1] == 'o' ? poll(fds, 2, ms) : ppoll(fds, 2, timeout, NULL);
+        must(n >= 0);
+        bits = (fds[0].revents ? 1 : 0) | (fds[1].revents ? 2 : 0);
+        must(n == !!(bits & 1) + !!(bits & 2));
+    } else if (strstr(how, "select")) {
+        fd_set ins, outs;
+        FD_ZERO(&ins);
+        FD_ZERO(&outs);
+        FD_SET(fd, out ? &outs : &ins);
+        FD_SET(other, &ins);
+        struct timeval tv = {ms / 1000, ms % 1000 * 1000};
+        int most = (fd > other ? fd : other) + 1;
+        int n = how[0] == 's' ? select(most, &ins, &outs, NULL, ms < 0 ? NULL : &tv)
+                              : pselect(most, &ins, &outs, NULL, timeout, NULL);
+        must(n >= 0);
+        bits = (FD_ISSET(fd, out ? &outs : &ins) ? 1 : 0) | (FD_ISSET(other, &ins) ? 2 : 0);
+        must(n == !!(bits & 1) + !!(bits & 2));
+    } else if (strcmp(how, "nested") == 0) {
+        struct pollfd one = {.fd = set, .events = POLLIN};
+        if (poll(&one, 1, ms) == 1) {
+            struct epoll_event events[4];
+            int n = epoll_wait(set, events, 4, 0);
+            for (int i = 0; i < n; i++)
+                bits |= events[i].data.fd == fd ? 1 : 2;
+        }
+    } else {
+        struct epoll_event events[4];
+        int n = strcmp(how, "epoll_pwait2") == 0  ? epoll_pwait2(set, events, 4, timeout, NULL)
+                : strcmp(how, "epoll_pwait") == 0 ? epoll_pwait(set, events, 4, ms, NULL)
+                                                  : epoll_wait(set, events, 4, ms);
+        must(n >= 0);
+        for (int i = 0; i < n; i++)
+            bits |= events[i].data.fd == fd ? 1 : 2;
+    }
+    return bits;
+}
+
+/* look HOW full|empty: the first rule shuts the pipe at the first call, which does not wait. */
+static void mode_look(char **argv)
+{
+    const char *how = argv[2];
+    bool out = strcmp(argv[3], "full") == 0, edge = strstr(how, "edge") != NULL, once = strstr(how, "once") != NULL;
+    int other[2], set = epoll_create1(0);
+    uint32_t more = (edge ? EPOLLET : 0) | (once ? EPOLLONESHOT : 0) | (strstr(how, "excl") ? EPOLLEXCLUSIVE : 0);
+    set_up(true);
+    must(syscall(SYS_pipe2, other, 0L) == 0);
+    int fd = pipe_of[out ? 1 : 0];
+    struct epoll_event event = {.events = (out ? EPOLLOUT : EPOLLIN) | more, .data.fd = fd};
+    must(epoll_ctl(set, EPOLL_CTL_ADD, fd, &event) == 0);
+    event = (struct epoll_event){.events = EPOLLIN, .data.fd = other[0]};
+    must(epoll_ctl(set, EPOLL_CTL_ADD, other[0], &event) == 0);
+    if (!strstr(argv[4] ? argv[4] : "", "late"))
+        say("open %d\n", look(how, set, fd, out, other[0], 10000)); /* an edge is spent here, and a shot */
+    if (once) {
+        event = (struct epoll_event){.events = (out ? EPOLLOUT : EPOLLIN) | more, .data.fd = fd};
+        must(epoll_ctl(set, EPOLL_CTL_MOD, fd, &event) == 0);
+    }
+    say("shut %ld\n", run_op(out ? "write" : "read"));
+    if (edge) /* another edge, while it is shut */
+        must(out ? syscall(SYS_read, pipe_of[0], in, 1L) == 1 : syscall(SYS_write, pipe_of[1], "y", 1L) == 1);
+    int64_t before = now_ms();
+    int bits = look(how, set, fd, out, other[0], 60);
+    say("look %d %s\n", bits, now_ms() - before >= 60 ? "late" : "early");
+    must(syscall(SYS_write, other[1], "z", 1L) == 1);
+    say("other %d\n", look(how, set, fd, out, other[0], -1));
+    must(syscall(SYS_read, other[0], in, 1L) == 1);
+    say("next\n");
+    bits = look(how, set, fd, out, other[0], -1);
+    say("released %d\n", bits);
+    if (edge || once)
+        say("again %d\n", look(how, set, fd, out, other[0], 0));
+    tear_down();
+}
+
+/* The edge comes while a thread waits already. */
+static void *look_thread(void *arg)
+{
+    int *fds = arg;
+    say("thread %d\n", look("epoll_wait", fds[0], fds[1], true, -1, -1));
+    return NULL;
+}
+
+static void mode_waiting(void)
+{
+    int set = epoll_create1(0), fds[2];
+    pthread_t thread;
+    char room[4096] = {0};
+    set_up(true);
+    while (syscall(SYS_write, pipe_of[1], room, sizeof(room)) > 0)
+        ;
+    struct epoll_event event = {.events = EPOLLOUT | EPOLLET, .data.fd = pipe_of[1]};
+    must(epoll_ctl(set, EPOLL_CTL_ADD, pipe_of[1], &event) == 0);
+    fds[0] = set;
+    fds[1] = pipe_of[1];
+    must(pthread_create(&thread, NULL, look_thread, fds) == 0);
+    await_byte(); /* the thread sleeps in epoll_wait, as far as the test can tell */
+    say("shut %ld\n", run_op("write"));
+    while (syscall(SYS_read, pipe_of[0], room, sizeof(room)) > 0)
+        ;
+    say("next\n");
+    pthread_join(thread, NULL);
+    tear_down();
+}
+
+/* What holds is given up at its time, not before. */
+static void mode_times(void)
+{
+    struct timeval most = {0, 60000};
+    static const struct {
+        const char *name;
+        clockid_t clock;
+    } cases[] = {{"sem_timedwait", CLOCK_REALTIME},
+                 {"sem_clockwait", CLOCK_MONOTONIC},
+                 {"mq_timedsend", CLOCK_REALTIME},
+                 {"mq_timedreceive", CLOCK_REALTIME},
+                 {"send", -1},
+                 {"recv", -1}};
+    set_up(false);
+    must(setsockopt(pair[0], SOL_SOCKET, SO_SNDTIMEO, &most, sizeof(most)) == 0 &&
+         setsockopt(pair[0], SOL_SOCKET, SO_RCVTIMEO, &most, sizeof(most)) == 0);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct timespec until = in_ms(cases[i].clock < 0 ? CLOCK_MONOTONIC : cases[i].clock, 60), now;
+        long rc = i == 0   ? sem_timedwait(&sem, &until)
+                  : i == 1 ? sem_clockwait(&sem, CLOCK_MONOTONIC, &until)
+                  : i == 2 ? mq_timedsend(queue, "x", 1, 0, &until)
+                  : i == 3 ? mq_timedreceive(queue, in, sizeof(in), NULL, &until)
+                  : i == 4 ? send(pair[0], "x", 1, 0)
+                           : recv(pair[0], in, 1, 0);
+        rc = rc < 0 ? -errno : rc;
+        clock_gettime(cases[i].clock < 0 ? CLOCK_MONOTONIC : cases[i].clock, &now);
+        bool late = now.tv_sec > until.tv_sec || (now.tv_sec == until.tv_sec && now.tv_nsec >= until.tv_nsec);
+        say("%s %ld %s\n", cases[i].name, rc, late ? "late" : "early");
+    }
+    tear_down();
+}
+
+static sigjmp_buf back;
+static volatile sig_atomic_t jumps;
+static void on_signal(int signo)
+{
+    (void)signo;
+    if (jumps)
+        siglongjmp(back, 1);
+    say("handled\n");
+}
+
+/* signal HOW NAME: `restart`, `interrupt` or `jump`. */
+static void mode_signal(char **argv)
+{
+    struct sigaction action = {.sa_handler = on_signal};
+    action.sa_flags = strcmp(argv[2], "restart") == 0 ? SA_RESTART : 0;
+    jumps = strcmp(argv[2], "jump") == 0;
+    must(sigaction(SIGUSR1, &action, NULL) == 0);
+    set_up(false);
+    if (sigsetjmp(back, 1) == 0)
+        say("%s %ld\n", argv[3], run_op(argv[3]));
+    else
+        say("jumped\n");
+    sched_yield(); /* a pass, by which what was left behind is found */
+    say("next\n");
+    await_byte();
+    if (jumps) {
+        jumps = 0;
+        long rc = run_op(argv[3]);
+        say("%s %ld\n", argv[3], rc);
+    }
+    tear_down();
+}
+
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static void cleaned(void *arg)
+{
+    (void)arg;
+    say("cleaned\n");
+}
+
+static void *held_thread(void *arg)
+{
+    char **argv = arg;
+    long rc;
+    pthread_cleanup_push(cleaned, NULL);
+    if (strcmp(argv[2], "lock") == 0)
+        rc = pthread_mutex_lock(&mutex);
+    else
+        rc = run_op(argv[2]);
+    say("%s %ld\n", argv[2], rc);
+    pthread_testcancel();
+    pthread_cleanup_pop(0);
+    return NULL;
+}
+
+/* cancel NAME: a thread that is held in the call is cancelled. */
+static void mode_cancel(char **argv)
+{
+    pthread_t thread;
+    void *result;
+    set_up(false);
+    must(pthread_create(&thread, NULL, held_thread, argv) == 0);
+    await_byte();
+    must(pthread_cancel(thread) == 0);
+    say("cancelled\n");
+    must(pthread_join(thread, &result) == 0);
+    say("joined %d\n", result == PTHREAD_CANCELED);
+    await_byte();
+    tear_down();
+}
+
+/* end full|empty: the other end is closed while a thread is held. */
+static void mode_end(char **argv)
+{
+    bool out = strcmp(argv[2], "full") == 0;
+    static char w[] = "write", r[] = "read";
+    char *name[] = {NULL, NULL, out ? w : r, NULL};
+    pthread_t thread;
+    signal(SIGPIPE, SIG_IGN);
+    set_up(false);
+    must(pthread_create(&thread, NULL, held_thread, name) == 0);
+    await_byte();
+    syscall(SYS_close, pipe_of[out ? 0 : 1]);
+    pthread_join(thread, NULL);
+    tear_down();
+}
+
+/* Who has the object by inheritance sees the same. */
+static void mode_two(void)
+{
+    set_up(false);
+    dontwait = true;
+    say("parent %ld\n", run_op("send"));
+    pid_t pid = fork();
+    if (pid == 0) {
+        say("child %ld\n", run_op("send"));
+        dontwait = false;
+        say("child %ld\n", run_op("send"));
+        _exit(0);
+    }
+    must(pid > 0 && waitpid(pid, NULL, 0) == pid);
+    tear_down();
+}
+
+static pthread_cond_t cond = PTHREAD_COND_INITIALIZER;
+static bool flag;
+static void *set_flag(void *arg)
+{
+    (void)arg;
+    pthread_mutex_lock(&mutex);
+    flag = true;
+    pthread_mutex_unlock(&mutex);
+    return NULL;
+}
+
+/* Nobody signals: only waits that return, and give the lock up meanwhile, end this. */
+static void mode_spurious(void)
+{
+    pthread_t thread;
+    pthread_mutexattr_t attr;
+    pthread_mutex_t checked;
+    struct timespec until = in_ms(CLOCK_REALTIME, 60000);
+    mtx_t plain;
+    cnd_t bare;
+    pthread_mutexattr_init(&attr);
+    pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_ERRORCHECK);
+    pthread_mutex_init(&checked, &attr);
+    pthread_mutex_lock(&mutex);
+    must(pthread_create(&thread, NULL, set_flag, NULL) == 0);
+    long waits = 0;
+    int rc = 0;
+    for (; !flag && waits < 20000000 && rc == 0; waits++)
+        rc = pthread_cond_wait(&cond, &mutex);
+    say("flag %d %d\n", flag, rc);
+    pthread_mutex_unlock(&mutex);
+    pthread_join(thread, NULL);
+    say("not held %d\n", pthread_cond_wait(&cond, &checked) == EPERM);
+    pthread_mutex_lock(&checked);
+    rc = pthread_cond_timedwait(&cond, &checked, &until);
+    int again = pthread_mutex_lock(&checked);
+    say("held %d %d\n", rc, again == EDEADLK);
+    must(mtx_init(&plain, mtx_plain) == thrd_success && cnd_init(&bare) == thrd_success);
+    mtx_lock(&plain);
+    rc = cnd_wait(&bare, &plain);
+    say("c11 %d %d\n", rc == thrd_success, mtx_trylock(&plain) == thrd_busy);
+    int word = 0;
+    long woken = syscall(SYS_futex, &word, 0L /* FUTEX_WAIT */, 0L, NULL, NULL, 0L);
+    say("futex %ld\n", woken);
+    say("pid %d\n", syscall(SYS_getpid) == getpid());
+}
+
+/* Where two texts differ; -1: nowhere, -2: in more than one byte. */
+static int difference(const char *a, const char *b, size_t n)
+{
+    int at = -1;
+    for (size_t i = 0; i < n; i++)
+        if (a[i] != b[i])
+            at = at == -1 ? (int)i : -2;
+    return at;
+}
+
+static const char words[] = "the quick brown fox jumps over it";
+enum { WORDS = sizeof(words) - 1 };
+
+/* corrupt NAME: what arrives, and what the caller's own memory has. */
+static void mode_corrupt(char **argv)
+{
+    const char *name = argv[2];
+    char mine[WORDS], got[64] = {0};
+    struct iovec three[] = {{mine, 3}, {mine + 3, 0}, {mine + 3, 20}, {mine + 23, WORDS - 23}};
+    struct iovec three_in[] = {{got, 3}, {got + 3, 0}, {got + 3, 20}, {got + 23, WORDS - 23}};
+    struct msghdr message = {.msg_iov = three, .msg_iovlen = 4}, message_in = {.msg_iov = three_in, .msg_iovlen = 4};
+    struct mq_attr attr = {.mq_maxmsg = 8, .mq_msgsize = 64};
+    char queue_name[32];
+    long n = -2, m = 0;
+    int ends[2], file = (int)syscall(SYS_memfd_create, "file", 0L);
+    memcpy(mine, words, WORDS);
+    must(socketpair(AF_UNIX, SOCK_DGRAM, 0, pair) == 0 && pipe(ends) == 0);
+    snprintf(queue_name, sizeof(queue_name), "/wedge-semantics-%d", getpid());
+    queue = mq_open(queue_name, O_CREAT | O_RDWR, 0600, &attr);
+    must(queue >= 0 && mq_unlink(queue_name) == 0);
+    bool put = true;
+    if (strcmp(name, "write") == 0)
+        n = write(ends[1], mine, WORDS);
+    else if (strcmp(name, "writev") == 0)
+        n = writev(ends[1], three, 4);
+    else if (strcmp(name, "pwrite") == 0)
+        n = pwrite(file, mine, WORDS, 5);
+    else if (strcmp(name, "pwritev2") == 0)
+        n = pwritev2(file, three, 4, 5, 0);
+    else if (strcmp(name, "send") == 0)
+        n = send(pair[0], mine, WORDS, 0);
+    else if (strcmp(name, "sendto") == 0)
+        n = sendto(pair[0], mine, WORDS, 0, NULL, 0);
+    else if (strcmp(name, "sendmsg") == 0)
+        n = sendmsg(pair[0], &message, 0);
+    else if (strcmp(name, "mq_send") == 0)
+        n = mq_send(queue, mine, WORDS, 0) == 0 ? WORDS : -1;
+    else
+        put = false;
+    if (put) {
+        if (name[0] == 'w')
+            m = syscall(SYS_read, ends[0], got, sizeof(got));
+        else if (name[0] == 'p')
+            m = syscall(SYS_pread64, file, got, sizeof(got), 5L);
+        else if (name[0] == 's')
+            m = syscall(SYS_recvfrom, pair[1], got, sizeof(got), 0L, 0L, 0L);
+        else
+            m = syscall(SYS_mq_timedreceive, queue, got, sizeof(got), 0L, 0L);
+    } else {
+        m = WORDS;
+        must(syscall(SYS_write, ends[1], words, (long)WORDS) == WORDS &&
+             syscall(SYS_pwrite64, file, words, (long)WORDS, 5L) == WORDS &&
+             syscall(SYS_sendto, pair[1], words, (long)WORDS, 0L, 0L, 0L) == WORDS &&
+             syscall(SYS_mq_timedsend, queue, words, (long)WORDS, 0L, 0L) == 0);
+        n = strcmp(name, "read") == 0      ? read(ends[0], got, sizeof(got))
+            : strcmp(name, "readv") == 0   ? readv(ends[0], three_in, 4)
+            : strcmp(name, "pread") == 0   ? pread(file, got, sizeof(got), 5)
+            : strcmp(name, "recv") == 0    ? recv(pair[0], got, sizeof(got), 0)
+            : strcmp(name, "trunc") == 0   ? recv(pair[0], got, 4, MSG_TRUNC)
+            : strcmp(name, "recvmsg") == 0 ? recvmsg(pair[0], &message_in, 0)
+                                           : mq_receive(queue, got, sizeof(got), NULL);
+    }
+    say("%s %ld %ld mine %d at %d\n", name, n, m, difference(mine, words, WORDS),
+        difference(got, words, strcmp(name, "trunc") == 0 ? 4 : WORDS));
+}
+
+/* A child writes one byte: is it there when the child is dead? */
+static void mode_child(void)
+{
+    int ends[2], status;
+    must(syscall(SYS_pipe2, ends, 0L) == 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        write(ends[1], "x", 1);
+        _exit(3);
+    }
+    must(pid > 0);
+    syscall(SYS_close, ends[1]);
+    long n = syscall(SYS_read, ends[0], in, 1L);
+    must(waitpid(pid, &status, WUNTRACED) == pid);
+    say("bytes %ld, signal %d\n", n, WIFSIGNALED(status) ? WTERMSIG(status) : 0);
+}
+
+static void mode_stop(void)
+{
+    int status;
+    pid_t pid = fork();
+    if (pid == 0) {
+        sched_yield();
+        _exit(3);
+    }
+    must(pid > 0 && waitpid(pid, &status, WUNTRACED) == pid);
+    say("stopped %d\n", WIFSTOPPED(status) ? WSTOPSIG(status) : 0);
+    kill(pid, SIGCONT);
+    must(waitpid(pid, &status, 0) == pid);
+    say("ended %d\n", WIFEXITED(status) ? WEXITSTATUS(status) : -1);
+}
+
+/* stream HOW: numbers through a pipe, each side looking before it puts or takes. Nothing may be lost. */
+enum { STREAM = 4000 };
+static const char *stream_how;
+static int stream_idle[2]; /* never ready */
+static int stream_look(int set, int fd, bool out)
+{
+    if (strcmp(stream_how, "block") == 0)
+        return 1;
+    return look(stream_how, set, fd, out, stream_idle[0], -1);
+}
+
+static int stream_set(int fd, bool out)
+{
+    int set = epoll_create1(0);
+    struct epoll_event event = {.events = out ? EPOLLOUT : EPOLLIN, .data.fd = fd};
+    if (strcmp(stream_how, "epoll_edge") == 0)
+        event.events |= EPOLLET;
+    must(set >= 0 && epoll_ctl(set, EPOLL_CTL_ADD, fd, &event) == 0);
+    return set;
+}
+
+static void *stream_writer(void *arg)
+{
+    int set = stream_set(pipe_of[1], true);
+    (void)arg;
+    for (uint32_t i = 0; i < STREAM;) {
+        ssize_t n = write(pipe_of[1], &i, sizeof(i));
+        must(n == sizeof(i) || (n < 0 && errno == EAGAIN));
+        i += n > 0;
+        if (n < 0)
+            stream_look(set, pipe_of[1], true);
+    }
+    syscall(SYS_close, pipe_of[1]);
+    return NULL;
+}
+
+static void mode_stream(char **argv)
+{
+    pthread_t thread;
+    uint32_t next = 0, got;
+    stream_how = argv[2];
+    must(syscall(SYS_pipe2, stream_idle, 0L) == 0 && queue_open(pipe_of) == 0 &&
+         fcntl(pipe_of[1], F_SETPIPE_SZ, 4096) == 4096);
+    for (int i = 0; i < 2; i++)
+        give_flag(pipe_of[i], strcmp(stream_how, "block") != 0);
+    int set = stream_set(pipe_of[0], false);
+    must(pthread_create(&thread, NULL, stream_writer, NULL) == 0);
+    for (;;) {
+        ssize_t n = read(pipe_of[0], &got, sizeof(got));
+        if (n == 0)
+            break;
+        must(n == sizeof(got) || (n < 0 && errno == EAGAIN));
+        if (n < 0) {
+            stream_look(set, pipe_of[0], false);
+            continue;
+        }
+        must(got == next);
+        next++;
+    }
+    pthread_join(thread, NULL);
+    say("stream %u\n", next);
+}
+
+/* A pass with two rules. */
+static void mode_pass(void)
+{
+    sched_yield();
+    say("passed\n");
+}
+
+int main(int argc, char **argv)
+{
+    const char *mode = argc > 1 ? argv[1] : "";
+    if (strcmp(mode, "op") == 0)
+        mode_op(argv);
+    else if (strcmp(mode, "look") == 0)
+        mode_look(argv);
+    else if (strcmp(mode, "waiting") == 0)
+        mode_waiting();
+    else if (strcmp(mode, "times") == 0)
+        mode_times();
+    else if (strcmp(mode, "signal") == 0)
+        mode_signal(argv);
+    else if (strcmp(mode, "cancel") == 0)
+        mode_cancel(argv);
+    else if (strcmp(mode, "end") == 0)
+        mode_end(argv);
+    else if (strcmp(mode, "two") == 0)
+        mode_two();
+    else if (strcmp(mode, "spurious") == 0)
+        mode_spurious();
+    else if (strcmp(mode, "corrupt") == 0)
+        mode_corrupt(argv);
+    else if (strcmp(mode, "child") == 0)
+        mode_child();
+    else if (strcmp(mode, "stop") == 0)
+        mode_stop();
+    else if (strcmp(mode, "stream") == 0)
+        mode_stream(argv);
+    else if (strcmp(mode, "pass") == 0)
+        mode_pass();
+    else
+        return 2;
+    return 0;
+}
