@@ -107,6 +107,24 @@ START_TEST(test_a_place_by_its_function)
 }
 END_TEST
 
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) /* whose runtimes make system calls themselves */
+/* Looking at the stack, finding an object and making one need no system call: any would be death here. */
+START_TEST(test_no_call_of_its_own)
+{
+    run_whole(&run,
+              "define d = fd nth=1\nf1 * write obj=d per=obj nth=2 -> exit 9\nf2 * write per=obj nth=2 -> exit 8\n"
+              "f3 * write in=sandbox caller=sandbox fd=1 arg3>=1 -> errno EIO after",
+              (const char *const[]){run_target(), "sandbox", NULL});
+    ck_assert_str_eq(run.text, "answer 0\n");
+    ck_assert_int_eq(EXITED(run), 0); /* told of the errno */
+    ck_assert_uint_eq(run_hits(&run, "f1"), 1);
+    ck_assert_uint_eq(run_hits(&run, "f2"), 1);
+    ck_assert_uint_eq(atomic_load(&run_rule(&run, "f3")->fired), 1);
+    run_free(&run);
+}
+END_TEST
+#endif
+
 START_TEST(test_a_library_by_its_bare_name)
 {
     static const char plan[] = "f1 * write in=target_so_inner -> errno ENOSPC\nf2 * so.ask -> return 5";
@@ -213,6 +231,9 @@ static void fill(TCase *tcase)
 {
     tcase_add_loop_test(tcase, test_sites, 0, 2 * SITES);
     tcase_add_loop_test(tcase, test_a_place_by_its_function, 0, 2);
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+    tcase_add_test(tcase, test_no_call_of_its_own);
+#endif
     tcase_add_test(tcase, test_a_library_by_its_bare_name);
     tcase_add_test(tcase, test_a_library_that_comes_and_goes);
 #ifdef HAVE_ASAN_TARGET
