@@ -218,6 +218,7 @@ void agent_exec_judge(struct agent_exec *ret, int fd, const char *path, bool sea
     char asan[64];
     size_t n = 0;
     ret->env = env ? env : nothing; /* Linux takes NULL for an empty one, execve(2) */
+    path = path ? path : ""; /* EFAULT is the kernel's to say */
     ret->path = search ? search_path(path, ret->found, sizeof(ret->found)) : path;
     ret->why = judge(fd, ret->path, asan);
     if (ret->why == WEDGE_BIRTH_FITS && !can_open_arena())

@@ -148,7 +148,9 @@ BY_VFORK(execlp, execlp(self, "births", "leaf", number, (char *)NULL))
 BY_VFORK(execle, execle(self, "births", "leaf", number, (char *)NULL, leaf_env()))
 BY_VFORK(fexecve, fexecve(self_fd, leaf_argv, leaf_env()))
 BY_VFORK(execveat, execveat(self_fd, "", leaf_argv, leaf_env(), AT_EMPTY_PATH))
-BY_VFORK(second_try, (execve("/nonexistent/program", leaf_argv, leaf_env()), execve(self, leaf_argv, leaf_env())))
+static const char *volatile null_path; /* an error, and no crash */
+BY_VFORK(second_try, (execve(null_path, leaf_argv, leaf_env()), execve("/nonexistent/program", leaf_argv, leaf_env()),
+                      execve(self, leaf_argv, leaf_env())))
 BY_VFORK(raw_exec, syscall(SYS_execve, self, leaf_argv, environ))
 
 static int by_posix_spawn(void)
