@@ -140,6 +140,7 @@ bool agent_enter(struct agent_call *call, enum wedge_function function, void *ca
         AGENT_LIKELY(atomic_load_explicit(&agent_page->state, memory_order_acquire) == AGENT_IN) &&
         !is_ruled(function)) {
         call->known = false;
+        call->site.answer = AGENT_ANSWER_NONE; /* which a wrapper that can cut looks at */
         return false;
     }
     call->function = function;

@@ -27,20 +27,23 @@
         if (AGENT_UNLIKELY(!agent_real.name))                                                                          \
             agent_resolve();                                                                                           \
     } while (0)
-/* Looks who is here, and lets the rules for `fn` act. True: the call is answered. */
+/* Looks who is here, and lets the rules for `fn` act. True: the call is answered. Who is born of whom is kept for those
+ * calls too that no rule of this process is for: `function` says whether one is. */
 static bool enter(struct agent_call *call, enum wedge_function fn, void *caller, uint64_t object, const uint64_t *args,
                   unsigned n)
 {
-    call->function = fn;
-    if (AGENT_UNLIKELY(agent_is_armed(fn)))
-        return agent_enter(call, fn, caller, object, args, n);
-    call->known = agent_find_here(&call->here);
+    call->known = false;
+    if (AGENT_UNLIKELY(agent_is_armed(fn)) && agent_enter(call, fn, caller, object, args, n))
+        return true;
+    call->function = call->known ? fn : WEDGE_FN_COUNT;
+    if (!call->known)
+        call->known = agent_find_here(&call->here);
     return false;
 }
 
 static int64_t leave(struct agent_call *call, int64_t result)
 {
-    return AGENT_UNLIKELY(agent_is_armed(call->function)) ? agent_leave(call, result) : result;
+    return AGENT_UNLIKELY(call->function != WEDGE_FN_COUNT) ? agent_leave(call, result) : result;
 }
 #define WORDS(...)                                                                                                     \
     (const uint64_t[])                                                                                                 \

@@ -110,15 +110,22 @@ START_TEST(test_ordinals)
 }
 END_TEST
 
+/* Rules at every birth, and for no process there is: what is kept about births does not hang on who is meant. */
+#define FOR_NOBODY                                                                                                     \
+    "n1 nobody fork:family,posix_spawn:family,execve:family -> stop\n"                                                 \
+    "n2 nobody system,popen,daemon,pthread_create:family -> stop"
+
 /* Every way once, one after the other. */
 START_TEST(test_all_ways_in_a_row)
 {
+    static const char *const plans[] = {"f1 leaf[*] t.leaf nth=1 per=tree -> delay 1us",
+                                        "f1 leaf[*] t.leaf nth=1 per=tree -> delay 1us\n" FOR_NOBODY};
     const char *argv[WAYS + 3] = {target(), "list"};
     uint32_t n = 0;
     for (unsigned i = 0; i < WAYS; i++)
         if (strcmp(ways[i].name, "raw-exec") != 0)
             argv[2 + n++] = ways[i].name;
-    run_whole(&run, "f1 leaf[*] t.leaf nth=1 per=tree -> delay 1us", argv);
+    run_whole(&run, plans[_i], argv);
     for (uint32_t i = 1; i <= n; i++)
         is_nth_child(leaf(i), i, argv[1 + i]);
     ck_assert_uint_eq(count_slots(), n + 1);
@@ -152,7 +159,7 @@ START_TEST(test_cleared_environment)
         return;
     char want[128];
     const char *way = ways[_i].name;
-    RUN(&run, "f1 leaf[2] t.leaf -> exit 42", target(), "bare", way, way);
+    RUN(&run, "f1 leaf[2] t.leaf -> exit 42\n" FOR_NOBODY, target(), "bare", way, way);
     snprintf(want, sizeof(want), "%s 0\n%s 42\n", way, way);
     ck_assert_str_eq(run.text, want);
     for (uint32_t i = 1; i <= 2; i++)
@@ -553,7 +560,7 @@ END_TEST
 static void fill(TCase *tcase)
 {
     tcase_add_loop_test(tcase, test_ordinals, 0, WAYS);
-    tcase_add_test(tcase, test_all_ways_in_a_row);
+    tcase_add_loop_test(tcase, test_all_ways_in_a_row, 0, 2);
     tcase_add_loop_test(tcase, test_shuffled_ways, 0, 5);
     tcase_add_loop_test(tcase, test_cleared_environment, 0, WAYS);
     tcase_add_test(tcase, test_failed_births);
