@@ -289,7 +289,7 @@ struct wedge_arena_object_counts {
 #define WEDGE_OBJECT_FOUND     2u /* no call was seen to make it: `caller` was the first to use it */
 #define WEDGE_OBJECT_COPY      4u /* in the memory of a forked child: what it is was taken from the parent's */
 #define WEDGE_OBJECT_INHERITED 8u /* a descriptor of it was open over a fork */
-#define WEDGE_OBJECT_EXECED    16u /* or over an exec: without references it stays until its row is needed */
+#define WEDGE_OBJECT_EXECED    16u /* or over an exec */
 #define WEDGE_OBJECT_GONE 1ull /* value of `hash`: the row is free; others are above */
 /* The rule and its `released` when it shut the object: another value of that by now means that the object is open, so
  * that a release opens all objects of its rule at once. */
@@ -315,7 +315,7 @@ struct wedge_arena_object {
     struct wedge_arena_mark holder, waker;
     _Atomic uint32_t takes, wakes; /* counts: calls that took it or took from it, that gave it back or put into it */
     _Atomic uint32_t full, empty; /* WEDGE_OBJECT_SHUT by which rule for those who put, who take; 0 not */
-    _Atomic uint32_t refs; /* kind FD: descriptors of it in the tree, as far as seen */
+    _Atomic uint32_t refs; /* kind FD: descriptors of it in the tree, as far as seen; 0: its row is free if needed */
     uint32_t nth; /* the nth object that was made in the tree, as far as kept */
     _Atomic uint64_t files[2]; /* kind FD: by which each end is found again behind exec; 0 not known */
 };

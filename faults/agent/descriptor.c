@@ -3,9 +3,11 @@
  *
  * An entry is 0 (not seen being made), UNKEPT (seen, and nobody asks for it), or a row with the low bits of its
  * generation, so that an entry that outlived its object is noticed, and which end of a pair it is. Whoever replaces
- * an entry, by one exchange, gives its reference up; the last reference in the tree retires the row. A process that ends
- * gives all of its own up, and says so in each entry, so that what it still does finds its objects. The references of a
- * process that others killed stay: if it had inherited them, the row is lost to others, not taken for another.
+ * an entry, by one exchange, gives its reference up. A row without references stays as it is until somebody needs room:
+ * who becomes another program takes it up again, and a child past our wrappers has references that nobody counted. A
+ * process that ends gives all of its own up, and says so in each entry, so that what it still does finds its objects.
+ * The references of a process that others killed stay: if it had inherited them, the row is lost to others, not taken
+ * for another.
  */
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -47,11 +49,12 @@ static uint32_t row_of(uint32_t entry)
 static void give_up(uint32_t entry)
 {
     uint32_t row = entry & LEFT_BIT ? AGENT_NONE : row_of(entry);
-    if (row == AGENT_NONE || atomic_fetch_sub(&agent_arena.objects[row].refs, 1) != 1)
+    if (row == AGENT_NONE)
         return;
-    /* Whoever is becoming another program takes it up again: it stays, and its row is free for who needs one. */
-    if (!(atomic_load(&agent_arena.objects[row].flags) & WEDGE_OBJECT_EXECED))
-        agent_object_retire(row);
+    _Atomic uint32_t *refs = &agent_arena.objects[row].refs;
+    uint32_t now = atomic_load(refs);
+    while (now && !atomic_compare_exchange_weak(refs, &now, now - 1))
+        ;
 }
 
 static void lose(void)
@@ -202,8 +205,11 @@ void agent_descriptors_born(void)
 {
     uint32_t end = atomic_load(&top);
     for (uint32_t fd = 0; fd < end; fd++)
-        if (atomic_load(&table[fd]) != UNKEPT)
-            atomic_fetch_and(&table[fd], ~LEFT_BIT);
+        if (atomic_load(&table[fd]) != UNKEPT) {
+            uint32_t row = row_of(atomic_fetch_and(&table[fd], ~LEFT_BIT));
+            if (row != AGENT_NONE) /* in the child of a bare clone nobody has said so */
+                atomic_fetch_or(&agent_arena.objects[row].flags, WEDGE_OBJECT_INHERITED);
+        }
 }
 
 void agent_objects_before_fork(void)

@@ -137,10 +137,10 @@ static bool is_orphan(const struct wedge_arena_object *object)
 }
 
 /* The row is ours from here on, its generation odd. */
-static bool claim(struct wedge_arena_object *object, uint64_t hash)
+static bool claim(struct wedge_arena_object *object, uint64_t hash, bool orphans)
 {
     uint64_t old = atomic_load(&object->hash);
-    if (old > WEDGE_OBJECT_GONE && is_orphan(object)) {
+    if (orphans && old > WEDGE_OBJECT_GONE && is_orphan(object)) {
         agent_object_retire((uint32_t)(object - agent_arena.objects));
         old = atomic_load(&object->hash);
     }
@@ -185,15 +185,15 @@ static bool try_claim(const struct key *key, uint32_t *ret_row, bool *ret_there)
 {
     uint32_t n = agent_arena.n_objects, home = home_of(key), rival;
     *ret_row = AGENT_NONE;
-    for (uint32_t i = 0; i < WINDOW; i++) {
-        uint32_t at = (home + i) % n;
+    for (uint32_t i = 0; i < 2 * WINDOW; i++) { /* what nobody needs any more only where nothing is free */
+        uint32_t at = (home + i % WINDOW) % n;
         struct wedge_arena_object *object = row_at(at);
         if (atomic_load(&object->hash) == key->hash && settle(object, key->hash) && has_key(object, key)) {
             *ret_row = at;
             *ret_there = true;
             return true;
         }
-        if (!claim(object, key->hash))
+        if (!claim(object, key->hash, i >= WINDOW))
             continue;
         *ret_row = at;
         if (!has_rival(key, at, &rival))

@@ -613,6 +613,29 @@ static int inherited(char **argv)
     return 0;
 }
 
+/* bare: a child by a system call of the program's own, which outlives its parent's descriptors. */
+static int bare(char **argv)
+{
+    int queue[2], go[2];
+    char byte;
+    (void)argv;
+    if (queue_open(queue) || other_open(go))
+        return 1;
+    pid_t pid = (pid_t)syscall(SYS_fork);
+    if (pid == 0) {
+        close(go[1]);
+        if (read(go[0], &byte, 1) != 1)
+            _exit(1);
+        say("child %d\n", put(queue[1]));
+        _exit(0);
+    }
+    close(queue[0]);
+    close(queue[1]);
+    if (write(go[1], "x", 1) != 1)
+        return 1;
+    return child_status(pid);
+}
+
 static KEEP int queue_get(void)
 {
     int id = msgget(IPC_PRIVATE, 0600);
@@ -648,12 +671,11 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         int (*run)(char **argv);
-    } modes[] = {
-        {"pipes", pipes},        {"sockets", sockets},     {"exec", execs},        {"use", use},
-        {"sems", sems},          {"shared", shared},       {"posts", posts},       {"mutexes", mutexes},
-        {"sites", sites},        {"arguments", arguments}, {"crowd", crowd},       {"generations", generations},
-        {"rush", rush},          {"reload", reload},       {"messages", messages}, {"churn", churn},
-        {"inherited", inherited}};
+    } modes[] = {{"pipes", pipes}, {"sockets", sockets},     {"exec", execs},        {"use", use},
+                 {"sems", sems},   {"shared", shared},       {"posts", posts},       {"mutexes", mutexes},
+                 {"sites", sites}, {"arguments", arguments}, {"crowd", crowd},       {"generations", generations},
+                 {"rush", rush},   {"reload", reload},       {"messages", messages}, {"churn", churn},
+                 {"bare", bare},   {"inherited", inherited}};
     for (size_t i = 0; argc > 1 && i < sizeof(modes) / sizeof(modes[0]); i++)
         if (strcmp(modes[i].name, argv[1]) == 0)
             return modes[i].run(argv);

@@ -312,6 +312,14 @@ START_TEST(test_children_that_end_leave_room)
 }
 END_TEST
 
+START_TEST(test_a_child_past_the_wrappers)
+{
+    play(0, "define q = pipe created-in=queue_open\nf1 * write obj=q -> errno ENOSPC", "bare", NULL, NULL);
+    ck_assert_str_eq(run.text, "child -28\n");
+    run_free(&run);
+}
+END_TEST
+
 START_TEST(test_an_identifier_is_one_in_the_whole_tree)
 {
     run_whole(&run, "define q = msgqueue created-in=queue_get\nf1 * msgsnd obj=q nth=2 per=obj -> errno ENOMEM",
@@ -364,6 +372,7 @@ static void fill(TCase *tcase)
     tcase_add_test(tcase, test_more_objects_than_room_is_told);
     tcase_add_test(tcase, test_processes_that_are_gone_leave_room);
     tcase_add_loop_test(tcase, test_children_that_end_leave_room, 0, 6);
+    tcase_add_test(tcase, test_a_child_past_the_wrappers);
     tcase_add_test(tcase, test_an_identifier_is_one_in_the_whole_tree);
 }
 
