@@ -87,6 +87,9 @@ void agent_resolve(void)
     }
     sys_clock_gettime = agent_real.clock_gettime;
     agent_gcov_dump = (void (*)(void))dlsym(RTLD_DEFAULT, "__gcov_dump");
+    /* What was not found is no error of the program's: the second call forgets what the first one told (dlerror.c). */
+    if (dlerror())
+        dlerror();
 }
 
 void agent_arm_functions(void)

@@ -46,6 +46,16 @@ static int asks(char **argv)
     return 0;
 }
 
+/* fresh: what the loader and errno hold for a program that has called nothing yet. */
+static int fresh(char **argv)
+{
+    int error = errno;
+    const char *linker = dlerror();
+    (void)argv;
+    say("%d %s\n", error, linker ? linker : "none");
+    return 0;
+}
+
 static void *thread_steps(void *arg)
 {
     int n = *(int *)arg;
@@ -390,7 +400,7 @@ int main(int argc, char **argv)
     } modes[] = {{"steps", steps},  {"asks", asks},      {"threads", threads}, {"pair", pair},     {"workers", workers},
                  {"slain", slain},  {"wait", wait_mode}, {"handler", handler}, {"calls", calls},   {"leave", leave},
                  {"vfork", vforks}, {"exec", execs},     {"library", library}, {"plugin", plugin}, {"deep", deep},
-                 {"many", many},    {"crowd", crowd},    {"sandbox", sandbox}};
+                 {"many", many},    {"crowd", crowd},    {"sandbox", sandbox}, {"fresh", fresh}};
     for (size_t i = 0; argc > 1 && i < sizeof(modes) / sizeof(modes[0]); i++)
         if (strcmp(modes[i].name, argv[1]) == 0)
             return modes[i].run(argv);

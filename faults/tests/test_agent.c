@@ -680,6 +680,15 @@ START_TEST(test_an_empty_plan_changes_nothing)
 }
 END_TEST
 
+/* A program that asks for the loader's last error before it has called it is told of none, as without the agent. */
+START_TEST(test_the_loaders_error_is_the_programs)
+{
+    RUN(&run, "f1 * t.step -> delay 1ms", run_target(), "fresh");
+    ck_assert_str_eq(run.text, "0 none\n");
+    run_free(&run);
+}
+END_TEST
+
 #ifdef WEDGE_COVERAGE
 /* A deliberate kill leaves the target's counters behind, which SIGKILL by itself would not. */
 START_TEST(test_kill_dumps_counters)
@@ -709,7 +718,7 @@ START_TEST(test_imports)
         "__pthread_register_cancel", "__pthread_unregister_cancel", "__pthread_unwind_next", "__sigsetjmp",
         "_ITM_deregisterTMCloneTable", "_ITM_registerTMCloneTable", "_dl_find_object", "__environ", /* its other name */
         "environ", /* what execv hands on */
-        "dl_iterate_phdr", "dlsym", "dlvsym", "getenv", "memcmp", "memcpy", "memmove", "memset",
+        "dl_iterate_phdr", "dlerror", "dlsym", "dlvsym", "getenv", "memcmp", "memcpy", "memmove", "memset",
         /* looks at an attribute */
         "pthread_barrierattr_getpshared", "pthread_condattr_getpshared", "pthread_mutexattr_getpshared",
         "pthread_rwlockattr_getpshared",
@@ -781,6 +790,7 @@ static void fill(TCase *tcase)
 #endif
     tcase_add_test(tcase, test_exec_keeps_the_process);
     tcase_add_loop_test(tcase, test_an_empty_plan_changes_nothing, 0, 4);
+    tcase_add_test(tcase, test_the_loaders_error_is_the_programs);
 #ifdef WEDGE_COVERAGE
     tcase_add_test(tcase, test_kill_dumps_counters);
 #endif
