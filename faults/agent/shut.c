@@ -6,8 +6,10 @@
 #include <mqueue.h>
 #include <sys/ipc.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/uio.h>
+#include <sys/vfs.h>
 
 #include "faults/agent/object_internal.h"
 #include "faults/agent/sys.h"
@@ -155,6 +157,15 @@ static bool has_ended(int fd)
     return sys_call(SYS_poll, (long)&end, 1, 0, 0, 0, 0) > 0;
 }
 
+/* A file makes nobody wait: without room it is ENOSPC, with nothing to take it is at its end, and it is always ready. */
+static bool is_file(int fd)
+{
+    struct stat st;
+    struct statfs system; /* to stat(2) a message queue is a file too */
+    return sys_call(SYS_fstat, fd, (long)&st, 0, 0, 0, 0) == 0 && S_ISREG(st.st_mode) &&
+           sys_call(SYS_fstatfs, fd, (long)&system, 0, 0, 0, 0) == 0 && system.f_type != 0x19800202 /* mqueue */;
+}
+
 unsigned agent_shut_sides(int fd)
 {
     uint32_t row = agent_descriptor_row(fd);
@@ -162,7 +173,7 @@ unsigned agent_shut_sides(int fd)
         return 0;
     unsigned sides = (agent_shut_by(row, AGENT_SHUT_FULL) != AGENT_NONE ? AGENT_SHUT_FULL : 0) |
                      (agent_shut_by(row, AGENT_SHUT_EMPTY) != AGENT_NONE ? AGENT_SHUT_EMPTY : 0);
-    return sides && has_ended(fd) ? 0 : sides;
+    return sides && (has_ended(fd) || is_file(fd)) ? 0 : sides;
 }
 
 unsigned agent_shut_events(unsigned sides, unsigned events)
@@ -271,6 +282,11 @@ static bool pass_side(struct agent_call *call, uint32_t row, unsigned side, int 
     struct look look = {.row = row, .gen = atomic_load(&agent_arena.objects[row].gen), .side = side, .fd = fd};
     if (agent_is_vfork_child(&call->here) || still_shut(&look) == AGENT_NONE)
         return true;
+    if (fd >= 0 && is_file(fd)) {
+        call->site.answer = side == AGENT_SHUT_FULL ? AGENT_ANSWER_ERRNO : AGENT_ANSWER_RETURN;
+        call->site.value = side == AGENT_SHUT_FULL ? ENOSPC : 0;
+        return false;
+    }
     struct agent_until until;
     int code = how->code ? how->code : EAGAIN;
     if (!waits(call, how, fd)) {

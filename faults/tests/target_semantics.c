@@ -471,6 +471,57 @@ static void mode_look(char **argv)
     tear_down();
 }
 
+/* looks HOW: a handler interrupts a look at what is shut, and the mask of signals is as it was. */
+static volatile sig_atomic_t handled;
+static void on_count(int signo)
+{
+    (void)signo;
+    handled++;
+}
+
+static void mode_looks(char **argv)
+{
+    struct sigaction action = {.sa_handler = on_count, .sa_flags = SA_RESTART};
+    struct epoll_event event = {.events = EPOLLOUT};
+    struct pollfd one;
+    fd_set outs;
+    sigset_t before, after, none;
+    int set = epoll_create1(0), rc;
+    set_up(true);
+    must(sigaction(SIGUSR1, &action, NULL) == 0 && epoll_ctl(set, EPOLL_CTL_ADD, pipe_of[1], &event) == 0);
+    sigemptyset(&none);
+    sigemptyset(&before);
+    sigaddset(&before, SIGUSR2);
+    if (argv[2][0] != 'e') /* ppoll and pselect let in what is blocked otherwise */
+        sigaddset(&before, SIGUSR1);
+    must(sigprocmask(SIG_SETMASK, &before, NULL) == 0);
+    say("shut %ld\n", run_op("write"));
+    one = (struct pollfd){.fd = pipe_of[1], .events = POLLOUT};
+    FD_ZERO(&outs);
+    FD_SET(pipe_of[1], &outs);
+    rc = argv[2][0] == 'e'   ? epoll_wait(set, &event, 1, -1)
+         : argv[2][1] == 'p' ? ppoll(&one, 1, NULL, &none)
+                             : pselect(pipe_of[1] + 1, NULL, &outs, NULL, NULL, &none);
+    int code = rc < 0 ? -errno : rc;
+    must(sigprocmask(SIG_SETMASK, NULL, &after) == 0);
+    say("look %d handled %d mask %d\n", code, (int)handled, memcmp(&before, &after, 8) == 0);
+    tear_down();
+}
+
+/* A write to a file that is full, a read from one that is empty. */
+static void mode_file(void)
+{
+    int fd = (int)syscall(SYS_memfd_create, "file", 0L);
+    must(syscall(SYS_pwrite64, fd, "abc", 3L, 0L) == 3);
+    struct pollfd one = {.fd = fd, .events = POLLIN | POLLOUT};
+    long rc = read(fd, in, 3);
+    say("read %ld\n", rc < 0 ? -errno : rc);
+    rc = write(fd, "d", 1);
+    say("write %ld\n", rc < 0 ? -errno : rc);
+    rc = poll(&one, 1, 1000);
+    say("poll %ld\n", rc);
+}
+
 /* The edge comes while a thread waits already. */
 static void *look_thread(void *arg)
 {
@@ -869,6 +920,10 @@ int main(int argc, char **argv)
         mode_op(argv);
     else if (strcmp(mode, "look") == 0)
         mode_look(argv);
+    else if (strcmp(mode, "looks") == 0)
+        mode_looks(argv);
+    else if (strcmp(mode, "file") == 0)
+        mode_file();
     else if (strcmp(mode, "waiting") == 0)
         mode_waiting();
     else if (strcmp(mode, "times") == 0)

@@ -62,20 +62,25 @@ static const struct wedge_arena_wait *held(void)
 
 /* Waits until the held main thread sleeps: what comes between its record and its sleep interrupts nothing, as before a
  * system call. */
-static void await_sleep(void)
+static void await_call(const char *number)
 {
-    char path[64], said[128];
-    run_await(&run_rule(&run, "f1")->holding, 1);
+    char path[64], said[128] = "";
     snprintf(path, sizeof(path), "/proc/%d/syscall", run.pid);
     for (int i = 0; i < 20000; i++, usleep(500)) {
         FILE *file = fopen(path, "re");
         ck_assert_ptr_nonnull(file);
-        bool sleeps = fgets(said, sizeof(said), file) && strncmp(said, "202 ", 4) == 0; /* futex */
+        bool sleeps = fgets(said, sizeof(said), file) && strncmp(said, number, strlen(number)) == 0;
         fclose(file);
         if (sleeps)
             return;
     }
     ck_abort_msg("it never sleeps: %s", said);
+}
+
+static void await_sleep(void)
+{
+    run_await(&run_rule(&run, "f1")->holding, 1);
+    await_call("202 "); /* futex */
 }
 
 /* The name of a call, the rule's function where it is another, what it gives when it does not wait, and when it is
@@ -259,6 +264,32 @@ START_TEST(test_looks)
         expect(text);
         finish();
     }
+}
+END_TEST
+
+/* As without the agent: such a look is not restarted, and the mask that it was given holds for it alone. */
+START_TEST(test_signals_interrupt_looks)
+{
+    static const struct {
+        const char *how, *call;
+    } cases[] = {{"epoll_wait", "281 "}, {"ppoll", "271 "}, {"pselect", "271 "}};
+    PLAY("define q = pipe created-in=queue_open\nf1 * write obj=q nth=1 -> full", "looks", cases[_i].how);
+    run_read_until(&run, "shut -11\n");
+    await_call(cases[_i].call);
+    kill(run.pid, SIGUSR1);
+    run_finish(&run);
+    expect("shut -11\nlook -4 handled 1 mask 1\n");
+    finish();
+}
+END_TEST
+
+/* A file never makes anybody wait: no room is ENOSPC, nothing to take the end of it. */
+START_TEST(test_files)
+{
+    PLAY("f1 * write -> full\nf2 * read -> empty", "file");
+    run_finish(&run);
+    expect("read 0\nwrite -28\npoll 1\n");
+    finish();
 }
 END_TEST
 
@@ -573,6 +604,8 @@ static void fill(TCase *tcase)
     tcase_add_test(tcase, test_quiesce_opens);
     tcase_add_test(tcase, test_release_forgets);
     tcase_add_loop_test(tcase, test_looks, 0, LOOKS);
+    tcase_add_loop_test(tcase, test_signals_interrupt_looks, 0, 3);
+    tcase_add_test(tcase, test_files);
     tcase_add_loop_test(tcase, test_an_edge_from_before, 0, 3);
     tcase_add_test(tcase, test_an_edge_while_a_thread_waits);
     tcase_add_test(tcase, test_times);
