@@ -26,6 +26,18 @@
 extern const struct probe *const __start_wedge_probes[], *const __stop_wedge_probes[];
 static const struct probe *now;
 static bool raw; /* results are told as they are */
+static bool never_waits;
+
+bool probe_never_waits(void)
+{
+    return never_waits;
+}
+
+static void set_waits(int fd)
+{
+    if (never_waits)
+        fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+}
 
 bool probe_is_raw(void)
 {
@@ -65,6 +77,7 @@ int probe_file(const char *text)
     int fd = memfd_create("probe", MFD_CLOEXEC);
     if (pwrite(fd, text, strlen(text), 0) != (ssize_t)strlen(text))
         abort();
+    set_waits(fd);
     return fd;
 }
 
@@ -73,6 +86,8 @@ struct probe_pipe probe_pipe(const char *text)
     int ends[2];
     if (pipe(ends) || write(ends[1], text, strlen(text)) != (ssize_t)strlen(text))
         abort();
+    set_waits(ends[0]);
+    set_waits(ends[1]);
     return (struct probe_pipe){ends[0], ends[1]};
 }
 
@@ -81,6 +96,8 @@ struct probe_pipe probe_sockets(const char *text)
     int ends[2];
     if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends) || write(ends[1], text, strlen(text)) != (ssize_t)strlen(text))
         abort();
+    set_waits(ends[0]);
+    set_waits(ends[1]);
     return (struct probe_pipe){ends[0], ends[1]};
 }
 
@@ -271,6 +288,7 @@ CALL(eventfd_read)
 {
     eventfd_t value = 0;
     int fd = eventfd(3, 0);
+    set_waits(fd);
     long rc = PROBE(eventfd_read(fd, &value));
     probe_tell(rc, errno, value == 3 ? "three" : "");
     close(fd);
@@ -279,6 +297,7 @@ CALL(eventfd_write)
 {
     eventfd_t value = 0;
     int fd = eventfd(1, 0);
+    set_waits(fd);
     long rc = PROBE(eventfd_write(fd, 2));
     int error = errno;
     eventfd_read(fd, &value);
@@ -327,14 +346,14 @@ static void syscalls(void)
     fflush(stdout);
 }
 
-/* [-r] NAME[:COUNT]…: makes each call so often. Without a name, every call once. "old": the older versions in libc.
+/* [-r] [-n] NAME[:COUNT]…: makes each call so often. Without a name, every call once. "old": the older versions in libc.
  * "syscalls": some of them by number. "left": what is left of a sleep. */
 int main(int argc, char **argv)
 {
     int at = 1;
-    if (at < argc && strcmp(argv[at], "-r") == 0) {
-        raw = true;
-        at++;
+    for (; at < argc && argv[at][0] == '-'; at++) {
+        raw |= strcmp(argv[at], "-r") == 0;
+        never_waits |= strcmp(argv[at], "-n") == 0;
     }
     probe_end();
     if (at < argc && strcmp(argv[at], "old") == 0) {

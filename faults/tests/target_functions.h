@@ -47,6 +47,7 @@ void probe_tell_some(long result, int error, const char *text);
     } while (0)
 #define TELL_VOID(call, text) TELL(((call), 0), text)
 
+bool probe_never_waits(void); /* what the calls are about is non-blocking, and deadlines are past */
 bool probe_is_raw(void); /* results may be any number: an address is not one */
 void probe_old_versions(void);
 int probe_file(const char *text); /* a file that holds `text`, at its begin */

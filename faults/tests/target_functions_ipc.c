@@ -79,7 +79,8 @@ SENDS(shutdown, shutdown(s.out, SHUT_WR))
     {                                                                                                                  \
         struct sockaddr_un address = {.sun_family = AF_UNIX};                                                          \
         socklen_t size = sizeof(address);                                                                              \
-        int fd = socket(AF_UNIX, SOCK_STREAM, 0), other = socket(AF_UNIX, SOCK_STREAM, 0);                             \
+        int kind = SOCK_STREAM | (probe_never_waits() ? SOCK_NONBLOCK : 0), fd = socket(AF_UNIX, kind, 0),             \
+            other = socket(AF_UNIX, SOCK_STREAM, 0);                                                                   \
         (void)bind(fd, (struct sockaddr *)&address, sizeof(sa_family_t)); /* the kernel chooses a name: unix(7) */     \
         getsockname(fd, (struct sockaddr *)&address, &size);                                                           \
         (void)listen(fd, 1);                                                                                           \
@@ -202,8 +203,8 @@ SEMSET(semctl, semctl(id, 0, SETVAL, 3))
         probe_tell(rc, errno, got.text);                                                                               \
         msgctl(id, IPC_RMID, NULL);                                                                                    \
     }
-MSGQUEUE(msgsnd, msgsnd(id, &sent, 6, 0))
-MSGQUEUE(msgrcv, msgrcv(id, &got, sizeof(got.text), 0, 0))
+MSGQUEUE(msgsnd, msgsnd(id, &sent, 6, probe_never_waits() ? IPC_NOWAIT : 0))
+MSGQUEUE(msgrcv, msgrcv(id, &got, sizeof(got.text), 0, probe_never_waits() ? IPC_NOWAIT : 0))
 MSGQUEUE(msgctl, msgctl(id, IPC_RMID, NULL))
 #define SEGMENT(name, tell, ...)                                                                                       \
     CALL(name)                                                                                                         \
