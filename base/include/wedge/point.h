@@ -52,7 +52,7 @@ struct wedge_point {
     uint32_t kind;     /* WEDGE_PLACE_… */
     uint32_t abi;      /* 1 */
     uint64_t reserved; /* the agent's */
-    char name[];       /* NUL-terminated, at most 55 bytes, of [A-Za-z0-9_.-] */
+    __extension__ char name[]; /* NUL-terminated, at most 55 bytes, of [A-Za-z0-9_.-] */
 };
 
 #if defined(__x86_64__) && defined(__ELF__) && !defined(WEDGE_NO_POINTS)
