@@ -16,6 +16,7 @@
 #include <sys/msg.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <wedge/point.h>
 
@@ -110,6 +111,36 @@ static int sockets(char **argv)
     if (pair_open(a) || other_open(b))
         return 1;
     say("pair %d %d %d\n", put(a[0]), put(a[1]), put(b[1]));
+    return 0;
+}
+
+static KEEP int listener_open(void)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    /* No name of its own: the kernel gives one, unix(7). */
+    return fd >= 0 && (bind(fd, (struct sockaddr *)&address, sizeof(address.sun_family)) || listen(fd, 1)) ? -1 : fd;
+}
+
+static KEEP int take(int listener)
+{
+    int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+    NOT_THE_LAST();
+    return fd;
+}
+
+/* connection: one that is taken from a listener, and its other end. */
+static int connection(char **argv)
+{
+    struct sockaddr_un address;
+    socklen_t size = sizeof(address);
+    (void)argv;
+    int listener = listener_open(), client = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (listener < 0 || getsockname(listener, (struct sockaddr *)&address, &size) ||
+        connect(client, (struct sockaddr *)&address, size))
+        return 1;
+    int taken = take(listener);
+    say("connection %d %d\n", put(taken), put(client));
     return 0;
 }
 
@@ -671,11 +702,25 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         int (*run)(char **argv);
-    } modes[] = {{"pipes", pipes}, {"sockets", sockets},     {"exec", execs},        {"use", use},
-                 {"sems", sems},   {"shared", shared},       {"posts", posts},       {"mutexes", mutexes},
-                 {"sites", sites}, {"arguments", arguments}, {"crowd", crowd},       {"generations", generations},
-                 {"rush", rush},   {"reload", reload},       {"messages", messages}, {"churn", churn},
-                 {"bare", bare},   {"inherited", inherited}};
+    } modes[] = {{"pipes", pipes},
+                 {"sockets", sockets},
+                 {"connection", connection},
+                 {"exec", execs},
+                 {"use", use},
+                 {"sems", sems},
+                 {"shared", shared},
+                 {"posts", posts},
+                 {"mutexes", mutexes},
+                 {"sites", sites},
+                 {"arguments", arguments},
+                 {"crowd", crowd},
+                 {"generations", generations},
+                 {"rush", rush},
+                 {"reload", reload},
+                 {"messages", messages},
+                 {"churn", churn},
+                 {"bare", bare},
+                 {"inherited", inherited}};
     for (size_t i = 0; argc > 1 && i < sizeof(modes) / sizeof(modes[0]); i++)
         if (strcmp(modes[i].name, argv[1]) == 0)
             return modes[i].run(argv);

@@ -96,6 +96,20 @@ START_TEST(test_a_pair_of_sockets_is_one_object)
 }
 END_TEST
 
+START_TEST(test_accept_is_about_the_listener_and_makes_the_connection)
+{
+    play(0,
+         "define l = socket created-in=listener_open\ndefine c = socket created-in=take\n"
+         "f1 * accept4 obj=l nth=1 -> delay 1ms after\nf2 * accept4 obj=l nth=1 -> delay 1ms\n"
+         "f3 * accept4 obj=c -> exit 9 after\nf4 * write obj=c -> errno ENOSPC",
+         "connection", NULL, NULL);
+    ck_assert_str_eq(run.text, "connection -28 1\n");
+    ck_assert_uint_eq(atomic_load(&run_rule(&run, "f1")->fired), 1);
+    ck_assert_uint_eq(atomic_load(&run_rule(&run, "f2")->fired), 1);
+    run_free(&run);
+}
+END_TEST
+
 START_TEST(test_descriptors_over_exec)
 {
     static const char plan[] = "define q = pipe created-in=queue_open\ndefine e = eventfd created-in=bell_open\n"
@@ -364,6 +378,7 @@ static void fill(TCase *tcase)
     tcase_add_loop_test(tcase, test_descriptors_over_exec, 0, 2);
     tcase_add_loop_test(tcase, test_a_shared_semaphore_is_one_object, 0, 2);
     tcase_add_loop_test(tcase, test_shared_by_attribute, 0, 5);
+    tcase_add_test(tcase, test_accept_is_about_the_listener_and_makes_the_connection);
     tcase_add_test(tcase, test_counts_per_object);
     tcase_add_loop_test(tcase, test_static_mutexes_are_made_by_their_first_use, 0, 2);
     tcase_add_test(tcase, test_a_rush_to_one_object);
