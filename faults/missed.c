@@ -78,6 +78,11 @@ char *wedge_faults_missed(const struct wedge_arena *arena)
             add_function(&text, define->module, sizeof(define->module), define->function, sizeof(define->function),
                          "created-in=", define->name, sizeof(define->name));
     }
+    uint32_t functions = atomic_load(&wedge_arena_header(arena)->lost_functions);
+    if (functions) {
+        begin(&text);
+        wedge_text_addf(&text, "%u modules or functions that the plan names found no room", functions);
+    }
     uint32_t lost = atomic_load(&wedge_arena_header(arena)->lost_objects);
     if (lost && plan_has_objects(arena, control)) {
         begin(&text);

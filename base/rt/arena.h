@@ -87,6 +87,7 @@ struct wedge_arena_header {
     struct wedge_arena_span sections[WEDGE_SEC_COUNT];
     /* How often something did not fit. Any of them above zero lowers a verdict's certainty. */
     _Atomic uint32_t lost_procs, lost_threads, lost_names, lost_objects;
+    _Atomic uint32_t lost_functions; /* modules, or ranges of functions that a plan names, without room in a process */
     _Atomic uint32_t lost_libraries; /* loaded so that their calls are not seen, where a rule names a function */
     _Atomic uint32_t lost_allocators; /* processes with an allocator of their own, in which rules for malloc cannot act */
     _Alignas(64) struct wedge_arena_clock clock;

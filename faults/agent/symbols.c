@@ -97,7 +97,7 @@ static void add(uint32_t list, uint32_t module, uintptr_t low, uintptr_t high)
         return;
     }
     if (n_ranges == RANGES) {
-        atomic_fetch_add_explicit(&agent_arena.header->lost_names, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&agent_arena.header->lost_functions, 1, memory_order_relaxed);
         return;
     }
     uint32_t at = n_ranges++;
@@ -299,7 +299,7 @@ static int visit_module(struct dl_phdr_info *info, size_t size, void *arg)
     if (is_agent(info))
         return 0;
     if (at == MODULES) {
-        atomic_fetch_add_explicit(&agent_arena.header->lost_names, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&agent_arena.header->lost_functions, 1, memory_order_relaxed);
         return 0;
     }
     modules[at].headers = info->dlpi_phdr;

@@ -299,6 +299,8 @@ START_TEST(test_more_objects_than_room_is_told)
     play(0, "f1 * write fd=1 -> delay 1ms", "crowd", "4000", NULL); /* a plan without objects keeps none */
     ck_assert_uint_eq(lost(), 0);
     check_missed("");
+    atomic_store(&wedge_arena_header(&run.arena)->lost_functions, 3);
+    check_missed("3 modules or functions that the plan names found no room");
     run_free(&run);
 }
 END_TEST

@@ -86,7 +86,7 @@ START_TEST(test_a_library_that_comes_and_goes)
               (const char *const[]){run_objects_target(), "reload", plugin_path(run_objects_target(), false),
                                     plugin_path(run_objects_target(), true), "3000", NULL});
     ck_assert_str_eq(run.text, "failed 3000 0\n");
-    ck_assert_uint_eq(atomic_load(&wedge_arena_header(&run.arena)->lost_names), 0);
+    ck_assert_uint_eq(atomic_load(&wedge_arena_header(&run.arena)->lost_functions), 0);
     run_free(&run);
 }
 END_TEST
