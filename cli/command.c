@@ -13,6 +13,18 @@
 
 enum { LARGEST_PLAN = 1 << 20 };
 
+/* The compiler reads up to the first NUL: what stands behind one would be left out without a word. */
+static int refuse_nul(const char *file, const struct wedge_text *text, struct wedge_err *err)
+{
+    const char *at = text->data, *nul = at ? memchr(at, 0, text->len) : NULL;
+    int line = 1;
+    if (!nul)
+        return 0;
+    for (const char *end; (end = memchr(at, '\n', (size_t)(nul - at))); at = end + 1)
+        line++;
+    return wedge_err_input(err, file, line, (int)(nul - at) + 1, "byte 0x00 has no place in a plan");
+}
+
 int wedge_cli_plan(const char *file, struct wedge_plan **ret, struct wedge_err *err)
 {
     struct wedge_text text = WEDGE_TEXT_INIT(LARGEST_PLAN);
@@ -30,7 +42,7 @@ int wedge_cli_plan(const char *file, struct wedge_plan **ret, struct wedge_err *
         rc = wedge_err_input(err, file, 0, 0, "is not a regular file of at most 1 MiB");
     else if (n < 0)
         rc = wedge_err_input(err, file, 0, 0, "cannot be read: %s", strerror(errno));
-    else
+    else if ((rc = refuse_nul(file, &text, err)) == 0)
         rc = wedge_plan_parse(file, text.data ? text.data : "", ret, err);
     close(fd);
     wedge_text_free(&text);

@@ -38,9 +38,11 @@ struct reader {
     wedge_err_input((r)->err, (r)->file, (int)(node)->start_mark.line + 1, (int)(node)->start_mark.column + 1,         \
                     __VA_ARGS__)
 
+/* NULL: not a scalar, or one with a NUL ("\0"), behind which the rest would be left out without a word. */
 static const char *scalar(const yaml_node_t *node)
 {
-    return node->type == YAML_SCALAR_NODE ? (const char *)node->data.scalar.value : NULL;
+    bool plain = node->type == YAML_SCALAR_NODE && !memchr(node->data.scalar.value, 0, node->data.scalar.length);
+    return plain ? (const char *)node->data.scalar.value : NULL;
 }
 
 /* Walks a mapping: each key must be one of `words`; a key twice is an error. nodes[i] is the value of words[i]. */

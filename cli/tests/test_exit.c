@@ -197,6 +197,9 @@ static const struct {
     {"$W inject -f bad.plan -- true", 125, "bad.plan:2:"},
     {"$W inject -f bad.plan -- true", 125, "`kil` is not an action; nearest: kill"},
     {"$W watch -f bad.plan -- true", 125, "bad.plan:2:"},
+    /* what stands behind a NUL would be left out otherwise */
+    {"printf 'plan 1\\nf1 * write -> errno EIO\\0\\nf2 nonsense\\n' >nul.plan; $W inject -f nul.plan -- true", 125,
+     "nul.plan:2:24: byte 0x00 has no place in a plan"},
     {"$W inject -f missing.plan -- true", 125, "missing.plan: cannot be read"},
     {"$W inject -f /dev/zero -- true", 125, "not a regular file"},
     {"$W inject -f never.plan -- true", 125, "never fired: f1"},

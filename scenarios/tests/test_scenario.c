@@ -109,6 +109,7 @@ static const struct {
     {HEAD "within: 5\n" EXPECT TWIN, 7, 9, "expected a duration"},
     {HEAD "limit: fast\n" EXPECT TWIN, 7, 8, "expected a duration"},
     {HEAD "plan: []\n" EXPECT TWIN, 7, 7, "expected text"},
+    {HEAD "plan: \"plan 1\\nf1 root start -> exit 3\\0\\nf2 nonsense\"\n" EXPECT TWIN, 7, 7, "expected text"},
     {HEAD "expect: {certainty: proved}\n" TWIN, 7, 9, "'expect' needs 'kind'"},
     {HEAD "expect: {kind: lock-cylce}\n" TWIN, 7, 16, "unknown word 'lock-cylce'; did you mean 'lock-cycle'?"},
     {HEAD "expect: {kind: idle, certainty: sure}\n" TWIN, 7, 33, "unknown word 'sure'"},
