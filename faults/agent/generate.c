@@ -80,7 +80,11 @@
     __asm__(".symver agent_new_" #name ", " #name "@@" new ", remove\n"                                                \
                                                            ".symver agent_old_" #name ", " #name "@" old               \
                                                            ", remove\n");
-#define ALSO(name, version) __asm__(".symver agent_new_" #name ", " #name "@" version ", remove\n");
+/* A name of its own for each: clang takes one version for each symbol. */
+#define ALSO(name, version)                                                                                            \
+    __asm__(".globl agent_also_" #name "\n.type agent_also_" #name ", @function\n"                                     \
+            ".set agent_also_" #name ", agent_new_" #name "\n"                                                         \
+            ".symver agent_also_" #name ", " #name "@" version ", remove\n");
 #include "faults/agent/versions.def"
 #undef VERSIONS
 #undef ALSO
