@@ -290,6 +290,8 @@ static bool pass_side(struct agent_call *call, uint32_t row, unsigned side, int 
     struct agent_until until;
     int code = how->code ? how->code : EAGAIN;
     if (!waits(call, how, fd)) {
+        if (fd >= 0)
+            agent_shut_epoll_refused(row);
         fail(call, code);
         return false;
     }

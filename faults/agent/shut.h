@@ -57,6 +57,7 @@ int64_t agent_shut_poll(struct agent_call *call);
 int64_t agent_shut_select(struct agent_call *call);
 int64_t agent_shut_epoll(struct agent_call *call);
 void agent_shut_epoll_control(int set, int operation, int fd, const struct epoll_event *event);
+void agent_shut_epoll_refused(uint32_t row); /* a call about a descriptor of this row was told not to wait */
 /* Tells the kernel not to report what is shut, and to report again what is not any more. Returns whether something is
  * left out now. */
 bool agent_shut_epoll_arrange(int set);

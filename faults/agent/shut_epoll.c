@@ -31,7 +31,7 @@ static struct member {
     _Atomic uint32_t seq;
     _Atomic uint32_t used;
     uint32_t row, gen; /* of the set */
-    int fd;
+    int set, fd; /* set: by the number that it was told with */
     uint32_t events;
     uint64_t data;
     _Atomic uint32_t hidden; /* events that the kernel is not asked for now */
@@ -52,7 +52,7 @@ static void end(struct member *member)
 
 static bool is_of(const struct member *member, uint32_t row)
 {
-    return atomic_load_explicit(&member->used, memory_order_acquire) && member->row == row &&
+    return row != AGENT_NONE && atomic_load_explicit(&member->used, memory_order_acquire) && member->row == row &&
            member->gen == atomic_load(&agent_arena.objects[row].gen);
 }
 
@@ -94,6 +94,7 @@ void agent_shut_epoll_control(int set, int operation, int fd, const struct epoll
     if (operation != EPOLL_CTL_DEL && event) {
         member->row = row;
         member->gen = atomic_load(&agent_arena.objects[row].gen);
+        member->set = set;
         member->fd = fd;
         member->events = event->events;
         member->data = event->data.u64;
@@ -150,6 +151,26 @@ bool agent_shut_epoll_arrange(int set)
 void agent_shut_epoll_restore(int set)
 {
     arrange(set, true);
+}
+
+/*
+ * A call about this descriptor was refused. Who was told EAGAIN waits for the next edge, and a kernel that has had room
+ * all the time would give none, whether somebody looks while it is shut or not: so it is made to report now. Whoever
+ * looks already finds it shut, and looks again.
+ */
+void agent_shut_epoll_refused(uint32_t row)
+{
+    uint32_t last = atomic_load(&top);
+    for (uint32_t i = 0; i < last; i++) {
+        struct member *member = &members[i];
+        if (!atomic_load_explicit(&member->used, memory_order_acquire) || !(member->events & EPOLLET) ||
+            agent_descriptor_row(member->fd) != row || atomic_load(&member->spent) || atomic_load(&member->hidden) ||
+            !is_of(member, agent_descriptor_row(member->set)) || !begin(member))
+            continue;
+        if (!atomic_load(&member->hidden))
+            tell(member->set, member, 0);
+        end(member);
+    }
 }
 
 /* What of an event is of shut descriptors alone; notes what is owed, or spent. */

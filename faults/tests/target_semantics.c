@@ -530,6 +530,35 @@ static void *look_thread(void *arg)
     return NULL;
 }
 
+/* edge full|empty now|wait: who was refused is told by an edge when there is room again, though nobody looked meanwhile,
+ * or looked since before. */
+static void mode_edge(char **argv)
+{
+    bool out = strcmp(argv[2], "full") == 0;
+    int set = epoll_create1(0), fds[2];
+    pthread_t thread;
+    set_up(true);
+    int fd = pipe_of[out ? 1 : 0];
+    struct epoll_event event = {.events = (out ? EPOLLOUT : EPOLLIN) | EPOLLET, .data.fd = fd};
+    must(epoll_ctl(set, EPOLL_CTL_ADD, fd, &event) == 0);
+    say("open %d\n", look("epoll_wait", set, fd, out, -1, 10000));
+    fds[0] = set;
+    fds[1] = fd;
+    if (strcmp(argv[3], "wait") == 0) {
+        must(pthread_create(&thread, NULL, look_thread, fds) == 0);
+        await_byte();
+    }
+    say("shut %ld\n", run_op(out ? "write" : "read"));
+    say("next\n");
+    if (strcmp(argv[3], "wait") == 0) {
+        pthread_join(thread, NULL);
+    } else {
+        await_byte();
+        say("thread %d\n", look("epoll_wait", set, fd, out, -1, -1));
+    }
+    tear_down();
+}
+
 static void mode_waiting(void)
 {
     int set = epoll_create1(0), fds[2];
@@ -924,6 +953,8 @@ int main(int argc, char **argv)
         mode_looks(argv);
     else if (strcmp(mode, "file") == 0)
         mode_file();
+    else if (strcmp(mode, "edge") == 0)
+        mode_edge(argv);
     else if (strcmp(mode, "waiting") == 0)
         mode_waiting();
     else if (strcmp(mode, "times") == 0)

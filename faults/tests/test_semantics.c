@@ -306,6 +306,27 @@ START_TEST(test_an_edge_from_before)
 }
 END_TEST
 
+START_TEST(test_an_edge_for_who_was_refused)
+{
+    bool out = _i % 2, wait = _i / 2;
+    PLAY(out ? "define q = pipe created-in=queue_open\nf1 * write obj=q nth=1 -> full"
+             : "define q = pipe created-in=queue_open\nf1 * read obj=q nth=1 -> empty",
+         "edge", out ? "full" : "empty", wait ? "wait" : "now");
+    if (wait) {
+        run_read_until(&run, "open 1\n");
+        send_byte();
+    }
+    run_read_until(&run, "next\n");
+    ck_assert_ptr_null(strstr(run.text, "thread"));
+    release("f1");
+    if (!wait)
+        send_byte();
+    run_finish(&run);
+    expect("open 1\nshut -11\nnext\nthread 1\n");
+    finish();
+}
+END_TEST
+
 START_TEST(test_an_edge_while_a_thread_waits)
 {
     PLAY("define q = pipe created-in=queue_open\nf1 * write obj=q nth=1 -> full", "waiting");
@@ -607,6 +628,7 @@ static void fill(TCase *tcase)
     tcase_add_loop_test(tcase, test_signals_interrupt_looks, 0, 3);
     tcase_add_test(tcase, test_files);
     tcase_add_loop_test(tcase, test_an_edge_from_before, 0, 3);
+    tcase_add_loop_test(tcase, test_an_edge_for_who_was_refused, 0, 4);
     tcase_add_test(tcase, test_an_edge_while_a_thread_waits);
     tcase_add_test(tcase, test_times);
     tcase_add_test(tcase, test_the_other_end_closes);
