@@ -40,11 +40,11 @@ size_t agent_cut_vector(const struct iovec **iov, size_t count, size_t most, str
 
 struct msghdr *agent_cut_message(struct agent_cut_message *cut, const struct msghdr *message, size_t most)
 {
-    const struct iovec *iov = message->msg_iov;
     if (!message) {
         cut->back = NULL;
         return NULL;
     }
+    const struct iovec *iov = message->msg_iov;
     cut->copy = *message;
     cut->copy.msg_iovlen = agent_cut_vector(&iov, message->msg_iovlen, most, cut->pieces);
     cut->copy.msg_iov = (struct iovec *)iov;

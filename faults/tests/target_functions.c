@@ -368,7 +368,7 @@ int main(int argc, char **argv)
         syscalls();
         return 0;
     }
-    for (const struct probe *const *p = __start_wedge_probes; at >= argc && p < __stop_wedge_probes; p++) {
+    for (const struct probe *const *p = __start_wedge_probes; at >= argc && p != __stop_wedge_probes; p++) {
         now = *p;
         now->call();
     }
@@ -376,7 +376,7 @@ int main(int argc, char **argv)
         size_t length = strcspn(argv[at], ":");
         int count = argv[at][length] ? atoi(argv[at] + length + 1) : 1;
         now = NULL;
-        for (const struct probe *const *p = __start_wedge_probes; p < __stop_wedge_probes; p++)
+        for (const struct probe *const *p = __start_wedge_probes; p != __stop_wedge_probes; p++)
             if (strlen((*p)->name) == length && strncmp((*p)->name, argv[at], length) == 0)
                 now = *p;
         if (!now) {

@@ -601,6 +601,10 @@ START_TEST(test_cut_vectors)
     ck_assert_uint_eq(agent_cut_vector(&none, 3, 1, pieces), 3);
     ck_assert_ptr_null(none);
     ck_assert_int_eq(agent_message_bytes(NULL), 0);
+    struct msghdr message;
+    struct agent_cut_message cut_message = {.back = &message};
+    ck_assert_ptr_null(agent_cut_message(&cut_message, NULL, 1));
+    ck_assert_ptr_null(cut_message.back); /* nothing is written to it */
 }
 END_TEST
 
