@@ -120,7 +120,7 @@ static bool find_interpreter(const char *head, size_t len, char path[PATH_MAX])
 
 static int check_program(const char *program, char asan[64], struct wedge_err *err)
 {
-    char path[PATH_MAX], head[PATH_MAX + 1];
+    char path[PATH_MAX], head[PATH_MAX + 1] = "";
     int rc = find_program(program, path, err);
     for (int depth = 0; rc == 0; depth++) {
         int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);

@@ -135,7 +135,7 @@ static const char *search_path(const char *file, char *buf, size_t size)
 /* Judges the program behind a file, following "#!". The name of the runtime it needs goes to asan. */
 static enum wedge_birth_why judge(int dir, const char *path, char asan[64])
 {
-    char head[256], interpreter[256];
+    char head[256] = "", interpreter[256];
     enum wedge_birth_why why = WEDGE_BIRTH_UNREADABLE;
     asan[0] = 0;
     for (int depth = 0; depth < MOST_INTERPRETERS; depth++) {

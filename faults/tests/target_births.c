@@ -285,8 +285,8 @@ static int call(const char *which)
     int error = 0, status, ends[2];
     siginfo_t info;
     pid_t pid;
-    pthread_t thread;
-    thrd_t c11;
+    pthread_t thread = 0;
+    thrd_t c11 = 0;
     if (pipe(ends) || pthread_create(&thread, NULL, wait_for_end, ends))
         return 1; /* a rule for pthread_create meets the second */
     CALL(fork, fork())

@@ -139,9 +139,9 @@ START_TEST(test_shuffled_ways)
 {
     enum { LENGTH = 40 };
     const char *argv[LENGTH + 3] = {target(), "list"};
-    srand(4711 + (unsigned)_i);
+    uint64_t random = (uint64_t)_i;
     for (int i = 0; i < LENGTH;) {
-        const char *way = ways[(unsigned)rand() % WAYS].name;
+        const char *way = ways[(random = mix(random)) % WAYS].name;
         if (strcmp(way, "raw-exec") != 0)
             argv[2 + i++] = way;
     }
