@@ -186,7 +186,7 @@ static bool decide(const struct agent_here *here, uint32_t number, struct agent_
     struct wedge_arena_rule *rule = &agent_arena.rules[number];
     /* The cheapest first: comparisons, then a clock, a system call, an unwinding. All of them are conditions of one
      * hit, and none has an effect, so that their order is nobody's business. */
-    if (rule->after_effect != site->after || !agent_condition(&rule->after))
+    if (rule->after_effect != site->after || (rule->after.kind != WEDGE_WHEN_ALWAYS && !agent_condition(&rule->after)))
         return false;
     if (rule->where && !agent_where(here, number, site))
         return false;
