@@ -309,7 +309,9 @@ static void act(const struct agent_here *here, uint32_t number, struct agent_sit
     }
 }
 
-static void fire(const struct agent_here *here, uint32_t number, struct agent_site *site, uint64_t hit)
+/* Out of the way of the passes at which nothing fires. */
+__attribute__((noinline, cold)) static void fire(const struct agent_here *here, uint32_t number,
+                                                 struct agent_site *site, uint64_t hit)
 {
     struct wedge_arena_rule *rule = &agent_arena.rules[number];
     struct wedge_arena_event event = {.kind = WEDGE_EV_FIRED,
@@ -338,6 +340,7 @@ static void find_armed(uint64_t ret[AGENT_RULE_WORDS])
     for (int i = 0; i < 8; i++) {
         /* Partner: the release of the epoch, by wedge, behind the row that it makes current. */
         uint32_t epoch = atomic_load_explicit(&control->epoch, memory_order_acquire);
+#pragma GCC unroll 2
         for (unsigned w = 0; w < AGENT_RULE_WORDS; w++)
             ret[w] = atomic_load_explicit(&control->enabled[epoch & 1][w], memory_order_acquire);
         if (AGENT_LIKELY(atomic_load_explicit(&control->epoch, memory_order_relaxed) == epoch))

@@ -249,29 +249,45 @@ static void check_in_child(void)
     finish_check_in();
 }
 
-bool agent_find_here(struct agent_here *ret)
+static void fill_here(struct agent_here *ret)
 {
-    if (AGENT_UNLIKELY(!agent_arena.ready))
+    ret->proc_slot = agent_page->proc;
+    ret->proc = &agent_arena.procs[ret->proc_slot];
+    ret->thread_slot = self.slot;
+    ret->thread = self.slot == AGENT_NONE ? NULL : &agent_arena.threads[self.slot];
+}
+
+/* Not by way of agent_find_here itself, which would save registers for it at each pass. */
+__attribute__((noinline, cold)) static bool find_newcomer(struct agent_here *ret)
+{
+    if (!agent_arena.ready)
         return false;
     uint32_t state = atomic_load_explicit(&agent_page->state, memory_order_acquire);
     bool born = false;
-    if (AGENT_UNLIKELY(state == AGENT_WIPED)) {
+    if (state == AGENT_WIPED) {
         if (!atomic_compare_exchange_strong(&agent_page->state, &state, AGENT_CHECKING))
             return false; /* another thread of the new process is at it, or a handler of ours interrupted it */
         check_in_child();
         state = atomic_load_explicit(&agent_page->state, memory_order_relaxed);
         born = true;
     }
-    if (AGENT_UNLIKELY(state != AGENT_IN))
+    if (state != AGENT_IN)
         return false;
-    if (AGENT_UNLIKELY(self.ordinal != agent_page->ordinal))
+    if (self.ordinal != agent_page->ordinal)
         announce_found_thread();
-    ret->proc_slot = agent_page->proc;
-    ret->proc = &agent_arena.procs[ret->proc_slot];
-    ret->thread_slot = self.slot;
-    ret->thread = self.slot == AGENT_NONE ? NULL : &agent_arena.threads[self.slot];
-    if (AGENT_UNLIKELY(born))
+    fill_here(ret);
+    if (born)
         agent_born(ret);
+    return true;
+}
+
+bool agent_find_here(struct agent_here *ret)
+{
+    if (AGENT_UNLIKELY(!agent_arena.ready) ||
+        AGENT_UNLIKELY(atomic_load_explicit(&agent_page->state, memory_order_acquire) != AGENT_IN) ||
+        AGENT_UNLIKELY(self.ordinal != agent_page->ordinal))
+        return find_newcomer(ret);
+    fill_here(ret);
     return true;
 }
 

@@ -114,16 +114,18 @@ void agent_arm_functions(void)
 }
 
 /* Is there a rule at this function for this process, before the effect or after it? */
-static bool is_ruled(enum wedge_function function)
+static inline bool is_ruled(enum wedge_function function)
 {
-    /* Partner: the release of the epoch, by wedge, as in agent_hit. */
-    uint32_t row = atomic_load_explicit(&agent_arena.control->epoch, memory_order_acquire) & 1;
-    for (unsigned w = 0; w < AGENT_RULE_WORDS; w++)
-        if ((agent_function_rules[function][w] | agent_function_rules_after[function][w]) &
-            atomic_load_explicit(&agent_page->who[w], memory_order_relaxed) &
-            atomic_load_explicit(&agent_arena.control->enabled[row][w], memory_order_relaxed))
-            return true;
-    return false;
+    /* Partner: the release of the epoch, by wedge, as in agent_hit. Words by hand: at each pass of each call. */
+    const uint64_t *before = agent_function_rules[function], *after = agent_function_rules_after[function];
+    const struct agent_page *page = agent_page;
+    const struct wedge_arena_control *control = agent_arena.control;
+    const _Atomic uint64_t *armed = control->enabled[atomic_load_explicit(&control->epoch, memory_order_acquire) & 1];
+    _Static_assert(AGENT_RULE_WORDS == 2, "below");
+    return ((before[0] | after[0]) & atomic_load_explicit(&page->who[0], memory_order_relaxed) &
+            atomic_load_explicit(&armed[0], memory_order_relaxed)) |
+           ((before[1] | after[1]) & atomic_load_explicit(&page->who[1], memory_order_relaxed) &
+            atomic_load_explicit(&armed[1], memory_order_relaxed));
 }
 
 /* Is the call made, as far as the answer goes? */
@@ -138,8 +140,7 @@ bool agent_enter(struct agent_call *call, enum wedge_function function, void *ca
 {
     uint8_t role = agent_object_roles[function];
     /* Most passes of a function that some rule names are nobody's. A process that has not checked in does so first. */
-    if (AGENT_LIKELY(agent_arena.ready) && !role && !agent_recorded[function] &&
-        !agent_shut_roles[function] &&
+    if (AGENT_LIKELY(agent_arena.ready) && !role && !agent_recorded[function] && !agent_shut_roles[function] &&
         AGENT_LIKELY(atomic_load_explicit(&agent_page->state, memory_order_acquire) == AGENT_IN) &&
         !is_ruled(function)) {
         call->known = false;
