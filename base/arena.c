@@ -414,3 +414,25 @@ const struct wedge_arena_event *wedge_arena_firing(const struct wedge_arena_copy
     const struct wedge_arena_event *event = wedge_arena_at(copy, WEDGE_SEC_FIRINGS, i);
     return event && atomic_load(&event->seq) == i + 1 && event->order == (uint64_t)i + 1 ? event : NULL;
 }
+
+const struct wedge_arena_census *wedge_arena_census_row(const struct wedge_arena_copy *copy, uint32_t i, bool *ret_end)
+{
+    size_t at = section_offset(WEDGE_SEC_RINGS) + WEDGE_CENSUS_MODULES * sizeof(struct wedge_arena_module) +
+                (size_t)i * sizeof(struct wedge_arena_census);
+    *ret_end = !copy->rings || i >= wedge_census_rows(ring_events(copy->bytes) * THREADS) ||
+               at + sizeof(struct wedge_arena_census) > copy->bytes;
+    if (*ret_end)
+        return NULL;
+    const struct wedge_arena_census *row = (const void *)(copy->data + at);
+    return atomic_load(&row->state) == WEDGE_NAME_READY ? row : NULL;
+}
+
+const char *wedge_arena_census_module(struct wedge_arena_copy *copy, uint32_t module)
+{
+    size_t at = section_offset(WEDGE_SEC_RINGS) + (size_t)(module - 1) * sizeof(struct wedge_arena_module);
+    if (!copy->rings || module == 0 || module > WEDGE_CENSUS_MODULES)
+        return "";
+    struct wedge_arena_module *row = (void *)(copy->data + at);
+    row->path[sizeof(row->path) - 1] = 0;
+    return atomic_load(&row->state) == WEDGE_NAME_READY ? row->path : "";
+}

@@ -73,6 +73,9 @@ const struct wedge_arena_thread *wedge_arena_thread_of(const struct wedge_arena_
 /* Event i (0 oldest kept) of a thread slot's ring; NULL past the end or torn. Needs `rings`. */
 const struct wedge_arena_event *wedge_arena_event(const struct wedge_arena_copy *copy, uint32_t thread_slot,
                                                   uint32_t i);
+/* Of a census: row i, NULL past the end or not complete, and the path of a module (number + 1), "" none. Need `rings`. */
+const struct wedge_arena_census *wedge_arena_census_row(const struct wedge_arena_copy *copy, uint32_t i, bool *ret_end);
+const char *wedge_arena_census_module(struct wedge_arena_copy *copy, uint32_t module);
 /* The firing of order i + 1, kept however much a thread's ring was written over since; NULL when it did not happen,
  * is torn, or did not fit (see wedge_arena_count(WEDGE_SEC_FIRINGS)). Needs no rings. */
 const struct wedge_arena_event *wedge_arena_firing(const struct wedge_arena_copy *copy, uint32_t i);

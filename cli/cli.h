@@ -57,6 +57,7 @@ int wedge_cli_watch(int argc, char **argv);
 int wedge_cli_dump(int argc, char **argv);
 int wedge_cli_inject(int argc, char **argv);
 int wedge_cli_ctl(int argc, char **argv);
+int wedge_cli_census(int argc, char **argv);
 int wedge_cli_list(int argc, char **argv);
 int wedge_cli_pool(int argc, char **argv);
 

@@ -30,13 +30,13 @@ static bool is_alike(const struct wedge_function_row *a, const struct wedge_func
 }
 
 /* Words under "legal:", "environmental:", "illegal:"; nothing where there are none. */
-static void say_class(enum wedge_function function, enum wedge_legality class)
+static void say_class(enum wedge_function function, enum wedge_legality class, FILE *out)
 {
     const struct wedge_function_row *row = &wedge_functions[function];
     bool begun = false;
     if (class == WEDGE_LEGAL)
         for (const int *e = row->errnos; *e; e++) {
-            printf("%s %s", begun ? "" : "      legal: errno", strerrorname_np(*e));
+            fprintf(out, "%s %s", begun ? "" : "      legal: errno", strerrorname_np(*e));
             begun = true;
         }
     for (int a = 0; wedge_plan_actions[a]; a++) {
@@ -45,13 +45,20 @@ static void say_class(enum wedge_function function, enum wedge_legality class)
             wedge_plan_legality(function, action, 0) != class)
             continue;
         if (begun)
-            printf("%s %s", class == WEDGE_LEGAL ? "," : "", wedge_plan_actions[a]);
+            fprintf(out, "%s %s", class == WEDGE_LEGAL ? "," : "", wedge_plan_actions[a]);
         else
-            printf("      %s: %s", wedge_legality_words[class], wedge_plan_actions[a]);
+            fprintf(out, "      %s: %s", wedge_legality_words[class], wedge_plan_actions[a]);
         begun = true;
     }
     if (begun)
-        putchar('\n');
+        fputc('\n', out);
+}
+
+void wedge_cli_function_say(enum wedge_function function, FILE *out)
+{
+    fprintf(out, "  %s\n", wedge_functions[function].name);
+    for (int class = WEDGE_LEGAL; class <= WEDGE_ILLEGAL; class ++)
+        say_class(function, (enum wedge_legality) class, out);
 }
 
 void wedge_cli_functions_say(void)
@@ -73,7 +80,7 @@ void wedge_cli_functions_say(void)
                 }
             putchar('\n');
             for (int class = WEDGE_LEGAL; class <= WEDGE_ILLEGAL; class ++)
-                say_class((enum wedge_function)j, (enum wedge_legality) class);
+                say_class((enum wedge_function)j, (enum wedge_legality) class, stdout);
         }
     }
     puts("At every function: kill exit stop delay block yield quiesce, which are environmental; errno and return, "

@@ -20,6 +20,7 @@ static const struct {
     {"inject", "-f PLAN -- CMD ...", "run a command under a plan of faults, no verdict", wedge_cli_inject,
      WEDGE_EXIT_OWN_FAILURE},
     {"ctl", "RUN [COMMAND ...]", "arm, disarm, release, count the rules of a run", wedge_cli_ctl, WEDGE_EXIT_USAGE},
+    {"census", "-- CMD ...", "list every place that a fault could go to", wedge_cli_census, WEDGE_EXIT_OWN_FAILURE},
     {"pool", "[PID]", "show the figures of a running pool, or list pools", wedge_cli_pool, WEDGE_EXIT_USAGE},
     {"list", "", "show scenarios, actions and verdicts", wedge_cli_list, WEDGE_EXIT_USAGE},
 };

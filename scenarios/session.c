@@ -133,7 +133,9 @@ static int prepare_agent(struct state *st, char ***ret_env)
     rc = s->plan ? wedge_plan_install(s->plan, &st->arena, st->err) : 0;
     if (!rc && s->disarm)
         rc = wedge_control_disarm(&st->arena, s->disarm, st->err);
-    ((struct wedge_arena_control *)wedge_arena_live(&st->arena, WEDGE_SEC_CONTROL, 0))->record = s->record;
+    struct wedge_arena_control *control = wedge_arena_live(&st->arena, WEDGE_SEC_CONTROL, 0);
+    control->record = s->record;
+    control->census = s->census;
     if (!rc)
         rc = wedge_faults_environ(&st->arena, s->argv[0], ret_env, st->err);
     if (!rc) {
@@ -620,6 +622,8 @@ int wedge_session_run(const struct wedge_session *session, struct wedge_outcome 
         kill_tree(&st);
         reap(&st);
     }
+    if (!rc && st.agent && session->on_end)
+        session->on_end(session->arg, &st.arena);
     if (!rc)
         rc = close_books(&st);
     for (int i = 0; i < 2; i++) {

@@ -27,6 +27,7 @@ struct wedge_session {
     const struct wedge_plan *plan; /* NULL: none; needs the agent */
     const char *disarm; /* rules that are disarmed at the beginning, "f1,f2"; NULL none */
     enum wedge_record record; /* with the agent */
+    bool census; /* every pass is counted; record is WEDGE_RECORD_NOTHING then */
     size_t arena_bytes; /* 0: default */
     bool detect; /* false: only run it (inject) */
     int64_t stall_ns; /* how long nothing may move; 0: 30 s */
@@ -42,6 +43,8 @@ struct wedge_session {
     void (*on_report)(void *arg, const json_t *report, bool final);
     /* Told what the session does, for a person; may be NULL. */
     void (*on_note)(void *arg, const char *text);
+    /* The command has ended, or was: the arena as it was left, there while this runs. May be NULL. */
+    void (*on_end)(void *arg, const struct wedge_arena *arena);
     void *arg;
 };
 

@@ -90,6 +90,7 @@ struct wedge_arena_header {
     _Atomic uint32_t lost_functions; /* modules, or ranges of functions that a plan names, without room in a process */
     _Atomic uint32_t lost_libraries; /* loaded so that their calls are not seen, where a rule names a function */
     _Atomic uint32_t lost_allocators; /* processes with an allocator of their own, in which rules for malloc cannot act */
+    _Atomic uint32_t lost_census; /* passes that found no row in the census */
     _Alignas(64) struct wedge_arena_clock clock;
 };
 
@@ -111,7 +112,7 @@ struct wedge_arena_control {
     _Atomic uint32_t checkins; /* processes that checked in so far: proc[N] */
     _Atomic uint64_t firings;  /* faults fired so far: the firing order */
     _Atomic uint32_t yielders; /* threads that wait on `released`: nobody is woken when it is 0 */
-    uint32_t reserved2;
+    uint32_t census; /* 1: every pass is counted, see struct wedge_arena_census; constant like `record`, which is 0 then */
     _Atomic uint64_t begun_ns; /* the first check-in, 0 before: what `time=` counts from */
     uint32_t n_defines;
     _Atomic uint32_t objects; /* rows of OBJECTS made so far */
@@ -355,6 +356,43 @@ struct wedge_arena_event { /* 64 bytes */
     };
 };
 
+/*
+ * The census stands where the rings are otherwise: first the modules, then a hash of rows over the rest. Insert only:
+ * `hash` is claimed by one compare-and-swap, the row filled, `state` stored READY with release; `count` is right from
+ * the claim on. A place is what is passed, from where (module and offset in it), about which object (its kind and the
+ * site that made it), in which role.
+ */
+#define WEDGE_CENSUS_MODULES 512u
+#define WEDGE_CENSUS_PLACE   0x10000u /* `what`: number of a function + 1, or of a place's name from here on, or … */
+#define WEDGE_CENSUS_START   0x20000u
+#define WEDGE_CENSUS_EXIT    0x20001u
+struct wedge_arena_module { /* 256 bytes */
+    _Atomic uint32_t state; /* as of a name */
+    uint32_t reserved;
+    char path[248]; /* as the loader gives it; NUL-terminated, cut */
+};
+struct wedge_arena_census { /* 64 bytes */
+    _Atomic uint64_t hash; /* of all that follows but the count; 0 free */
+    _Atomic uint32_t state; /* WEDGE_NAME_READY: complete */
+    uint32_t what;
+    uint64_t offset; /* of the return address */
+    uint32_t module; /* number + 1; 0 not known */
+    uint32_t role; /* index in NAMES; 0 none */
+    uint64_t made_offset;
+    uint32_t made_module; /* 0: nobody was seen to make it */
+    uint8_t kind, made; /* enum wedge_object_kind, wedge_define_made */
+    uint16_t reserved0;
+    _Atomic uint64_t count;
+    uint64_t reserved1;
+};
+/* How many rows fit where `events` events would. */
+static inline uint32_t wedge_census_rows(uint32_t events)
+{
+    uint32_t modules = WEDGE_CENSUS_MODULES * (uint32_t)(sizeof(struct wedge_arena_module) / 64);
+    return events > modules ? events - modules : 0;
+}
+_Static_assert(sizeof(struct wedge_arena_module) == 256, "module");
+_Static_assert(sizeof(struct wedge_arena_census) == 64, "census row");
 _Static_assert(sizeof(struct wedge_arena_header) <= 4096, "header is one page");
 _Static_assert(sizeof(struct wedge_arena_control) == 192, "control is three lines");
 _Static_assert(sizeof(struct wedge_arena_name) == 64, "name is a line");

@@ -28,7 +28,7 @@ static void say(const char *text)
     pthread_mutex_unlock(&output);
 }
 
-static int try_dup(void)
+static __attribute__((noinline)) int try_dup(void)
 {
     int fd = dup(STDIN_FILENO);
     if (fd < 0)

@@ -200,6 +200,13 @@ void agent_record_watch(uint64_t functions[WEDGE_RULE_FUNCTIONS_WORDS]); /* adds
 void agent_record_before(struct agent_call *call); /* the effect is about to happen */
 void agent_record_after(struct agent_call *call, int64_t result);
 
+/* census.c */
+extern bool agent_census;
+void agent_census_begin(void); /* once, from the constructor */
+void agent_census_modules(void); /* something was loaded */
+/* `what`: see struct wedge_arena_census. */
+void agent_census_count(const struct agent_here *here, uint32_t what, bool with_role, struct agent_site *site);
+
 /* wrap.c */
 extern _Atomic uint64_t agent_armed[WEDGE_RULE_FUNCTIONS_WORDS]; /* functions that a rule names */
 extern uint64_t agent_function_rules[WEDGE_FN_COUNT][AGENT_RULE_WORDS]; /* that act before the effect */

@@ -25,6 +25,7 @@ enum {
     WAKES = 4,
     MAY_WAIT = 8,
     SHARED = 16, /* takes it as one of many */
+    COUNTED = 64, /* for the census alone */
     WITH_MUTEX = 32, /* argument 2 is a mutex, given back meanwhile */
 };
 uint8_t agent_recorded[WEDGE_FN_COUNT];
@@ -76,10 +77,10 @@ static uint8_t how_of(unsigned function)
 
 void agent_record_watch(uint64_t watched[WEDGE_RULE_FUNCTIONS_WORDS])
 {
-    if (agent_arena.control->record < WEDGE_RECORD_CALLS)
+    if (agent_arena.control->record < WEDGE_RECORD_CALLS && !agent_census)
         return;
     for (unsigned f = 0; f < WEDGE_FN_COUNT; f++) {
-        agent_recorded[f] = how_of(f);
+        agent_recorded[f] = agent_census ? COUNTED : how_of(f);
         if (agent_recorded[f])
             watched[f / 64] |= 1ull << (f % 64);
     }

@@ -195,6 +195,7 @@ __attribute__((constructor(101))) static void load(void)
     agent_rules_prepare();
     agent_check_in_image(slot);
     agent_where_prepare();
+    agent_census_begin();
     agent_arm_functions();
     agent_objects_inherit();
     agent_arm_places();

@@ -71,6 +71,8 @@ static uint32_t wanted_kinds(bool *ret_descriptors)
             if (rule->functions[f / 64] >> (f % 64) & 1)
                 kinds |= 1u << functions[f].kind;
     }
+    if (agent_census)
+        kinds = (1u << WEDGE_OBJECT_COUNT) - 1;
     kinds &= ~(1u << WEDGE_OBJECT_NONE);
     *ret_descriptors |= kinds >> WEDGE_OBJECT_FD & 1;
     return kinds;

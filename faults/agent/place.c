@@ -118,6 +118,8 @@ static long pass(struct wedge_point *point, long a, long b, long c)
     }
     if (name)
         atomic_fetch_add(&agent_arena.names[name].passes, 1);
+    if (AGENT_UNLIKELY(agent_census) && name)
+        agent_census_count(&here, WEDGE_CENSUS_PLACE + name, true, &site);
     if (word & PLACE_MARKED)
         agent_announce();
     if (word & PLACE_RULED) {
@@ -145,7 +147,7 @@ static uint64_t flags_of(uint32_t name)
 
 static void arm(struct wedge_point *point)
 {
-    bool record = agent_arena.control->record != 0;
+    bool record = agent_arena.control->record != 0 || agent_census;
     bool plain = point->kind == WEDGE_PLACE_POINT || point->kind == WEDGE_PLACE_ASK;
     /* What tells who a process is and what it waits for is wanted always; points and asks when named or recorded. */
     uint32_t name = wedge_rt_name(agent_arena.names, agent_arena.n_names, point->name, record || !plain);

@@ -371,6 +371,11 @@ void agent_life(const struct agent_here *here, enum wedge_rule_what what, bool b
     uint64_t rules[AGENT_RULE_WORDS];
     struct agent_site site = {.caller = (uint64_t)(uintptr_t)__builtin_return_address(0)};
     agent_rules_for_life(what, by_role, rules);
+    if (AGENT_UNLIKELY(agent_census)) {
+        struct agent_site nowhere = {0};
+        agent_census_count(here, what == WEDGE_WHAT_START ? WEDGE_CENSUS_START : WEDGE_CENSUS_EXIT,
+                           by_role || what == WEDGE_WHAT_EXIT, &nowhere);
+    }
     agent_hit(here, rules, &site);
 }
 

@@ -166,6 +166,8 @@ bool agent_enter(struct agent_call *call, enum wedge_function function, void *ca
         agent_wait_check(&call->here);
     if (AGENT_UNLIKELY(role))
         agent_object_before(call);
+    if (AGENT_UNLIKELY(agent_census))
+        agent_census_count(&call->here, (uint32_t)function + 1, true, &call->site);
     const uint64_t *rules = agent_function_rules[function];
     if (rules[0] | rules[1])
         agent_hit(&call->here, rules, &call->site);
@@ -175,7 +177,7 @@ bool agent_enter(struct agent_call *call, enum wedge_function function, void *ca
         return true;
     if (AGENT_UNLIKELY(role > USES))
         agent_object_effect(call);
-    if (agent_recorded[function])
+    if (agent_recorded[function] && !agent_census)
         agent_record_before(call);
     /* What must be made otherwise than its wrapper would. */
     if (AGENT_UNLIKELY(agent_shut_roles[function]))

@@ -183,6 +183,7 @@ AGENT_EXPORT void *dlopen(const char *file, int mode)
     if (library) {
         agent_arm_places();
         agent_where_resolve();
+        agent_census_modules();
     }
     return library;
 }
