@@ -45,7 +45,8 @@ uint64_t agent_now_ns(void)
     uint64_t tsc = atomic_load_explicit(&clock->tsc, memory_order_acquire);
     uint64_t ns = atomic_load_explicit(&clock->ns, memory_order_acquire);
     /* Partner: wedge_arena_set_clock. Not tried twice: a wedge that was ended in between would keep us here. */
-    if (AGENT_UNLIKELY(!mult || seq % 2 || atomic_load_explicit(&clock->seq, memory_order_relaxed) != seq))
+    if (AGENT_UNLIKELY(!sys_has_counter() || !mult || seq % 2 ||
+                       atomic_load_explicit(&clock->seq, memory_order_relaxed) != seq))
         return sys_now_ns();
     int64_t ticks = (int64_t)(__builtin_ia32_rdtsc() - tsc); /* below 0: read on another processor, a little earlier */
     return ns + (uint64_t)(int64_t)((__int128)ticks * (__int128)mult >> 32);

@@ -7,6 +7,7 @@
 
 #include <linux/futex.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -52,11 +53,28 @@ static inline void sys_futex_wake_all(_Atomic uint32_t *word)
 /* libc's own, past our wrapper; set by agent_resolve. */
 extern int (*sys_clock_gettime)(clockid_t clock, struct timespec *time);
 
+/* Where a thread gave up the processor's time-stamp counter, reading it is death, and so is every clock of the vDSO:
+ * prctl(2), PR_SET_TSC, and in the kernel's seccomp.c strict mode too, which forbids the system call as well. There the
+ * time stands still: `sys_last_ns`. Both are set by the wrapper of prctl. */
+extern __thread uint32_t sys_no_clock __attribute__((tls_model("initial-exec"))); /* strict, this thread alone */
+extern _Atomic uint32_t sys_no_counter; /* a thread of this process, and those that it made since */
+extern _Atomic uint64_t sys_last_ns;
+
+static inline bool sys_has_counter(void)
+{
+    return __builtin_expect(!(sys_no_clock | atomic_load_explicit(&sys_no_counter, memory_order_relaxed)), 1);
+}
+
 /* By the vDSO: no system call where the clock source allows it. */
 static inline uint64_t sys_now_ns(void)
 {
     struct timespec ts;
-    sys_clock_gettime(CLOCK_MONOTONIC, &ts);
+    if (sys_no_clock)
+        return atomic_load_explicit(&sys_last_ns, memory_order_relaxed);
+    if (sys_has_counter())
+        sys_clock_gettime(CLOCK_MONOTONIC, &ts);
+    else
+        sys_call(SYS_clock_gettime, CLOCK_MONOTONIC, (long)&ts, 0, 0, 0, 0);
     return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 

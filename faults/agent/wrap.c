@@ -44,6 +44,9 @@ static int64_t missing(void)
 }
 
 int (*sys_clock_gettime)(clockid_t clock, struct timespec *time);
+__thread uint32_t sys_no_clock __attribute__((tls_model("initial-exec")));
+_Atomic uint32_t sys_no_counter;
+_Atomic uint64_t sys_last_ns;
 
 /* dlsym may allocate, so all at once: in the constructor, or at the first call of a library that runs before it. */
 void agent_resolve(void)
@@ -68,6 +71,7 @@ void agent_resolve(void)
         {"_Exit", NULL, NULL, false},
         {"quick_exit", NULL, NULL, false},
         {"dlopen", NULL, NULL, false},
+        {"prctl", NULL, NULL, false},
         {"dlmopen", NULL, NULL, false},
         {"posix_spawn", "GLIBC_2.2.5", "GLIBC_2.15", true},
         {"posix_spawnp", "GLIBC_2.2.5", "GLIBC_2.15", true},

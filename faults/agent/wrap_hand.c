@@ -1,9 +1,11 @@
 /*
- * Wrappers that follow no pattern: open with its optional mode, syscall, dlopen. Those of processes are in wrap_process.c.
+ * Wrappers that follow no pattern: open with its optional mode, syscall, dlopen, prctl. Those of processes are in wrap_process.c.
  */
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <link.h>
+#include <linux/prctl.h>
+#include <linux/seccomp.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -11,6 +13,7 @@
 #include "faults/agent/agent.h"
 #include "faults/agent/object.h"
 #include "faults/agent/real.h"
+#include "faults/agent/sys.h"
 #include "faults/agent/where.h"
 
 #define READY(name)                                                                                                    \
@@ -195,4 +198,30 @@ AGENT_EXPORT void *dlmopen(Lmid_t space, const char *file, int mode)
     if (space != LM_ID_BASE)
         agent_unreachable_library();
     return agent_real.dlmopen(space, file, mode);
+}
+
+/* Not for rules: what takes the clocks from a thread must be known before they are gone, see sys.h. As in C the
+ * arguments that an option does not have are whatever is in their registers. */
+AGENT_EXPORT int agent_wrap_prctl(int option, unsigned long a, unsigned long b, unsigned long c,
+                                  unsigned long d) __asm__("prctl");
+AGENT_EXPORT int agent_wrap_prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d)
+{
+    READY(prctl);
+    bool strict = option == PR_SET_SECCOMP && a == SECCOMP_MODE_STRICT;
+    bool counter = option == PR_SET_TSC && a == PR_TSC_SIGSEGV;
+    if (AGENT_LIKELY(!strict && !counter))
+        return agent_real.prctl(option, a, b, c, d);
+    uint32_t before = atomic_load(&sys_no_counter);
+    if (strict) {
+        atomic_store(&sys_last_ns, sys_now_ns());
+        sys_no_clock = 1;
+    } else {
+        atomic_store(&sys_no_counter, 1);
+    }
+    int rc = agent_real.prctl(option, a, b, c, d);
+    if (rc && strict)
+        sys_no_clock = 0;
+    else if (rc)
+        atomic_store(&sys_no_counter, before);
+    return rc;
 }

@@ -392,15 +392,30 @@ static int sandbox(char **argv)
     return 1;
 }
 
+/* clockless seccomp|tsc: without the processor's counter, which the vDSO's clocks read. */
+static int clockless(char **argv)
+{
+    bool strict = strcmp(argv[2], "seccomp") == 0;
+    if (strict ? prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT) : prctl(PR_SET_TSC, PR_TSC_SIGSEGV))
+        return 1;
+    WEDGE_POINT("t.step");
+    char line[] = "answer 0\n";
+    line[7] = (char)('0' + WEDGE_ASK("t.ask"));
+    long n = write(1, line, sizeof(line) - 1);
+    syscall(SYS_exit, n == -1 ? 0 : 5);
+    return 1;
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
         const char *name;
         int (*run)(char **argv);
-    } modes[] = {{"steps", steps},  {"asks", asks},      {"threads", threads}, {"pair", pair},     {"workers", workers},
-                 {"slain", slain},  {"wait", wait_mode}, {"handler", handler}, {"calls", calls},   {"leave", leave},
-                 {"vfork", vforks}, {"exec", execs},     {"library", library}, {"plugin", plugin}, {"deep", deep},
-                 {"many", many},    {"crowd", crowd},    {"sandbox", sandbox}, {"fresh", fresh}};
+    } modes[] = {{"steps", steps},     {"asks", asks},       {"threads", threads}, {"pair", pair},
+                 {"workers", workers}, {"slain", slain},     {"wait", wait_mode},  {"handler", handler},
+                 {"calls", calls},     {"leave", leave},     {"vfork", vforks},    {"exec", execs},
+                 {"library", library}, {"plugin", plugin},   {"deep", deep},       {"many", many},
+                 {"crowd", crowd},     {"sandbox", sandbox}, {"fresh", fresh},     {"clockless", clockless}};
     for (size_t i = 0; argc > 1 && i < sizeof(modes) / sizeof(modes[0]); i++)
         if (strcmp(modes[i].name, argv[1]) == 0)
             return modes[i].run(argv);

@@ -505,6 +505,17 @@ static bool clock_needs_no_call(void)
     return false;
 }
 
+/* Reading the processor's counter would be the end of such a program. */
+START_TEST(test_no_clock)
+{
+    const char *hows[] = {"seccomp", "tsc"};
+    RUN(&run, "f1 * t.ask -> full\nf2 * write -> errno EIO after", run_target(), "clockless", hows[_i]);
+    ck_assert_str_eq(run.text, "answer 1\n");
+    ck_assert_int_eq(EXITED(run), 0);
+    run_free(&run);
+}
+END_TEST
+
 START_TEST(test_no_call_of_its_own)
 {
     RUN(&run, "f1 boxed[1] t.ask -> full\nf2 * write -> errno EIO after", run_target(), "sandbox");
@@ -776,6 +787,7 @@ static void fill(TCase *tcase)
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && !defined(WEDGE_COVERAGE)
     if (clock_needs_no_call())
         tcase_add_test(tcase, test_no_call_of_its_own);
+    tcase_add_loop_test(tcase, test_no_clock, 0, 2);
 #endif
     tcase_add_test(tcase, test_library_loaded_later);
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
