@@ -24,15 +24,17 @@ static void store_event(struct wedge_arena_event *to, const struct wedge_arena_e
 
 void agent_event(const struct agent_here *here, struct wedge_arena_event *event)
 {
-    event->when_ns = sys_now_ns();
+    event->when_ns = agent_now_ns();
     event->pid = here->proc->pid;
     event->tid = here->thread ? here->thread->tid : 0;
     if (event->kind == WEDGE_EV_FIRED && event->order <= agent_arena.n_firings)
         store_event(&agent_arena.firings[event->order - 1], event, (uint32_t)event->order);
     if (!here->thread || !agent_arena.control->record)
         return;
-    /* Reserved by addition: a signal handler that comes between takes the next one. */
-    uint32_t number = atomic_fetch_add_explicit(&here->thread->event_seq, 1, memory_order_relaxed);
+    /* Reserved by addition: a signal handler that comes between takes the next one. Nobody else adds there, so that one
+     * instruction will do, without the lock. */
+    uint32_t number = 1;
+    __asm__ volatile("xaddl %0, %1" : "+r"(number), "+m"(*(uint32_t *)&here->thread->event_seq) : : "memory", "cc");
     struct wedge_arena_event *ring = &agent_arena.rings[(size_t)here->thread_slot * agent_arena.ring_events];
     store_event(&ring[number & (agent_arena.ring_events - 1)], event, number + 1);
 }
