@@ -471,6 +471,21 @@ START_TEST(test_cancelled_in_a_hold)
 }
 END_TEST
 
+START_TEST(test_cancelled_in_a_look)
+{
+    const char *name = _i ? "epoll_wait" : "poll";
+    PLAY("define q = pipe created-in=queue_open\nf1 * write obj=q nth=1 -> full", "cancel", name);
+    run_read_until(&run, "shut\n");
+    send_byte();
+    run_read_until(&run, "joined 1\n");
+    send_byte();
+    run_finish(&run);
+    ck_assert_ptr_nonnull(strstr(run.text, "cleaned\n")); /* before or after the other thread says its part */
+    ck_assert_ptr_null(strstr(run.text, name));
+    finish();
+}
+END_TEST
+
 /* Elsewhere not: the lock is taken first. */
 START_TEST(test_not_cancelled_in_a_lock)
 {
@@ -637,6 +652,7 @@ static void fill(TCase *tcase)
     tcase_add_loop_test(tcase, test_signals_interrupt, 0, 2);
     tcase_add_loop_test(tcase, test_jumps_out_of_a_hold, 0, 4);
     tcase_add_loop_test(tcase, test_cancelled_in_a_hold, 0, 5);
+    tcase_add_loop_test(tcase, test_cancelled_in_a_look, 0, 2);
     tcase_add_test(tcase, test_not_cancelled_in_a_lock);
     tcase_add_test(tcase, test_spurious);
     tcase_add_loop_test(tcase, test_corrupt, 0, CARRIERS);
