@@ -391,6 +391,13 @@ const struct wedge_arena_thread *wedge_arena_thread_of(const struct wedge_arena_
     return best;
 }
 
+uint32_t wedge_arena_event_count(const struct wedge_arena_copy *copy, uint32_t thread_slot)
+{
+    const struct wedge_arena_thread *thread = wedge_arena_at(copy, WEDGE_SEC_THREADS, thread_slot);
+    uint32_t depth = ring_events(copy->bytes), written = thread ? atomic_load(&thread->event_seq) : 0;
+    return !copy->rings ? 0 : written < depth ? written : depth;
+}
+
 const struct wedge_arena_event *wedge_arena_event(const struct wedge_arena_copy *copy, uint32_t thread_slot, uint32_t i)
 {
     const struct wedge_arena_thread *thread = wedge_arena_at(copy, WEDGE_SEC_THREADS, thread_slot);

@@ -70,6 +70,8 @@ const struct wedge_arena_proc *wedge_arena_proc_of(const struct wedge_arena_copy
 /* The slot of a thread by pid and tid, NULL none. */
 const struct wedge_arena_thread *wedge_arena_thread_of(const struct wedge_arena_copy *copy, int32_t pid, int32_t tid,
                                                        uint32_t *ret_slot);
+/* How many events a thread slot's ring keeps at most that were written so far. */
+uint32_t wedge_arena_event_count(const struct wedge_arena_copy *copy, uint32_t thread_slot);
 /* Event i (0 oldest kept) of a thread slot's ring; NULL past the end or torn. Needs `rings`. */
 const struct wedge_arena_event *wedge_arena_event(const struct wedge_arena_copy *copy, uint32_t thread_slot,
                                                   uint32_t i);

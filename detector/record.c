@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/text.h"
 #include "detector/verdict.h"
 
 static const char *bounded(struct wedge_look *look, const char *text, size_t size)
@@ -175,4 +176,76 @@ void wedge_verdict_recall(struct wedge_look *look)
     read_faults(look);
     read_firings(look);
     read_progress(look);
+}
+
+/* ---- what the record adds to the words for an object ---- */
+
+enum { CONDITION_BYTES = 48, MOST_READERS = 4 };
+
+/* Threads of the process that hold a rwlock for reading and have not moved since; nobody can see them from outside. */
+static void add_readers(struct wedge_look *look, const struct wedge_thread *t, uint32_t slot, struct wedge_text *words)
+{
+    unsigned n = 0;
+    for (uint32_t i = 0; i < wedge_arena_count(WEDGE_SEC_THREADS); i++) {
+        const struct wedge_arena_thread *record = wedge_arena_at(look->options->arena, WEDGE_SEC_THREADS, i);
+        bool holds = false;
+        if (!record || !record->gen || record->gen % 2 || record->proc != slot)
+            continue;
+        for (unsigned h = 0; h < WEDGE_HOLDS; h++)
+            holds |= record->holds[h].object == t->wait.object.address && record->holds[h].shared &&
+                     record->holds[h].kind == WEDGE_OBJECT_RWLOCK && record->holds[h].state == WEDGE_HOLD_HOLD;
+        int reader = holds ? wedge_look_thread_of(look, t->proc, record->tid) : -1;
+        bool gone = record->ended || reader < 0;
+        if (!holds || (!gone && look->snapshot->threads[reader].moved))
+            continue;
+        if (n++ < MOST_READERS)
+            wedge_text_addf(words, "%s%d%s", n == 1 ? ", read by " : ", ", (int)record->tid,
+                            gone ? ", which has ended" : "");
+    }
+    if (n > MOST_READERS)
+        wedge_text_addf(words, " and %u more", n - MOST_READERS);
+}
+
+/* Who woke somebody at the object last, of the calls that are still in the rings. */
+static void add_waker(const struct wedge_look *look, const struct wedge_thread *t, uint32_t slot, bool condition,
+                      struct wedge_text *words)
+{
+    const struct wedge_arena_event *event, *last = NULL;
+    uint64_t address = t->wait.object.address;
+    for (uint32_t i = 0; i < wedge_arena_count(WEDGE_SEC_THREADS); i++) {
+        const struct wedge_arena_thread *record = wedge_arena_at(look->options->arena, WEDGE_SEC_THREADS, i);
+        if (!record || record->proc != slot)
+            continue;
+        for (uint32_t e = 0; e < wedge_arena_event_count(look->options->arena, i); e++) {
+            event = wedge_arena_event(look->options->arena, i, e);
+            if (!event || event->kind != WEDGE_EV_WAKE || (int64_t)event->arg < 0 ||
+                event->about != (condition ? WEDGE_OBJECT_COND : WEDGE_OBJECT_SEM) ||
+                (condition ? address - event->object >= CONDITION_BYTES : address != event->object))
+                continue;
+            if (!last || event->when_ns > last->when_ns)
+                last = event;
+        }
+    }
+    if (last)
+        wedge_text_addf(words, ", last %s by %d", condition ? "signalled" : "posted", (int)last->tid);
+}
+
+void wedge_record_describe(struct wedge_look *look, int thread)
+{
+    struct wedge_thread *t = &look->snapshot->threads[thread];
+    struct wedge_object *o = &t->wait.object;
+    struct wedge_text words = WEDGE_TEXT_INIT(96);
+    uint32_t slot;
+    /* By its address in one process: what several share has another one in each. */
+    if (!look->options->arena || t->moved || strncmp(o->key, "pid ", 4) != 0 || o->owner_tid ||
+        !wedge_arena_proc_of(look->options->arena, look->snapshot->procs[t->proc].pid, &slot))
+        return;
+    if (t->wait.class == WEDGE_WAIT_RWLOCK)
+        add_readers(look, t, slot, &words);
+    else if (t->wait.class == WEDGE_WAIT_SEM || t->wait.class == WEDGE_WAIT_COND)
+        add_waker(look, t, slot, t->wait.class == WEDGE_WAIT_COND, &words);
+    size_t used = strlen(o->describe);
+    if (words.len)
+        snprintf(o->describe + used, sizeof(o->describe) - used, "%s (by the record)", words.data);
+    wedge_text_free(&words);
 }

@@ -55,5 +55,6 @@ void wedge_verdict_refine(struct wedge_look *look)
         if (n_libc && n_libc < t->n_frames && t->frames[n_libc - 1].function && t->wait.class != WEDGE_WAIT_HELD &&
             t->wait.class != WEDGE_WAIT_NONE)
             t->wait.call = t->frames[n_libc - 1].function;
+        wedge_record_describe(look, (int)i);
     }
 }

@@ -17,6 +17,9 @@ void wedge_verdict_recall(struct wedge_look *look);
 int wedge_verdict_make(struct wedge_look *look, const struct wedge_graph *graph);
 /* Classes and calls from the stacks. */
 void wedge_verdict_refine(struct wedge_look *look);
+/* Adds to the words for what a thread waits for what the agent recorded: who reads a rwlock, who posted last. Words
+ * alone: the record is older than the passes. */
+void wedge_record_describe(struct wedge_look *look, int thread);
 /* Summaries and signatures. */
 void wedge_verdict_word(struct wedge_look *look);
 /* words.c: one or two plain sentences about a verdict. */

@@ -189,6 +189,43 @@ END_TEST
 
 /* A thread that was just started needs a moment until it blocks, and nothing outside it can tell when: the first
  * examinations may say "running", but none may say anything else that is not the hang. */
+/* What nobody can see from outside is in the words for the object: the readers of a rwlock, who posted last. */
+static const struct {
+    const char *name, *says;
+} recorded[] = {{"rwlock-writer", "read"}, {"posted-once", "last posted"}};
+START_TEST(test_watch_says_what_was_recorded)
+{
+    for (int with = 0; with < 2; with++) {
+        char said[65536], path[160], words[80];
+        int out;
+        const char *const argv[] = {from_env("WEDGE_BIN"),
+                                    "watch",
+                                    "-q",
+                                    with ? "--record=calls" : "--record=places",
+                                    "-o",
+                                    wedge_out,
+                                    "--",
+                                    from_env("WEDGE_FACTORY"),
+                                    recorded[_i].name,
+                                    NULL};
+        pid_t wedge = start(argv, &out);
+        read_text(out, NULL, said, sizeof(said));
+        ck_assert_int_eq(status_of(wedge), 124);
+        close(out);
+        snprintf(path, sizeof(path), "%s/report.json", wedge_out);
+        json_t *report = json_load_file(path, 0, NULL);
+        ck_assert_ptr_nonnull(report);
+        const json_t *process = json_array_get(json_object_get(report, "processes"), 0);
+        int pid = (int)json_integer_value(json_object_get(process, "pid"));
+        ck_assert_int_gt(pid, 1);
+        snprintf(words, sizeof(words), ", %s by %d (by the record)", recorded[_i].says, pid);
+        ck_assert_msg((strstr(word(report, "summary"), words) != NULL) == (with == 1), "%s: %s", words,
+                      word(report, "summary"));
+        json_decref(report);
+    }
+}
+END_TEST
+
 START_TEST(test_dump_hang)
 {
     for (int round = 0; round < repeats(); round++) {
@@ -334,6 +371,7 @@ static void fill(TCase *tcase)
     tcase_add_loop_test(tcase, test_dump_hang, 0, HANGS);
     tcase_add_loop_test(tcase, test_dump_healthy, 0, HEALTHY);
     tcase_add_test(tcase, test_watch_server);
+    tcase_add_loop_test(tcase, test_watch_says_what_was_recorded, 0, sizeof(recorded) / sizeof(recorded[0]));
     tcase_add_test(tcase, test_watch_stall);
     tcase_add_test(tcase, test_watch_progress);
     tcase_add_test(tcase, test_killed_dump_leaves_nothing_stopped);

@@ -357,6 +357,17 @@ static void rwlock_writer(void)
     pthread_rwlock_wrlock(&lock);
 }
 
+/* Posted once, waited for twice. */
+static void posted_once(void)
+{
+    static sem_t sem;
+    sem_init(&sem, 0, 0);
+    sem_post(&sem);
+    sem_wait(&sem);
+    ready();
+    sem_wait(&sem);
+}
+
 /* Each of two processes writes into a full pipe that the other one would have to read. */
 static void both_write(void)
 {
@@ -658,6 +669,7 @@ static const struct {
     {"closed-conditions", closed_conditions, false},
     {"barrier-short", barrier_short, false},
     {"rwlock-writer", rwlock_writer, false},
+    {"posted-once", posted_once, false},
     {"both-write", both_write, false},
     {"poll-own-pipe", poll_own_pipe, false},
     {"epoll-own-pipe", epoll_own_pipe, false},
