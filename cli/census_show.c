@@ -95,8 +95,10 @@ void wedge_census_print_plan(const struct wedge_census *census, FILE *out)
         fprintf(out, "\n# %" PRIu64 " times, from %s\n", p->count, site_text(&p->from, from, sizeof(from)));
         if (i == WEDGE_ARENA_RULES)
             fprintf(out, "# A plan has at most %u rules: those from here on are to be chosen.\n", WEDGE_ARENA_RULES);
-        fprintf(out, "%sc%zu %s%s %s", i < WEDGE_ARENA_RULES ? "" : "# ", i + 1, is_plain_word(p->role) ? p->role : "*",
-                is_plain_word(p->role) ? "[*]" : "", wedge_text_plain(p->name, name, sizeof(name)));
+        fprintf(out, "%sc%zu %s%s %s%s", i < WEDGE_ARENA_RULES ? "" : "# ", i + 1,
+                is_plain_word(p->role) ? p->role : "*", is_plain_word(p->role) ? "[*]" : "",
+                p->what == WEDGE_CENSUS_IS_POINT && !strchr(p->name, '.') ? "point:" : "",
+                wedge_text_plain(p->name, name, sizeof(name)));
         if (is_function && is_plain_word(last_part(p->from.module)) && is_plain_word(p->from.function) &&
             strlen(last_part(p->from.module)) < 40 && strlen(p->from.function) < 56)
             fprintf(out, " caller=%s!%s", last_part(p->from.module), p->from.function);

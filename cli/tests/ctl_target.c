@@ -15,6 +15,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <wedge/point.h>
+
 enum { MOST = 8 };
 static atomic_bool stop;
 static atomic_ulong calls, failed;
@@ -63,6 +65,7 @@ int main(void)
     int n;
     while (fgets(line, sizeof(line), stdin)) {
         if (strcmp(line, "once\n") == 0) {
+            WEDGE_POINT("once"); /* a plan says point:once */
             snprintf(text, sizeof(text), "%d", try_dup());
             say(text);
         } else if (strcmp(line, "both\n") == 0) {

@@ -90,6 +90,7 @@ START_TEST(test_known_program)
     ck_assert_int_eq(count_of(root, "dup2", "main"), 1);
     ck_assert_int_ge(count_of(root, "dup", "try_dup"), 2);
     ck_assert_int_eq(count_of(root, "close", "try_dup"), count_of(root, "dup", "try_dup"));
+    ck_assert_int_eq(count_of(root, "once", "main"), 1);
     ck_assert_int_eq(count_of(root, "start", ""), 1);
     ck_assert_int_eq(count_of(root, "exit", ""), 1);
     ck_assert_int_eq(count_of(root, "pthread_create", "main"), 2);
@@ -114,6 +115,7 @@ START_TEST(test_plan_is_a_plan)
 {
     ck_assert_int_eq(shell("printf 'once\\nboth\\n' | $W census --plan -o out -- $T > all.plan 2> own.txt"), 0);
     ck_assert_int_eq(shell("grep -q ' dup caller=wedge-test-ctl-target!try_dup nth=1 -> errno EMFILE$' all.plan"), 0);
+    ck_assert_int_eq(shell("grep -q ' point:once nth=1 -> delay 100ms$' all.plan"), 0);
     /* All of it fires where it was counted, as far as the first fault lets it; here nothing must, and it is understood. */
     ck_assert_int_eq(shell("$W inject -o out -f all.plan -- /bin/true 2> said.txt"), 125);
     ck_assert_int_eq(shell("grep -q 'never fired' said.txt && ! grep -q 'all.plan:' said.txt"), 0);

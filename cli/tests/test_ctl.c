@@ -190,6 +190,8 @@ START_TEST(test_arm_and_disarm)
     ck_assert_int_eq(number_of("f1", "hits"), 2); /* what happens while a rule is disarmed is not counted */
     ck_assert_int_eq(number_of("f1", "fired"), 2);
     ck_assert_int_eq(number_of("f2", "hits"), 0);
+    ck_assert_int_eq(ctl("RUN", "count", "once", NULL), 0); /* a point, passed twice */
+    ck_assert_ptr_nonnull(strstr(said, "once                                                      2\n"));
     ck_assert_int_eq(ctl("RUN", NULL), 0);
     ck_assert_ptr_nonnull(strstr(said, "f1              disarmed          2          2       0  f1 * dup"));
     ck_assert_ptr_nonnull(strstr(said, "f2              armed             0          0       0  f2 * dup2"));
