@@ -75,7 +75,9 @@ void wedge_cli_on_note(void *arg, const char *text)
 int wedge_cli_command_status(const struct wedge_outcome *out, const char *program)
 {
     if (out->end == WEDGE_NO_EXEC) {
-        fprintf(stderr, "wedge: cannot execute %s: %s\n", program, strerror(out->exec_errno));
+        char plain[512];
+        fprintf(stderr, "wedge: cannot execute %s: %s\n", wedge_text_plain(program, plain, sizeof(plain)),
+                strerror(out->exec_errno));
         return out->exec_errno == ENOENT ? WEDGE_EXIT_NOT_FOUND : WEDGE_EXIT_CANNOT_EXECUTE;
     }
     return out->signal ? 128 + out->signal : out->exit_status;

@@ -267,6 +267,7 @@ static const struct {
     {"$W run -q -o out absent.yaml", 1, "the run is invalid: no rule reached ./static ("},
     /* what cannot be executed */
     {"$W watch -- ./missing", 127, "No such file"},
+    {"$W watch -- \"$(printf './mis\\033[31m')\"", 127, "cannot execute ./mis\\x1b[31m: No such file"},
     {"$W watch -q -- ./missing; cat wedge-out/result.json", 0, "could not be executed: No such file"},
     {"$W watch -- ./text", 126, "Permission denied"},
     {"$W watch --no-agent -- ./missing", 127, "No such file"},
