@@ -140,6 +140,8 @@ static void print_process(const struct wedge_ctl_view *view, uint32_t slot, FILE
     const struct wedge_arena_proc *proc = process_at(view, slot);
     char role[WEDGE_ROLE_BYTES + 1], name[WEDGE_ROLE_BYTES + 32] = "-";
     struct rule rule;
+    if (!proc)
+        return;
     role_of(proc, role);
     if (role[0])
         snprintf(name, sizeof(name), "%s[%" PRIu32 "].gen=%" PRIu32, role, proc->role_index, proc->role_gen);
@@ -168,8 +170,7 @@ void wedge_ctl_print_counts(struct wedge_ctl_view *view, FILE *out)
     }
     fprintf(out, "\n%8s %6s  %-24s %-8s %s\n", "PID", "PROC", "ROLE", "STATE", "HITS (not of per=obj, per=tree)");
     for (uint32_t i = 0; i < wedge_arena_count(WEDGE_SEC_PROCS); i++)
-        if (process_at(view, i))
-            print_process(view, i, out);
+        print_process(view, i, out);
 }
 
 /* Bytes of a target need not be UTF-8: json_string would give NULL. */
@@ -204,9 +205,8 @@ static json_t *points_json(struct wedge_ctl_view *view)
     return points;
 }
 
-static json_t *process_json(struct wedge_ctl_view *view, uint32_t slot)
+static json_t *process_json(struct wedge_ctl_view *view, const struct wedge_arena_proc *proc, uint32_t slot)
 {
-    const struct wedge_arena_proc *proc = process_at(view, slot);
     json_t *hits = json_object();
     char role[WEDGE_ROLE_BYTES + 1];
     struct rule rule;
@@ -227,9 +227,11 @@ json_t *wedge_ctl_json(struct wedge_ctl_view *view, bool counts)
     json_t *processes = counts ? json_array() : NULL;
     if (!counts || !root)
         return root;
-    for (uint32_t i = 0; i < wedge_arena_count(WEDGE_SEC_PROCS); i++)
-        if (process_at(view, i))
-            json_array_append_new(processes, process_json(view, i));
+    for (uint32_t i = 0; i < wedge_arena_count(WEDGE_SEC_PROCS); i++) {
+        const struct wedge_arena_proc *proc = process_at(view, i);
+        if (proc)
+            json_array_append_new(processes, process_json(view, proc, i));
+    }
     json_object_set_new(root, "points", points_json(view));
     json_object_set_new(root, "processes", processes);
     return root;

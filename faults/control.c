@@ -145,7 +145,7 @@ int wedge_control_list(pid_t *ret_pids, size_t most, struct wedge_err *err)
     if (!proc)
         return wedge_err_set(err, -errno, "cannot list /proc: %s", strerror(errno));
     for (struct dirent *entry; (entry = readdir(proc));) {
-        struct wedge_arena arena;
+        struct wedge_arena arena = {.fd = -1};
         unsigned long long start;
         pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10), parent;
         if (pid <= 0 || pid == getpid() || find_descriptor(pid, &arena, NULL))
