@@ -45,8 +45,10 @@ static void add_misplaced(struct wedge_text *text, const struct wedge_arena_rule
     if (!atomic_load(&rule->misplaced) || atomic_load(&rule->fired))
         return;
     begin(text);
-    wedge_text_addf(text, "%.*s has an answer for what asks nothing: its place is no WEDGE_ASK",
-                    (int)strnlen(rule->id, sizeof(rule->id)), rule->id);
+    wedge_text_addf(text, "%.*s %s", (int)strnlen(rule->id, sizeof(rule->id)), rule->id,
+                    rule->what == WEDGE_WHAT_PLACE ? "has an answer for what asks nothing: its place is no WEDGE_ASK"
+                    : rule->action == WEDGE_ACT_SPURIOUS ? "is for a wait: no call of it was a futex's wait"
+                                                         : "has no object to shut: there was no room for it");
 }
 
 /* The record keeps objects too, as many as there is room for; only the plan's must not be missing. */

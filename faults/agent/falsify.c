@@ -167,21 +167,27 @@ static int64_t put_changed(struct agent_call *call, const struct iovec *iov, siz
     return put_vector(call, pieces, count);
 }
 
-/* Returns whether the call was made, with what it gave. */
-static bool put(struct agent_call *call, int64_t *ret)
+/* What the call carries, as a vector; `one` serves where it is none. */
+static const struct iovec *pieces_of(const struct agent_call *call, struct iovec *one, size_t *ret_n)
 {
     const struct carried *how = &carried[call->function];
     const uint64_t *args = call->site.args;
-    struct iovec one = {(void *)(uintptr_t)args[1], args[2]};
-    const struct iovec *iov = &one;
-    size_t n = 1;
-    if (how->where == VECTOR) {
-        iov = (const struct iovec *)(uintptr_t)args[1];
-        n = (size_t)(int)args[2];
-    } else if (how->where == MESSAGE) {
-        iov = ((const struct msghdr *)(uintptr_t)args[1])->msg_iov;
-        n = ((const struct msghdr *)(uintptr_t)args[1])->msg_iovlen;
+    const void *at = (const void *)(uintptr_t)args[how->at - 1];
+    if (how->where == MESSAGE) {
+        *ret_n = ((const struct msghdr *)at)->msg_iovlen;
+        return ((const struct msghdr *)at)->msg_iov;
     }
+    *ret_n = how->where == VECTOR ? (size_t)(int)args[how->at] : 1;
+    *one = (struct iovec){(void *)(uintptr_t)args[how->at - 1], args[how->at]};
+    return how->where == VECTOR ? at : one;
+}
+
+/* Returns whether the call was made, with what it gave. */
+static bool put(struct agent_call *call, int64_t *ret)
+{
+    struct iovec one;
+    size_t n;
+    const struct iovec *iov = pieces_of(call, &one, &n);
     if (n == 0 || n > IOV_MAX) /* nothing is carried, or the kernel refuses it */
         return false;
     int64_t bytes = bytes_of(iov, n);
@@ -220,19 +226,11 @@ void agent_falsify(struct agent_call *call)
 void agent_falsify_taken(struct agent_call *call, int64_t result)
 {
     const struct carried *how = &carried[call->function];
-    const uint64_t *args = call->site.args;
-    struct iovec one = {(void *)(uintptr_t)args[1], args[2]};
-    const struct iovec *iov = &one;
-    size_t n = 1;
+    struct iovec one;
+    size_t n;
     if (how->put || how->where == NOWHERE || result <= 0)
         return;
-    if (how->where == VECTOR) {
-        iov = (const struct iovec *)(uintptr_t)args[1];
-        n = (size_t)(int)args[2];
-    } else if (how->where == MESSAGE) {
-        iov = ((const struct msghdr *)(uintptr_t)args[1])->msg_iov;
-        n = ((const struct msghdr *)(uintptr_t)args[1])->msg_iovlen;
-    }
+    const struct iovec *iov = pieces_of(call, &one, &n);
     int64_t room = bytes_of(iov, n);
     if (result > room) /* MSG_TRUNC: how long it was, not what was given */
         result = room;

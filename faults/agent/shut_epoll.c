@@ -111,6 +111,7 @@ static void tell(int set, struct member *member, uint32_t hidden)
 {
     struct epoll_event event = {.events = member->events & ~hidden, .data.u64 = member->data};
     long rc;
+    atomic_store(&member->owed, 0); /* before: what comes of it may be taken away at once by another thread */
     if (member->events & EPOLLEXCLUSIVE) { /* epoll_ctl(2): it cannot be changed */
         rc = sys_call(SYS_epoll_ctl, set, EPOLL_CTL_DEL, member->fd, (long)&event, 0, 0);
         if (rc == 0)
@@ -121,7 +122,6 @@ static void tell(int set, struct member *member, uint32_t hidden)
     if (rc)
         atomic_store(&member->used, 0);
     atomic_store(&member->hidden, hidden);
-    atomic_store(&member->owed, 0);
 }
 
 static bool arrange(int set, bool all_open)
@@ -165,8 +165,11 @@ void agent_shut_epoll_refused(uint32_t row)
         struct member *member = &members[i];
         if (!atomic_load_explicit(&member->used, memory_order_acquire) || !(member->events & EPOLLET) ||
             agent_descriptor_row(member->fd) != row || atomic_load(&member->spent) || atomic_load(&member->hidden) ||
-            !is_of(member, agent_descriptor_row(member->set)) || !begin(member))
+            !is_of(member, agent_descriptor_row(member->set)))
             continue;
+        atomic_store(&member->owed, 1);
+        if (!begin(member))
+            continue; /* another thread tells the kernel just now */
         if (!atomic_load(&member->hidden))
             tell(member->set, member, 0);
         end(member);

@@ -55,7 +55,8 @@ void mode_spurious(void)
     rc = cnd_wait(&bare, &plain);
     say("c11 %d %d\n", rc == thrd_success, mtx_trylock(&plain) == thrd_busy);
     int word = 0;
-    long woken = syscall(SYS_futex, &word, 0L /* FUTEX_WAIT */, 0L, NULL, NULL, 0L);
+    struct timespec brief = {0, 1000000}; /* should nothing wake it */
+    long woken = syscall(SYS_futex, &word, 0L /* FUTEX_WAIT */, 0L, &brief, NULL, 0L);
     say("futex %ld\n", woken);
     say("pid %d\n", syscall(SYS_getpid) == getpid());
 }

@@ -5,12 +5,14 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/tests/suite.h"
 #include "faults/launch.h"
+#include "faults/missed.h"
 #include "faults/tests/run.h"
 
 #define EXITED(run) (WIFEXITED((run).status) ? WEXITSTATUS((run).status) : -1)
@@ -308,7 +310,7 @@ END_TEST
 
 START_TEST(test_an_edge_for_who_was_refused)
 {
-    bool out = _i % 2, wait = _i / 2;
+    bool out = _i % 2, wait = _i / 2 % 2; /* several times: the threads race */
     PLAY(out ? "define q = pipe created-in=queue_open\nf1 * write obj=q nth=1 -> full"
              : "define q = pipe created-in=queue_open\nf1 * read obj=q nth=1 -> empty",
          "edge", out ? "full" : "empty", wait ? "wait" : "now");
@@ -510,6 +512,19 @@ START_TEST(test_spurious)
 }
 END_TEST
 
+/* What does not wait is not woken, and the run says so. */
+START_TEST(test_spurious_is_for_waits)
+{
+    PLAY("f1 * syscall arg1==39 -> spurious\nf2 * pthread_cond_wait:family -> spurious", "spurious");
+    run_read_until(&run, "pid 1\n");
+    char *missed = wedge_faults_missed(&run.arena);
+    ck_assert_msg(missed && strstr(missed, "f1 is for a wait") != NULL, "%s", missed);
+    free(missed);
+    run_finish(&run);
+    finish();
+}
+END_TEST
+
 static const char *const carriers[] = {"write",  "writev",  "pwrite",  "pwritev2", "send",
                                        "sendto", "sendmsg", "mq_send", "read",     "readv",
                                        "pread",  "recv",    "trunc",   "recvmsg",  "mq_receive"};
@@ -643,7 +658,7 @@ static void fill(TCase *tcase)
     tcase_add_loop_test(tcase, test_signals_interrupt_looks, 0, 3);
     tcase_add_test(tcase, test_files);
     tcase_add_loop_test(tcase, test_an_edge_from_before, 0, 3);
-    tcase_add_loop_test(tcase, test_an_edge_for_who_was_refused, 0, 4);
+    tcase_add_loop_test(tcase, test_an_edge_for_who_was_refused, 0, 40);
     tcase_add_test(tcase, test_an_edge_while_a_thread_waits);
     tcase_add_test(tcase, test_times);
     tcase_add_test(tcase, test_the_other_end_closes);
@@ -655,6 +670,7 @@ static void fill(TCase *tcase)
     tcase_add_loop_test(tcase, test_cancelled_in_a_look, 0, 2);
     tcase_add_test(tcase, test_not_cancelled_in_a_lock);
     tcase_add_test(tcase, test_spurious);
+    tcase_add_test(tcase, test_spurious_is_for_waits);
     tcase_add_loop_test(tcase, test_corrupt, 0, CARRIERS);
     tcase_add_test(tcase, test_kill_before_and_after);
     tcase_add_test(tcase, test_stop);
