@@ -180,6 +180,46 @@ static bool can_answer(const struct agent_here *here, const struct wedge_arena_r
     return rule->action != WEDGE_ACT_SPURIOUS || site->kind != WEDGE_OBJECT_WORD || agent_is_wait(site);
 }
 
+/* Does the rule fire at that hit, as far as the hit tells? */
+static bool is_chosen(const struct agent_here *here, uint32_t number, const struct agent_site *site, uint64_t hit)
+{
+    const struct wedge_arena_rule *rule = &agent_arena.rules[number];
+    if ((rule->nth_from && hit < rule->nth_from) || (rule->nth_to && hit > rule->nth_to))
+        return false;
+    if (rule->every && (rule->nth_from ? hit - rule->nth_from : hit) % rule->every)
+        return false;
+    return rule->chance == UINT64_MAX || draw(here, number, site, hit) < rule->chance;
+}
+
+/* Both counters at once. Sixteen bytes, aligned; there is no such operation in C without a library. */
+static bool exchange_both(_Atomic uint64_t *hits, uint64_t was_hits, uint64_t was_fired, uint64_t now_hits,
+                          uint64_t now_fired)
+{
+    bool done;
+    __asm__ volatile("lock cmpxchg16b %1"
+                     : "=@ccz"(done), "+m"(*(unsigned __int128 *)(void *)hits), "+a"(was_hits), "+d"(was_fired)
+                     : "b"(now_hits), "c"(now_fired)
+                     : "memory");
+    return done;
+}
+
+/* Counts a hit, and a firing, of a rule with `max` where threads race for it: in one step, so that the first hits that
+ * are chosen are those that fire, whoever comes first to count them. */
+static bool count_in_order(const struct agent_here *here, uint32_t number, const struct agent_site *site,
+                           const struct counters *to, uint64_t *ret_hit)
+{
+    const struct wedge_arena_rule *rule = &agent_arena.rules[number];
+    for (;;) { /* ends: somebody else's step is what makes ours fail */
+        uint64_t word = atomic_load(to->hits), hits = word & to->mask;
+        uint64_t fired = to->mask == UINT64_MAX ? atomic_load(to->fired) : word / to->one;
+        bool fires = fired < rule->max && is_chosen(here, number, site, hits + 1);
+        *ret_hit = hits + 1;
+        if (to->mask == UINT64_MAX ? exchange_both(to->hits, hits, fired, hits + 1, fired + fires)
+                                   : atomic_compare_exchange_strong(to->hits, &word, word + 1 + (fires ? to->one : 0)))
+            return fires;
+    }
+}
+
 /* Counts the hit; does the rule fire? If so it is counted as fired for `max`, not yet for others to see. */
 static bool decide(const struct agent_here *here, uint32_t number, struct agent_site *site, uint64_t *ret_hit)
 {
@@ -200,23 +240,25 @@ static bool decide(const struct agent_here *here, uint32_t number, struct agent_
     struct counters mine = find_counters(here, number, site);
     if (!mine.hits)
         return false;
-    uint64_t hit = *ret_hit = count_hit(&mine) + 1;
-    if ((rule->nth_from && hit < rule->nth_from) || (rule->nth_to && hit > rule->nth_to))
-        return false;
-    if (rule->every && (rule->nth_from ? hit - rule->nth_from : hit) % rule->every)
-        return false;
-    if ((rule->chance != UINT64_MAX && draw(here, number, site, hit) >= rule->chance) ||
-        atomic_load(&rule->released) % 2)
-        return false;
-    if (is_answer(rule->action) && !can_answer(here, rule, site)) {
-        atomic_fetch_add_explicit(&rule->misplaced, 1, memory_order_relaxed);
-        return false;
+    bool shared = rule->max && (rule->per == WEDGE_PER_PROC || rule->per == WEDGE_PER_OBJ);
+    if (AGENT_UNLIKELY(shared) && (!is_answer(rule->action) || can_answer(here, rule, site)) &&
+        atomic_load(&rule->released) % 2 == 0 && !agent_is_vfork_child(here)) {
+        if (!count_in_order(here, number, site, &mine, ret_hit))
+            return false;
+    } else {
+        *ret_hit = count_hit(&mine) + 1;
+        if (!is_chosen(here, number, site, *ret_hit) || atomic_load(&rule->released) % 2)
+            return false;
+        if (is_answer(rule->action) && !can_answer(here, rule, site)) {
+            atomic_fetch_add_explicit(&rule->misplaced, 1, memory_order_relaxed);
+            return false;
+        }
+        if (agent_is_vfork_child(here) || !admit(&mine, rule->max))
+            return false;
     }
-    if (agent_is_vfork_child(here))
-        return false;
     if (rule->action == WEDGE_ACT_CORRUPT && site->answer == AGENT_ANSWER_NONE)
-        site->value = (int64_t)(agent_mix(draw(here, number, site, hit)) >> 1);
-    return admit(&mine, rule->max);
+        site->value = (int64_t)(agent_mix(draw(here, number, site, *ret_hit)) >> 1);
+    return true;
 }
 
 static void die(const struct agent_here *here, uint32_t number, long signal)

@@ -33,7 +33,9 @@ static const char plan[] = "seed 0x5eed\n"
                            "o1 *        pthread_mutex_unlock obj=mutex p=0.1 per=obj -> kill WINCH\n"
                            "o2 *        write obj=pipe p=0.1 per=obj -> errno EINTR\n"
                            "o3 *        sem_trywait obj=sem every=13 per=obj -> kill WINCH\n"
-                           "c1 *        sem_post p=0.05 per=tree   -> kill WINCH\n";
+                           "c1 *        sem_post p=0.05 per=tree   -> kill WINCH\n"
+                           "x1 *        sem_post p=0.2 max=8 per=proc -> kill WINCH\n"
+                           "x2 *        sem_trywait obj=sem every=2 max=9 per=obj -> kill WINCH\n";
 
 struct firing {
     uint32_t rule, hit;
