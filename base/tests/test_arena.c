@@ -158,7 +158,7 @@ START_TEST(test_open_checks_what_it_is_given)
     ck_assert_str_ne(err.remedy, "");
     wedge_arena_header(&arena)->magic = 1;
     ck_assert_int_eq(wedge_arena_open(&other, path, &err), -EBADMSG);
-    ck_assert_int_eq(wedge_arena_open(&other, "/proc/self/exe", &err), -ETXTBSY);
+    ck_assert_int_eq(wedge_arena_open(&other, "/", &err), -EISDIR);
     ck_assert_int_eq(wedge_arena_open(&other, "/dev/null", &err), -EBADMSG);
     ck_assert_int_eq(wedge_arena_open(&other, "/no/such/file", &err), -ENOENT);
     ck_assert_int_eq(other.fd, 77);

@@ -337,11 +337,15 @@ static enum verdict idle_killed(void)
 static enum verdict idle_past_its_limit(void)
 {
     struct wedge_pool_callbacks callbacks = callbacks_of(square_task);
+    int limit_ms = paced_ms(100); /* in which a worker must get something done */
+    char setting[32];
+    snprintf(setting, sizeof(setting), "process_limit=%d", limit_ms);
+    ck_assert_int_eq(wedge_pool_set(pool, setting, NULL), 0);
     make_pipe(written);
     arm_place("pool.reader.locked", say_in_workers);
     start(&callbacks);
     read_byte(written[0]);
-    usleep(150000); /* its age, not an order */
+    usleep((useconds_t)limit_ms * 1500); /* its age, not an order */
     put_some(3);
     return join_and_count();
 }
@@ -706,7 +710,7 @@ static const struct row {
      IN_READ},
     {"idle", idle_killed, NULL, {0}, {"processes=2"}, "queue_lock=owned", HANGS, WELL, IN_CHILD},
     {"idle", idle_killed, NULL, {0}, {"processes=2"}, "idle_holds_reader=no", HANGS, WELL, IN_CHILD},
-    {"hard life", idle_past_its_limit, NULL, {0}, {"process_limit=100"}, "queue_lock=owned", HANGS, WELL, ANYWHERE},
+    {"hard life", idle_past_its_limit, NULL, {0}, {NULL}, "queue_lock=owned", HANGS, WELL, ANYWHERE},
     {"dead task", iteration_waits_for_the_dead, NULL, {0}, {NULL}, "dead_task=lost", HANGS, WELL, IN_READ},
     {"57 of 6",
      timed_out_again_and_again,
