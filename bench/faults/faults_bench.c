@@ -1,8 +1,8 @@
 /*
- * What a call costs. usage: bench-faults sem|read|point THREADS CALLS   or   bench-faults farm|farm-cpu RUNS
+ * What a call costs. usage: bench-faults sem|read|point THREADS CALLS   or   bench-faults start|start-cpu RUNS
  *
- * Prints one number: nanoseconds a call, or for `farm` the median microseconds from before fork to after the end of
- * /bin/true, for `farm-cpu` the microseconds on a processor of such a child, on average.
+ * Prints one number: nanoseconds a call, or for `start` the median microseconds from before fork to after the end of
+ * /bin/true, for `start-cpu` the microseconds on a processor of such a child, on average.
  *
  * The calls of a thread are timed in 500 short slices, and the figure is that below which a tenth of them lie: on a machine
  * that others use too, a slice in which somebody else had the processor, or its other half, says nothing of the call. With
@@ -21,7 +21,7 @@
 #include <unistd.h>
 #include <wedge/point.h>
 
-enum { SLICES = 500, THREADS_MAX = 16, FARM_MAX = 10000 };
+enum { SLICES = 500, THREADS_MAX = 16, STARTS_MAX = 10000 };
 
 static long calls;
 static const char *mode;
@@ -112,10 +112,10 @@ static int time_calls(int threads)
     return 0;
 }
 
-static int farm(int runs, bool by_cpu)
+static int starts(int runs, bool by_cpu)
 {
-    static double of[FARM_MAX];
-    for (int i = 0; i < runs && i < FARM_MAX; i++) {
+    static double of[STARTS_MAX];
+    for (int i = 0; i < runs && i < STARTS_MAX; i++) {
         double from = now_ns();
         pid_t pid = fork();
         if (pid == 0) {
@@ -137,11 +137,11 @@ static int farm(int runs, bool by_cpu)
 
 int main(int argc, char **argv)
 {
-    if (argc == 3 && strncmp(argv[1], "farm", 4) == 0)
-        return farm(atoi(argv[2]) < FARM_MAX ? atoi(argv[2]) : FARM_MAX, strcmp(argv[1], "farm-cpu") == 0);
+    if (argc == 3 && strncmp(argv[1], "start", 5) == 0)
+        return starts(atoi(argv[2]) < STARTS_MAX ? atoi(argv[2]) : STARTS_MAX, strcmp(argv[1], "start-cpu") == 0);
     int threads = argc == 4 ? atoi(argv[2]) : 0;
     if (threads < 1 || threads > THREADS_MAX || atol(argv[3]) < 2 * SLICES) {
-        fprintf(stderr, "usage: bench-faults sem|read|point THREADS CALLS | farm|farm-cpu RUNS\n");
+        fprintf(stderr, "usage: bench-faults sem|read|point THREADS CALLS | start|start-cpu RUNS\n");
         return 2;
     }
     mode = argv[1];
