@@ -158,25 +158,11 @@ static void *put_behind(void *arg)
     return NULL;
 }
 
-/* Whether this thread of ours sleeps in futex(2): it waits for a lock. */
-static bool sleeps_in_futex(pid_t tid)
-{
-    char path[64];
-    long number = -1;
-    snprintf(path, sizeof(path), "/proc/self/task/%d/syscall", (int)tid);
-    FILE *file = fopen(path, "re");
-    if (file && fscanf(file, "%ld", &number) != 1)
-        number = -1;
-    if (file)
-        fclose(file);
-    return number == SYS_futex;
-}
-
 static void *release_when_main_waits(void *arg)
 {
     int64_t until_ns = wedge_pool_after_ms(10000);
     (void)arg;
-    while (!sleeps_in_futex(getpid()))
+    while (waits_in(getpid()) != SYS_futex)
         ck_assert_int_lt(wedge_clock_ns(), until_ns);
     release(2);
     return NULL;
@@ -212,7 +198,7 @@ static long start_slowly(struct wedge_point *point, long a, long b, long c)
     (void)point, (void)a, (void)b, (void)c;
     ck_assert_int_eq(pthread_create(&behind_thread, NULL, put_behind, NULL), 0);
     int64_t until_ns = wedge_pool_after_ms(10000);
-    while (atomic_load(&behind) == 0 || !sleeps_in_futex(atomic_load(&behind)))
+    while (atomic_load(&behind) == 0 || waits_in(atomic_load(&behind)) != SYS_futex)
         ck_assert_int_lt(wedge_clock_ns(), until_ns);
     usleep(SLOW_MS * 1000);
     return 0;

@@ -13,19 +13,6 @@
 static struct wedge_queue_lock *lock;
 static int said[2];
 
-static bool sleeps_in_futex(pid_t pid)
-{
-    char path[64];
-    long number = -1;
-    snprintf(path, sizeof(path), "/proc/%d/syscall", (int)pid);
-    FILE *file = fopen(path, "re");
-    if (file && fscanf(file, "%ld", &number) != 1)
-        number = -1;
-    if (file)
-        fclose(file);
-    return number == SYS_futex;
-}
-
 /* A process that takes the lock, says so and leaves it orderly. It sleeps for it when this returns. */
 static pid_t fork_waiter(void)
 {
@@ -37,7 +24,7 @@ static pid_t fork_waiter(void)
             wedge_queue_lock_give(lock);
         _exit(0);
     }
-    while (!sleeps_in_futex(pid))
+    while (waits_in(pid) != SYS_futex)
         ck_assert_int_lt(wedge_clock_ns(), until_ns);
     return pid;
 }

@@ -769,20 +769,6 @@ static _Noreturn void play(const struct row *row, bool cured, int done_fd)
     _exit(1);
 }
 
-/* The number of the system call that the process's main thread is in; -1 it runs. */
-static long waits_in(pid_t pid)
-{
-    char path[64];
-    long number = -1;
-    snprintf(path, sizeof(path), "/proc/%d/syscall", (int)pid);
-    FILE *file = fopen(path, "re");
-    if (file && fscanf(file, "%ld", &number) != 1)
-        number = -1;
-    if (file)
-        fclose(file);
-    return number;
-}
-
 START_TEST(hazard_and_cure)
 {
     const struct row *row = &rows[_i / 2];

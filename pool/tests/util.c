@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <link.h>
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -183,4 +184,17 @@ void check_no_child(void)
 {
     ck_assert_int_eq(waitpid(-1, NULL, WNOHANG), -1);
     ck_assert_int_eq(errno, ECHILD);
+}
+
+long waits_in(pid_t tid)
+{
+    char path[64];
+    long number = -1;
+    snprintf(path, sizeof(path), "/proc/%d/syscall", (int)tid);
+    FILE *file = fopen(path, "re");
+    if (file && fscanf(file, "%ld", &number) != 1)
+        number = -1;
+    if (file)
+        fclose(file);
+    return number;
 }

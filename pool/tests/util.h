@@ -57,4 +57,7 @@ void arm_place(const char *name, long (*handler)(struct wedge_point *point, long
 /* The process has no child left, running or not. */
 void check_no_child(void);
 
+/* The number of the system call that a process's main thread, or a thread, is in; -1 it runs. */
+long waits_in(pid_t tid);
+
 #endif
