@@ -1,10 +1,8 @@
 /*
- * The factory: `wedge-factory CASE` becomes a program that hangs in a known way, or one that only looks like it.
- *
- * Once everything is set up it writes "ready\n" to descriptor 3 when that is open, else to standard output. A thread
- * that was just started needs a moment more until it blocks: whoever asks, asks again. A hang stays until the process
- * is killed, and so does a healthy case that is not told to end otherwise; its children ask to be killed with it.
+ * The factory's main program, what its cases have in common, and the first cases.
  */
+#include "detector/tests/factory.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -26,7 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 
-static void die(const char *what)
+void factory_die(const char *what)
 {
     fprintf(stderr, "wedge-factory: %s: %s\n", what, strerror(errno));
     exit(3);
@@ -34,28 +32,27 @@ static void die(const char *what)
 
 static int ready_fd = 1; /* 3 when that was open before anything else was opened */
 
-static void ready(void)
+void factory_ready(void)
 {
     if (write(ready_fd, "ready\n", 6) != 6)
-        die("ready");
+        factory_die("ready");
     if (ready_fd == 3)
         close(3);
 }
 
-static void *shared(size_t bytes)
+void *factory_shared(size_t bytes)
 {
     void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED)
-        die("mmap");
+        factory_die("mmap");
     return p;
 }
 
-/* A child that is killed when its parent goes. */
-static pid_t child(void)
+pid_t factory_child(void)
 {
     pid_t parent = getpid(), pid = fork();
     if (pid < 0)
-        die("fork");
+        factory_die("fork");
     if (pid == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (getppid() != parent)
@@ -64,36 +61,35 @@ static pid_t child(void)
     return pid;
 }
 
-static void spawn(pthread_t *thread, void *(*fn)(void *), void *arg)
+void factory_spawn(pthread_t *thread, void *(*fn)(void *), void *arg)
 {
     errno = pthread_create(thread, NULL, fn, arg);
     if (errno)
-        die("pthread_create");
+        factory_die("pthread_create");
 }
 
-static void nap(long ms)
+void factory_nap(long ms)
 {
     struct timespec ts = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
     nanosleep(&ts, NULL);
 }
 
-static void make_pipe(int ends[2])
+void factory_pipe(int ends[2])
 {
     if (pipe(ends))
-        die("pipe");
+        factory_die("pipe");
 }
 
-/* Blocks here for ever once the pipe is full. */
-static void fill_pipe(int fd)
+void factory_fill(int fd)
 {
     char block[4096] = {0};
     while (write(fd, block, sizeof(block)) > 0)
         ;
 }
 
-static pthread_mutex_t *shared_mutexes(int n, int type, int robust)
+pthread_mutex_t *factory_mutexes(int n, int type, int robust)
 {
-    pthread_mutex_t *m = shared(sizeof(*m) * (size_t)n);
+    pthread_mutex_t *m = factory_shared(sizeof(*m) * (size_t)n);
     pthread_mutexattr_t attr;
     pthread_mutexattr_init(&attr);
     pthread_mutexattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
@@ -110,15 +106,15 @@ static pthread_mutex_t *shared_mutexes(int n, int type, int robust)
 /* Two children take two shared mutexes in opposite order, the parent waits for one of them. */
 static void opposite(bool robust)
 {
-    pthread_mutex_t *m = shared_mutexes(2, PTHREAD_MUTEX_NORMAL, robust);
-    pthread_barrier_t *both = shared(sizeof(*both));
+    pthread_mutex_t *m = factory_mutexes(2, PTHREAD_MUTEX_NORMAL, robust);
+    pthread_barrier_t *both = factory_shared(sizeof(*both));
     pthread_barrierattr_t attr;
     pthread_barrierattr_init(&attr);
     pthread_barrierattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
     pthread_barrier_init(both, &attr, 3);
     pid_t first = 0;
     for (int i = 0; i < 2; i++) {
-        pid_t pid = child();
+        pid_t pid = factory_child();
         if (pid == 0) {
             pthread_mutex_lock(&m[i]);
             pthread_barrier_wait(both);
@@ -128,7 +124,7 @@ static void opposite(bool robust)
         first = first ? first : pid;
     }
     pthread_barrier_wait(both);
-    ready();
+    factory_ready();
     waitpid(first, NULL, 0);
 }
 static void opposite_shared(void)
@@ -152,8 +148,8 @@ static void join_with_lock(void)
 {
     pthread_t thread;
     pthread_mutex_lock(&locks[0]);
-    spawn(&thread, take_first_lock, NULL);
-    ready();
+    factory_spawn(&thread, take_first_lock, NULL);
+    factory_ready();
     pthread_join(thread, NULL);
 }
 
@@ -162,26 +158,26 @@ static void leader_gone(void)
 {
     pthread_t thread;
     pthread_mutex_lock(&locks[0]);
-    spawn(&thread, take_first_lock, NULL);
-    ready();
+    factory_spawn(&thread, take_first_lock, NULL);
+    factory_ready();
     pthread_exit(NULL);
 }
 
 static void waitpid_full_pipe(void)
 {
     int ends[2];
-    make_pipe(ends);
-    pid_t pid = child();
+    factory_pipe(ends);
+    pid_t pid = factory_child();
     if (pid == 0)
-        fill_pipe(ends[1]);
-    ready();
+        factory_fill(ends[1]);
+    factory_ready();
     waitpid(pid, NULL, 0);
 }
 
 static void self_deadlock(void)
 {
     pthread_mutex_lock(&locks[0]);
-    ready();
+    factory_ready();
     pthread_mutex_lock(&locks[0]);
 }
 
@@ -190,18 +186,18 @@ static void *hold_first_and_sleep(void *arg)
     pthread_mutex_lock(&locks[0]);
     pthread_barrier_wait(&meet);
     for (;;)
-        nap(50);
+        factory_nap(50);
     return arg;
 }
 
 /* The owner of a shared mutex is killed while it has it; nothing makes it robust. */
 static void abandoned(void)
 {
-    pthread_mutex_t *m = shared_mutexes(1, PTHREAD_MUTEX_NORMAL, 0);
+    pthread_mutex_t *m = factory_mutexes(1, PTHREAD_MUTEX_NORMAL, 0);
     int ends[2];
     char byte;
-    make_pipe(ends);
-    pid_t pid = child();
+    factory_pipe(ends);
+    pid_t pid = factory_child();
     if (pid == 0) {
         pthread_mutex_lock(m);
         if (write(ends[1], "x", 1) != 1)
@@ -210,10 +206,10 @@ static void abandoned(void)
             pause();
     }
     if (read(ends[0], &byte, 1) != 1)
-        die("read");
+        factory_die("read");
     kill(pid, SIGKILL);
     waitpid(pid, NULL, 0);
-    ready();
+    factory_ready();
     pthread_mutex_lock(m);
 }
 
@@ -222,14 +218,14 @@ static void forked_lock(void)
 {
     pthread_t thread;
     pthread_barrier_init(&meet, NULL, 2);
-    spawn(&thread, hold_first_and_sleep, NULL);
+    factory_spawn(&thread, hold_first_and_sleep, NULL);
     pthread_barrier_wait(&meet);
-    pid_t pid = child();
+    pid_t pid = factory_child();
     if (pid == 0) {
         pthread_mutex_lock(&locks[0]);
         _exit(0);
     }
-    ready();
+    factory_ready();
     waitpid(pid, NULL, 0);
 }
 
@@ -238,29 +234,29 @@ static void orphaned_pipe(void)
 {
     int ends[2];
     char byte;
-    make_pipe(ends);
-    pid_t pid = child();
+    factory_pipe(ends);
+    pid_t pid = factory_child();
     if (pid == 0)
         for (;;)
             pause();
     kill(pid, SIGKILL);
     waitpid(pid, NULL, 0);
-    ready();
+    factory_ready();
     if (read(ends[0], &byte, 1) < 0)
-        die("read");
+        factory_die("read");
 }
 
 static void orphaned_sem(void)
 {
-    sem_t *sem = shared(sizeof(*sem));
+    sem_t *sem = factory_shared(sizeof(*sem));
     sem_init(sem, 1, 0);
-    pid_t pid = child();
+    pid_t pid = factory_child();
     if (pid == 0)
         for (;;)
             pause();
     kill(pid, SIGKILL);
     waitpid(pid, NULL, 0);
-    ready();
+    factory_ready();
     sem_wait(sem);
 }
 
@@ -276,9 +272,9 @@ static void three_threads(void)
 {
     pthread_t threads[2];
     pthread_barrier_init(&meet, NULL, 3);
-    spawn(&threads[0], take_two, (void *)1);
-    spawn(&threads[1], take_two, (void *)2);
-    ready();
+    factory_spawn(&threads[0], take_two, (void *)1);
+    factory_spawn(&threads[1], take_two, (void *)2);
+    factory_ready();
     take_two((void *)0);
 }
 
@@ -300,11 +296,11 @@ static void two_beside_main(int type)
     pthread_mutex_init(&locks[0], &attr);
     pthread_mutex_init(&locks[1], &attr);
     pthread_barrier_init(&meet, NULL, 2);
-    spawn(&threads[0], take_two_of_two, (void *)0);
-    spawn(&threads[1], take_two_of_two, (void *)1);
-    ready();
+    factory_spawn(&threads[0], take_two_of_two, (void *)0);
+    factory_spawn(&threads[1], take_two_of_two, (void *)1);
+    factory_ready();
     for (;;)
-        nap(20);
+        factory_nap(20);
 }
 static void part_checked(void)
 {
@@ -328,8 +324,8 @@ static void closed_conditions(void)
 {
     pthread_t thread;
     sem_init(&never, 0, 0);
-    spawn(&thread, wait_for_cond, NULL);
-    ready();
+    factory_spawn(&thread, wait_for_cond, NULL);
+    factory_ready();
     while (sem_wait(&never))
         ;
 }
@@ -343,8 +339,8 @@ static void barrier_short(void)
 {
     pthread_t thread;
     pthread_barrier_init(&meet, NULL, 3);
-    spawn(&thread, meet_others, NULL);
-    ready();
+    factory_spawn(&thread, meet_others, NULL);
+    factory_ready();
     pthread_barrier_wait(&meet);
 }
 
@@ -353,7 +349,7 @@ static void rwlock_writer(void)
     pthread_rwlock_t lock;
     pthread_rwlock_init(&lock, NULL);
     pthread_rwlock_rdlock(&lock);
-    ready();
+    factory_ready();
     pthread_rwlock_wrlock(&lock);
 }
 
@@ -364,7 +360,7 @@ static void posted_once(void)
     sem_init(&sem, 0, 0);
     sem_post(&sem);
     sem_wait(&sem);
-    ready();
+    factory_ready();
     sem_wait(&sem);
 }
 
@@ -372,31 +368,31 @@ static void posted_once(void)
 static void both_write(void)
 {
     int there[2], back[2];
-    make_pipe(there);
-    make_pipe(back);
-    if (child() == 0)
-        fill_pipe(back[1]);
-    ready();
-    fill_pipe(there[1]);
+    factory_pipe(there);
+    factory_pipe(back);
+    if (factory_child() == 0)
+        factory_fill(back[1]);
+    factory_ready();
+    factory_fill(there[1]);
     (void)there[0];
 }
 
 static void poll_own_pipe(void)
 {
     int ends[2];
-    make_pipe(ends);
+    factory_pipe(ends);
     struct pollfd fds[1] = {{.fd = ends[0], .events = POLLIN}};
-    ready();
+    factory_ready();
     poll(fds, 1, -1);
 }
 
 static void epoll_own_pipe(void)
 {
     int ends[2], set = epoll_create1(0);
-    make_pipe(ends);
+    factory_pipe(ends);
     struct epoll_event event = {.events = EPOLLIN};
     epoll_ctl(set, EPOLL_CTL_ADD, ends[0], &event);
-    ready();
+    factory_ready();
     /* A stop for a stack ends this call, unlike most, with EINTR. */
     while (epoll_wait(set, &event, 1, -1) < 0 && errno == EINTR)
         ;
@@ -405,12 +401,12 @@ static void epoll_own_pipe(void)
 /* The parent waits for a child that somebody stopped. */
 static void stopped_child(void)
 {
-    pid_t pid = child();
+    pid_t pid = factory_child();
     if (pid == 0)
         for (;;)
             raise(SIGSTOP);
     waitid(P_PID, (id_t)pid, &(siginfo_t){0}, WSTOPPED | WNOWAIT);
-    ready();
+    factory_ready();
     waitpid(pid, NULL, 0);
 }
 
@@ -423,7 +419,7 @@ static int listener(struct sockaddr_in *ret)
     *ret = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     if (fd < 0 || bind(fd, (struct sockaddr *)ret, size) || listen(fd, 4) ||
         getsockname(fd, (struct sockaddr *)ret, &size))
-        die("listen");
+        factory_die("listen");
     return fd;
 }
 
@@ -434,9 +430,9 @@ static void server(void)
     int fd = listener(&at);
     pthread_t threads[2];
     for (int i = 0; i < 2; i++)
-        spawn(&threads[i], wait_for_cond, NULL);
+        factory_spawn(&threads[i], wait_for_cond, NULL);
     dprintf(1, "port %d\n", ntohs(at.sin_port));
-    ready();
+    factory_ready();
     for (;;) {
         char text[16] = "";
         int peer = accept(fd, NULL, NULL);
@@ -453,7 +449,7 @@ static void nagle(void)
     struct sockaddr_in at;
     int fd = listener(&at);
     char bytes[2];
-    if (child() == 0) {
+    if (factory_child() == 0) {
         int peer = accept(fd, NULL, NULL);
         size_t have = 0;
         for (ssize_t got; (got = read(peer, bytes, 1)) > 0;)
@@ -463,8 +459,8 @@ static void nagle(void)
     }
     int to = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (connect(to, (struct sockaddr *)&at, sizeof(at)))
-        die("connect");
-    ready();
+        factory_die("connect");
+    factory_ready();
     for (;;)
         if (write(to, "a", 1) != 1 || write(to, "b", 1) != 1 || read(to, bytes, 1) != 1)
             exit(0);
@@ -481,12 +477,12 @@ static void *read_own_pipe(void *arg)
 /* The reader of a self-pipe that nobody writes to is cancelled by a main thread that sleeps until then. */
 static void self_pipe(void)
 {
-    make_pipe(own_pipe);
-    ready();
+    factory_pipe(own_pipe);
+    factory_ready();
     for (;;) {
         pthread_t thread;
-        spawn(&thread, read_own_pipe, NULL);
-        nap(30);
+        factory_spawn(&thread, read_own_pipe, NULL);
+        factory_nap(30);
         pthread_cancel(thread);
         pthread_join(thread, NULL);
     }
@@ -505,7 +501,7 @@ static void handle(int signal_number)
 }
 static void wait_for_posts(void)
 {
-    ready();
+    factory_ready();
     for (;;)
         while (sem_wait(&posted))
             ;
@@ -518,7 +514,7 @@ static void posix_timer(void)
     sem_init(&posted, 0, 0);
     handle(SIGUSR1);
     if (timer_create(CLOCK_MONOTONIC, &event, &timer) || timer_settime(timer, 0, &every, NULL))
-        die("timer");
+        factory_die("timer");
     wait_for_posts();
 }
 static void interval_timer(void)
@@ -541,10 +537,10 @@ static void unlocked_by_another(void)
 {
     pthread_t thread;
     pthread_mutex_lock(&locks[0]);
-    spawn(&thread, want_lock, NULL);
-    ready();
+    factory_spawn(&thread, want_lock, NULL);
+    factory_ready();
     for (;;) {
-        nap(30);
+        factory_nap(30);
         pthread_mutex_unlock(&locks[0]);
     }
 }
@@ -559,10 +555,10 @@ static void sleep_then_post(void)
 {
     pthread_t thread;
     sem_init(&posted, 0, 0);
-    spawn(&thread, wait_for_post, NULL);
-    ready();
+    factory_spawn(&thread, wait_for_post, NULL);
+    factory_ready();
     for (;;) {
-        nap(30);
+        factory_nap(30);
         sem_post(&posted);
     }
 }
@@ -573,9 +569,9 @@ static void sleep_then_signal(void)
     sem_init(&posted, 0, 0);
     handle(SIGUSR1);
     pid_t parent = getpid();
-    if (child() == 0)
+    if (factory_child() == 0)
         for (;;) {
-            nap(30);
+            factory_nap(30);
             kill(parent, SIGUSR1);
         }
     wait_for_posts();
@@ -584,9 +580,9 @@ static void sleep_then_signal(void)
 static void poll_with_timeouts(void)
 {
     int ends[2];
-    make_pipe(ends);
+    factory_pipe(ends);
     struct pollfd fds[1] = {{.fd = ends[0], .events = POLLIN}};
-    ready();
+    factory_ready();
     for (;;)
         poll(fds, 1, 20);
 }
@@ -594,7 +590,7 @@ static void poll_with_timeouts(void)
 static void timed_semaphore(void)
 {
     sem_init(&posted, 0, 0);
-    ready();
+    factory_ready();
     for (;;) {
         struct timespec until;
         clock_gettime(CLOCK_REALTIME, &until);
@@ -612,14 +608,14 @@ static void slow_writer(void)
 {
     int ends[2];
     char byte;
-    make_pipe(ends);
-    if (child() == 0)
+    factory_pipe(ends);
+    if (factory_child() == 0)
         for (;;) {
-            nap(40);
+            factory_nap(40);
             if (write(ends[1], "x", 1) != 1)
                 _exit(0);
         }
-    ready();
+    factory_ready();
     while (read(ends[0], &byte, 1) == 1)
         ;
 }
@@ -627,7 +623,7 @@ static void slow_writer(void)
 static void wait_for_input(void)
 {
     char byte;
-    ready();
+    factory_ready();
     while (read(0, &byte, 1) > 0)
         ;
 }
@@ -635,24 +631,20 @@ static void wait_for_input(void)
 /* Writes more than anybody reads: whoever started it has the other end. */
 static void fill_output(void)
 {
-    ready();
-    fill_pipe(1);
+    factory_ready();
+    factory_fill(1);
 }
 
 static void busy(void)
 {
     volatile unsigned long n = 0;
-    ready();
+    factory_ready();
     for (;;)
         if (++n % 1000000 == 0)
-            nap(1);
+            factory_nap(1);
 }
 
-static const struct {
-    const char *name;
-    void (*run)(void);
-    bool healthy;
-} cases[] = {
+static const struct factory_case basic[] = {
     {"opposite-shared", opposite_shared, false},
     {"opposite-robust", opposite_robust, false},
     {"join-with-lock", join_with_lock, false},
@@ -688,19 +680,24 @@ static const struct {
     {"wait-for-input", wait_for_input, true},
     {"fill-output", fill_output, true},
     {"busy", busy, true},
+    {NULL, NULL, false},
 };
+
+static const struct factory_case *const tables[] = {basic};
 
 int main(int argc, char **argv)
 {
     if (fcntl(3, F_GETFD) >= 0)
         ready_fd = 3;
-    for (size_t i = 0; argc == 2 && i < sizeof(cases) / sizeof(cases[0]); i++)
-        if (strcmp(argv[1], cases[i].name) == 0) {
-            cases[i].run();
-            return 0;
-        }
+    for (size_t i = 0; argc == 2 && i < sizeof(tables) / sizeof(tables[0]); i++)
+        for (const struct factory_case *c = tables[i]; c->name; c++)
+            if (strcmp(argv[1], c->name) == 0) {
+                c->run();
+                return 0;
+            }
     fprintf(stderr, "usage: wedge-factory CASE, one of:\n");
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
-        fprintf(stderr, "  %s%s\n", cases[i].name, cases[i].healthy ? " (healthy)" : "");
+    for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++)
+        for (const struct factory_case *c = tables[i]; c->name; c++)
+            fprintf(stderr, "  %s%s\n", c->name, c->healthy ? " (healthy)" : "");
     return 2;
 }

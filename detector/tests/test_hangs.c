@@ -1,20 +1,10 @@
 /* Every hang of the factory gets its kind, its certainty and its scope, and words that name what matters. */
-#include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/tests/suite.h"
-#include "detector/tests/harness.h"
+#include "detector/tests/cases.h"
 
-static const struct {
-    const char *name;
-    enum wedge_verdict_kind kind;
-    enum wedge_certainty certainty;
-    enum wedge_scope scope;
-    size_t victims;
-    const char *call; /* of the first victim: the outermost libc function */
-    const char *words; /* in the summary */
-} hangs[] = {
+static const struct hang hangs[] = {
     {"opposite-shared", WEDGE_VERDICT_LOCK_CYCLE, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 3, "pthread_mutex_lock",
      "opposite()"},
     {"opposite-robust", WEDGE_VERDICT_LOCK_CYCLE, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 3, "pthread_mutex_lock",
@@ -41,7 +31,7 @@ static const struct {
     {"barrier-short", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "pthread_barrier_wait", "barrier"},
     {"rwlock-writer", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 1, "pthread_rwlock_wrlock",
      "rwlock"},
-    {"both-write", WEDGE_VERDICT_MUTUAL_BACKPRESSURE, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "write", "fill_pipe()"},
+    {"both-write", WEDGE_VERDICT_MUTUAL_BACKPRESSURE, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "write", "factory_fill()"},
     {"poll-own-pipe", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 1, "poll", "1 polled descriptor"},
     {"epoll-own-pipe", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 1, "epoll_wait",
      "1 polled descriptor"},
@@ -49,58 +39,15 @@ static const struct {
 };
 #define HANGS ((int)(sizeof(hangs) / sizeof(hangs[0])))
 
-/* A set may still be growing when it is first seen (a thread on its way into its wait): wait for all of it. */
-static struct wedge_snapshot *examine_until_all(pid_t pid, size_t victims, enum wedge_stacks stacks)
-{
-    for (int i = 0;; i++) {
-        struct wedge_snapshot *s = examine_until_hang(pid, stacks);
-        if (s->verdicts[0].n_victims >= victims || i == 50)
-            return s;
-        wedge_snapshot_free(s);
-        usleep(5000);
-    }
-}
-
 START_TEST(test_hang_without_stacks)
 {
-    struct factory factory = factory_start(hangs[_i].name);
-    struct wedge_snapshot *s = examine_until_all(factory.pid, hangs[_i].victims, WEDGE_STACKS_NEVER);
-    const struct wedge_verdict *v = &s->verdicts[0];
-    ck_assert_str_eq(wedge_verdict_words[v->kind], wedge_verdict_words[hangs[_i].kind]);
-    ck_assert_str_eq(wedge_certainty_words[v->certainty], wedge_certainty_words[hangs[_i].certainty]);
-    ck_assert_str_eq(wedge_scope_words[v->scope], wedge_scope_words[hangs[_i].scope]);
-    ck_assert_uint_eq(v->n_victims, hangs[_i].victims);
-    ck_assert_uint_eq(s->n_verdicts, 1);
-    ck_assert(!s->stopped_anything);
-    ck_assert_ptr_nonnull(strstr(v->signature, ":weak"));
-    ck_assert_str_ne(v->reason, "");
-    wedge_snapshot_free(s);
-    factory_end(&factory);
+    hang_check_without_stacks(&hangs[_i]);
 }
 END_TEST
 
 START_TEST(test_hang_with_stacks)
 {
-    char signature[64] = "";
-    /* Two programs, one hang: the same signature, the same words but for the numbers. */
-    for (int run = 0; run < 2; run++) {
-        struct factory factory = factory_start(hangs[_i].name);
-        struct wedge_snapshot *s = examine_until_all(factory.pid, hangs[_i].victims, WEDGE_STACKS_ON_HANG);
-        const struct wedge_verdict *v = &s->verdicts[0];
-        ck_assert_str_eq(wedge_verdict_words[v->kind], wedge_verdict_words[hangs[_i].kind]);
-        ck_assert_str_eq(wedge_certainty_words[v->certainty], wedge_certainty_words[hangs[_i].certainty]);
-        ck_assert_msg(strstr(v->summary, hangs[_i].words), "%s: %s", hangs[_i].name, v->summary);
-        if (hangs[_i].call)
-            ck_assert_str_eq(s->threads[v->victims[0]].wait.call, hangs[_i].call);
-        ck_assert_ptr_nonnull(strstr(v->summary, hangs[_i].call ? "factory.c:" : "stopped"));
-        ck_assert_msg(!strstr(v->signature, "weak"), "%s", v->signature);
-        ck_assert_int_eq(strncmp(v->signature, "sig1:", 5), 0);
-        if (run)
-            ck_assert_str_eq(v->signature, signature);
-        memcpy(signature, v->signature, strlen(v->signature) < 63 ? strlen(v->signature) + 1 : 63);
-        wedge_snapshot_free(s);
-        factory_end(&factory);
-    }
+    hang_check_with_stacks(&hangs[_i]);
 }
 END_TEST
 

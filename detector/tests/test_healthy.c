@@ -9,15 +9,9 @@
 #include <unistd.h>
 
 #include "base/tests/suite.h"
-#include "detector/tests/harness.h"
+#include "detector/tests/cases.h"
 
-#define TIMES 60
-
-static const struct {
-    const char *name;
-    bool may_be_evident; /* the rules say so much and no more: posix-owner, a caught SIGALRM */
-    enum wedge_wait_class waits; /* some thread must have been seen in this wait, else nothing was tested */
-} healthy[] = {
+static const struct healthy healthy[] = {
     {"server", false, WEDGE_WAIT_SOCKET},
     {"nagle", false, WEDGE_WAIT_SOCKET},
     {"self-pipe", false, WEDGE_WAIT_PIPE_READ},
@@ -37,22 +31,7 @@ static const struct {
 
 START_TEST(test_never_proved)
 {
-    struct factory factory = factory_start(healthy[_i].name);
-    bool seen = false;
-    for (int i = 0; i < TIMES; i++) {
-        struct wedge_snapshot *s = examine_once(factory.pid, WEDGE_STACKS_NEVER);
-        seen |= thread_in(s, healthy[_i].waits) != NULL;
-        for (size_t v = 0; v < s->n_verdicts; v++) {
-            bool hang = wedge_verdict_is_hang(s->verdicts[v].kind);
-            ck_assert_msg(!hang || (healthy[_i].may_be_evident && s->verdicts[v].certainty != WEDGE_PROVED),
-                          "%s: %s, %s: %s", healthy[_i].name, wedge_verdict_words[s->verdicts[v].kind],
-                          wedge_certainty_words[s->verdicts[v].certainty], s->verdicts[v].summary);
-        }
-        wedge_snapshot_free(s);
-        usleep(2000);
-    }
-    ck_assert(seen);
-    factory_end(&factory);
+    healthy_check(&healthy[_i]);
 }
 END_TEST
 

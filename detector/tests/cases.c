@@ -1,0 +1,99 @@
+#include "detector/tests/cases.h"
+
+#include <check.h>
+#include <string.h>
+#include <unistd.h>
+
+#define TIMES 60 /* examinations of a healthy program */
+
+struct wedge_snapshot *examine_until_all(pid_t pid, size_t victims, enum wedge_stacks stacks)
+{
+    for (int i = 0;; i++) {
+        struct wedge_snapshot *s = examine_until_hang(pid, stacks);
+        if (s->verdicts[0].n_victims >= victims || i == 50)
+            return s;
+        wedge_snapshot_free(s);
+        usleep(5000);
+    }
+}
+
+static void check_verdict(const struct hang *hang, const struct wedge_snapshot *s)
+{
+    const struct wedge_verdict *v = &s->verdicts[0];
+    ck_assert_msg(v->kind == hang->kind, "%s: %s, not %s: %s", hang->name, wedge_verdict_words[v->kind],
+                  wedge_verdict_words[hang->kind], v->summary);
+    ck_assert_msg(v->certainty == hang->certainty, "%s: %s, not %s: %s", hang->name,
+                  wedge_certainty_words[v->certainty], wedge_certainty_words[hang->certainty], v->reason);
+    ck_assert_msg(v->scope == hang->scope, "%s: %s: %s", hang->name, wedge_scope_words[v->scope], v->summary);
+    ck_assert_msg(v->n_victims == hang->victims, "%s: %zu victims: %s", hang->name, v->n_victims, v->summary);
+    ck_assert_str_ne(v->reason, "");
+}
+
+void hang_check_without_stacks(const struct hang *hang)
+{
+    struct factory factory = factory_start(hang->name);
+    struct wedge_snapshot *s = examine_until_all(factory.pid, hang->victims, WEDGE_STACKS_NEVER);
+    check_verdict(hang, s);
+    ck_assert_msg(s->n_verdicts == 1, "%s: %zu verdicts", hang->name, s->n_verdicts);
+    ck_assert(!s->stopped_anything);
+    ck_assert_ptr_nonnull(strstr(s->verdicts[0].signature, ":weak"));
+    wedge_snapshot_free(s);
+    factory_end(&factory);
+}
+
+static void check_culprit(const struct hang *hang, const struct wedge_snapshot *s)
+{
+    const struct wedge_verdict *v = &s->verdicts[0];
+    for (size_t i = 0; i < v->n_culprits; i++) {
+        const struct wedge_thread *t = &s->threads[v->culprits[i]];
+        for (size_t k = 0; k < t->n_frames; k++)
+            if (t->frames[k].function && strcmp(t->frames[k].function, hang->culprit) == 0)
+                return;
+    }
+    ck_abort_msg("%s: no culprit in %s(): %s", hang->name, hang->culprit, v->summary);
+}
+
+void hang_check_with_stacks(const struct hang *hang)
+{
+    char signature[64] = "";
+    /* Two programs, one hang: the same signature, the same words but for the numbers. */
+    for (int run = 0; run < 2; run++) {
+        struct factory factory = factory_start(hang->name);
+        struct wedge_snapshot *s = examine_until_all(factory.pid, hang->victims, WEDGE_STACKS_ON_HANG);
+        const struct wedge_verdict *v = &s->verdicts[0];
+        check_verdict(hang, s);
+        ck_assert_msg(strstr(v->summary, hang->words), "%s: %s", hang->name, v->summary);
+        if (hang->call)
+            ck_assert_str_eq(s->threads[v->victims[0]].wait.call, hang->call);
+        ck_assert_msg(strstr(v->summary, hang->call ? "factory" : "stopped"), "%s: %s", hang->name, v->summary);
+        if (hang->culprit)
+            check_culprit(hang, s);
+        ck_assert_msg(!strstr(v->signature, "weak"), "%s: %s: %s", hang->name, v->signature, v->summary);
+        ck_assert_int_eq(strncmp(v->signature, "sig1:", 5), 0);
+        if (run)
+            ck_assert_str_eq(v->signature, signature);
+        memcpy(signature, v->signature, strlen(v->signature) < 63 ? strlen(v->signature) + 1 : 63);
+        wedge_snapshot_free(s);
+        factory_end(&factory);
+    }
+}
+
+void healthy_check(const struct healthy *healthy)
+{
+    struct factory factory = factory_start(healthy->name);
+    bool seen = false;
+    for (int i = 0; i < TIMES; i++) {
+        struct wedge_snapshot *s = examine_once(factory.pid, WEDGE_STACKS_NEVER);
+        seen |= thread_in(s, healthy->waits) != NULL;
+        for (size_t v = 0; v < s->n_verdicts; v++) {
+            bool hang = wedge_verdict_is_hang(s->verdicts[v].kind);
+            ck_assert_msg(!hang || (healthy->may_be_evident && s->verdicts[v].certainty != WEDGE_PROVED),
+                          "%s: %s, %s: %s", healthy->name, wedge_verdict_words[s->verdicts[v].kind],
+                          wedge_certainty_words[s->verdicts[v].certainty], s->verdicts[v].summary);
+        }
+        wedge_snapshot_free(s);
+        usleep(2000);
+    }
+    ck_assert_msg(seen, "%s: never seen in the wait that it is about", healthy->name);
+    factory_end(&factory);
+}
