@@ -50,6 +50,17 @@ static enum wedge_fd_kind kind_of_link(const char *link)
     return WEDGE_FD_OTHER;
 }
 
+/* Devices that no file system has: sockets, and the kinds that share the kernel's one anonymous inode. */
+static uint64_t own_device(enum wedge_fd_kind kind)
+{
+    return UINT64_MAX - (uint64_t)kind;
+}
+
+bool wedge_fds_is_keyed(enum wedge_fd_kind kind)
+{
+    return kind == WEDGE_FD_PIPE || kind == WEDGE_FD_FIFO || kind == WEDGE_FD_SOCKET || kind == WEDGE_FD_UNLINKED;
+}
+
 /* Reads descriptor `name` of the open folder `dir`. A descriptor closed meanwhile is left out: false. */
 static bool read_one(int dir, const char *name, struct wedge_fd *ret)
 {
@@ -81,6 +92,9 @@ static bool read_one(int dir, const char *name, struct wedge_fd *ret)
             fd.dev = (uint64_t)sx.stx_dev_major << 32 | sx.stx_dev_minor;
             fd.inode = sx.stx_ino;
         }
+    } else if (fd.kind != WEDGE_FD_OTHER) {
+        fd.dev = own_device(fd.kind);
+        fd.inode = fd.kind == WEDGE_FD_SOCKET ? strtoull(link + strlen("socket:["), NULL, 10) : 0;
     }
     *ret = fd;
     return true;

@@ -2,7 +2,9 @@
  * Descriptor tables of processes: what each descriptor is, by which inode it is the same object elsewhere, and how it
  * was opened. Nothing is opened: a link is read and the inode behind it is looked at.
  *
- * A pipe is keyed by (st_dev, st_ino): the number alone is not enough, two mounts may use it twice.
+ * A pipe, FIFO or unlinked file is keyed by (st_dev, st_ino): the number alone is not enough, two mounts may use it
+ * twice. A socket has the number of its link. All others of one kind share an inode of the kernel's, and a key here:
+ * whether two of them are the same is kcmp(2)'s to say.
  */
 #ifndef WEDGE_DETECTOR_FDS_H
 #define WEDGE_DETECTOR_FDS_H
@@ -29,9 +31,12 @@ enum wedge_fd_kind {
 struct wedge_fd {
     int number;
     enum wedge_fd_kind kind;
-    uint64_t dev, inode; /* of PIPE, FIFO and UNLINKED; else 0 */
+    uint64_t dev, inode; /* the key; 0 of OTHER */
     bool readable, writable;
 };
+
+/* Does an equal key mean the same object? */
+bool wedge_fds_is_keyed(enum wedge_fd_kind kind);
 
 /* The descriptors of a process, in increasing order, through its thread `tid` (a leader that has ended has an empty
  * table of its own). Freed by the caller. -EACCES and -EPERM: not ours to read; -ENOENT and -ESRCH: gone;

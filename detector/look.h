@@ -83,9 +83,10 @@ struct wedge_machine_proc {
     bool tree;
     bool blind; /* wedge's own */
 };
-struct wedge_machine_end { /* a pipe end or an unlinked file that somebody holds, or a shared mapping */
+struct wedge_machine_end { /* a descriptor that somebody holds (all kinds but OTHER), or a shared mapping */
     uint64_t dev, inode;
     pid_t pid;
+    int number; /* one of its numbers there; where the inode is no identity (WEDGE_FD_…), one entry for each */
     bool readable, writable, mapping;
 };
 
@@ -135,8 +136,8 @@ int wedge_look_fds(struct wedge_look *look, int proc);
 int wedge_look_memory(struct wedge_look *look, int proc, uint64_t address, void *buf, size_t size);
 int wedge_look_maps(struct wedge_look *look, int proc);
 const struct wedge_proc_map *wedge_look_map_at(struct wedge_look *look, int proc, uint64_t address);
-/* Everyone on the machine who holds an end of pipe (dev, inode), or maps or holds file (dev, inode): a slice of a
- * table, by pid. */
+/* Everyone on the machine who holds a descriptor keyed (dev, inode) as in detector/fds.h, or maps file (dev, inode): a
+ * slice of a table, by pid. */
 const struct wedge_machine_end *wedge_look_ends(struct wedge_look *look, uint64_t dev, uint64_t inode, size_t *ret_n);
 const struct wedge_machine_end *wedge_look_mappings(struct wedge_look *look, uint64_t dev, uint64_t inode,
                                                     size_t *ret_n);

@@ -143,9 +143,9 @@ static void hide(struct wedge_look *look, const struct wedge_machine_proc *p, bo
     look->hidden_above |= !p->tree && is_above(look, p->pid);
 }
 
-static int add(struct wedge_machine_end **table, size_t *n, size_t *cap, struct wedge_machine_end end)
+static int add(struct wedge_machine_end **table, size_t *n, size_t *cap, struct wedge_machine_end end, bool merge)
 {
-    if (*n && (*table)[*n - 1].pid == end.pid && (*table)[*n - 1].dev == end.dev &&
+    if (*n && merge && (*table)[*n - 1].pid == end.pid && (*table)[*n - 1].dev == end.dev &&
         (*table)[*n - 1].inode == end.inode) {
         (*table)[*n - 1].readable |= end.readable;
         (*table)[*n - 1].writable |= end.writable;
@@ -214,13 +214,15 @@ static void read_ends(struct wedge_look *look)
                      ? -EACCES
                      : wedge_fds_read(p->pid, reader_of(p), &fds, &n);
         for (size_t k = 0; k < n && !rc; k++)
-            if (fds[k].kind == WEDGE_FD_PIPE || fds[k].kind == WEDGE_FD_UNLINKED)
+            if (fds[k].kind != WEDGE_FD_OTHER)
                 rc = add(&look->ends, &look->n_ends, &look->cap_ends,
                          (struct wedge_machine_end){.dev = fds[k].dev,
                                                     .inode = fds[k].inode,
                                                     .pid = p->pid,
+                                                    .number = fds[k].number,
                                                     .readable = fds[k].readable,
-                                                    .writable = fds[k].writable});
+                                                    .writable = fds[k].writable},
+                         wedge_fds_is_keyed(fds[k].kind));
         free(fds);
         if (rc && !is_gone(rc))
             hide(look, p, &look->hidden_ends);
@@ -253,7 +255,8 @@ static void read_mappings(struct wedge_look *look)
                          (struct wedge_machine_end){.dev = (uint64_t)map.dev_major << 32 | map.dev_minor,
                                                     .inode = map.inode,
                                                     .pid = p->pid,
-                                                    .mapping = true});
+                                                    .mapping = true},
+                         true);
             if (!next)
                 break;
         }

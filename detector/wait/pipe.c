@@ -3,13 +3,13 @@
  *
  * A reader that sleeps on a pipe without a visible writer is no orphan: the kernel would have told it that the file
  * ends. Somebody has an end that we do not see, perhaps in flight in a message: outside. The same holds for writers.
+ *
+ * Whoever holds the other end is a waker whatever was asked for: closing it raises POLLHUP or POLLERR.
  */
 #include <inttypes.h>
 #include <stdio.h>
-#include <string.h>
-#include <sys/syscall.h>
 
-#include "detector/wait/wait.h"
+#include "detector/wait/descriptor.h"
 
 /* The root has the pipe as a standard stream: whoever is above it gave it that, and may have the other end. */
 static bool is_standard_stream(struct wedge_look *look, uint64_t dev, uint64_t inode)
@@ -25,82 +25,37 @@ static bool is_standard_stream(struct wedge_look *look, uint64_t dev, uint64_t i
     return false;
 }
 
-bool wedge_wait_pipe_ends(struct wedge_look *look, int thread, uint64_t dev, uint64_t inode,
-                          enum wedge_wait_class class, bool *ret_own_only)
+static void wakers(struct wedge_look *look, struct wedge_descriptor_wait *wait)
 {
-    const struct wedge_thread *t = &look->snapshot->threads[thread];
-    pid_t self = look->snapshot->procs[t->proc].pid;
-    bool writers = class == WEDGE_WAIT_PIPE_READ, any = false, own_only = true;
-    size_t n;
-    const struct wedge_machine_end *ends = wedge_look_ends(look, dev, inode, &n);
-    for (size_t i = 0; i < n; i++) {
-        if (!(writers ? ends[i].writable : ends[i].readable))
-            continue;
-        const struct wedge_machine_proc *m = wedge_look_machine_of(look, ends[i].pid);
-        any = true;
-        own_only &= ends[i].pid == self;
-        if (m && m->blind)
-            wedge_waker_add(look, thread, 0, WEDGE_TO_OUTSIDE, -1, 0, "whoever runs wedge holds the other end");
-        else
-            wedge_waker_add_pid(look, thread, 0, ends[i].pid, writers ? "holds the write end" : "holds the read end");
+    const struct wedge_fd *fd = wait->fd;
+    /* Polled without a wish, an end tells when the other one is gone. An end opened for both is asked for both. */
+    bool reads = wait->want & WEDGE_WANT_READ || (!wait->want && fd->readable);
+    bool writes = wait->want & WEDGE_WANT_WRITE || (!wait->want && fd->writable);
+    if (wait->polled) { /* POLLOUT on a read end is never told, but that the writers are gone is */
+        bool wrong_way = (!reads || !fd->readable) && (!writes || !fd->writable);
+        reads = fd->readable && (reads || wrong_way);
+        writes = fd->writable && (writes || wrong_way);
     }
-    look->threads[thread].assumptions |= WEDGE_ASSUME_COMPLETE_VIEW;
-    if (!any)
-        wedge_waker_add(look, thread, 0, WEDGE_TO_OUTSIDE, -1, 0,
-                        "nobody is seen to hold the other end: incomplete view");
-    bool hidden = look->hidden_ends || (look->hidden_above && is_standard_stream(look, dev, inode));
-    if (any && hidden)
-        wedge_waker_add(look, thread, 0, WEDGE_TO_OUTSIDE, -1, 0,
-                        "a process that may hold the other end cannot be read");
-    *ret_own_only = any && own_only;
-    return any && !hidden;
+    snprintf(wait->key, sizeof(wait->key), "pipe:[%" PRIu64 "]", fd->inode);
+    snprintf(wait->describe, sizeof(wait->describe), "%s, descriptor %d (pipe:[%" PRIu64 "])",
+             reads && writes ? "pipe"
+             : reads         ? "empty pipe"
+                             : "full pipe",
+             fd->number, fd->inode);
+    wait->class = reads ? WEDGE_WAIT_PIPE_READ : WEDGE_WAIT_PIPE_WRITE;
+    wait->reason = reads ? "somebody must write" : "somebody must read";
+    wait->full = writes && !reads;
+    size_t n = 0;
+    if (reads)
+        n += wedge_descriptor_by_holders(look, wait, fd->dev, fd->inode, WEDGE_WANT_WRITE, "holds the write end");
+    if (writes)
+        n += wedge_descriptor_by_holders(look, wait, fd->dev, fd->inode, WEDGE_WANT_READ, "holds the read end");
+    look->threads[wait->thread].assumptions |= WEDGE_ASSUME_COMPLETE_VIEW;
+    if (!n)
+        wedge_descriptor_by_outside(look, wait, "nobody is seen to hold the other end: incomplete view");
+    else if (look->hidden_ends || (look->hidden_above && is_standard_stream(look, fd->dev, fd->inode)))
+        wedge_descriptor_by_outside(look, wait, "a process that may hold the other end cannot be read");
 }
 
-static void decode(struct wedge_look *look, int thread)
-{
-    struct wedge_thread *t = &look->snapshot->threads[thread];
-    const struct wedge_look_proc *own = &look->procs[t->proc];
-    bool reads = t->syscall == SYS_read || t->syscall == SYS_readv;
-    int number = (int)t->args[0];
-    if (wedge_look_fds(look, t->proc)) {
-        wedge_wait_unknown(look, thread, "its descriptors may not be read");
-        return;
-    }
-    const struct wedge_fd *fd = wedge_fds_find(own->fds, own->n_fds, number);
-    if (!fd) {
-        wedge_wait_unknown(look, thread, "its descriptor is not there");
-        return;
-    }
-    struct wedge_object *o = &t->wait.object;
-    bool is_pipe = fd->kind == WEDGE_FD_PIPE;
-    const char *wchan = look->threads[thread].wchan;
-    if (!is_pipe) {
-        snprintf(o->describe, sizeof(o->describe), "%s, descriptor %d", wedge_fds_word(fd->kind), number);
-        wedge_wait_outside(look, thread,
-                           fd->kind == WEDGE_FD_SOCKET     ? WEDGE_WAIT_SOCKET
-                           : fd->kind == WEDGE_FD_SIGNALFD ? WEDGE_WAIT_SIGNAL
-                                                           : WEDGE_WAIT_OUTSIDE,
-                           "something outside may end it");
-        return;
-    }
-    if (*wchan && strcmp(wchan, "0") != 0 && !strstr(wchan, "pipe")) {
-        wedge_wait_unknown(look, thread, "it sleeps in another place of the kernel than its call would");
-        return;
-    }
-    enum wedge_wait_class class = reads ? WEDGE_WAIT_PIPE_READ : WEDGE_WAIT_PIPE_WRITE;
-    bool own_only;
-    snprintf(o->key, sizeof(o->key), "pipe:[%" PRIu64 "]", fd->inode);
-    snprintf(o->describe, sizeof(o->describe), "%s, descriptor %d (pipe:[%" PRIu64 "])",
-             reads ? "empty pipe" : "full pipe", number, fd->inode);
-    o->full = look->threads[thread].room = !reads;
-    look->threads[thread].shared = true;
-    wedge_wait_is(look, thread, class, reads ? "somebody must write" : "somebody must read");
-    if (wedge_wait_pipe_ends(look, thread, fd->dev, fd->inode, class, &own_only))
-        look->threads[thread].own_process_only = own_only;
-    wedge_waker_add_signals(look, thread);
-}
-
-static const int calls[] = {SYS_read, SYS_readv, SYS_write, SYS_writev, -1};
-/* Any place of the kernel will do here: what is no pipe is the outside's, and for a pipe decode looks again. */
-static const char *const wchans[] = {"", NULL};
-const struct wedge_wait_ops wedge_wait_pipe = {.name = "pipe", .calls = calls, .wchans = wchans, .decode = decode};
+static const char *const wchans[] = {"pipe", NULL};
+const struct wedge_descriptor_class wedge_descriptor_pipe = {.kind = WEDGE_FD_PIPE, .wchans = wchans, .wakers = wakers};

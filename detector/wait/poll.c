@@ -1,10 +1,6 @@
 /*
- * poll, select and epoll: any of the descriptors ends the wait. Members that are pipes have their own wakers; a pidfd
- * has the threads of its process; anything else is the outside.
- *
- * Whoever holds the other end of a pipe is a waker whatever was asked for: closing it raises POLLHUP or POLLERR.
+ * poll, select and epoll: any of the descriptors ends the wait, each by the wakers of its class.
  */
-#include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,110 +10,70 @@
 #include <time.h>
 
 #include "base/clock.h"
-#include "detector/wait/wait.h"
+#include "detector/wait/descriptor.h"
 
 #define MOST_MEMBERS 4096
 #define EPOLL_PWAIT2 441
 
-/* Adds the wakers of one descriptor. False: the wait was marked live. */
-static bool add_member(struct wedge_look *look, int thread, int number)
+static unsigned wanted(short events)
 {
-    const struct wedge_thread *t = &look->snapshot->threads[thread];
-    const struct wedge_look_proc *own = &look->procs[t->proc];
-    const struct wedge_fd *fd = wedge_fds_find(own->fds, own->n_fds, number);
-    bool own_only = false, complete = false;
-    if (fd && fd->kind == WEDGE_FD_PIPE) {
-        complete = wedge_wait_pipe_ends(look, thread, fd->dev, fd->inode,
-                                        fd->readable ? WEDGE_WAIT_PIPE_READ : WEDGE_WAIT_PIPE_WRITE, &own_only);
-        look->threads[thread].own_process_only &= complete && own_only;
-        return true;
-    }
-    if (fd && fd->kind == WEDGE_FD_PIDFD) {
-        char name[32], text[1024];
-        int pid = 0;
-        snprintf(name, sizeof(name), "fdinfo/%d", number);
-        const char *line =
-            wedge_proc_read(look->snapshot->procs[t->proc].pid, own->reader, name, text, sizeof(text)) > 0
-                ? strstr(text, "\nPid:")
-                : NULL;
-        if (line && sscanf(line, "\nPid: %d", &pid) == 1 && pid > 0) {
-            look->threads[thread].own_process_only = false;
-            wedge_waker_add_pid(look, thread, 0, pid, "must end");
-            return true;
-        }
-    }
-    wedge_wait_outside(look, thread, WEDGE_WAIT_POLL,
-                       fd && fd->kind == WEDGE_FD_SOCKET ? "a peer outside may end it"
-                                                         : "something outside may end it");
-    return false;
+    return (events & (POLLIN | POLLRDNORM | POLLRDBAND | POLLPRI | POLLRDHUP) ? WEDGE_WANT_READ : 0) |
+           (events & (POLLOUT | POLLWRNORM | POLLWRBAND) ? WEDGE_WANT_WRITE : 0);
 }
 
-static void add_pollfds(struct wedge_look *look, int thread, uint64_t address, uint64_t n, int *ret_members)
+/* Asks about each member. Returns how many there are, -1: they cannot be read. */
+static int add_pollfds(struct wedge_look *look, struct wedge_descriptor_wait *all, uint64_t address, uint64_t n)
 {
-    const struct wedge_thread *t = &look->snapshot->threads[thread];
+    int proc = look->snapshot->threads[all->thread].proc, members = 0;
     struct pollfd *fds = n <= MOST_MEMBERS ? calloc(n + 1, sizeof(*fds)) : NULL;
-    if (!fds || (n && wedge_look_memory(look, t->proc, address, fds, n * sizeof(*fds)))) {
-        wedge_wait_unknown(look, thread, "what it polls cannot be read");
-        *ret_members = -1;
-    }
-    for (uint64_t i = 0; i < n && *ret_members >= 0; i++)
-        if (fds[i].fd >= 0)
-            *ret_members = add_member(look, thread, fds[i].fd) ? *ret_members + 1 : -1;
+    if (!fds || (n && wedge_look_memory(look, proc, address, fds, n * sizeof(*fds))))
+        members = -1;
+    for (uint64_t i = 0; i < n && members >= 0; i++)
+        if (fds[i].fd >= 0) {
+            wedge_descriptor_member(look, all, fds[i].fd, wanted(fds[i].events), false);
+            members++;
+        }
     free(fds);
+    return members;
 }
 
 /* The kernel reads the sets in words of 64 bits; they are changed only when the call returns. */
-static void add_select(struct wedge_look *look, int thread, int *ret_members)
+static int add_select(struct wedge_look *look, struct wedge_descriptor_wait *all)
 {
-    const struct wedge_thread *t = &look->snapshot->threads[thread];
-    uint64_t n = t->args[0], words = (n + 63) / 64, set[MOST_MEMBERS / 64], any[MOST_MEMBERS / 64] = {0};
-    for (int k = 1; k <= 3; k++) {
-        if (!t->args[k] || !n)
+    const struct wedge_thread *t = &look->snapshot->threads[all->thread];
+    uint64_t n = t->args[0], words = (n + 63) / 64, sets[3][MOST_MEMBERS / 64] = {0};
+    int members = 0;
+    if (n > MOST_MEMBERS)
+        return -1;
+    for (int k = 0; k < 3; k++)
+        if (t->args[k + 1] && n &&
+            wedge_look_memory(look, t->proc, t->args[k + 1], sets[k], words * sizeof(sets[k][0])))
+            return -1;
+    for (uint64_t i = 0; i < n; i++) {
+        uint64_t word = i / 64, bit = 1ull << (i % 64);
+        if (!((sets[0][word] | sets[1][word] | sets[2][word]) & bit))
             continue;
-        if (n > MOST_MEMBERS || wedge_look_memory(look, t->proc, t->args[k], set, words * sizeof(set[0]))) {
-            wedge_wait_unknown(look, thread, "what it selects cannot be read");
-            *ret_members = -1;
-            return;
-        }
-        for (uint64_t i = 0; i < words; i++)
-            any[i] |= set[i];
+        wedge_descriptor_member(look, all, (int)i,
+                                ((sets[0][word] | sets[2][word]) & bit ? WEDGE_WANT_READ : 0) |
+                                    (sets[1][word] & bit ? WEDGE_WANT_WRITE : 0),
+                                false);
+        members++;
     }
-    for (uint64_t i = 0; i < n && *ret_members >= 0; i++)
-        if (any[i / 64] & 1ull << (i % 64))
-            *ret_members = add_member(look, thread, (int)i) ? *ret_members + 1 : -1;
+    return members;
 }
 
-/* fdinfo of an epoll set: "tfd: N events: X data: Y pos:P ino:I sdev:S". The number may have been closed and used
- * again since: it counts only while the inode is the same. */
-static void add_epoll(struct wedge_look *look, int thread, int *ret_members)
+/* A set without members waits as pause does. */
+static int add_epoll(struct wedge_look *look, struct wedge_descriptor_wait *all)
 {
-    const struct wedge_thread *t = &look->snapshot->threads[thread];
+    const struct wedge_thread *t = &look->snapshot->threads[all->thread];
     const struct wedge_look_proc *own = &look->procs[t->proc];
-    const struct wedge_fd *set = wedge_fds_find(own->fds, own->n_fds, (int)t->args[0]);
-    char name[32], *text = NULL;
-    snprintf(name, sizeof(name), "fdinfo/%d", (int)t->args[0]);
-    if (!set || set->kind != WEDGE_FD_EPOLL ||
-        wedge_proc_read_all(look->snapshot->procs[t->proc].pid, own->reader, name, 1 << 20, &text) < 0) {
-        wedge_wait_unknown(look, thread, "its epoll set cannot be read");
-        *ret_members = -1;
-        return;
-    }
-    for (const char *line = strstr(text, "tfd:"); line && *ret_members >= 0; line = strstr(line + 4, "tfd:")) {
-        int number;
-        uint64_t inode = 0;
-        const char *ino = strstr(line, "ino:"), *end = strchr(line, '\n');
-        const struct wedge_fd *fd = NULL;
-        if (sscanf(line, "tfd: %d", &number) == 1 && ino && (!end || ino < end) &&
-            sscanf(ino, "ino:%" SCNx64, &inode) == 1)
-            fd = wedge_fds_find(own->fds, own->n_fds, number);
-        if (!fd || (fd->kind == WEDGE_FD_PIPE && fd->inode != inode)) {
-            wedge_wait_outside(look, thread, WEDGE_WAIT_POLL, "a member of its epoll set is not known");
-            *ret_members = -1;
-        } else {
-            *ret_members = add_member(look, thread, number) ? *ret_members + 1 : -1;
-        }
-    }
-    free(text);
+    const struct wedge_fd *fd = wedge_fds_find(own->fds, own->n_fds, (int)t->args[0]);
+    if (!fd || fd->kind != WEDGE_FD_EPOLL)
+        return -1;
+    all->fd = fd;
+    all->want = WEDGE_WANT_READ;
+    wedge_descriptor_ask(look, all);
+    return atoi(all->describe);
 }
 
 static void read_timeout(struct wedge_look *look, int thread)
@@ -154,28 +110,26 @@ static void read_timeout(struct wedge_look *look, int thread)
 static void decode(struct wedge_look *look, int thread)
 {
     struct wedge_thread *t = &look->snapshot->threads[thread];
-    int members = 0;
+    struct wedge_object *o = &t->wait.object;
+    struct wedge_descriptor_wait all = {.thread = thread, .polled = true};
     if (wedge_look_fds(look, t->proc)) {
         wedge_wait_unknown(look, thread, "its descriptors may not be read");
         return;
     }
-    wedge_wait_is(look, thread, WEDGE_WAIT_POLL, "any of its descriptors may end it");
-    look->threads[thread].own_process_only = true;
-    if (t->syscall == SYS_poll || t->syscall == SYS_ppoll || t->syscall == SYS_restart_syscall)
-        add_pollfds(look, thread, t->args[0], t->args[1], &members);
-    else if (t->syscall == SYS_select || t->syscall == SYS_pselect6)
-        add_select(look, thread, &members);
-    else
-        add_epoll(look, thread, &members);
-    read_timeout(look, thread);
-    if (members < 0) {
-        look->threads[thread].own_process_only = false;
+    int members = t->syscall == SYS_poll || t->syscall == SYS_ppoll || t->syscall == SYS_restart_syscall
+                      ? add_pollfds(look, &all, t->args[0], t->args[1])
+                  : t->syscall == SYS_select || t->syscall == SYS_pselect6 ? add_select(look, &all)
+                                                                           : add_epoll(look, &all);
+    if (members < 0 || all.ready) {
+        wedge_wait_unknown(look, thread, all.ready ? all.ready : "what it polls cannot be read");
         return;
     }
+    wedge_wait_is(look, thread, WEDGE_WAIT_POLL, all.outside ? all.outside : "any of its descriptors may end it");
+    read_timeout(look, thread);
+    look->threads[thread].own_process_only = !all.elsewhere;
     look->threads[thread].shared = true;
-    snprintf(t->wait.object.key, sizeof(t->wait.object.key), "poll by %d", (int)t->tid);
-    snprintf(t->wait.object.describe, sizeof(t->wait.object.describe), "%d polled descriptor%s", members,
-             members == 1 ? "" : "s");
+    snprintf(o->key, sizeof(o->key), "poll by %d", (int)t->tid);
+    snprintf(o->describe, sizeof(o->describe), "%d polled descriptor%s", members, members == 1 ? "" : "s");
     if (members == 0 && t->wait.earliest_ns == INT64_MAX)
         wedge_wait_outside(look, thread, WEDGE_WAIT_SIGNAL, "a signal may come from outside");
     else

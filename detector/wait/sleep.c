@@ -1,5 +1,5 @@
 /*
- * Waits that the clock, a signal or the network ends: sleeps, pause and its kin, sockets.
+ * Waits that the clock or a signal ends: sleeps, pause and its kin.
  *
  * A thread that sleeps on purpose is live however long it sleeps: it is no victim, and what waits for it will be
  * served. A signal may come from anywhere.
@@ -19,11 +19,6 @@ static void decode_signal(struct wedge_look *look, int thread)
     wedge_wait_outside(look, thread, WEDGE_WAIT_SIGNAL, "a signal may come from outside");
 }
 
-static void decode_socket(struct wedge_look *look, int thread)
-{
-    wedge_wait_outside(look, thread, WEDGE_WAIT_SOCKET, "a peer outside may end it");
-}
-
 static const int sleeps[] = {SYS_nanosleep, SYS_clock_nanosleep, -1};
 static const char *const sleep_wchans[] = {"hrtimer_nanosleep",
                                            "do_nanosleep",
@@ -39,8 +34,3 @@ static const int signals[] = {SYS_pause, SYS_rt_sigsuspend, SYS_rt_sigtimedwait,
 static const char *const anywhere[] = {"", NULL};
 const struct wedge_wait_ops wedge_wait_signal = {
     .name = "signal", .calls = signals, .wchans = anywhere, .decode = decode_signal};
-
-static const int sockets[] = {SYS_accept,   SYS_accept4, SYS_connect, SYS_recvfrom, SYS_recvmsg,
-                              SYS_recvmmsg, SYS_sendto,  SYS_sendmsg, SYS_sendmmsg, -1};
-const struct wedge_wait_ops wedge_wait_socket = {
-    .name = "socket", .calls = sockets, .wchans = anywhere, .decode = decode_socket};

@@ -18,8 +18,8 @@
 #define RAISED_UNSEEN (BIT(SIGALRM) | BIT(SIGIO) | BIT(SIGURG))
 
 static const struct wedge_wait_ops *const all[] = {
-    &wedge_wait_futex, &wedge_wait_pipe,   &wedge_wait_child,  &wedge_wait_poll,
-    &wedge_wait_sleep, &wedge_wait_signal, &wedge_wait_socket,
+    &wedge_wait_futex, &wedge_wait_descriptor, &wedge_wait_child,
+    &wedge_wait_poll,  &wedge_wait_sleep,      &wedge_wait_signal,
 };
 
 const char *wedge_wait_syscall_name(int number)
@@ -32,6 +32,16 @@ const char *wedge_wait_syscall_name(int number)
         {SYS_readv, "readv"},
         {SYS_write, "write"},
         {SYS_writev, "writev"},
+        {SYS_pread64, "pread"},
+        {SYS_preadv, "preadv"},
+        {SYS_preadv2, "preadv2"},
+        {SYS_pwrite64, "pwrite"},
+        {SYS_pwritev, "pwritev"},
+        {SYS_pwritev2, "pwritev2"},
+        {SYS_sendfile, "sendfile"},
+        {SYS_splice, "splice"},
+        {SYS_tee, "tee"},
+        {SYS_vmsplice, "vmsplice"},
         {SYS_futex, "futex"},
         {SYS_wait4, "wait4"},
         {SYS_waitid, "waitid"},

@@ -20,8 +20,8 @@ struct wedge_wait_ops {
     const char *const *wchans; /* beginnings of kernel functions in which such a wait sleeps, NULL-terminated */
     void (*decode)(struct wedge_look *look, int thread);
 };
-extern const struct wedge_wait_ops wedge_wait_futex, wedge_wait_pipe, wedge_wait_child, wedge_wait_poll,
-    wedge_wait_sleep, wedge_wait_signal, wedge_wait_socket;
+extern const struct wedge_wait_ops wedge_wait_futex, wedge_wait_descriptor, wedge_wait_child, wedge_wait_poll,
+    wedge_wait_sleep, wedge_wait_signal;
 
 /* Decodes every thread of the snapshot. 0 or -ENOMEM. */
 int wedge_wait_decode(struct wedge_look *look);
@@ -50,11 +50,6 @@ void wedge_wait_until(struct wedge_look *look, int thread, int clock, int64_t ns
 void wedge_wait_for(struct wedge_look *look, int thread, int64_t ns);
 /* Reads a struct timespec of the target; true when it could be read and makes sense. */
 bool wedge_wait_timespec(struct wedge_look *look, int thread, uint64_t address, int64_t *ret_ns);
-
-/* Everyone who holds the other end of pipe (dev, inode). False: the view is not complete, or wedge holds it, and the
- * wait was marked as outside. `class` is PIPE_READ (writers are looked for) or PIPE_WRITE. */
-bool wedge_wait_pipe_ends(struct wedge_look *look, int thread, uint64_t dev, uint64_t inode,
-                          enum wedge_wait_class class, bool *ret_own_only);
 
 const char *wedge_wait_syscall_name(int number);
 

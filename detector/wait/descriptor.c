@@ -1,0 +1,239 @@
+#include "detector/wait/descriptor.h"
+
+#include <errno.h>
+#include <linux/kcmp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define NO_ARG (-1)
+
+static const struct wedge_descriptor_class *const classes[] = {
+    &wedge_descriptor_pipe,
+    &wedge_descriptor_pidfd,
+    &wedge_descriptor_epoll,
+};
+
+static const struct wedge_descriptor_class *class_of(enum wedge_fd_kind kind)
+{
+    for (size_t i = 0; i < sizeof(classes) / sizeof(classes[0]); i++)
+        if (classes[i]->kind == kind)
+            return classes[i];
+    return NULL;
+}
+
+/* ---- for classes ---- */
+
+void wedge_descriptor_by_process(struct wedge_look *look, struct wedge_descriptor_wait *wait, pid_t pid,
+                                 const char *why)
+{
+    const struct wedge_machine_proc *m = wedge_look_machine_of(look, pid);
+    if (m && m->blind) {
+        wedge_descriptor_by_outside(look, wait, "whoever runs wedge holds the other end");
+        return;
+    }
+    wait->elsewhere |= pid != look->snapshot->procs[look->snapshot->threads[wait->thread].proc].pid;
+    wedge_waker_add_pid(look, wait->thread, wait->set, pid, why);
+}
+
+size_t wedge_descriptor_by_holders(struct wedge_look *look, struct wedge_descriptor_wait *wait, uint64_t dev,
+                                   uint64_t inode, unsigned want, const char *why)
+{
+    size_t n, found = 0;
+    const struct wedge_machine_end *ends = wedge_look_ends(look, dev, inode, &n);
+    pid_t last = 0;
+    for (size_t i = 0; i < n; i++) {
+        if ((want & WEDGE_WANT_READ && !ends[i].readable) || (want & WEDGE_WANT_WRITE && !ends[i].writable) ||
+            ends[i].pid == last)
+            continue;
+        last = ends[i].pid;
+        found++;
+        wedge_descriptor_by_process(look, wait, last, why);
+    }
+    return found;
+}
+
+size_t wedge_descriptor_by_sharers(struct wedge_look *look, struct wedge_descriptor_wait *wait, const char *why)
+{
+    pid_t self = look->snapshot->procs[look->snapshot->threads[wait->thread].proc].pid, last = self;
+    size_t n, found = 0;
+    const struct wedge_machine_end *ends = wedge_look_ends(look, wait->fd->dev, wait->fd->inode, &n);
+    for (size_t i = 0; i < n; i++) {
+        const struct wedge_machine_proc *m = wedge_look_machine_of(look, ends[i].pid);
+        if (ends[i].pid == last || ends[i].pid == self || (m && m->blind))
+            continue;
+        /* 0: the same open file; 1 and 2: another (kcmp(2)). */
+        long same = syscall(SYS_kcmp, self, ends[i].pid, KCMP_FILE, wait->fd->number, ends[i].number);
+        if (same > 0 || (same < 0 && (errno == ESRCH || errno == EBADF)))
+            continue;
+        if (same < 0) {
+            wedge_descriptor_by_outside(look, wait, "another process may have the same open file (kcmp fails)");
+            return found;
+        }
+        last = ends[i].pid;
+        found++;
+        wedge_descriptor_by_process(look, wait, last, why);
+    }
+    if (look->hidden_ends)
+        wedge_descriptor_by_outside(look, wait, "a process that may have the same open file cannot be read");
+    return found;
+}
+
+void wedge_descriptor_by_outside(struct wedge_look *look, struct wedge_descriptor_wait *wait, const char *why)
+{
+    wait->elsewhere = true;
+    if (!wait->outside)
+        wait->outside = why;
+    wedge_waker_add(look, wait->thread, wait->set, WEDGE_TO_OUTSIDE, -1, 0, why);
+}
+
+void wedge_descriptor_is_ready(struct wedge_descriptor_wait *wait, const char *why)
+{
+    if (!wait->edge && !wait->ready)
+        wait->ready = why;
+}
+
+ssize_t wedge_descriptor_info(struct wedge_look *look, const struct wedge_descriptor_wait *wait, char *buf, size_t size)
+{
+    int proc = look->snapshot->threads[wait->thread].proc;
+    char name[32];
+    snprintf(name, sizeof(name), "fdinfo/%d", wait->fd->number);
+    return wedge_proc_read(look->snapshot->procs[proc].pid, look->procs[proc].reader, name, buf, size);
+}
+
+/* ---- asking ---- */
+
+void wedge_descriptor_ask(struct wedge_look *look, struct wedge_descriptor_wait *wait)
+{
+    const struct wedge_descriptor_class *class = class_of(wait->fd->kind);
+    wait->class = wait->fd->kind == WEDGE_FD_SOCKET     ? WEDGE_WAIT_SOCKET
+                  : wait->fd->kind == WEDGE_FD_SIGNALFD ? WEDGE_WAIT_SIGNAL
+                                                        : WEDGE_WAIT_OUTSIDE;
+    snprintf(wait->describe, sizeof(wait->describe), "%s, descriptor %d", wedge_fds_word(wait->fd->kind),
+             wait->fd->number);
+    if (class)
+        class->wakers(look, wait);
+    else
+        wedge_descriptor_by_outside(look, wait,
+                                    wait->fd->kind == WEDGE_FD_SOCKET ? "a peer outside may end it"
+                                                                      : "something outside may end it");
+}
+
+void wedge_descriptor_member(struct wedge_look *look, struct wedge_descriptor_wait *all, int number, unsigned want,
+                             bool edge)
+{
+    const struct wedge_look_proc *own = &look->procs[look->snapshot->threads[all->thread].proc];
+    struct wedge_descriptor_wait one = {.thread = all->thread,
+                                        .fd = wedge_fds_find(own->fds, own->n_fds, number),
+                                        .want = want,
+                                        .polled = true,
+                                        .edge = edge,
+                                        .depth = all->depth + 1,
+                                        .set = all->set};
+    if (!one.fd) {
+        /* poll reports POLLNVAL at once, so it was closed since. */
+        wedge_descriptor_by_outside(look, all, "a descriptor that it watches is not there");
+        return;
+    }
+    wedge_descriptor_ask(look, &one);
+    all->elsewhere |= one.elsewhere;
+    all->full |= one.full;
+    all->outside = all->outside ? all->outside : one.outside;
+    all->ready = all->ready ? all->ready : one.ready;
+}
+
+/* ---- calls that block in one descriptor, or in one of two ---- */
+
+/* Which argument is the descriptor that is read, written or connected. Where a call has two, either may be what it
+ * sleeps on: the wakers of both end it. */
+static const struct {
+    int number;
+    int8_t reads, writes, connects;
+} calls_of[] = {
+    {SYS_read, 0, NO_ARG, NO_ARG},     {SYS_readv, 0, NO_ARG, NO_ARG},    {SYS_pread64, 0, NO_ARG, NO_ARG},
+    {SYS_preadv, 0, NO_ARG, NO_ARG},   {SYS_preadv2, 0, NO_ARG, NO_ARG},  {SYS_write, NO_ARG, 0, NO_ARG},
+    {SYS_writev, NO_ARG, 0, NO_ARG},   {SYS_pwrite64, NO_ARG, 0, NO_ARG}, {SYS_pwritev, NO_ARG, 0, NO_ARG},
+    {SYS_pwritev2, NO_ARG, 0, NO_ARG}, {SYS_accept, 0, NO_ARG, NO_ARG},   {SYS_accept4, 0, NO_ARG, NO_ARG},
+    {SYS_recvfrom, 0, NO_ARG, NO_ARG}, {SYS_recvmsg, 0, NO_ARG, NO_ARG},  {SYS_recvmmsg, 0, NO_ARG, NO_ARG},
+    {SYS_sendto, NO_ARG, 0, NO_ARG},   {SYS_sendmsg, NO_ARG, 0, NO_ARG},  {SYS_sendmmsg, NO_ARG, 0, NO_ARG},
+    {SYS_sendfile, 1, 0, NO_ARG},      {SYS_splice, 0, 2, NO_ARG},        {SYS_tee, 0, 1, NO_ARG},
+    {SYS_vmsplice, NO_ARG, 0, NO_ARG}, {SYS_connect, NO_ARG, NO_ARG, 0},
+};
+
+static bool sleeps_in(const struct wedge_descriptor_class *class, const char *wchan)
+{
+    if (!class || !class->wchans || !*wchan || strcmp(wchan, "0") == 0)
+        return true;
+    for (const char *const *w = class->wchans; *w; w++)
+        if (strstr(wchan, *w))
+            return true;
+    return false;
+}
+
+/* Asks about argument `arg`. False: there is nothing to ask. */
+static bool ask_argument(struct wedge_look *look, int thread, int arg, unsigned want, struct wedge_descriptor_wait *ret)
+{
+    const struct wedge_thread *t = &look->snapshot->threads[thread];
+    const struct wedge_look_proc *own = &look->procs[t->proc];
+    if (arg == NO_ARG)
+        return false;
+    *ret = (struct wedge_descriptor_wait){
+        .thread = thread, .fd = wedge_fds_find(own->fds, own->n_fds, (int)t->args[arg]), .want = want};
+    if (!ret->fd)
+        wedge_descriptor_is_ready(ret, "its descriptor is not there");
+    /* A regular file is always ready: of two descriptors, the other one is what it sleeps on. */
+    else if (!sleeps_in(class_of(ret->fd->kind), look->threads[thread].wchan) &&
+             (t->syscall != SYS_splice && t->syscall != SYS_tee && t->syscall != SYS_sendfile))
+        wedge_descriptor_is_ready(ret, "it sleeps in another place of the kernel than its call would");
+    else
+        wedge_descriptor_ask(look, ret);
+    return true;
+}
+
+static void decode(struct wedge_look *look, int thread)
+{
+    struct wedge_thread *t = &look->snapshot->threads[thread];
+    struct wedge_look_thread *own = &look->threads[thread];
+    struct wedge_descriptor_wait parts[3];
+    int n = 0;
+    if (wedge_look_fds(look, t->proc)) {
+        wedge_wait_unknown(look, thread, "its descriptors may not be read");
+        return;
+    }
+    for (size_t i = 0; i < sizeof(calls_of) / sizeof(calls_of[0]); i++) {
+        if (calls_of[i].number != t->syscall)
+            continue;
+        n += ask_argument(look, thread, calls_of[i].writes, WEDGE_WANT_WRITE, &parts[n]);
+        n += ask_argument(look, thread, calls_of[i].reads, WEDGE_WANT_READ, &parts[n]);
+        n += ask_argument(look, thread, calls_of[i].connects, WEDGE_WANT_CONNECT, &parts[n]);
+    }
+    const struct wedge_descriptor_wait *first = &parts[0];
+    bool elsewhere = false;
+    for (int i = 0; i < n; i++) {
+        if (parts[i].ready) {
+            wedge_wait_unknown(look, thread, parts[i].ready);
+            return;
+        }
+        elsewhere |= parts[i].elsewhere;
+        if (parts[i].outside || !first->outside)
+            first = &parts[i];
+    }
+    struct wedge_object *o = &t->wait.object;
+    memcpy(o->key, first->key, sizeof(o->key));
+    memcpy(o->describe, first->describe, sizeof(o->describe));
+    o->full = own->room = first->full;
+    own->shared = true;
+    own->own_process_only = !elsewhere;
+    wedge_wait_is(look, thread, first->class, first->outside ? first->outside : first->reason);
+    wedge_waker_add_signals(look, thread);
+}
+
+static const int calls[] = {SYS_read,     SYS_readv,    SYS_pread64,  SYS_preadv,   SYS_preadv2, SYS_write,
+                            SYS_writev,   SYS_pwrite64, SYS_pwritev,  SYS_pwritev2, SYS_accept,  SYS_accept4,
+                            SYS_recvfrom, SYS_recvmsg,  SYS_recvmmsg, SYS_sendto,   SYS_sendmsg, SYS_sendmmsg,
+                            SYS_sendfile, SYS_splice,   SYS_tee,      SYS_vmsplice, SYS_connect, -1};
+/* Any place of the kernel will do here: each class has its own. */
+static const char *const wchans[] = {"", NULL};
+const struct wedge_wait_ops wedge_wait_descriptor = {
+    .name = "descriptor", .calls = calls, .wchans = wchans, .decode = decode};
