@@ -232,8 +232,8 @@ int wedge_cli_census(int argc, char **argv)
         return WEDGE_EXIT_OWN_FAILURE;
     }
     int status = out.end == WEDGE_LIMIT ? WEDGE_EXIT_HANG : wedge_cli_command_status(&out, o.command[0]);
-    if (out.absent[0])
-        wedge_cli_say(&o.cli, "not counted in: %s", out.absent);
+    if (out.reach.absent[0])
+        wedge_cli_say(&o.cli, "not counted in: %s", out.reach.absent);
     if (taking.rc)
         err = taking.err;
     rc = taking.rc ? taking.rc : out.end == WEDGE_NO_EXEC ? 0 : show(&o, &taking.census, &err);

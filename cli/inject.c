@@ -89,29 +89,24 @@ static void say_illegal(const struct wedge_cli *cli, const struct wedge_plan *pl
 }
 
 /* Says why the plan did not do what it says, if so. `status` is the command's own. */
-static bool say_invalid(const struct wedge_outcome *out, int status)
+static void say_reach(const struct wedge_cli *cli, const struct wedge_outcome *out, int status)
 {
-    bool invalid = false;
-    if (out->unfired[0] && out->end == WEDGE_ENDED) {
-        fprintf(stderr, "wedge: the run is invalid: never fired: %s; the command's own status was %d\n", out->unfired,
+    const struct wedge_reach *reach = &out->reach;
+    if (reach->unfired[0] && out->end == WEDGE_ENDED)
+        fprintf(stderr, "wedge: the run is invalid: never fired: %s; the command's own status was %d\n", reach->unfired,
                 status);
-        invalid = true;
-    }
-    if (out->missed[0]) {
-        fprintf(stderr, "wedge: the run is invalid: %s; the command's own status was %d\n", out->missed, status);
-        invalid = true;
-    }
-    if (out->absent[0])
-        fprintf(stderr, "wedge: %sno rule reached %s\n", out->unreached ? "the run is invalid: " : "", out->absent);
-    invalid |= out->unreached;
-    if (out->lost_procs || out->lost_threads) {
+    if (reach->missed[0])
+        fprintf(stderr, "wedge: the run is invalid: %s; the command's own status was %d\n", reach->missed, status);
+    if (reach->noted[0])
+        wedge_cli_say(cli, "the plan names what was nowhere: %s", reach->noted);
+    if (reach->absent[0])
+        fprintf(stderr, "wedge: %sno rule reached %s\n", reach->unreached ? "the run is invalid: " : "", reach->absent);
+    if (reach->lost_procs || reach->lost_threads)
         fprintf(stderr,
-                "wedge: the run is invalid: no rule acted on %" PRIu32 " processes and %" PRIu32
-                " threads, which found no room in the arena; the command's own status was %d\n",
-                out->lost_procs, out->lost_threads, status);
-        invalid = true;
-    }
-    return invalid;
+                "wedge: %sno rule acted on what found no room in the arena: %" PRIu32 " process%s, %" PRIu32
+                " thread%s; the command's own status was %d\n",
+                reach->lost ? "the run is invalid: " : "", reach->lost_procs, reach->lost_procs == 1 ? "" : "es",
+                reach->lost_threads, reach->lost_threads == 1 ? "" : "s", status);
 }
 
 int wedge_cli_inject(int argc, char **argv)
@@ -148,7 +143,8 @@ int wedge_cli_inject(int argc, char **argv)
         return WEDGE_EXIT_OWN_FAILURE;
     }
     int status = out.end == WEDGE_LIMIT ? WEDGE_EXIT_HANG : wedge_cli_command_status(&out, o.command[0]);
-    if (say_invalid(&out, status))
+    say_reach(&o.cli, &out, status);
+    if (out.reach.invalid)
         status = WEDGE_EXIT_OWN_FAILURE;
     rc = wedge_cli_finish(&reporter, &out, status, &err);
     wedge_outcome_free(&out);

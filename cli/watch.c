@@ -158,17 +158,20 @@ int wedge_cli_watch(int argc, char **argv)
         return WEDGE_EXIT_OWN_FAILURE;
     }
     int status = exit_status(&o, &out);
-    if (out.absent[0])
-        wedge_cli_say(&o.cli, "without the agent, so that roles, marks and faults are not known of it: %s", out.absent);
-    if (out.lost_procs || out.lost_threads)
+    if (out.reach.absent[0])
+        wedge_cli_say(&o.cli, "without the agent, so that roles, marks and faults are not known of it: %s",
+                      out.reach.absent);
+    if (out.reach.lost_procs || out.reach.lost_threads)
         wedge_cli_say(&o.cli,
                       "%" PRIu32 " processes and %" PRIu32
                       " threads found no room in the arena: roles, marks and faults are not known of them. It has room "
                       "for %" PRIu32 " and %" PRIu32 " at once, and for another some 20 ms after one has ended",
-                      out.lost_procs, out.lost_threads, wedge_arena_count(WEDGE_SEC_PROCS),
+                      out.reach.lost_procs, out.reach.lost_threads, wedge_arena_count(WEDGE_SEC_PROCS),
                       wedge_arena_count(WEDGE_SEC_THREADS));
-    if (out.missed[0])
-        wedge_cli_say(&o.cli, "not all of the plan could happen: %s", out.missed);
+    if (out.reach.missed[0])
+        wedge_cli_say(&o.cli, "not all of the plan could happen: %s", out.reach.missed);
+    if (out.reach.noted[0])
+        wedge_cli_say(&o.cli, "the plan names what was nowhere: %s", out.reach.noted);
     rc = wedge_cli_finish(&reporter, &out, status, &err);
     wedge_outcome_free(&out);
     if (!rc)

@@ -83,6 +83,10 @@ SHAPE(metrics, {"processes", COUNT}, {"threads", COUNT}, {"stuck_threads", COUNT
 SHAPE(seen, {"node", NODE}, {"pid", COUNT}, {"tid", COUNT}, {"call", TEXT}, {"when", TEXT});
 SHAPE(disturbance, {"stopped", BOOL}, {"longest_stop_us", COUNT}, {"threads_stopped", COUNT},
       {"may_have_seen_eintr", ARRAY, false, NULL, &seen});
+SHAPE(absent, {"pid", COUNT, true}, {"path", TEXT}, {"why", TEXT});
+SHAPE(injection, {"invalid", BOOL}, {"unfired", TEXTS}, {"missed", TEXT}, {"noted", TEXT},
+      {"absent", ARRAY, false, NULL, &absent}, {"more_absent", COUNT}, {"lost_processes", COUNT},
+      {"lost_threads", COUNT});
 SHAPE(skipped, {"pid", COUNT}, {"step", TEXT});
 SHAPE(whole, {"schema", TEXT}, {"wedge", OBJECT, false, NULL, &wedge}, {"run", OBJECT, false, NULL, &run},
       {"root", COUNT, true}, {"taken_ns", INT, true}, {"verdict", OBJECT, false, NULL, &verdict},
@@ -90,7 +94,7 @@ SHAPE(whole, {"schema", TEXT}, {"wedge", OBJECT, false, NULL, &wedge}, {"run", O
       {"dead", ARRAY, false, NULL, &dead}, {"edges", ARRAY, false, NULL, &edge}, {"faults", ARRAY, false, NULL, &fault},
       {"timeline", ARRAY, false, NULL, &event}, {"metrics", OBJECT, false, NULL, &metrics},
       {"disturbance", OBJECT, false, NULL, &disturbance}, {"output", TEXTS}, {"complete", TEXT},
-      {"skipped", ARRAY, false, NULL, &skipped});
+      {"skipped", ARRAY, false, NULL, &skipped}, {"injection", OBJECT, true, NULL, &injection});
 
 /* Where in the tree we are, for the message. */
 struct place {

@@ -331,10 +331,37 @@ static void date_timeline(struct wedge_put *p, json_t *timeline, const struct we
         wedge_put_int_if(p, event, "at_ms", known, known ? (event_time(event) - run->started_ns) / WEDGE_NS_PER_MS : 0);
 }
 
+static json_t *injection_of(struct wedge_put *p, const struct wedge_report_injection *from)
+{
+    json_t *o = json_object(), *unfired = json_array(), *absent = json_array();
+    char id[64];
+    wedge_put_bool(p, o, "invalid", from->invalid);
+    for (const char *at = from->unfired; *(at += strspn(at, " ")); at += strcspn(at, " ")) {
+        snprintf(id, sizeof(id), "%.*s", (int)strcspn(at, " "), at);
+        wedge_put_item(p, unfired, wedge_report_string(id));
+    }
+    wedge_put(p, o, "unfired", unfired);
+    wedge_put_str(p, o, "missed", from->missed);
+    wedge_put_str(p, o, "noted", from->noted);
+    for (size_t i = 0; i < from->n_absent; i++) {
+        json_t *one = json_object();
+        wedge_put_int_if(p, one, "pid", from->absent[i].pid > 0, from->absent[i].pid);
+        wedge_put_str(p, one, "path", from->absent[i].path);
+        wedge_put_str(p, one, "why", from->absent[i].why);
+        wedge_put_item(p, absent, one);
+    }
+    wedge_put(p, o, "absent", absent);
+    wedge_put_count(p, o, "more_absent", from->more_absent);
+    wedge_put_count(p, o, "lost_processes", from->lost_processes);
+    wedge_put_count(p, o, "lost_threads", from->lost_threads);
+    return o;
+}
+
 static int put_run(struct wedge_put *p, json_t *report, const struct wedge_report_run *run)
 {
     const char *kind = wedge_report_text(report, "verdict.kind");
     wedge_put(p, report, "run", run_of(p, run));
+    wedge_put(p, report, "injection", run && run->injection ? injection_of(p, run->injection) : json_null());
     wedge_put(p, report, "output", wedge_output_lines(run ? run->output_tail : NULL));
     date_timeline(p, json_object_get(report, "timeline"), run);
     if (has_ended(run) && (strcmp(kind, "running") == 0 || strcmp(kind, "idle") == 0)) {

@@ -22,6 +22,24 @@
 
 #define WEDGE_REPORT_SCHEMA "wedge.report/1"
 
+/* A program of the run that the agent was not in. */
+struct wedge_report_absent {
+    pid_t pid; /* 0 not known */
+    const char *path;
+    const char *why; /* "which …" */
+};
+
+/* How far the plan reached, and the agent. Texts are sentences joined by "; ", "" none. */
+struct wedge_report_injection {
+    bool invalid; /* the run proves nothing */
+    const char *unfired; /* ids of rules that had to fire and have not, joined by blanks */
+    const char *missed; /* what of the plan could not happen */
+    const char *noted; /* what it names and nobody has */
+    const struct wedge_report_absent *absent;
+    size_t n_absent, more_absent;
+    uint32_t lost_processes, lost_threads; /* without room in the arena */
+};
+
 /* What the one who ran the command knows. Texts are as given, not yet escaped. */
 struct wedge_report_run {
     char *const *command; /* NULL-terminated; NULL: a process that ran already */
@@ -37,6 +55,7 @@ struct wedge_report_run {
     int exec_errno; /* why the command could not be executed at all; 0 it was, or not known */
     const char *output_tail; /* last output of the command, NULL none */
     bool agent; /* the agent was preloaded */
+    const struct wedge_report_injection *injection; /* NULL: nothing is known of it */
 };
 
 /* A report of a snapshot. With a snapshot of NULL, or one without verdicts (wedge_detector_recall: its faults and

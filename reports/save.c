@@ -150,9 +150,11 @@ int wedge_report_write_result(const char *dir, const json_t *report, int exit_st
     for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
         if (beside)
             failed |= json_array_append_new(paths, json_string(files[i])) != 0;
-    json_t *result = failed ? NULL
-                            : json_pack("{s:s,s:O,s:i,s:O}", "schema", "wedge.result/1", "verdict", brief, "exit",
-                                        exit_status, "files", paths);
+    json_t *result =
+        failed ? NULL
+               : json_pack("{s:s,s:O,s:i,s:b,s:O}", "schema", "wedge.result/1", "verdict", brief, "exit", exit_status,
+                           "invalid", json_is_true(json_object_get(json_object_get(report, "injection"), "invalid")),
+                           "files", paths);
     rc = result ? wedge_report_write_json(result, dirfd, "result.json", err)
                 : wedge_err_set(err, -ENOMEM, "no memory for result.json");
     json_decref(result);

@@ -332,6 +332,58 @@ static void faults(struct page *p)
     }
 }
 
+static void add_sentences(struct page *p, enum style style, const char *text)
+{
+    char line[LONGEST];
+    while (*text) {
+        const char *end = strstr(text, "; ");
+        size_t len = end ? (size_t)(end - text) : strlen(text);
+        snprintf(line, sizeof(line), "%.*s", (int)len, text);
+        indented(p, 2, style, line);
+        text += len + (end ? 2 : 0);
+    }
+}
+
+/* Where no rule could act, and what of the plan could not happen. */
+static void injection(struct page *p)
+{
+    const json_t *o = json_object_get(p->report, "injection"), *item;
+    const json_t *absent = json_object_get(o, "absent"), *unfired = json_object_get(o, "unfired");
+    long long procs = json_integer_value(json_object_get(o, "lost_processes"));
+    long long threads = json_integer_value(json_object_get(o, "lost_threads"));
+    long long more = json_integer_value(json_object_get(o, "more_absent"));
+    bool invalid = json_is_true(json_object_get(o, "invalid"));
+    char line[LONGEST];
+    size_t i;
+    if (!invalid && !*get(o, "noted") && !json_array_size(absent) && !procs && !threads)
+        return;
+    heading(p, invalid ? "The run is invalid: the plan did not happen as it says" : "What the agent did not reach");
+    json_array_foreach(unfired, i, item) {
+        snprintf(line, sizeof(line), "%s had to fire and has not", json_string_value(item));
+        if (invalid)
+            indented(p, 2, RED, line);
+    }
+    add_sentences(p, RED, get(o, "missed"));
+    add_sentences(p, YELLOW, get(o, "noted"));
+    json_array_foreach(absent, i, item) {
+        const json_t *pid = json_object_get(item, "pid");
+        char number[48] = "";
+        if (json_is_integer(pid))
+            snprintf(number, sizeof(number), " (%lld)", json_integer_value(pid));
+        snprintf(line, sizeof(line), "without the agent: %s%s, which %s", get(item, "path"), number, get(item, "why"));
+        indented(p, 2, PLAIN, line);
+    }
+    if (more) {
+        snprintf(line, sizeof(line), "without the agent: %lld more", more);
+        indented(p, 2, PLAIN, line);
+    }
+    if (procs || threads) {
+        snprintf(line, sizeof(line), "%lld %s and %lld %s found no room in the arena", procs,
+                 procs == 1 ? "process" : "processes", threads, threads == 1 ? "thread" : "threads");
+        indented(p, 2, PLAIN, line);
+    }
+}
+
 static void rests_on(struct page *p)
 {
     const json_t *v = json_object_get(p->report, "verdict"), *item;
@@ -402,6 +454,7 @@ int wedge_report_write_text(const json_t *report, FILE *out, const struct wedge_
     cause(&p);
     who_waits(&p);
     faults(&p);
+    injection(&p);
     rests_on(&p);
     others(&p);
     next_steps(&p);

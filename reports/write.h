@@ -43,7 +43,7 @@ int wedge_report_write_text(const json_t *report, FILE *out, const struct wedge_
 /* report.json and report.html into `dir`. */
 int wedge_report_write_dir(const char *dir, const json_t *report, struct wedge_err *err);
 
-/* result.json into `dir`: wedge.result/1, the headline, the exit status and which reports stand beside it. */
+/* result.json into `dir`: wedge.result/1, the headline, the exit status, whether the plan made the run invalid, and which reports stand beside it. */
 int wedge_report_write_result(const char *dir, const json_t *report, int exit_status, struct wedge_err *err);
 
 #endif

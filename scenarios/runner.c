@@ -52,47 +52,26 @@ int wedge_runner_load(const char *file, const char *build, struct wedge_scenario
     return 0;
 }
 
-/* True when the rule need not fire in this check. */
-static bool excused(const struct wedge_check *check, const char *id)
+/* Says why the run proves nothing, if so. What the check excuses need not happen (wedge_plan_excuse). */
+static bool invalid(const struct wedge_outcome *out, char *message, size_t size)
 {
-    for (char **ok = check->unfired_ok; *ok; ok++)
-        if (strcmp(*ok, id) == 0)
-            return true;
-    return false;
-}
-
-/* Rules that had to fire, did not, and are not excused. */
-static bool invalid(const struct wedge_check *check, const struct wedge_outcome *out, char *message, size_t size)
-{
-    char ids[1024], *save = NULL;
-    size_t len = 0;
-    bool found = false;
-    if (out->lost_procs || out->lost_threads) {
-        snprintf(message, size,
-                 "the run is invalid: no rule acted on %" PRIu32 " processes and %" PRIu32
-                 " threads, which found no room in the arena",
-                 out->lost_procs, out->lost_threads);
-        return true;
-    }
-    if (out->missed[0]) {
-        snprintf(message, size, "the run is invalid: %s", out->missed);
-        return true;
-    }
-    if (out->unreached) {
-        snprintf(message, size, "the run is invalid: no rule reached %s", out->absent);
-        return true;
-    }
-    snprintf(ids, sizeof(ids), "%s", out->unfired);
-    message[0] = 0;
-    for (char *id = strtok_r(ids, " ", &save); id; id = strtok_r(NULL, " ", &save)) {
-        if (excused(check, id))
-            continue;
-        len +=
-            (size_t)snprintf(message + len, size - len, "%s%s", found ? ", " : "the run is invalid: never fired: ", id);
-        if (len >= size)
-            len = size - 1;
-        found = true;
-    }
+    const struct wedge_reach *reach = &out->reach;
+    struct wedge_text text = WEDGE_TEXT_INIT(size);
+    if (reach->unfired[0])
+        wedge_text_addf(&text, "; never fired: %s", reach->unfired);
+    if (reach->missed[0])
+        wedge_text_addf(&text, "; %s", reach->missed);
+    if (reach->unreached)
+        wedge_text_addf(&text, "; no rule reached %s", reach->absent);
+    if (reach->lost)
+        wedge_text_addf(
+            &text, "; no rule acted on what found no room in the arena: %" PRIu32 " process%s, %" PRIu32 " thread%s",
+            reach->lost_procs, reach->lost_procs == 1 ? "" : "es", reach->lost_threads,
+            reach->lost_threads == 1 ? "" : "s");
+    bool found = text.len > 0;
+    if (found)
+        snprintf(message, size, "the run is invalid: %s", text.data + 2);
+    wedge_text_free(&text);
     return found;
 }
 
@@ -121,7 +100,7 @@ static void compare(const struct wedge_scenario *s, enum wedge_check_role role, 
     } else if (out->end == WEDGE_INTERRUPTED) {
         ret->status = WEDGE_CHECK_FAILED;
         snprintf(ret->message, sizeof(ret->message), "interrupted by signal %d", out->interrupted_by);
-    } else if (invalid(check, out, ret->message, sizeof(ret->message))) {
+    } else if (invalid(out, ret->message, sizeof(ret->message))) {
         ret->status = WEDGE_CHECK_INVALID;
     } else if (!wedge_expect_holds(&check->expect, role == WEDGE_CHECK_HANG ? s->within_ms : 0, out, ret->message,
                                    sizeof(ret->message))) {
@@ -158,6 +137,8 @@ int wedge_runner_play(const struct wedge_scenario *s, enum wedge_check_role role
     int rc = compile(s, &plan, err);
     if (rc)
         return rc;
+    for (char **id = check->unfired_ok; plan && *id; id++)
+        wedge_plan_excuse(plan, *id);
     snprintf(result.dir, sizeof(result.dir), "%s/%s/%s", out_dir, s->name, wedge_check_words[role]);
     int output = open_output(result.dir, err);
     if (output < 0) {

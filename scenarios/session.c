@@ -21,13 +21,13 @@
 #include "base/clock.h"
 #include "faults/control.h"
 #include "faults/launch.h"
-#include "faults/missed.h"
 #include "reports/examine.h"
 #include "reports/report.h"
 #include "scenarios/absent.h"
 #include "scenarios/guard.h"
 #include "scenarios/launch.h"
 #include "scenarios/quiet.h"
+#include "scenarios/reach.h"
 #include "scenarios/tee.h"
 #include "scenarios/tree.h"
 #include "scenarios/verdict.h"
@@ -232,9 +232,13 @@ static int64_t stalled_ns(struct state *st, const struct wedge_tree *tree, int64
     return wedge_quiet_stalled_ns(&st->quiet, now, bytes, wedge_tree_cpu_ns(tree));
 }
 
-static void fill_run(const struct state *st, struct wedge_report_run *run, char *tail)
+/* What `run` points to stays until the next call. -ENOMEM: nothing is said of how far the plan reached. */
+static int fill_run(struct state *st, struct wedge_report_run *run, char *tail)
 {
     const struct wedge_session *s = st->s;
+    struct wedge_reach *reach = &st->out->reach;
+    int rc = wedge_reach_fill(reach, st->agent ? &st->arena : NULL, s->plan, &st->absent,
+                              st->ended && st->out->end == WEDGE_ENDED);
     *run = (struct wedge_report_run){.verb = s->verb,
                                      .scenario = s->scenario,
                                      .command = s->argv,
@@ -246,7 +250,9 @@ static void fill_run(const struct state *st, struct wedge_report_run *run, char 
                                      .signal = st->out->signal,
                                      .exec_errno = st->out->exec_errno,
                                      .output_tail = tail,
-                                     .agent = st->agent};
+                                     .agent = st->agent,
+                                     .injection = st->agent && !rc ? &reach->report : NULL};
+    return rc;
 }
 
 /* The last output of both streams, standard error last. */
@@ -503,33 +509,6 @@ static void take_status(struct state *st)
         out->signal = WTERMSIG(st->wstatus);
 }
 
-/* Rules that had to fire and did not: the run is invalid, whatever it looked like. */
-static char *unfired_rules(const struct state *st)
-{
-    size_t n = st->s->plan && st->agent ? wedge_plan_count(st->s->plan) : 0;
-    char *ids = calloc(n + 1, WEDGE_RULE_ID_BYTES + 1);
-    for (size_t i = 0; ids && i < n; i++) {
-        const struct wedge_arena_rule *rule = wedge_arena_live(&st->arena, WEDGE_SEC_RULES, (uint32_t)i);
-        if (!rule->must_fire || atomic_load_explicit(&rule->fired, memory_order_acquire))
-            continue;
-        if (ids[0])
-            strcat(ids, " ");
-        strcat(ids, wedge_plan_id(st->s->plan, i));
-    }
-    return ids;
-}
-
-static char *absent_programs(struct state *st)
-{
-    enum { SIZE = 4096 };
-    char *text = malloc(SIZE);
-    if (text)
-        wedge_absent_text(&st->absent, text, SIZE);
-    for (size_t i = 0; st->s->plan && st->absent.ran && i < wedge_plan_count(st->s->plan); i++)
-        st->out->unreached |= wedge_plan_must_fire(st->s->plan, i);
-    return text;
-}
-
 /* The report of a command that ended by itself: its faults, from the agent's record. */
 static json_t *report_of_the_end(const struct state *st, const struct wedge_report_run *run)
 {
@@ -561,17 +540,9 @@ static int close_books(struct state *st)
         out->output_error = out->output_error ? out->output_error : wedge_tee_error(&st->tees[i]);
     }
     out->duration_ns = wedge_clock_ns() - st->began_ns;
-    out->unfired = unfired_rules(st);
-    out->absent = absent_programs(st);
-    if (st->agent) {
-        out->lost_procs = atomic_load(&wedge_arena_header(&st->arena)->lost_procs);
-        out->lost_threads = atomic_load(&wedge_arena_header(&st->arena)->lost_threads);
-    }
-    out->missed = st->agent ? wedge_faults_missed(&st->arena) : strdup("");
     out->output = output_tail(st);
-    if (!out->missed || !out->unfired || !out->absent || !out->output)
-        return -ENOMEM;
-    fill_run(st, &run, out->output);
+    if (!out->output || fill_run(st, &run, out->output))
+        return wedge_err_set(st->err, -ENOMEM, "no memory for the report");
     if (!out->report && !(out->report = report_of_the_end(st, &run)))
         return wedge_err_set(st->err, -ENOMEM, "no memory for the report");
     return out->end == WEDGE_ENDED ? wedge_report_set_run(out->report, &run) : 0;
@@ -648,10 +619,8 @@ int wedge_session_run(const struct wedge_session *session, struct wedge_outcome 
 void wedge_outcome_free(struct wedge_outcome *outcome)
 {
     json_decref(outcome->report);
-    free(outcome->unfired);
-    free(outcome->missed);
-    free(outcome->absent);
+    wedge_reach_free(&outcome->reach);
     free(outcome->output);
     outcome->report = NULL;
-    outcome->unfired = outcome->missed = outcome->absent = outcome->output = NULL;
+    outcome->output = NULL;
 }

@@ -16,6 +16,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "faults/plan.h"
+#include "scenarios/reach.h"
 
 struct wedge_session {
     const char *verb; /* of the report: "watch" */
@@ -67,11 +68,7 @@ struct wedge_outcome {
     int64_t verdict_after_fault_ns; /* from the last fault fired to the verdict; -1 no fault or no hang */
     int output_error; /* why its output did not arrive where it was going, a positive errno; 0 it did */
     size_t still_alive; /* descendants that could not be ended */
-    uint32_t lost_procs, lost_threads; /* that found no room in the arena: no rule acted there */
-    char *absent; /* programs that the agent was not in, "PATH (PID), which is …; …"; "" none; owned */
-    bool unreached; /* one of them ran, and a rule that had to fire could not reach it: the run is invalid */
-    char *unfired; /* ids of rules that had to fire and did not, joined by blanks; "" none; owned */
-    char *missed; /* what the plan asked for and could not happen, as a sentence; "" none; owned */
+    struct wedge_reach reach; /* how far the plan reached, and whether the run counts at all */
     char *output; /* last output of the command; owned */
 };
 

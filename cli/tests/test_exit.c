@@ -56,6 +56,13 @@ static void setup(void)
     write_file("bad.plan", "plan 1\nf1 root start -> kil KILL\n", 0644);
     write_file("never.plan", "plan 1\nf1 root no.such.place nth=1 -> kill KILL\n", 0644);
     write_file("must.plan", "plan 1\nf1 root start nth=1 -> delay 1us\n", 0644);
+    write_file("place.plan", "plan 1\nf1 * no.such -> kill KILL\n", 0644);
+    write_file("far.plan", "plan 1\nf1 * mq_send -> errno EAGAIN\n", 0644);
+    write_file("root.plan", "plan 1\nf1 root mq_send -> errno EAGAIN\n", 0644);
+    write_file("crowd.sh",
+               "rm -f up; mkfifo up; exec 3<>up\nfor i in $(seq 280); do sh -c 'echo up; exec sleep 600' >&3 & p=\"$p "
+               "$!\"; done\nhead -n 280 <&3 >/dev/null; kill $p\n",
+               0644);
     write_file("raw.py",
                "import ctypes, os\nlibc = ctypes.CDLL(None)\nif os.fork() == 0:\n"
                "  libc.syscall(59, b'/bin/sleep', (ctypes.c_char_p * 3)(b'sleep', b'1'), (ctypes.c_char_p * 1)())\n"
@@ -86,6 +93,11 @@ static void setup(void)
                "format: wedge.scenario/1\nname: deaf\ntitle: T\nseverity: low\nlearn: L\n"
                "command: [sh, -c, 'trap : TERM INT; touch deaf; while :; do sleep 0.1; done']\n"
                "expect: {kind: lock-cycle}\n" TINY_TWIN,
+               0644);
+    write_file("excused.yaml",
+               TINY
+               "plan: |\n  plan 1\n  f1 root no.such nth=1 -> kill KILL\nexpect: {kind: finished, counts: {n: 3}}\n"
+               "twin: {cure: c, add: [m=4], unfired-ok: [f1], expect: {kind: finished, counts: {n: 3, m: 4}}}\n",
                0644);
     write_file("never.yaml",
                TINY "plan: |\n  plan 1\n  f1 root no.such.place nth=1 -> kill KILL\n"
@@ -207,10 +219,26 @@ static const struct {
     {"$W inject -f nobody.plan -- true", 125, "no loaded module has a function nobody (created-in= of q)"},
     {"$W watch -f nowhere.plan -- true", 0, "not all of the plan could happen: no loaded module libc.so.6"},
     /* more processes at once than the arena has room for: a plan that did not reach them proves nothing */
-    {"$W inject -f empty.plan -- sh -c 'mkfifo up; exec 3<>up; for i in $(seq 280); do sh -c \"echo up; exec sleep "
-     "600\" "
-     ">&3 & p=\"$p $!\"; done; head -n 280 <&3 >/dev/null; kill $p'",
-     125, "found no room in the arena"},
+    {"$W inject -f far.plan -- sh crowd.sh", 125,
+     "the run is invalid: no rule acted on what found no room in the arena"},
+    {"$W inject -f empty.plan -- sh crowd.sh", 0, "wedge: no rule acted on what found no room in the arena"},
+    {"$W inject -f root.plan -- sh crowd.sh", 0, "wedge: no rule acted on what found no room in the arena"},
+    /* what a plan names and nobody has */
+    {"$W inject -f place.plan -- true", 0,
+     "wedge: the plan names what was nowhere: no loaded module has the place no.such"},
+    {"$W inject -f never.plan -- true", 125, "the run is invalid: no loaded module has the place no.such.place (f1)"},
+    {"$W watch -f place.plan -- true", 0, "the plan names what was nowhere: no loaded module has the place no.such"},
+    {"$W inject --json -f place.plan -- true | grep -A3 '\"injection\"'", 0, "\"invalid\": false"},
+    {"$W inject --json -f never.plan -- true | grep -A3 '\"injection\"'", 0, "\"invalid\": true"},
+    {"$W inject --json -f empty.plan -- sh -c './static; exit 5' | grep -A9 '\"absent\"'", 0,
+     "\"is statically linked\""},
+    {"$W inject --json -f must.plan -- sh -c './static; exit 5' | grep -A3 '\"injection\"'", 0, "\"invalid\": true"},
+    {"$W watch --no-agent --json -- true | grep '\"injection\"'", 0, "\"injection\": null"},
+    {"$W inject --json -f place.plan -- true | grep '\"noted\"'", 0, "no loaded module has the place no.such (f1)"},
+    {"$W inject --json -f never.plan -- true | grep -A1 '\"unfired\"'", 0, "\"f1\""},
+    {"$W inject -o out -f never.plan -- true 2>/dev/null; cat out/result.json", 0, "\"invalid\": true"},
+    {"$W run -q -o out never.yaml", 1, "never fired: f1; no loaded module has the place no.such.place (f1)"},
+    {"$W run -q -o out excused.yaml; cat out/tiny/twin/report.json", 0, "no loaded module has the place no.such (f1)"},
     {"$W run tiny.yaml", 0, "2 of 2 checks as expected"},
     {"$W run tiny.yaml --json 2>/dev/null", 0, "wedge.run/1"},
     {"$W run -q -o out tiny.yaml && cat out/result.json out/tiny/twin/report.json", 0, "\"passed\": 2"},

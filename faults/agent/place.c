@@ -130,17 +130,24 @@ static long pass(struct wedge_point *point, long a, long b, long c)
     return ask_answer(&site);
 }
 
+/* Of a name that the plan may have: what a pass of it means, which the rules are told that some module has it. */
 static uint64_t flags_of(uint32_t name)
 {
-    uint64_t rules[AGENT_RULE_WORDS], flags = 0;
-    agent_rules_at_place(name, rules);
-    if (rules[0] | rules[1])
-        flags |= PLACE_RULED;
+    uint64_t flags = 0;
     for (uint32_t i = 0; i < agent_arena.n_rules; i++) {
-        const struct wedge_arena_rule *rule = &agent_arena.rules[i];
-        if ((rule->after.kind == WEDGE_WHEN_MARK && rule->after.ref == name) ||
-            (rule->until.kind == WEDGE_WHEN_MARK && rule->until.ref == name))
-            flags |= PLACE_MARKED;
+        struct wedge_arena_rule *rule = &agent_arena.rules[i];
+        uint32_t found = 0;
+        if (rule->what == WEDGE_WHAT_PLACE && rule->place == name)
+            found |= WEDGE_FOUND_PLACE;
+        if (rule->after.kind == WEDGE_WHEN_MARK && rule->after.ref == name)
+            found |= WEDGE_FOUND_AFTER;
+        if (rule->until.kind == WEDGE_WHEN_MARK && rule->until.ref == name)
+            found |= WEDGE_FOUND_UNTIL;
+        if (!found)
+            continue;
+        flags |= (found & WEDGE_FOUND_PLACE ? PLACE_RULED : 0) |
+                 (found & (WEDGE_FOUND_AFTER | WEDGE_FOUND_UNTIL) ? PLACE_MARKED : 0);
+        atomic_fetch_or(&rule->found, found);
     }
     return flags;
 }

@@ -143,16 +143,19 @@ static bool is_answer(uint32_t action)
            action == WEDGE_ACT_EMPTY;
 }
 
-static bool own_name_is(const char *name)
+static bool own_name_is(struct wedge_arena_rule *rule)
 {
     char comm[16] = "";
+    const char *name = rule->role;
     sys_call(SYS_prctl, PR_GET_NAME, (long)comm, 0, 0, 0, 0);
     for (unsigned i = 0; i < sizeof(comm); i++) {
         if (comm[i] != name[i])
             return false;
         if (!comm[i])
-            return true;
+            break;
     }
+    if (!(atomic_load_explicit(&rule->found, memory_order_relaxed) & WEDGE_FOUND_WHO))
+        atomic_fetch_or(&rule->found, WEDGE_FOUND_WHO);
     return true;
 }
 
@@ -232,7 +235,7 @@ static bool decide(const struct agent_here *here, uint32_t number, struct agent_
         return false;
     if (rule->time_ns && sys_now_ns() - atomic_load(&agent_arena.control->begun_ns) < rule->time_ns)
         return false;
-    if (rule->who == WEDGE_WHO_THREAD && !own_name_is(rule->role))
+    if (rule->who == WEDGE_WHO_THREAD && !own_name_is(rule))
         return false;
     if ((rule->where & WEDGE_WHERE_IN) && !agent_stack_has(AGENT_RANGES_IN + number))
         return false;

@@ -173,7 +173,7 @@ void agent_match_process(const struct agent_here *here)
 {
     uint64_t who[AGENT_RULE_WORDS] = {0};
     for (uint32_t i = 0; i < agent_arena.n_rules; i++) {
-        const struct wedge_arena_rule *rule = &agent_arena.rules[i];
+        struct wedge_arena_rule *rule = &agent_arena.rules[i];
         const struct wedge_arena_proc *proc = here->proc;
         bool match = false;
         switch (rule->who) {
@@ -197,6 +197,8 @@ void agent_match_process(const struct agent_here *here)
         }
         if (match)
             who[i / 64] |= bit(i);
+        if (match && rule->who != WEDGE_WHO_THREAD)
+            atomic_fetch_or(&rule->found, WEDGE_FOUND_WHO);
     }
     for (unsigned w = 0; w < AGENT_RULE_WORDS; w++)
         atomic_store_explicit(&agent_page->who[w], who[w], memory_order_relaxed);

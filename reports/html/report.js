@@ -284,6 +284,22 @@
     section("Faults", "What the plan did to the program.", table(["Plan", "Rule", "What came of it"], rows));
   }
 
+  function drawInjection() {
+    const i = report.injection;
+    if (!i) return;
+    const items = [];
+    const sentences = (text) => text.split("; ").filter((s) => s);
+    if (i.invalid) for (const id of i.unfired) items.push(id + " had to fire and has not");
+    items.push(...sentences(i.missed), ...sentences(i.noted));
+    for (const a of i.absent) items.push("without the agent: " + a.path + (a.pid === null ? "" : " (" + a.pid + ")") + ", which " + a.why);
+    if (i.more_absent) items.push("without the agent: " + i.more_absent + " more");
+    if (i.lost_processes || i.lost_threads)
+      items.push(plural(i.lost_processes, "process", "processes") + " and " + plural(i.lost_threads, "thread", "threads") + " found no room in the arena");
+    if (items.length === 0) return;
+    section("What the plan did not reach", i.invalid ? "The run is invalid: the plan did not happen as it says." : "Roles, marks and faults are not known of these.",
+      el("div", "card", el("ul", "plain", ...items.map((s) => el("li", "", s)))));
+  }
+
   function drawTimeline() {
     if (report.timeline.length < 2) return;
     const base = report.timeline.some((e) => e.at_ms !== null) ? null : report.taken_ns;
@@ -346,6 +362,7 @@
   drawGraph();
   drawStacks();
   drawFaults();
+  drawInjection();
   drawTimeline();
   drawOthers();
   drawBasis();

@@ -445,6 +445,23 @@ struct wedge_report_run sample_run(enum sample which)
         run.preset = "reported";
         run.scenario = which == SAMPLE_ORPHANED ? "1.1a" : which == SAMPLE_CALLBACK ? "2.3a" : "2.2";
     }
+    static const struct wedge_report_absent absent[] = {{4800, "/usr/bin/sudo", "is set-user-ID"},
+                                                        {0, "./tool", "is statically linked"}};
+    static const struct wedge_report_injection partly = {.unfired = "",
+                                                         .missed = "",
+                                                         .noted =
+                                                             "no loaded module has the place pool.worker.gto (f2), "
+                                                             "nearest: pool.worker.got_task",
+                                                         .absent = absent,
+                                                         .n_absent = 2};
+    static const struct wedge_report_injection hostile = {.invalid = true,
+                                                          .unfired = "f1 f2",
+                                                          .missed = sample_hostile_text,
+                                                          .noted = sample_hostile_text,
+                                                          .more_absent = 3,
+                                                          .lost_processes = 1,
+                                                          .lost_threads = 2};
+    run.injection = which == SAMPLE_ORPHANED ? &partly : which == SAMPLE_HOSTILE ? &hostile : NULL;
     if (which == SAMPLE_IDLE)
         run.command = NULL;
     if (which == SAMPLE_HOSTILE) {
