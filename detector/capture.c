@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "detector/call_site.h"
+#include "detector/core_file.h"
 #include "detector/elf_file.h"
 #include "detector/elf_image.h"
 #include "detector/proc.h"
@@ -33,7 +34,8 @@ struct wedge_capture {
     size_t n;
     int deadline_ms;
     struct wedge_job_note *note;
-    struct wedge_regions regions;
+    struct wedge_core *core; /* NULL: a process that lives */
+    struct wedge_regions regions; /* the core's own, where there is one */
     struct wedge_target_memory memory;
     struct wedge_images images;
     struct wedge_stop_thread *copies; /* copies[i] is of threads[i] */
@@ -194,6 +196,36 @@ fail:
     return rc;
 }
 
+int wedge_capture_core(struct wedge_snapshot *snapshot, int proc, struct wedge_core *core, struct wedge_job_note *note,
+                       struct wedge_capture **ret, struct wedge_err *err)
+{
+    struct wedge_proc *target = &snapshot->procs[proc];
+    struct wedge_capture *capture = calloc(1, sizeof(*capture));
+    if (!capture)
+        return wedge_err_set(err, -ENOMEM, "no memory for the stacks of a core file");
+    capture->snapshot = snapshot;
+    capture->proc = target;
+    capture->threads = &snapshot->threads[target->first_thread];
+    capture->n = core->n_threads < (size_t)target->n_threads ? core->n_threads : (size_t)target->n_threads;
+    capture->note = note;
+    capture->core = core;
+    capture->regions = core->regions;
+    wedge_target_memory_core(core, &capture->memory);
+    capture->images.memory = &capture->memory;
+    capture->copies = wedge_stop_alloc(capture->n, WEDGE_STOP_WINDOW_BYTES);
+    if (!capture->copies) {
+        wedge_capture_free(capture);
+        return wedge_err_set(err, -ENOMEM, "no memory for the stacks of a core file");
+    }
+    for (size_t i = 0; i < capture->n; i++) {
+        capture->copies[i].tid = core->threads[i].tid;
+        capture->copies[i].regs = core->threads[i].regs;
+        capture->copies[i].state = WEDGE_STOP_STOPPED;
+    }
+    *ret = capture;
+    return 0;
+}
+
 /* Where the unwinder may go wrong if it moved: what the callee saves, and where it is. */
 static bool same_place(const struct user_regs_struct *a, const struct user_regs_struct *b)
 {
@@ -252,8 +284,9 @@ static void note_end(struct wedge_capture *capture, struct wedge_thread *thread,
         return;
     case WEDGE_UNWIND_NEED:
         note_stack(capture, thread, "cut: %s 0x%" PRIx64,
-                   moved ? "the thread moved on before the rest of its stack could be copied, at"
-                         : "the stack goes on where nothing could be copied, at",
+                   capture->core ? "the core file does not hold the stack at"
+                   : moved ? "the thread moved on before the rest of its stack could be copied, at"
+                           : "the stack goes on where nothing could be copied, at",
                    stack->need);
         return;
     case WEDGE_UNWIND_NO_INFO:
@@ -441,7 +474,8 @@ void wedge_capture_free(struct wedge_capture *capture)
         return;
     wedge_images_free(&capture->images);
     wedge_target_memory_close(&capture->memory);
-    wedge_regions_free(&capture->regions);
+    if (!capture->core)
+        wedge_regions_free(&capture->regions);
     wedge_stop_dispose(capture->copies, capture->n, WEDGE_STOP_WINDOW_BYTES);
     free(capture);
 }

@@ -13,10 +13,15 @@
 #include "detector/model.h"
 
 struct wedge_capture; /* the copies */
+struct wedge_core;
 
 /* Copies the stacks of process `proc` of the snapshot (all its threads), one stop for the whole process. Fills
  * thread->stopped_ns and stack_note. Returns 0 even where single threads could not be stopped; -EPERM, -ESRCH. */
 int wedge_capture_proc(struct wedge_snapshot *snapshot, int proc, int deadline_ms, struct wedge_job_note *note,
+                       struct wedge_capture **ret, struct wedge_err *err);
+/* The same from a core file: nothing is stopped, everything is there already. The threads of the snapshot are those of
+ * the core, in its order; `core` must outlive the capture. -ENOMEM. */
+int wedge_capture_core(struct wedge_snapshot *snapshot, int proc, struct wedge_core *core, struct wedge_job_note *note,
                        struct wedge_capture **ret, struct wedge_err *err);
 /* Unwinds the copies: fills pc, module, offset, build-id, signal of each frame. The process runs meanwhile. */
 int wedge_capture_unwind(struct wedge_capture *capture, struct wedge_err *err);

@@ -16,6 +16,8 @@
 
 #include <elfutils/libdwelf.h>
 
+#include "detector/core_file.h"
+
 #define FILES_MAX      512
 #define VDSO_MAX_BYTES (1u << 20)
 
@@ -162,6 +164,14 @@ static Elf *open_image_file(const struct wedge_image *image, int pid)
     return NULL;
 }
 
+/* A core's mapped files are opened and compared by core_memory.c. */
+static Elf *open_core_file(struct wedge_core *core, const struct wedge_image *image)
+{
+    int fd = wedge_core_file_of(core, image->region);
+    fd = fd >= 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
+    return fd >= 0 ? read_elf(fd) : NULL;
+}
+
 /* The vDSO is a whole ELF file in memory. */
 static Elf *read_vdso(struct wedge_images *images, const struct wedge_image *image)
 {
@@ -200,7 +210,13 @@ struct wedge_elf_file *wedge_elf_of_image(struct wedge_images *images, struct we
     if (image->file || n_cached == FILES_MAX)
         return image->file;
     elf_version(EV_CURRENT);
-    Elf *elf = image->region->inode ? open_image_file(image, pid) : read_vdso(images, image);
+    Elf *elf;
+    if (!image->region->inode)
+        elf = read_vdso(images, image);
+    else if (images->memory->core)
+        elf = open_core_file(images->memory->core, image);
+    else
+        elf = open_image_file(image, pid);
     if (!elf)
         return NULL;
     struct wedge_elf_file *file = calloc(1, sizeof(*file));

@@ -9,6 +9,8 @@
 #include <string.h>
 
 #include "detector/capture.h"
+#include "detector/core_file.h"
+#include "detector/core_look.h"
 #include "detector/graph.h"
 #include "detector/libc.h"
 #include "detector/verdict.h"
@@ -82,7 +84,9 @@ static int take_stacks(struct wedge_look *look)
         if (!wanted || !s->procs[i].in_tree || look->procs[i].skipped || look->procs[i].zombie)
             continue;
         wedge_look_note(look, s->procs[i].pid, "stopping for stacks");
-        if (wedge_capture_proc(s, (int)i, patience_ms(look, (int)i), look->note, &captures[i], &err)) {
+        int rc = look->core ? wedge_capture_core(s, (int)i, look->core, look->note, &captures[i], &err)
+                            : wedge_capture_proc(s, (int)i, patience_ms(look, (int)i), look->note, &captures[i], &err);
+        if (rc) {
             note_failure(look, (int)i, &err);
             captures[i] = NULL;
         }
@@ -111,8 +115,10 @@ static int take_stacks(struct wedge_look *look)
     return 0;
 }
 
-static const char *what_is_lacking(const struct wedge_look *look)
+static const char *what_is_lacking(struct wedge_look *look)
 {
+    if (look->core)
+        return wedge_core_look_lacks(look);
     if (look->hidden_ends || look->hidden_mappings)
         return "a process of the tree could not be read";
     if (look->hidden_elsewhere)
@@ -123,7 +129,7 @@ static const char *what_is_lacking(const struct wedge_look *look)
 static int examine(struct wedge_look *look, struct wedge_err *err)
 {
     struct wedge_graph graph = {0};
-    int rc = wedge_look_twice(look, wedge_wait_decode, err);
+    int rc = look->core ? wedge_core_look(look, wedge_wait_decode, err) : wedge_look_twice(look, wedge_wait_decode, err);
     seal(look);
     if (rc)
         return rc;
@@ -171,13 +177,24 @@ int wedge_detector_recall(struct wedge_arena_copy *arena, struct wedge_snapshot 
 int wedge_detector_examine(const struct wedge_examine *options, struct wedge_job_note *note,
                            struct wedge_snapshot **ret, struct wedge_err *err)
 {
-    struct wedge_look look = {.options = options, .note = note};
-    struct wedge_snapshot *snapshot = empty_snapshot(options->root);
-    if (!snapshot)
-        return wedge_err_set(err, -ENOMEM, "cannot examine process %d: no memory", (int)options->root);
+    struct wedge_examine own = *options;
+    struct wedge_look look = {.options = &own, .note = note};
+    if (options->core) {
+        wedge_look_note(&look, 0, "reading the core file");
+        int failed = wedge_core_open(options->core, options->exe, &look.core, err);
+        if (failed)
+            return failed;
+        own.root = look.core->pid;
+    }
+    struct wedge_snapshot *snapshot = empty_snapshot(own.root);
+    if (!snapshot) {
+        wedge_core_close(look.core);
+        return wedge_err_set(err, -ENOMEM, "cannot examine process %d: no memory", (int)own.root);
+    }
     look.snapshot = snapshot;
     int rc = examine(&look, err);
     wedge_look_free(&look);
+    wedge_core_close(look.core);
     wedge_libc_cache_free(look.libcs);
     if (rc) {
         wedge_snapshot_free(snapshot);

@@ -17,6 +17,8 @@ enum wedge_stacks { WEDGE_STACKS_NEVER, WEDGE_STACKS_ON_HANG, WEDGE_STACKS_ALWAY
 
 struct wedge_examine {
     pid_t root;
+    const char *core; /* a core file to be examined in the place of `root`; NULL none */
+    const char *exe; /* the executable that it is of, where its own path does not lead to it; NULL none */
     const pid_t *skip; /* processes that could not be read in an earlier try: named, their waits are outside */
     size_t n_skip;
     const pid_t *blind; /* wedge's own processes: never looked at, never wakers */

@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "detector/core_file.h"
+
 #define MOST_LIBCS     32
 #define MOST_BANNER_AT (4u << 20)
 #define SYSCALL_MAX    256 /* syscall() is a few dozen bytes; a larger size is not believed */
@@ -50,6 +52,14 @@ static int open_mapped(pid_t pid, const struct wedge_proc_map *map)
         fd = -1;
     }
     return fd;
+}
+
+/* Of a core file: the file whose build-id is that of what was mapped. */
+static int open_of_core(struct wedge_core *core, const struct wedge_proc_map *map)
+{
+    const struct wedge_region *region = wedge_regions_find(&core->regions, map->start);
+    int fd = region ? wedge_core_file_of(core, region) : -1;
+    return fd >= 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
 }
 
 /* The version stands in the library's banner: "GNU C Library (…) stable release version 2.36." */
@@ -127,7 +137,7 @@ static const struct libc *libc_of(struct wedge_look *look, int proc, const struc
     pid_t pid = look->snapshot->procs[proc].pid, reader = look->procs[proc].reader;
     wedge_look_note(look, pid, "C library");
     /* /proc/TID answers for threads that it does not list; a leader that has ended has no mappings. */
-    int fd = open_mapped(reader ? reader : pid, map);
+    int fd = look->core ? open_of_core(look->core, map) : open_mapped(reader ? reader : pid, map);
     if (fd < 0)
         return libc;
     find_syscall(fd, libc);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "detector/core_file.h"
 #include "detector/machine.h"
 
 #define MOST_ROUNDS  5
@@ -443,6 +444,8 @@ int wedge_look_memory(struct wedge_look *look, int proc, uint64_t address, void 
 {
     pid_t pid = look->snapshot->procs[proc].pid, reader = look->procs[proc].reader;
     wedge_look_note(look, pid, "memory");
+    if (look->core)
+        return wedge_core_read(look->core, address, buf, size) == size ? 0 : -EFAULT;
     return wedge_proc_memory(reader ? reader : pid, address, buf, size);
 }
 

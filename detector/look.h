@@ -90,6 +90,7 @@ struct wedge_machine_end { /* a descriptor that somebody holds (all kinds but OT
     bool readable, writable, mapping;
 };
 
+struct wedge_core;
 struct wedge_look {
     const struct wedge_examine *options;
     struct wedge_job_note *note;
@@ -115,6 +116,8 @@ struct wedge_look {
     size_t n_wakers, cap_wakers;
     bool tree_changed; /* a process of the tree came or went between the passes */
     struct wedge_libc_cache *libcs;
+    struct wedge_core *core; /* looked at in the place of /proc (detector/core_look.h); NULL none */
+    bool core_tids; /* its threads bear the numbers that they have in their own memory */
     size_t *cores; /* parallel to snapshot->verdicts: how many victims are the set's core; the snapshot's */
 };
 

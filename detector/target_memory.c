@@ -10,6 +10,8 @@
 
 #include <uthash.h>
 
+#include "detector/core_file.h"
+
 #define CHUNK_BYTES      16384u
 #define CACHED_BYTES_MAX (64u << 20)
 
@@ -206,6 +208,11 @@ int wedge_target_memory_open(pid_t pid, pid_t tid, const struct wedge_regions *r
     return 0;
 }
 
+void wedge_target_memory_core(struct wedge_core *core, struct wedge_target_memory *ret)
+{
+    *ret = (struct wedge_target_memory){.fd = -1, .core = core, .regions = &core->regions};
+}
+
 void wedge_target_memory_close(struct wedge_target_memory *memory)
 {
     if (!memory)
@@ -247,7 +254,9 @@ static struct wedge_target_chunk *load_chunk(struct wedge_target_memory *memory,
             return NULL;
         chunk->address = address;
     }
-    ssize_t got = pread(memory->fd, chunk->data + (from - address), to - from, (off_t)from);
+    uint8_t *data = chunk->data + (from - address);
+    ssize_t got = memory->core ? (ssize_t)wedge_core_read(memory->core, from, data, to - from)
+                               : pread(memory->fd, data, to - from, (off_t)from);
     chunk->from = from - address;
     chunk->to = chunk->from + (got > 0 ? (size_t)got : 0);
     if (fresh) {
@@ -262,7 +271,7 @@ bool wedge_target_memory_read(struct wedge_target_memory *memory, uint64_t addre
     uint8_t *out = buf;
     while (len) {
         const struct wedge_region *region = wedge_regions_find(memory->regions, address);
-        if (!region || !region->read || region->write) {
+        if (!region || (!memory->core && (!region->read || region->write))) {
             memory->refused = true;
             memory->refused_at = address;
             return false;

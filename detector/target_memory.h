@@ -5,6 +5,8 @@
  * exec nor a reused pid can make us read something else (they read as nothing). Writable memory is refused: it moves
  * on while we look, and what a stack held at the stop is in the copy (detector/stop.h).
  *
+ * Over a core file (detector/core_file.h) all of it is constant.
+ *
  * Blocking: like any read of another process's memory (a page may be served by userfaultfd); call in a disposable
  * child. Threads: one at a time.
  */
@@ -44,8 +46,10 @@ void wedge_regions_free(struct wedge_regions *regions); /* takes NULL and empty 
 const struct wedge_region *wedge_regions_find(const struct wedge_regions *regions, uint64_t address);
 
 struct wedge_target_chunk;
+struct wedge_core;
 struct wedge_target_memory {
     int fd; /* /proc/PID/mem */
+    struct wedge_core *core; /* in its place: a core file, of which nothing changes any more; NULL none */
     const struct wedge_regions *regions;
     struct wedge_target_chunk *chunks; /* what was read, by address */
     size_t cached_bytes;
@@ -57,6 +61,8 @@ struct wedge_target_memory {
 int wedge_target_memory_open(pid_t pid, pid_t tid, const struct wedge_regions *regions,
                              struct wedge_target_memory *ret);
 void wedge_target_memory_close(struct wedge_target_memory *memory); /* takes NULL, and one that never opened (fd -1) */
+/* The memory of a core file, whose regions it takes. Both must outlive it. */
+void wedge_target_memory_core(struct wedge_core *core, struct wedge_target_memory *ret);
 /* Reads `len` bytes of constant memory: all of them or false. */
 bool wedge_target_memory_read(struct wedge_target_memory *memory, uint64_t address, void *buf, size_t len);
 /* Is the address space still there? (Ended or replaced by exec: no.) `address` is one that was mapped. */

@@ -110,6 +110,9 @@ static enum wedge_verdict_kind kind_of(const struct wedge_look *look, const stru
 
 /* ---- certainty and scope ---- */
 
+static const char core_doubt[] =
+    "a core file is one still image: descriptors, handlers, timers and other processes are not in it";
+
 /* Why a set is not proved: the waker that only a program outside POSIX, or a timer, would need. NULL: it is. */
 static const char *doubt(const struct wedge_look *look, const struct wedge_graph *graph,
                          const struct wedge_graph_set *set)
@@ -131,7 +134,7 @@ static const char *doubt(const struct wedge_look *look, const struct wedge_graph
     for (size_t i = 0; i < set->n_core; i++)
         if (look->procs[look->snapshot->threads[set->core[i]].proc].async)
             return "its process has work done by the kernel (io_uring, AIO or KVM) that /proc does not show";
-    return NULL;
+    return look->core ? core_doubt : NULL;
 }
 
 static enum wedge_scope scope_of(const struct wedge_look *look, const bool *live, const int *members, size_t n)

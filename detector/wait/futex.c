@@ -204,6 +204,9 @@ static enum owner find_owner(struct wedge_look *look, int thread, const struct f
         if (proc < 0 && m && !m->blind)
             return OWNER_UNKNOWN; /* not read in this round */
     }
+    /* A core file has every thread of its process, and of this machine it knows nothing. */
+    if (look->core)
+        return f->shared || !look->core_tids ? OWNER_UNKNOWN : OWNER_GONE;
     /* TIDs in memory are the target's; ours name other threads. */
     if (nested || (f->shared && look->hidden_mappings))
         return OWNER_UNKNOWN;

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "detector/core_look.h"
 
 #define BIT(signal) (1ull << ((signal)-1))
 /* Signals that a timer (setitimer, alarm) or a descriptor (SIGIO, SIGURG) raises without a thread that we could see. */
@@ -167,6 +168,10 @@ void wedge_waker_add_signals(struct wedge_look *look, int thread)
 void wedge_wait_until(struct wedge_look *look, int thread, int clock, int64_t ns)
 {
     struct timespec now;
+    if (look->core) {
+        wedge_core_look_deadline(look, thread, ns);
+        return;
+    }
     clock_gettime(clock, &now);
     int64_t now_ns = (int64_t)now.tv_sec * WEDGE_NS_PER_S + now.tv_nsec;
     look->snapshot->threads[thread].wait.earliest_ns = ns > now_ns ? ns - now_ns : 0;
@@ -185,6 +190,10 @@ static int64_t age_ns(const struct wedge_proc *p)
 void wedge_wait_for(struct wedge_look *look, int thread, int64_t ns)
 {
     struct wedge_thread *t = &look->snapshot->threads[thread];
+    if (look->core) {
+        wedge_core_look_deadline(look, thread, ns);
+        return;
+    }
     int64_t age = age_ns(&look->snapshot->procs[t->proc]);
     t->wait.earliest_ns = ns > age ? ns - age : 0;
 }
@@ -237,6 +246,10 @@ static void decode_blocked(struct wedge_look *look, int thread)
     struct wedge_thread *t = &look->snapshot->threads[thread];
     const char *wchan = look->threads[thread].wchan;
     const struct wedge_wait_ops *ops = NULL;
+    if (look->core && t->syscall != SYS_futex) {
+        wedge_core_look_wait(look, thread);
+        return;
+    }
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]) && !ops; i++)
         if (is_call_of(all[i], t->syscall))
             ops = all[i];
