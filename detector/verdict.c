@@ -137,6 +137,17 @@ static const char *doubt(const struct wedge_look *look, const struct wedge_graph
     return look->core ? core_doubt : NULL;
 }
 
+static bool ends_by_signal(const struct wedge_look *look, int t)
+{
+    return look->snapshot->threads[t].wait.eintr;
+}
+
+/* A core does not tell which signals are handled: a daemon that waits for its handler to post looks the same. */
+static bool is_unsure(const struct wedge_look *look, const struct wedge_graph_set *set)
+{
+    return look->core && any_core(look, set, ends_by_signal);
+}
+
 static enum wedge_scope scope_of(const struct wedge_look *look, const bool *live, const int *members, size_t n)
 {
     const struct wedge_proc *root = &look->snapshot->procs[0];
@@ -242,7 +253,7 @@ static void fill(struct wedge_look *look, const struct wedge_graph *graph, const
     int *victims = obstack_alloc(&look->snapshot->mem, (int)((set->n_members + 1) * sizeof(int)));
     *v = (struct wedge_verdict){
         .kind = kind_of(look, set),
-        .certainty = proved ? WEDGE_PROVED : WEDGE_EVIDENT,
+        .certainty = proved ? WEDGE_PROVED : is_unsure(look, set) ? WEDGE_SUSPECTED : WEDGE_EVIDENT,
         .summary = "",
         .signature = "",
         .signature_roles = "",

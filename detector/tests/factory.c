@@ -163,6 +163,21 @@ static void leader_gone(void)
     pthread_exit(NULL);
 }
 
+/* A thread ends without unlocking. */
+static void *keep_first_lock(void *arg)
+{
+    pthread_mutex_lock(&locks[0]);
+    return arg;
+}
+static void thread_gone(void)
+{
+    pthread_t thread;
+    factory_spawn(&thread, keep_first_lock, NULL);
+    pthread_join(thread, NULL);
+    factory_ready();
+    pthread_mutex_lock(&locks[0]);
+}
+
 static void waitpid_full_pipe(void)
 {
     int ends[2];
@@ -649,6 +664,7 @@ static const struct factory_case basic[] = {
     {"opposite-robust", opposite_robust, false},
     {"join-with-lock", join_with_lock, false},
     {"leader-gone", leader_gone, false},
+    {"thread-gone", thread_gone, false},
     {"waitpid-full-pipe", waitpid_full_pipe, false},
     {"self-deadlock", self_deadlock, false},
     {"abandoned", abandoned, false},
