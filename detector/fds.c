@@ -50,8 +50,8 @@ static enum wedge_fd_kind kind_of_link(const char *link)
     return WEDGE_FD_OTHER;
 }
 
-/* Devices that no file system has: sockets, and the kinds that share the kernel's one anonymous inode. */
-static uint64_t own_device(enum wedge_fd_kind kind)
+/* A number that no file system has. */
+uint64_t wedge_fds_device(enum wedge_fd_kind kind)
 {
     return UINT64_MAX - (uint64_t)kind;
 }
@@ -93,7 +93,7 @@ static bool read_one(int dir, const char *name, struct wedge_fd *ret)
             fd.inode = sx.stx_ino;
         }
     } else if (fd.kind != WEDGE_FD_OTHER) {
-        fd.dev = own_device(fd.kind);
+        fd.dev = wedge_fds_device(fd.kind);
         fd.inode = fd.kind == WEDGE_FD_SOCKET ? strtoull(link + strlen("socket:["), NULL, 10) : 0;
     }
     *ret = fd;

@@ -35,6 +35,8 @@ struct wedge_fd {
     bool readable, writable;
 };
 
+/* The device by which sockets, and kinds without an inode of their own, are keyed. */
+uint64_t wedge_fds_device(enum wedge_fd_kind kind);
 /* Does an equal key mean the same object? */
 bool wedge_fds_is_keyed(enum wedge_fd_kind kind);
 

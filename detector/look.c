@@ -515,6 +515,7 @@ void wedge_look_free(struct wedge_look *look)
     free(look->machine);
     free(look->ends);
     free(look->mappings);
+    free(look->carriers);
     free(look->wanted);
     free(look->wakers);
 }

@@ -103,7 +103,10 @@ struct wedge_look {
     size_t n_machine;
     struct wedge_machine_end *ends, *mappings; /* by (dev, inode); made when first asked for in a round */
     size_t n_ends, cap_ends, n_mappings, cap_mappings;
-    bool ends_read, mappings_read;
+    bool ends_read, mappings_read, carriers_read;
+    uint64_t *carriers; /* sockets (inodes) in which descriptors are on their way, in increasing order */
+    size_t n_carriers, cap_carriers;
+    bool hidden_carriers; /* that could not be found out */
     bool hidden_ends, hidden_mappings; /* a process of the tree could not be read */
     bool hidden_above; /* a process above the root could not */
     bool hidden_elsewhere; /* some process outside the tree could not */
@@ -142,6 +145,9 @@ const struct wedge_proc_map *wedge_look_map_at(struct wedge_look *look, int proc
 /* Everyone on the machine who holds a descriptor keyed (dev, inode) as in detector/fds.h, or maps file (dev, inode): a
  * slice of a table, by pid. */
 const struct wedge_machine_end *wedge_look_ends(struct wedge_look *look, uint64_t dev, uint64_t inode, size_t *ret_n);
+/* Sockets with descriptors in their queue (SCM_RIGHTS): whoever can receive from them may get an end that nobody is
+ * seen to hold. Returns their inodes. */
+const uint64_t *wedge_look_carriers(struct wedge_look *look, size_t *ret_n);
 const struct wedge_machine_end *wedge_look_mappings(struct wedge_look *look, uint64_t dev, uint64_t inode,
                                                     size_t *ret_n);
 

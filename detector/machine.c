@@ -7,12 +7,14 @@
 #include "detector/machine.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #define MOST_PROCESSES  131072
 #define MOST_ENDS       1048576
+#define MOST_CARRIERS   256
 #define MOST_MAPS_BYTES (8u << 20)
 
 static int compare_machine(const void *a, const void *b)
@@ -231,6 +233,62 @@ static void read_ends(struct wedge_look *look)
         qsort(look->ends, look->n_ends, sizeof(*look->ends), compare_ends);
 }
 
+/* How many descriptors wait in the queue of a socket, or of the connections that wait to be accepted there: "scm_fds:"
+ * in fdinfo of UNIX sockets (unix_show_fdinfo in net/unix/af_unix.c, Linux 5.6; of listeners 6.5). An io_uring keeps
+ * registered files: "UserFiles:" (io_uring/fdinfo.c). 0 also of what has neither; negative errno. */
+static long descriptors_inside(const struct wedge_machine_end *end, pid_t reader)
+{
+    char name[32], text[4096];
+    snprintf(name, sizeof(name), "fdinfo/%d", end->number);
+    ssize_t len = wedge_proc_read(end->pid, reader, name, text, sizeof(text));
+    const char *line = len < 0 ? NULL : strstr(text, "\nscm_fds:");
+    if (!line && len >= 0)
+        line = strstr(text, "\nUserFiles:");
+    return len < 0 ? (long)len : line ? strtol(strchr(line, ':') + 1, NULL, 10) : 0;
+}
+
+static void read_carriers(struct wedge_look *look)
+{
+    uint64_t sockets = wedge_fds_device(WEDGE_FD_SOCKET), async = wedge_fds_device(WEDGE_FD_ASYNC);
+    look->carriers_read = true;
+    look->n_carriers = 0;
+    for (size_t i = 0; i < look->n_ends; i++) {
+        const struct wedge_machine_end *end = &look->ends[i];
+        const struct wedge_machine_proc *m = find(look, end->pid);
+        bool known = look->n_carriers && look->carriers[look->n_carriers - 1] == end->inode;
+        if (!m || !(end->dev == async ? m->tree : end->dev == sockets && !known))
+            continue;
+        long n = descriptors_inside(end, reader_of(m));
+        if (n <= 0)
+            continue;
+        if (end->dev == async || look->n_carriers == MOST_CARRIERS) {
+            look->hidden_carriers = true;
+            continue;
+        }
+        if (look->n_carriers == look->cap_carriers) {
+            size_t cap = look->cap_carriers ? look->cap_carriers * 2 : 16;
+            uint64_t *more = realloc(look->carriers, cap * sizeof(*more));
+            if (!more) {
+                look->hidden_carriers = true;
+                return;
+            }
+            look->carriers = more;
+            look->cap_carriers = cap;
+        }
+        look->carriers[look->n_carriers++] = end->inode;
+    }
+}
+
+const uint64_t *wedge_look_carriers(struct wedge_look *look, size_t *ret_n)
+{
+    if (!look->ends_read)
+        read_ends(look);
+    if (!look->carriers_read)
+        read_carriers(look);
+    *ret_n = look->n_carriers;
+    return look->carriers;
+}
+
 static void read_mappings(struct wedge_look *look)
 {
     look->mappings_read = true;
@@ -303,6 +361,6 @@ const struct wedge_machine_end *wedge_look_mappings(struct wedge_look *look, uin
 
 void wedge_machine_forget(struct wedge_look *look)
 {
-    look->ends_read = look->mappings_read = false;
+    look->ends_read = look->mappings_read = look->carriers_read = look->hidden_carriers = false;
     look->hidden_ends = look->hidden_mappings = look->hidden_above = look->hidden_elsewhere = false;
 }

@@ -1,8 +1,9 @@
 #include "detector/tests/cases.h"
 
-#include <check.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "base/tests/suite.h"
 
 #define TIMES 60 /* examinations of a healthy program */
 
@@ -96,4 +97,49 @@ void healthy_check(const struct healthy *healthy)
     }
     ck_assert_msg(seen, "%s: never seen in the wait that it is about", healthy->name);
     factory_end(&factory);
+}
+
+static struct {
+    const struct hang *hangs;
+    const struct healthy *healthy;
+    int n_hangs, n_healthy;
+    void (*more)(TCase *);
+} family;
+
+START_TEST(test_hang_without_stacks)
+{
+    hang_check_without_stacks(&family.hangs[_i]);
+}
+END_TEST
+
+START_TEST(test_hang_with_stacks)
+{
+    hang_check_with_stacks(&family.hangs[_i]);
+}
+END_TEST
+
+START_TEST(test_never_proved)
+{
+    healthy_check(&family.healthy[_i]);
+}
+END_TEST
+
+static void fill(TCase *tcase)
+{
+    tcase_add_loop_test(tcase, test_hang_without_stacks, 0, family.n_hangs);
+    tcase_add_loop_test(tcase, test_hang_with_stacks, 0, family.n_hangs);
+    tcase_add_loop_test(tcase, test_never_proved, 0, family.n_healthy);
+    if (family.more)
+        family.more(tcase);
+}
+
+int cases_main(const char *suite, const struct hang *hangs, size_t n_hangs, const struct healthy *healthy,
+               size_t n_healthy, void (*more)(TCase *))
+{
+    family.hangs = hangs;
+    family.healthy = healthy;
+    family.n_hangs = (int)n_hangs;
+    family.n_healthy = (int)n_healthy;
+    family.more = more;
+    return wedge_test_main(suite, 60, fill);
 }

@@ -5,6 +5,8 @@
 #ifndef WEDGE_DETECTOR_TESTS_CASES_H
 #define WEDGE_DETECTOR_TESTS_CASES_H
 
+#include <check.h>
+
 #include "detector/tests/harness.h"
 
 struct hang {
@@ -32,5 +34,10 @@ struct healthy {
 };
 /* Examined many times while it runs: never a hang, or where the rules allow it never a proved one. */
 void healthy_check(const struct healthy *healthy);
+
+/* A test binary of one family: every hang with and without stacks, every healthy case, and what `more` adds (NULL:
+ * nothing). Returns main's exit status. */
+int cases_main(const char *suite, const struct hang *hangs, size_t n_hangs, const struct healthy *healthy,
+               size_t n_healthy, void (*more)(TCase *));
 
 #endif

@@ -699,7 +699,7 @@ static const struct factory_case basic[] = {
     {NULL, NULL, false},
 };
 
-static const struct factory_case *const tables[] = {basic};
+static const struct factory_case *const tables[] = {basic, factory_descriptor};
 
 int main(int argc, char **argv)
 {

@@ -21,6 +21,9 @@ struct factory_case {
     bool healthy;
 };
 
+/* The tables of the other files, each ended by a case without a name. */
+extern const struct factory_case factory_descriptor[];
+
 void factory_die(const char *what);
 void factory_ready(void);
 void *factory_shared(size_t bytes); /* anonymous, shared with children, zeroed */

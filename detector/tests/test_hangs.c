@@ -1,7 +1,6 @@
 /* Every hang of the factory gets its kind, its certainty and its scope, and words that name what matters. */
 #include <unistd.h>
 
-#include "base/tests/suite.h"
 #include "detector/tests/cases.h"
 
 static const struct hang hangs[] = {
@@ -37,19 +36,6 @@ static const struct hang hangs[] = {
      "1 polled descriptor"},
     {"stopped-child", WEDGE_VERDICT_STOPPED, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, NULL, "stopped"},
 };
-#define HANGS ((int)(sizeof(hangs) / sizeof(hangs[0])))
-
-START_TEST(test_hang_without_stacks)
-{
-    hang_check_without_stacks(&hangs[_i]);
-}
-END_TEST
-
-START_TEST(test_hang_with_stacks)
-{
-    hang_check_with_stacks(&hangs[_i]);
-}
-END_TEST
 
 /* Examining leaves it as it was: still there, nothing stopped. */
 START_TEST(test_nothing_stays_stopped)
@@ -71,12 +57,10 @@ END_TEST
 
 static void fill(TCase *tcase)
 {
-    tcase_add_loop_test(tcase, test_hang_without_stacks, 0, HANGS);
-    tcase_add_loop_test(tcase, test_hang_with_stacks, 0, HANGS);
     tcase_add_test(tcase, test_nothing_stays_stopped);
 }
 
 int main(void)
 {
-    return wedge_test_main("hangs", 60, fill);
+    return cases_main("hangs", hangs, sizeof(hangs) / sizeof(hangs[0]), NULL, 0, fill);
 }

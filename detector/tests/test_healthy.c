@@ -8,7 +8,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/tests/suite.h"
 #include "detector/tests/cases.h"
 
 static const struct healthy healthy[] = {
@@ -27,13 +26,6 @@ static const struct healthy healthy[] = {
     {"fill-output", false, WEDGE_WAIT_PIPE_WRITE}, /* the test itself has the other end, and is never a waker */
     {"busy", false, WEDGE_WAIT_SLEEP},
 };
-#define HEALTHY ((int)(sizeof(healthy) / sizeof(healthy[0])))
-
-START_TEST(test_never_proved)
-{
-    healthy_check(&healthy[_i]);
-}
-END_TEST
 
 /* The server is idle with and without stacks, and still answers and ends as it likes. */
 START_TEST(test_server_is_idle_and_unharmed)
@@ -111,7 +103,6 @@ END_TEST
 
 static void fill(TCase *tcase)
 {
-    tcase_add_loop_test(tcase, test_never_proved, 0, HEALTHY);
     tcase_add_test(tcase, test_server_is_idle_and_unharmed);
     tcase_add_test(tcase, test_no_such_process);
     tcase_add_test(tcase, test_a_zombie_has_finished);
@@ -120,5 +111,5 @@ static void fill(TCase *tcase)
 
 int main(void)
 {
-    return wedge_test_main("healthy", 60, fill);
+    return cases_main("healthy", NULL, 0, healthy, sizeof(healthy) / sizeof(healthy[0]), fill);
 }

@@ -80,6 +80,19 @@ size_t wedge_descriptor_by_sharers(struct wedge_look *look, struct wedge_descrip
     return found;
 }
 
+void wedge_descriptor_by_receivers(struct wedge_look *look, struct wedge_descriptor_wait *wait)
+{
+    size_t n;
+    if (wait->outside)
+        return;
+    const uint64_t *carriers = wedge_look_carriers(look, &n);
+    for (size_t i = 0; i < n; i++)
+        wedge_descriptor_by_holders(look, wait, wedge_fds_device(WEDGE_FD_SOCKET), carriers[i], 0,
+                                    "may receive a descriptor that is on its way in a message");
+    if (look->hidden_carriers)
+        wedge_descriptor_by_outside(look, wait, "descriptors are kept where nobody sees them (io_uring)");
+}
+
 void wedge_descriptor_by_outside(struct wedge_look *look, struct wedge_descriptor_wait *wait, const char *why)
 {
     wait->elsewhere = true;
@@ -161,34 +174,50 @@ static const struct {
     {SYS_vmsplice, NO_ARG, 0, NO_ARG}, {SYS_connect, NO_ARG, NO_ARG, 0},
 };
 
-static bool sleeps_in(const struct wedge_descriptor_class *class, const char *wchan)
+/* Where it sleeps fits a wait for this: 1 yes, 0 no, -1 nobody knows. splice tells the direction of a pipe
+ * (pipe_wait_readable, pipe_wait_writable in fs/splice.c). */
+static int sleeps_in(const struct wedge_descriptor_class *class, const char *wchan, unsigned want)
 {
     if (!class || !class->wchans || !*wchan || strcmp(wchan, "0") == 0)
-        return true;
+        return -1;
+    if ((strstr(wchan, "_readable") && want != WEDGE_WANT_READ) ||
+        (strstr(wchan, "_writable") && want != WEDGE_WANT_WRITE))
+        return 0;
     for (const char *const *w = class->wchans; *w; w++)
         if (strstr(wchan, *w))
-            return true;
-    return false;
+            return 1;
+    return 0;
 }
 
-/* Asks about argument `arg`. False: there is nothing to ask. */
-static bool ask_argument(struct wedge_look *look, int thread, int arg, unsigned want, struct wedge_descriptor_wait *ret)
+/* The questions of the call: what it may sleep on. Of two descriptors those alone that fit the place where it sleeps,
+ * if any does. */
+static int questions(struct wedge_look *look, int thread, struct wedge_descriptor_wait ret[3])
 {
     const struct wedge_thread *t = &look->snapshot->threads[thread];
     const struct wedge_look_proc *own = &look->procs[t->proc];
-    if (arg == NO_ARG)
-        return false;
-    *ret = (struct wedge_descriptor_wait){
-        .thread = thread, .fd = wedge_fds_find(own->fds, own->n_fds, (int)t->args[arg]), .want = want};
-    if (!ret->fd)
-        wedge_descriptor_is_ready(ret, "its descriptor is not there");
-    /* A regular file is always ready: of two descriptors, the other one is what it sleeps on. */
-    else if (!sleeps_in(class_of(ret->fd->kind), look->threads[thread].wchan) &&
-             (t->syscall != SYS_splice && t->syscall != SYS_tee && t->syscall != SYS_sendfile))
-        wedge_descriptor_is_ready(ret, "it sleeps in another place of the kernel than its call would");
-    else
-        wedge_descriptor_ask(look, ret);
-    return true;
+    int n = 0, fitting = 0, fits[3];
+    for (size_t i = 0; i < sizeof(calls_of) / sizeof(calls_of[0]); i++) {
+        const int8_t args[3] = {calls_of[i].writes, calls_of[i].reads, calls_of[i].connects};
+        const unsigned wants[3] = {WEDGE_WANT_WRITE, WEDGE_WANT_READ, WEDGE_WANT_CONNECT};
+        for (int k = 0; k < 3 && calls_of[i].number == t->syscall; k++) {
+            if (args[k] == NO_ARG)
+                continue;
+            ret[n] = (struct wedge_descriptor_wait){
+                .thread = thread, .fd = wedge_fds_find(own->fds, own->n_fds, (int)t->args[args[k]]), .want = wants[k]};
+            fits[n] = ret[n].fd ? sleeps_in(class_of(ret[n].fd->kind), look->threads[thread].wchan, wants[k]) : 0;
+            fitting += fits[n++] == 1;
+        }
+    }
+    int left = 0;
+    for (int i = 0; i < n; i++) {
+        if (!ret[i].fd)
+            wedge_descriptor_is_ready(&ret[i], "its descriptor is not there");
+        else if (!fitting && fits[i] == 0)
+            wedge_descriptor_is_ready(&ret[i], "it sleeps in another place of the kernel than its call would");
+        if (!fitting || fits[i] == 1)
+            ret[left++] = ret[i];
+    }
+    return left;
 }
 
 static void decode(struct wedge_look *look, int thread)
@@ -196,29 +225,26 @@ static void decode(struct wedge_look *look, int thread)
     struct wedge_thread *t = &look->snapshot->threads[thread];
     struct wedge_look_thread *own = &look->threads[thread];
     struct wedge_descriptor_wait parts[3];
-    int n = 0;
     if (wedge_look_fds(look, t->proc)) {
         wedge_wait_unknown(look, thread, "its descriptors may not be read");
         return;
     }
-    for (size_t i = 0; i < sizeof(calls_of) / sizeof(calls_of[0]); i++) {
-        if (calls_of[i].number != t->syscall)
-            continue;
-        n += ask_argument(look, thread, calls_of[i].writes, WEDGE_WANT_WRITE, &parts[n]);
-        n += ask_argument(look, thread, calls_of[i].reads, WEDGE_WANT_READ, &parts[n]);
-        n += ask_argument(look, thread, calls_of[i].connects, WEDGE_WANT_CONNECT, &parts[n]);
-    }
-    const struct wedge_descriptor_wait *first = &parts[0];
+    int n = questions(look, thread, parts);
+    struct wedge_descriptor_wait *first = &parts[0];
     bool elsewhere = false;
     for (int i = 0; i < n; i++) {
+        if (!parts[i].ready)
+            wedge_descriptor_ask(look, &parts[i]);
         if (parts[i].ready) {
             wedge_wait_unknown(look, thread, parts[i].ready);
             return;
         }
         elsewhere |= parts[i].elsewhere;
-        if (parts[i].outside || !first->outside)
+        if (parts[i].outside)
             first = &parts[i];
     }
+    wedge_descriptor_by_receivers(look, first);
+    elsewhere |= first->elsewhere;
     struct wedge_object *o = &t->wait.object;
     memcpy(o->key, first->key, sizeof(o->key));
     memcpy(o->describe, first->describe, sizeof(o->describe));

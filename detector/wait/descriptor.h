@@ -67,6 +67,9 @@ size_t wedge_descriptor_by_holders(struct wedge_look *look, struct wedge_descrip
 size_t wedge_descriptor_by_sharers(struct wedge_look *look, struct wedge_descriptor_wait *wait, const char *why);
 /* The outside may end it: a device, a peer on another machine, somebody who cannot be read. */
 void wedge_descriptor_by_outside(struct wedge_look *look, struct wedge_descriptor_wait *wait, const char *why);
+/* An end that is in no table of descriptors may be on its way in a message: whoever can receive that. To be added last,
+ * by the decoders. */
+void wedge_descriptor_by_receivers(struct wedge_look *look, struct wedge_descriptor_wait *wait);
 /* What it waits for is there already: it is about to wake. Where a change is waited for (edge), nothing is said. */
 void wedge_descriptor_is_ready(struct wedge_descriptor_wait *wait, const char *why);
 

@@ -124,10 +124,13 @@ static void decode(struct wedge_look *look, int thread)
         wedge_wait_unknown(look, thread, all.ready ? all.ready : "what it polls cannot be read");
         return;
     }
+    if (members > 0)
+        wedge_descriptor_by_receivers(look, &all);
     wedge_wait_is(look, thread, WEDGE_WAIT_POLL, all.outside ? all.outside : "any of its descriptors may end it");
     read_timeout(look, thread);
     look->threads[thread].own_process_only = !all.elsewhere;
     look->threads[thread].shared = true;
+    o->full = look->threads[thread].room = all.full;
     snprintf(o->key, sizeof(o->key), "poll by %d", (int)t->tid);
     snprintf(o->describe, sizeof(o->describe), "%d polled descriptor%s", members, members == 1 ? "" : "s");
     if (members == 0 && t->wait.earliest_ns == INT64_MAX)

@@ -1,0 +1,31 @@
+/* Waits on descriptors: pipes watched by poll, select and epoll, ends on their way in a message, splice. */
+#include "detector/tests/cases.h"
+
+static const struct hang hangs[] = {
+    {"end-in-message-for-nobody", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "read", "empty pipe",
+     NULL},
+    {"poll-for-room", WEDGE_VERDICT_MUTUAL_BACKPRESSURE, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "poll",
+     "2 polled descriptors", NULL},
+    {"other-readers-only", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 1, "select",
+     "2 polled descriptors", NULL},
+    {"one-shot-over", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 1, "epoll_pwait",
+     "1 polled descriptor", NULL},
+    {"edge-taken-for-level", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "epoll_pwait",
+     "1 polled descriptor", NULL},
+    {"epoll-in-epoll", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 1, "epoll_pwait",
+     "1 polled descriptor", NULL},
+    {"splice-own-pipe", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 1, "splice", "empty pipe", NULL},
+};
+
+static const struct healthy healthy[] = {
+    {"end-in-message", false, WEDGE_WAIT_PIPE_READ},    {"poll-for-slow-reader", false, WEDGE_WAIT_POLL},
+    {"one-shot-again", false, WEDGE_WAIT_POLL},         {"edges", false, WEDGE_WAIT_POLL},
+    {"epoll-in-epoll-served", false, WEDGE_WAIT_POLL},  {"epoll-shared", false, WEDGE_WAIT_POLL},
+    {"epoll-member-elsewhere", false, WEDGE_WAIT_POLL}, {"splice-served", false, WEDGE_WAIT_PIPE_READ},
+};
+
+int main(void)
+{
+    return cases_main("descriptor", hangs, sizeof(hangs) / sizeof(hangs[0]), healthy,
+                      sizeof(healthy) / sizeof(healthy[0]), NULL);
+}
