@@ -282,24 +282,30 @@ static void attach_alt(struct wedge_elf_file *file)
         dwarf_setalt(file->dwarf, file->alt);
 }
 
+void wedge_elf_debug(struct wedge_elf_file *file)
+{
+    struct wedge_build_id id = {0};
+    if (file->debug_tried)
+        return;
+    file->debug_tried = true;
+    if (has_section(file->elf, ".debug_info") || has_section(file->elf, ".zdebug_info"))
+        return;
+    int fd = wedge_elf_open_debug(&file->build_id, NULL);
+    Elf *elf = fd >= 0 ? read_elf(fd) : NULL;
+    if (elf && wedge_elf_build_id(elf, &id) && wedge_build_id_equal(&id, &file->build_id))
+        file->debug_elf = elf;
+    else
+        drop_elf(elf);
+}
+
 Dwarf *wedge_elf_dwarf(struct wedge_elf_file *file)
 {
     if (file->dwarf_tried)
         return file->dwarf;
     file->dwarf_tried = true;
-    struct wedge_build_id id = {0};
-    if (has_section(file->elf, ".debug_info") || has_section(file->elf, ".zdebug_info")) {
-        file->dwarf = dwarf_begin_elf(file->elf, DWARF_C_READ, NULL);
-    } else {
-        int fd = wedge_elf_open_debug(&file->build_id, NULL);
-        Elf *elf = fd >= 0 ? read_elf(fd) : NULL;
-        if (elf && wedge_elf_build_id(elf, &id) && wedge_build_id_equal(&id, &file->build_id)) {
-            file->debug_elf = elf;
-            file->dwarf = dwarf_begin_elf(elf, DWARF_C_READ, NULL);
-        } else {
-            drop_elf(elf);
-        }
-    }
+    wedge_elf_debug(file);
+    if (file->debug_elf || has_section(file->elf, ".debug_info") || has_section(file->elf, ".zdebug_info"))
+        file->dwarf = dwarf_begin_elf(file->debug_elf ? file->debug_elf : file->elf, DWARF_C_READ, NULL);
     if (file->dwarf)
         attach_alt(file);
     return file->dwarf;

@@ -35,10 +35,10 @@ struct wedge_elf_file {
     unsigned dev_major, dev_minor;
     char *path; /* for messages */
     Elf *elf;
-    Elf *debug_elf; /* separate debug file, NULL none; looked for with `dwarf` */
+    Elf *debug_elf; /* separate debug file, NULL none or not yet looked for */
     Dwarf *dwarf; /* the file's own or the debug file's, NULL none */
     Dwarf *alt; /* what a dwz-compressed `dwarf` refers to */
-    bool dwarf_tried;
+    bool debug_tried, dwarf_tried;
     struct wedge_elf_symbols *symbols; /* made at need */
     struct wedge_elf_units *units;
     struct wedge_elf_lookup *lookups;
@@ -47,6 +47,8 @@ struct wedge_elf_file {
 /* The file behind an image of process `pid`; NULL when it cannot be had or is another one by now. Owned by the
  * cache. */
 struct wedge_elf_file *wedge_elf_of_image(struct wedge_images *images, struct wedge_image *image, int pid);
+/* Looks for its separate debug file, unless it has debug information of its own; nothing of it is read yet. */
+void wedge_elf_debug(struct wedge_elf_file *file);
 /* Its DWARF, from the file itself or from its debug file; NULL none. */
 Dwarf *wedge_elf_dwarf(struct wedge_elf_file *file);
 /* A descriptor of the separate debug file, the caller's to close; -1 none. `ret_path` (malloc) may be NULL. */

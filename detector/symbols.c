@@ -278,7 +278,12 @@ const struct wedge_symbol *wedge_symbols_at(struct wedge_elf_file *file, uint64_
             return NULL;
         lookup->address = address;
         lookup->n = 1;
-        from_dwarf(file, address, lookup);
+        /* Names of the library are what it exports, and its lines are of no source that the reader has: what its debug
+         * file says further is not worth the 30 ms that unpacking it takes (libc6-dbg 2.36). */
+        if (libc)
+            wedge_elf_debug(file);
+        else
+            from_dwarf(file, address, lookup);
         from_symbols(file, address, libc, lookup);
         HASH_ADD(hh, file->lookups, address, sizeof(lookup->address), lookup);
     }
