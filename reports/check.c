@@ -6,7 +6,10 @@
  * others, and a test holds that both refuse the same trees.
  */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include <uthash.h>
 
 #include "reports/report.h"
 
@@ -117,11 +120,20 @@ static void where(const struct place *at, char *buf, size_t size)
         snprintf(buf + len, size - len, "%s%s", len ? "." : "", at->name);
 }
 
-static int wrong(const struct place *at, const char *what, struct wedge_err *err)
+struct known {
+    const json_t *value;
+    UT_hash_handle hh;
+};
+struct check {
+    struct wedge_err *err;
+    struct known *all_known;
+};
+
+static int wrong(const struct place *at, const char *what, struct check *c)
 {
     char path[200];
     where(at, path, sizeof(path));
-    return wedge_err_set(err, -EBADMSG, "not a report: %s%s%s", path[0] ? path : "the whole", " ", what);
+    return wedge_err_set(c->err, -EBADMSG, "not a report: %s%s%s", path[0] ? path : "the whole", " ", what);
 }
 
 static bool digits(const char *s)
@@ -147,81 +159,102 @@ static bool word_ok(const json_t *value, const char *const *words)
 }
 
 static int check_object(const json_t *object, const struct shape *shape, const struct place *at, bool closed,
-                        struct wedge_err *err);
+                        struct check *c);
 
 /* A culprit or victim: what it has beyond a party's fields depends on whether it is a thread or dead. */
-static int check_party(const json_t *value, const struct place *at, struct wedge_err *err)
+static int check_party(const json_t *value, const struct place *at, struct check *c)
 {
-    int rc = check_object(value, &party, at, false, err);
+    int rc = check_object(value, &party, at, false, c);
     const char *node = wedge_report_text(value, "node");
     if (!rc && node[0] != 't' && node[0] != 'd')
-        return wrong(at, "is neither a thread nor a dead process", err);
-    return rc ? rc : check_object(value, node[0] == 'd' ? &dead : &thread_party, at, false, err);
+        return wrong(at, "is neither a thread nor a dead process", c);
+    return rc ? rc : check_object(value, node[0] == 'd' ? &dead : &thread_party, at, false, c);
 }
 
-static int check_array(const json_t *value, const struct field *field, const struct place *at, struct wedge_err *err)
+/* Stacks and frames that are the same in several threads (stacks.h) are looked at once. */
+static bool is_known(struct check *c, const json_t *value)
+{
+    struct known *known;
+    if (value->refcount <= 1)
+        return false;
+    HASH_FIND_PTR(c->all_known, &value, known);
+    if (known)
+        return true;
+    known = calloc(1, sizeof(*known));
+    if (known) {
+        known->value = value;
+        HASH_ADD_PTR(c->all_known, value, known);
+    }
+    return false;
+}
+
+static int check_array(const json_t *value, const struct field *field, const struct place *at, struct check *c)
 {
     size_t i;
     const json_t *item;
     if (!json_is_array(value))
-        return wrong(at, "is not an array", err);
+        return wrong(at, "is not an array", c);
+    if (field->of == &frame && is_known(c, value))
+        return 0;
     json_array_foreach(value, i, item) {
         struct place here = {at, NULL, (long)i};
-        int rc = field->type == TEXTS  ? (json_is_string(item) ? 0 : wrong(&here, "is not a text", err))
-                 : field->of == &party ? check_party(item, &here, err)
-                                       : check_object(item, field->of, &here, true, err);
+        if (field->of == &frame && is_known(c, item))
+            continue;
+        int rc = field->type == TEXTS  ? (json_is_string(item) ? 0 : wrong(&here, "is not a text", c))
+                 : field->of == &party ? check_party(item, &here, c)
+                                       : check_object(item, field->of, &here, true, c);
         if (rc)
             return rc;
     }
     return 0;
 }
 
-static int check_value(const json_t *value, const struct field *field, const struct place *at, struct wedge_err *err)
+static int check_value(const json_t *value, const struct field *field, const struct place *at, struct check *c)
 {
     if (!value)
-        return wrong(at, "is missing", err);
+        return wrong(at, "is missing", c);
     if (json_is_null(value) && field->may_be_null)
         return 0;
     switch (field->type) {
     case TEXT:
-        return json_is_string(value) ? 0 : wrong(at, "is not a text", err);
+        return json_is_string(value) ? 0 : wrong(at, "is not a text", c);
     case WORD:
-        return word_ok(value, field->words) ? 0 : wrong(at, "is not one of its words", err);
+        return word_ok(value, field->words) ? 0 : wrong(at, "is not one of its words", c);
     case INT:
-        return json_is_integer(value) ? 0 : wrong(at, "is not an integer", err);
+        return json_is_integer(value) ? 0 : wrong(at, "is not an integer", c);
     case COUNT:
-        return json_is_integer(value) && json_integer_value(value) >= 0 ? 0 : wrong(at, "is not a count", err);
+        return json_is_integer(value) && json_integer_value(value) >= 0 ? 0 : wrong(at, "is not a count", c);
     case BOOL:
-        return json_is_boolean(value) ? 0 : wrong(at, "is neither true nor false", err);
+        return json_is_boolean(value) ? 0 : wrong(at, "is neither true nor false", c);
     case NODE:
-        return node_ok(value) ? 0 : wrong(at, "is not the name of a node", err);
+        return node_ok(value) ? 0 : wrong(at, "is not the name of a node", c);
     case OBJECT:
-        return check_object(value, field->of, at, true, err);
+        return check_object(value, field->of, at, true, c);
     case ARRAY:
     case TEXTS:
-        return check_array(value, field, at, err);
+        return check_array(value, field, at, c);
     }
-    return wrong(at, "is of no known type", err);
+    return wrong(at, "is of no known type", c);
 }
 
 /* `closed`: no other fields than those of the shape. */
 static int check_object(const json_t *object, const struct shape *shape, const struct place *at, bool closed,
-                        struct wedge_err *err)
+                        struct check *c)
 {
     size_t n = 0;
     if (!json_is_object(object))
-        return wrong(at, "is not an object", err);
+        return wrong(at, "is not an object", c);
     for (const struct field *f = shape->fields; f->name; f++, n++) {
         struct place here = {at, f->name, -1};
-        int rc = check_value(json_object_get(object, f->name), f, &here, err);
+        int rc = check_value(json_object_get(object, f->name), f, &here, c);
         if (rc)
             return rc;
     }
-    return closed && json_object_size(object) != n ? wrong(at, "has a field that no report has", err) : 0;
+    return closed && json_object_size(object) != n ? wrong(at, "has a field that no report has", c) : 0;
 }
 
 /* Every end of an edge is declared: a thread of a process, a dead process, a rule, or the outside. */
-static int check_nodes(const json_t *report, struct wedge_err *err)
+static int check_nodes(const json_t *report, struct check *c)
 {
     size_t i, j;
     const json_t *item, *inner;
@@ -237,7 +270,7 @@ static int check_nodes(const json_t *report, struct wedge_err *err)
         const char *to = wedge_report_text(item, "to");
         if (!json_object_get(known, wedge_report_text(item, "from")) ||
             (strncmp(to, "r:", 2) != 0 && !json_object_get(known, to))) {
-            rc = wrong(&here, "leads from or to nowhere", err);
+            rc = wrong(&here, "leads from or to nowhere", c);
             break;
         }
     }
@@ -247,7 +280,14 @@ static int check_nodes(const json_t *report, struct wedge_err *err)
 
 int wedge_report_check(const json_t *report, struct wedge_err *err)
 {
-    int rc = check_object(report, &whole, NULL, true, err);
+    struct check c = {.err = err};
+    struct known *known, *next;
+    int rc = check_object(report, &whole, NULL, true, &c);
+    HASH_ITER(hh, c.all_known, known, next)
+    {
+        HASH_DEL(c.all_known, known);
+        free(known);
+    }
     if (rc)
         return rc;
     if (strcmp(wedge_report_text(report, "schema"), WEDGE_REPORT_SCHEMA) != 0)
@@ -255,5 +295,5 @@ int wedge_report_check(const json_t *report, struct wedge_err *err)
                              wedge_report_text(report, "schema"), WEDGE_REPORT_SCHEMA);
     if (json_array_size(json_object_get(report, "verdicts")) == 0)
         return wedge_err_set(err, -EBADMSG, "not a report: it has no verdict");
-    return check_nodes(report, err);
+    return check_nodes(report, &c);
 }

@@ -15,8 +15,10 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "reports/dump.h"
 #include "reports/put.h"
 #include "reports/report.h"
+#include "reports/stacks.h"
 
 enum { MOST_TRIES = 8, MOST_BYTES = 16 << 20, LEAST_TRY_MS = 200 };
 
@@ -30,38 +32,15 @@ struct skipped {
     char step[160];
 };
 
-/* The encoder hands over a few bytes at a time: sent one by one they would cost more than the examination. */
-struct sender {
-    int out;
-    size_t n;
-    char bytes[65536];
-};
-
-static int send_all(struct sender *s)
+static int send_all(int out, const char *bytes, size_t len)
 {
-    for (size_t at = 0; at < s->n;) {
-        ssize_t n = write(s->out, s->bytes + at, s->n - at);
+    for (size_t at = 0; at < len;) {
+        ssize_t n = write(out, bytes + at, len - at);
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
-            return -1;
+            return -EIO;
         at += (size_t)n;
-    }
-    s->n = 0;
-    return 0;
-}
-
-static int send_bytes(const char *buffer, size_t size, void *data)
-{
-    struct sender *s = data;
-    while (size > 0) {
-        if (s->n == sizeof(s->bytes) && send_all(s))
-            return -1;
-        size_t more = size < sizeof(s->bytes) - s->n ? size : sizeof(s->bytes) - s->n;
-        memcpy(s->bytes + s->n, buffer, more);
-        s->n += more;
-        buffer += more;
-        size -= more;
     }
     return 0;
 }
@@ -81,31 +60,17 @@ static json_t *error_tree(const struct wedge_err *err)
     return NULL;
 }
 
-static int count_bytes(const char *buffer, size_t size, void *data)
-{
-    (void)buffer;
-    *(size_t *)data += size;
-    return 0;
-}
-
-static size_t size_of(const json_t *report)
-{
-    size_t bytes = 0;
-    return json_dump_callback(report, count_bytes, &bytes, JSON_COMPACT) ? SIZE_MAX : bytes;
-}
-
 static void drop_stacks(struct wedge_put *p, json_t *report, bool live_alone)
 {
     size_t i, j;
     json_t *process, *thread;
     json_array_foreach(json_object_get(report, "processes"), i, process)
         json_array_foreach(json_object_get(process, "threads"), j, thread) {
-            json_t *frames = json_object_get(thread, "frames");
             if (live_alone && !json_is_true(json_object_get(thread, "live")))
                 continue;
-            if (json_array_size(frames) == 0)
+            if (json_array_size(json_object_get(thread, "frames")) == 0)
                 continue;
-            json_array_clear(frames);
+            wedge_put(p, thread, "frames", json_array()); /* the old one may be that of other threads too */
             wedge_put_str(p, thread, "stack_note", "left out: the report would be too large");
         }
 }
@@ -129,7 +94,7 @@ static int fit(json_t *report)
     const char *const lacks = wedge_report_text(report, "complete");
     const size_t room = MOST_BYTES - sizeof(note);
     int step = -1;
-    while (size_of(report) > room && step < 2) {
+    while (wedge_report_dump_size(report, 0) > room && step < 2) {
         if (++step == 0)
             drop_signal_edges(report);
         else
@@ -155,14 +120,12 @@ static int child(void *arg, int out, struct wedge_job_note *note)
     if (rc && !err.code)
         wedge_err_set(&err, rc, "cannot examine process %d: %s", work->options->root, strerror(-rc));
     json_t *tree = rc ? error_tree(&err) : wedge_report_new(NULL, snapshot);
-    rc = tree ? fit(tree) : -ENOMEM;
-    static struct sender sender;
-    sender.out = out;
-    if (!rc && (json_dump_callback(tree, send_bytes, &sender, JSON_COMPACT) || send_all(&sender)))
-        rc = -EIO;
-    json_decref(tree);
-    wedge_snapshot_free(snapshot);
-    return rc;
+    if (tree && !rc)
+        tree = fit(tree) ? NULL : wedge_stacks_pack(tree);
+    size_t len;
+    char *text = tree ? wedge_report_dump(tree, 0, 0, &len) : NULL;
+    /* Nothing is freed: the child ends here, and to take a large tree apart would take as long as to make it. */
+    return text ? send_all(out, text, len) : -ENOMEM;
 }
 
 /* What the child sent: a report or its error. */
@@ -183,12 +146,16 @@ static int parse(const struct wedge_job_result *result, json_t **ret, struct wed
         if (*wedge_report_text(error, "remedy"))
             wedge_err_remedy(err, "%s", wedge_report_text(error, "remedy"));
     } else {
-        rc = wedge_report_check(tree, err);
+        json_t *report = NULL;
+        rc = wedge_stacks_unpack(tree, &report, err);
+        if (!rc)
+            rc = wedge_report_check(report, err);
+        if (rc)
+            json_decref(report);
+        else
+            *ret = report;
     }
-    if (rc)
-        json_decref(tree);
-    else
-        *ret = tree;
+    json_decref(tree);
     return rc;
 }
 

@@ -14,6 +14,7 @@
 
 #include "base/text.h"
 #include "reports/assets.h"
+#include "reports/dump.h"
 #include "reports/report.h"
 #include "reports/words.h"
 #include "reports/write.h"
@@ -24,7 +25,6 @@ struct page {
     struct wedge_text out;
     const json_t *report;
     char nonce[33];
-    char *data; /* the model, compact */
 };
 
 /* Text between tags or inside a quoted attribute. */
@@ -157,14 +157,13 @@ static void put_words(struct page *p)
 
 static void put_data(struct page *p)
 {
-    for (const char *at = p->data; *at;) {
-        size_t len = strcspn(at, "<>&");
-        wedge_text_add_bytes(&p->out, at, len);
-        if (!at[len])
-            break;
-        wedge_text_addf(&p->out, "\\u%04x", at[len]);
-        at += len + 1;
-    }
+    size_t len;
+    char *text = wedge_report_dump(p->report, WEDGE_DUMP_ASCII | WEDGE_DUMP_HTML, 0, &len);
+    if (text)
+        wedge_text_add_bytes(&p->out, text, len);
+    else
+        p->out.cut = true;
+    free(text);
 }
 
 /* An asset as it is. Published scripts name their source map, which a browser's tools would ask for: cut there. */
@@ -229,14 +228,11 @@ int wedge_report_write_html(const json_t *report, int dirfd, const char *name, s
     if (getrandom(chance, sizeof(chance), 0) != sizeof(chance))
         return wedge_err_set(err, -EIO, "cannot get a random number: %s", strerror(errno));
     snprintf(p.nonce, sizeof(p.nonce), "%016" PRIx64 "%016" PRIx64, chance[0], chance[1]);
-    p.data = json_dumps(report, JSON_COMPACT | JSON_ENSURE_ASCII);
-    if (p.data)
-        fill(&p);
-    if (!p.data || p.out.cut)
+    fill(&p);
+    if (p.out.cut)
         rc = wedge_err_set(err, -ENOMEM, "no memory for %s", name);
     else
         rc = wedge_report_save(dirfd, name, p.out.data, p.out.len, err);
-    free(p.data);
     wedge_text_free(&p.out);
     return rc;
 }

@@ -8,7 +8,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "reports/dump.h"
 #include "reports/write.h"
+
+#define MOST_LOADED (256 << 20)
 
 /* Opens one component below `at`, which stays open. A link is followed when root or we made it: a stranger's link in
  * a folder like /tmp would have us write where he likes. */
@@ -93,14 +96,20 @@ int wedge_report_save(int dirfd, const char *name, const void *data, size_t len,
 
 int wedge_report_write_json(const json_t *report, int dirfd, const char *name, struct wedge_err *err)
 {
-    char *text = json_dumps(report, JSON_INDENT(2));
+    size_t len;
+    char *text = wedge_report_dump(report, WEDGE_DUMP_INDENT, 1, &len);
     if (!text)
         return wedge_err_set(err, -ENOMEM, "no memory for %s", name);
-    size_t len = strlen(text);
-    text[len] = '\n'; /* in the place of the NUL: the length is what counts from here on */
+    text[len] = '\n';
     int rc = wedge_report_save(dirfd, name, text, len + 1, err);
     free(text);
     return rc;
+}
+
+static int write_both(int dirfd, const json_t *report, struct wedge_err *err)
+{
+    int rc = wedge_report_write_json(report, dirfd, "report.json", err);
+    return rc ? rc : wedge_report_write_html(report, dirfd, "report.html", err);
 }
 
 int wedge_report_write_dir(const char *dir, const json_t *report, struct wedge_err *err)
@@ -109,42 +118,45 @@ int wedge_report_write_dir(const char *dir, const json_t *report, struct wedge_e
     int rc = wedge_report_open_dir(dir, &dirfd, err);
     if (rc)
         return rc;
-    rc = wedge_report_write_json(report, dirfd, "report.json", err);
-    if (!rc)
-        rc = wedge_report_write_html(report, dirfd, "report.html", err);
+    rc = write_both(dirfd, report, err);
     close(dirfd);
     return rc;
+}
+
+/* The whole of a regular file; NULL when there is none, or one that is no report's size. Not json_loadfd: it asks for
+ * one byte at a time. */
+static json_t *load(int dirfd, const char *name)
+{
+    int fd = openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    struct stat st;
+    if (fd < 0)
+        return NULL;
+    bool regular = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0 && st.st_size <= MOST_LOADED;
+    char *text = regular ? malloc((size_t)st.st_size) : NULL;
+    ssize_t len = text ? pread(fd, text, (size_t)st.st_size, 0) : -1;
+    close(fd);
+    json_t *tree = len > 0 ? json_loadb(text, (size_t)len, 0, NULL) : NULL;
+    free(text);
+    return tree;
 }
 
 /* Is the report.json of this folder one of the same snapshot? A run that found nothing leaves that of an earlier one. */
 static bool is_beside(int dirfd, const json_t *report)
 {
-    int fd = openat(dirfd, "report.json", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-    struct stat st;
-    if (fd < 0)
-        return false;
-    json_t *other = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) ? json_loadfd(fd, 0, NULL) : NULL;
-    close(fd);
+    json_t *other = load(dirfd, "report.json");
     bool same = other && json_equal(json_object_get(other, "taken_ns"), json_object_get(report, "taken_ns")) &&
                 json_equal(json_object_get(other, "verdict"), json_object_get(report, "verdict"));
     json_decref(other);
     return same;
 }
 
-int wedge_report_write_result(const char *dir, const json_t *report, int exit_status, struct wedge_err *err)
+static int write_result(int dirfd, const json_t *report, int exit_status, bool beside, struct wedge_err *err)
 {
     static const char *const fields[] = {"kind", "certainty", "scope", "hang", "summary", "signature"};
     static const char *const files[] = {"report.json", "report.html"};
     const json_t *verdict = json_object_get(report, "verdict");
     json_t *brief = json_object(), *paths = json_array();
-    int dirfd = -1;
-    int rc = wedge_report_open_dir(dir, &dirfd, err);
-    if (rc) {
-        json_decref(brief);
-        json_decref(paths);
-        return rc;
-    }
-    bool failed = false, beside = is_beside(dirfd, report);
+    bool failed = false;
     for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
         failed |= json_object_set(brief, fields[i], json_object_get(verdict, fields[i])) != 0;
     for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
@@ -155,11 +167,34 @@ int wedge_report_write_result(const char *dir, const json_t *report, int exit_st
                : json_pack("{s:s,s:O,s:i,s:b,s:O}", "schema", "wedge.result/1", "verdict", brief, "exit", exit_status,
                            "invalid", json_is_true(json_object_get(json_object_get(report, "injection"), "invalid")),
                            "files", paths);
-    rc = result ? wedge_report_write_json(result, dirfd, "result.json", err)
-                : wedge_err_set(err, -ENOMEM, "no memory for result.json");
+    int rc = result ? wedge_report_write_json(result, dirfd, "result.json", err)
+                    : wedge_err_set(err, -ENOMEM, "no memory for result.json");
     json_decref(result);
     json_decref(brief);
     json_decref(paths);
+    return rc;
+}
+
+int wedge_report_write_result(const char *dir, const json_t *report, int exit_status, struct wedge_err *err)
+{
+    int dirfd = -1;
+    int rc = wedge_report_open_dir(dir, &dirfd, err);
+    if (rc)
+        return rc;
+    rc = write_result(dirfd, report, exit_status, is_beside(dirfd, report), err);
+    close(dirfd);
+    return rc;
+}
+
+int wedge_report_write_all(const char *dir, const json_t *report, int exit_status, struct wedge_err *err)
+{
+    int dirfd = -1;
+    int rc = wedge_report_open_dir(dir, &dirfd, err);
+    if (rc)
+        return rc;
+    rc = write_both(dirfd, report, err);
+    if (!rc)
+        rc = write_result(dirfd, report, exit_status, true, err);
     close(dirfd);
     return rc;
 }

@@ -5,6 +5,7 @@
 #include <sys/syscall.h>
 
 #include "base/clock.h"
+#include "reports/stacks.h"
 
 const char *wedge_tree_rule(const struct wedge_snapshot *s, int rule)
 {
@@ -31,20 +32,6 @@ static void put_place(struct wedge_put *p, json_t *object, const struct wedge_fr
     wedge_put_text(p, object, "function", frame ? frame->function : NULL);
     wedge_put_text(p, object, "file", frame ? frame->file : NULL);
     wedge_put_int_if(p, object, "line", frame && frame->line > 0, frame ? frame->line : 0);
-}
-
-static json_t *frame_of(struct wedge_put *p, const struct wedge_frame *f)
-{
-    json_t *o = json_object();
-    put_place(p, o, f);
-    wedge_put_str(p, o, "module", f->module);
-    wedge_put_hex(p, o, "offset", f->module_offset);
-    wedge_put_str(p, o, "build_id", f->build_id);
-    wedge_put_hex(p, o, "pc", f->pc);
-    wedge_put_bool(p, o, "inlined", f->inlined);
-    wedge_put_bool(p, o, "signal", f->signal);
-    wedge_put_bool(p, o, "libc", f->libc);
-    return o;
 }
 
 static json_t *object_of(struct wedge_put *p, const struct wedge_object *object)
@@ -89,9 +76,10 @@ static json_t *callback_of(struct wedge_put *p, const struct wedge_snapshot *s, 
     return o;
 }
 
-static json_t *thread_of(struct wedge_put *p, const struct wedge_snapshot *s, const struct wedge_thread *t)
+static json_t *thread_of(struct wedge_put *p, const struct wedge_snapshot *s, const struct wedge_thread *t,
+                         struct wedge_stack_table **stacks)
 {
-    json_t *o = json_object(), *frames = json_array();
+    json_t *o = json_object();
     const char state[2] = {t->state ? t->state : '?', 0};
     put_node(p, o, "node", 't', t->tid);
     wedge_put_int(p, o, "tid", t->tid);
@@ -103,15 +91,14 @@ static json_t *thread_of(struct wedge_put *p, const struct wedge_snapshot *s, co
     wedge_put(p, o, "callback", callback_of(p, s, t));
     wedge_put_str(p, o, "last_point", t->last_point);
     wedge_put_text(p, o, "rule", wedge_tree_rule(s, t->rule));
-    for (size_t i = 0; i < t->n_frames; i++)
-        wedge_put_item(p, frames, frame_of(p, &t->frames[i]));
-    wedge_put(p, o, "frames", frames);
+    wedge_put(p, o, "frames", wedge_stacks_of(stacks, p, t));
     wedge_put_str(p, o, "stack_note", t->stack_note);
     wedge_put_int(p, o, "stopped_us", t->stopped_ns > 0 ? (t->stopped_ns + 999) / 1000 : 0);
     return o;
 }
 
-static json_t *process_of(struct wedge_put *p, const struct wedge_snapshot *s, const struct wedge_proc *proc)
+static json_t *process_of(struct wedge_put *p, const struct wedge_snapshot *s, const struct wedge_proc *proc,
+                          struct wedge_stack_table **stacks)
 {
     json_t *o = json_object(), *threads = json_array();
     const char state[2] = {proc->state ? proc->state : '?', 0};
@@ -131,7 +118,7 @@ static json_t *process_of(struct wedge_put *p, const struct wedge_snapshot *s, c
     wedge_put_bool(p, o, "armed_timer", proc->armed_timer);
     wedge_put_str(p, o, "note", proc->note);
     for (int i = 0; i < proc->n_threads; i++)
-        wedge_put_item(p, threads, thread_of(p, s, &s->threads[proc->first_thread + i]));
+        wedge_put_item(p, threads, thread_of(p, s, &s->threads[proc->first_thread + i], stacks));
     wedge_put(p, o, "threads", threads);
     return o;
 }
@@ -139,8 +126,10 @@ static json_t *process_of(struct wedge_put *p, const struct wedge_snapshot *s, c
 json_t *wedge_tree_processes(struct wedge_put *p, const struct wedge_snapshot *s)
 {
     json_t *all = json_array();
+    struct wedge_stack_table *stacks = NULL;
     for (size_t i = 0; i < s->n_procs; i++)
-        wedge_put_item(p, all, process_of(p, s, &s->procs[i]));
+        wedge_put_item(p, all, process_of(p, s, &s->procs[i], &stacks));
+    wedge_stacks_free(stacks);
     return all;
 }
 

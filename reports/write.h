@@ -46,4 +46,7 @@ int wedge_report_write_dir(const char *dir, const json_t *report, struct wedge_e
 /* result.json into `dir`: wedge.result/1, the headline, the exit status, whether the plan made the run invalid, and which reports stand beside it. */
 int wedge_report_write_result(const char *dir, const json_t *report, int exit_status, struct wedge_err *err);
 
+/* All three. Reads nothing back to know that they belong together. */
+int wedge_report_write_all(const char *dir, const json_t *report, int exit_status, struct wedge_err *err);
+
 #endif

@@ -1,0 +1,268 @@
+#include "reports/dump.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <uthash.h>
+
+enum { DEEPEST = 64, WIDEST_ESCAPE = 12 };
+
+/* A part that stands more than once, and where it was written first. */
+struct part {
+    const json_t *value;
+    int depth;
+    size_t from, len;
+    UT_hash_handle hh;
+};
+
+struct dump {
+    char *data; /* NULL: only counted */
+    size_t len, cap, tail;
+    unsigned flags;
+    bool count, failed;
+    struct part *parts;
+};
+
+static bool room(struct dump *d, size_t more)
+{
+    if (d->failed || more > WEDGE_DUMP_MAX_BYTES - d->len)
+        d->failed = true;
+    if (d->failed || d->count || d->len + more + d->tail <= d->cap)
+        return !d->failed;
+    size_t cap = d->cap ? d->cap : 65536;
+    while (cap < d->len + more + d->tail)
+        cap *= 2;
+    char *data = realloc(d->data, cap);
+    if (!data) {
+        d->failed = true;
+        return false;
+    }
+    d->data = data;
+    d->cap = cap;
+    return true;
+}
+
+static void put(struct dump *d, const char *bytes, size_t len)
+{
+    if (!room(d, len))
+        return;
+    if (!d->count)
+        memcpy(d->data + d->len, bytes, len);
+    d->len += len;
+}
+
+static void line_end(struct dump *d, int depth)
+{
+    static const char blanks[] = "\n                                                                "
+                                 "                                                                ";
+    if (d->flags & WEDGE_DUMP_INDENT)
+        put(d, blanks, 1 + 2 * (size_t)depth);
+}
+
+/* Length of the UTF-8 sequence at `s` (jansson has checked that it is one), and its character. */
+static size_t decode(const unsigned char *s, uint32_t *ret)
+{
+    size_t n = s[0] < 0x80 ? 1 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
+    uint32_t c = n == 1 ? s[0] : s[0] & (0x7fu >> n);
+    for (size_t i = 1; i < n; i++)
+        c = c << 6 | (s[i] & 0x3fu);
+    *ret = c;
+    return n;
+}
+
+/* Escapes the character at `s`. Returns the bytes that it took. */
+static size_t escape(struct dump *d, const unsigned char *s)
+{
+    static const char plain[] = "\"\\\b\f\n\r\t", letters[] = "\"\\bfnrt";
+    char text[WIDEST_ESCAPE + 1];
+    uint32_t c;
+    size_t n = decode(s, &c);
+    const char *known = c < 0x80 && c ? strchr(plain, (int)c) : NULL;
+    int len;
+    if (known)
+        len = snprintf(text, sizeof(text), "\\%c", letters[known - plain]);
+    else if (c > 0xffff)
+        len = snprintf(text, sizeof(text), "\\u%04X\\u%04X", 0xd800 | ((c - 0x10000) >> 10 & 0x3ff),
+                       0xdc00 | ((c - 0x10000) & 0x3ff));
+    else
+        len = snprintf(text, sizeof(text), c == '<' || c == '>' || c == '&' ? "\\u%04x" : "\\u%04X", c);
+    put(d, text, (size_t)len);
+    return n;
+}
+
+static bool needs_escape(const struct dump *d, unsigned char c)
+{
+    return c < 0x20 || c == '"' || c == '\\' || (c >= 0x80 && d->flags & WEDGE_DUMP_ASCII) ||
+           ((c == '<' || c == '>' || c == '&') && d->flags & WEDGE_DUMP_HTML);
+}
+
+static void put_string(struct dump *d, const char *s, size_t len)
+{
+    const unsigned char *at = (const unsigned char *)s, *end = at + len;
+    put(d, "\"", 1);
+    while (at < end) {
+        const unsigned char *from = at;
+        while (at < end && !needs_escape(d, *at))
+            at++;
+        put(d, (const char *)from, (size_t)(at - from));
+        if (at < end)
+            at += escape(d, at);
+    }
+    put(d, "\"", 1);
+}
+
+static void put_value(struct dump *d, const json_t *value, int depth);
+
+static void put_array(struct dump *d, const json_t *array, int depth)
+{
+    size_t n = json_array_size(array);
+    put(d, "[", 1);
+    for (size_t i = 0; i < n; i++) {
+        if (i)
+            put(d, ",", 1);
+        line_end(d, depth + 1);
+        put_value(d, json_array_get(array, i), depth + 1);
+    }
+    if (n)
+        line_end(d, depth);
+    put(d, "]", 1);
+}
+
+static void put_object(struct dump *d, const json_t *object, int depth)
+{
+    json_t *o = (json_t *)object; /* jansson's iterators take no const */
+    void *iter = json_object_iter(o);
+    bool any = iter;
+    put(d, "{", 1);
+    for (bool first = true; iter; iter = json_object_iter_next(o, iter), first = false) {
+        const char *key = json_object_iter_key(iter);
+        if (!first)
+            put(d, ",", 1);
+        line_end(d, depth + 1);
+        put_string(d, key, strlen(key));
+        put(d, ": ", d->flags & WEDGE_DUMP_INDENT ? 2 : 1);
+        put_value(d, json_object_iter_value(iter), depth + 1);
+    }
+    if (any)
+        line_end(d, depth);
+    put(d, "}", 1);
+}
+
+/* Copies what was written of the same value before. In a line of its own it must stand as deep as it did. */
+static bool put_again(struct dump *d, const json_t *value, int depth, struct part **ret)
+{
+    struct part *part;
+    HASH_FIND_PTR(d->parts, &value, part);
+    *ret = part;
+    if (!part || !part->len || (part->depth != depth && d->flags & WEDGE_DUMP_INDENT))
+        return false;
+    if (room(d, part->len) && !d->count)
+        memcpy(d->data + d->len, d->data + part->from, part->len);
+    d->len += d->failed ? 0 : part->len;
+    return true;
+}
+
+static void put_container(struct dump *d, const json_t *value, int depth)
+{
+    struct part *part = NULL;
+    bool shared = value->refcount > 1;
+    if (shared && put_again(d, value, depth, &part))
+        return;
+    if (shared && !part && (part = calloc(1, sizeof(*part)))) {
+        part->value = value;
+        HASH_ADD_PTR(d->parts, value, part);
+    }
+    size_t from = d->len;
+    if (json_is_array(value))
+        put_array(d, value, depth);
+    else
+        put_object(d, value, depth);
+    if (part) {
+        part->from = from;
+        part->depth = depth;
+        part->len = d->len - from;
+    }
+}
+
+static void put_value(struct dump *d, const json_t *value, int depth)
+{
+    char text[64];
+    if (d->failed || depth > DEEPEST) {
+        d->failed = true;
+        return;
+    }
+    switch (json_typeof(value)) {
+    case JSON_OBJECT:
+    case JSON_ARRAY:
+        put_container(d, value, depth);
+        break;
+    case JSON_STRING:
+        put_string(d, json_string_value(value), json_string_length(value));
+        break;
+    case JSON_INTEGER:
+        put(d, text, (size_t)snprintf(text, sizeof(text), "%" JSON_INTEGER_FORMAT, json_integer_value(value)));
+        break;
+    case JSON_REAL:
+        if (json_dumpb(value, text, sizeof(text), JSON_ENCODE_ANY) > sizeof(text))
+            d->failed = true;
+        else
+            put(d, text, json_dumpb(value, text, sizeof(text), JSON_ENCODE_ANY));
+        break;
+    case JSON_TRUE:
+        put(d, "true", 4);
+        break;
+    case JSON_FALSE:
+        put(d, "false", 5);
+        break;
+    case JSON_NULL:
+        put(d, "null", 4);
+        break;
+    }
+}
+
+static void run(struct dump *d, const json_t *tree)
+{
+    struct part *part, *next;
+    put_value(d, tree, 0);
+    HASH_ITER(hh, d->parts, part, next)
+    {
+        HASH_DEL(d->parts, part);
+        free(part);
+    }
+}
+
+char *wedge_report_dump(const json_t *tree, unsigned flags, size_t tail, size_t *ret_len)
+{
+    struct dump d = {.flags = flags, .tail = tail};
+    run(&d, tree);
+    if (d.failed) {
+        free(d.data);
+        return NULL;
+    }
+    *ret_len = d.len;
+    return d.data;
+}
+
+size_t wedge_report_dump_size(const json_t *tree, unsigned flags)
+{
+    struct dump d = {.flags = flags, .count = true};
+    run(&d, tree);
+    return d.failed ? SIZE_MAX : d.len;
+}
+
+int wedge_report_dump_file(const json_t *tree, FILE *out)
+{
+    size_t len;
+    char *text = wedge_report_dump(tree, WEDGE_DUMP_INDENT, 1, &len);
+    if (!text)
+        return -ENOMEM;
+    text[len++] = '\n';
+    bool written = fwrite(text, 1, len, out) == len && fflush(out) == 0;
+    free(text);
+    return written ? 0 : -EIO;
+}

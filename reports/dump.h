@@ -1,0 +1,27 @@
+/*
+ * A JSON tree as text, in the very bytes that jansson would write, for trees in which the same part stands many times:
+ * the stack of a thousand threads is composed once and copied. (jansson itself spends most of its time on telling
+ * whether a tree is a circle; ours are made without one, or parsed.)
+ */
+#ifndef WEDGE_REPORTS_DUMP_H
+#define WEDGE_REPORTS_DUMP_H
+
+#include <jansson.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#define WEDGE_DUMP_INDENT 1u /* JSON_INDENT(2); without it JSON_COMPACT */
+#define WEDGE_DUMP_ASCII  2u /* JSON_ENSURE_ASCII */
+#define WEDGE_DUMP_HTML   4u /* `<`, `>` and `&` as \u00XX: it cannot end a script element */
+
+#define WEDGE_DUMP_MAX_BYTES ((size_t)512 << 20)
+
+/* The text, with `tail` bytes of room behind it; the caller's to free. NULL: no memory, more than the most, or nested
+ * deeper than 64. A part is recognised by its address: it must not change meanwhile. */
+char *wedge_report_dump(const json_t *tree, unsigned flags, size_t tail, size_t *ret_len);
+/* How long it would be; SIZE_MAX where there would be none. */
+size_t wedge_report_dump_size(const json_t *tree, unsigned flags);
+/* The tree, indented, and a line end. 0 or -EIO. */
+int wedge_report_dump_file(const json_t *tree, FILE *out);
+
+#endif
