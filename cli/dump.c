@@ -1,7 +1,9 @@
 /* wedge dump PID... | --core FILE: one examination of each, now. Nothing is started, nothing is ended. */
 #include <errno.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -16,15 +18,61 @@ struct options {
     struct wedge_cli cli;
     pid_t pids[MOST_PIDS];
     size_t n;
-    bool no_stop;
     const char *core, *exe;
+    enum wedge_members members;
+    uid_t user;
+    bool user_given, no_stop;
 };
 
+enum { KEY_TREE = 256, KEY_USER };
 static const struct argp_option options[] = {
     {"no-stop", 's', NULL, 0, "Stop nothing: verdict and wait reasons without stacks", 0},
     {"core", 'c', "FILE", 0, "Explain a core file in the place of a process", 0},
     {"exe", 'e', "FILE", 0, "The program that the core file is of, if it lies elsewhere now", 0},
+    {"tree", KEY_TREE, "children|group|session", 0,
+     "Who belongs to PID's tree: its descendants, and its process group or session besides (children)", 0},
+    {"all-of-user", KEY_USER, "USER", OPTION_ARG_OPTIONAL,
+     "All processes of a user in one picture, without a PID; a name or a number (yours)", 0},
     {0}};
+
+static uid_t user_of(struct argp_state *state, const char *text)
+{
+    char *end;
+    const struct passwd *entry = getpwnam(text);
+    if (entry)
+        return entry->pw_uid;
+    errno = 0;
+    unsigned long number = strtoul(text, &end, 10);
+    if (errno || *end || end == text || *text == '-' || number >= (uid_t)-1)
+        argp_error(state, "there is no user '%s'", text);
+    return (uid_t)number;
+}
+
+static enum wedge_members members_of(struct argp_state *state, const char *text)
+{
+    static const char *const words[] = {"children", "group", "session"}; /* in the order of the enum */
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+        if (strcmp(text, words[i]) == 0)
+            return (enum wedge_members)i;
+    argp_error(state, "--tree takes children, group or session, not '%s'", text);
+    return WEDGE_MEMBERS_OF_ROOT;
+}
+
+/* What goes together: processes by number, a user, or a core file. */
+static void check_usage(struct argp_state *state, const struct options *o)
+{
+    bool of_user = o->members == WEDGE_MEMBERS_OF_USER;
+    if (!o->core && !of_user && !o->n)
+        argp_error(state, "which process? Give a PID, as in `wedge dump 4711`");
+    if (o->core && o->n)
+        argp_error(state, "a core file or processes, not both at once");
+    if (of_user && (o->n || o->core))
+        argp_error(state, "--all-of-user takes all processes of one user, and no %s", o->core ? "core file" : "PID");
+    if (o->exe && !o->core)
+        argp_error(state, "--exe goes with --core");
+    if (o->core && o->no_stop)
+        argp_error(state, "--no-stop does not go with --core: there is nothing to stop");
+}
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
@@ -42,20 +90,26 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case 'e':
         o->exe = arg;
         return 0;
+    case KEY_TREE:
+        o->members = members_of(state, arg);
+        return 0;
+    case KEY_USER:
+        o->members = WEDGE_MEMBERS_OF_USER;
+        o->user = arg ? user_of(state, arg) : getuid();
+        o->user_given = arg != NULL;
+        return 0;
     case ARGP_KEY_ARG:
+        if (o->members == WEDGE_MEMBERS_OF_USER && !o->user_given) { /* --all-of-user USER, apart */
+            o->user = user_of(state, arg);
+            o->user_given = true;
+            return 0;
+        }
         if (o->n == MOST_PIDS)
             argp_error(state, "at most %d processes at once", MOST_PIDS);
         o->pids[o->n++] = wedge_cli_pid(state, arg);
         return 0;
     case ARGP_KEY_END:
-        if (!o->core && !o->n)
-            argp_error(state, "which process? Give a PID, as in `wedge dump 4711`");
-        if (o->core && o->n)
-            argp_error(state, "a core file or processes, not both at once");
-        if (o->exe && !o->core)
-            argp_error(state, "--exe goes with --core");
-        if (o->core && o->no_stop)
-            argp_error(state, "--no-stop does not go with --core: there is nothing to stop");
+        check_usage(state, o);
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -65,11 +119,11 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 static const struct argp_child children[] = {{&wedge_cli_argp, 0, "Common options:", 1}, {0}};
 static const struct argp argp = {options,
                                  parse,
-                                 "PID...\n--core FILE [--exe FILE]",
+                                 "PID...\n--all-of-user [USER]\n--core FILE [--exe FILE]",
                                  "Explains what the processes of PID's tree wait for, who could wake them, and whether "
                                  "that is a hang. Exit status: 0 no hang of the whole, 124 a hang of the whole, 2 bad "
                                  "usage, 3 it could not be examined."
-                                 "\vExample:\n  wedge dump $(pgrep -o my-server)",
+                                 "\vExamples:\n  wedge dump $(pgrep -o my-server)\n  wedge dump --no-stop --all-of-user",
                                  children,
                                  NULL,
                                  NULL};
@@ -92,9 +146,12 @@ static int dump(const struct options *o, pid_t pid, struct wedge_err *err, int *
         .root = pid,
         .core = o->core,
         .exe = o->exe,
+        .members = o->members,
+        .user = o->user,
         .blind = &self,
         .n_blind = 1,
-        .stacks = o->no_stop ? WEDGE_STACKS_NEVER : WEDGE_STACKS_ALWAYS};
+        /* Of a user's processes only those that take part in a hang stand still for their stacks. */
+        .stacks = o->no_stop ? WEDGE_STACKS_NEVER : pid || o->core ? WEDGE_STACKS_ALWAYS : WEDGE_STACKS_ON_HANG};
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
     struct wedge_report_run run = {.verb = "dump",
@@ -125,7 +182,7 @@ int wedge_cli_dump(int argc, char **argv)
     int status = WEDGE_EXIT_OK;
     wedge_cli_defaults(&o.cli);
     argp_parse(&argp, argc, argv, 0, NULL, &o);
-    if (o.core && dump(&o, 0, &err, &status))
+    if ((o.core || o.members == WEDGE_MEMBERS_OF_USER) && dump(&o, 0, &err, &status))
         return wedge_cli_error(&err);
     for (size_t i = 0; i < o.n; i++) {
         if (o.pids[i] == getpid()) {

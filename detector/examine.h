@@ -15,8 +15,18 @@
 
 enum wedge_stacks { WEDGE_STACKS_NEVER, WEDGE_STACKS_ON_HANG, WEDGE_STACKS_ALWAYS };
 
+/* Who belongs to the tree: the root's descendants always, and beside them … (detector/members.h) */
+enum wedge_members {
+    WEDGE_MEMBERS_OF_ROOT,
+    WEDGE_MEMBERS_OF_GROUP, /* its process group */
+    WEDGE_MEMBERS_OF_SESSION, /* its session */
+    WEDGE_MEMBERS_OF_USER, /* there is no root: all processes of `user`, and every verdict is of a part */
+};
+
 struct wedge_examine {
-    pid_t root;
+    pid_t root; /* 0 with WEDGE_MEMBERS_OF_USER */
+    enum wedge_members members;
+    uid_t user; /* real user id */
     const char *core; /* a core file to be examined in the place of `root`; NULL none */
     const char *exe; /* the executable that it is of, where its own path does not lead to it; NULL none */
     const pid_t *skip; /* processes that could not be read in an earlier try: named, their waits are outside */

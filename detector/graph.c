@@ -89,12 +89,15 @@ static int fixpoint(const struct wedge_look *look, bool *live, bool posix)
 {
     size_t n = look->snapshot->n_threads;
     struct counts c = {.by_proc = calloc(look->snapshot->n_procs + 1, sizeof(int))};
+    /* Of all a user's processes some always come and go. Whoever came was forked by a thread that ran meanwhile and has
+     * from it what it has: that thread is live, and the newcomer adds nothing but a sender of signals (WEDGE_TO_TREE). */
+    bool changed = look->tree_changed && look->options->members != WEDGE_MEMBERS_OF_USER;
     if (!c.by_proc)
         return -ENOMEM;
     for (size_t i = 0; i < n; i++) {
         if (posix && wedge_graph_is_past_limit(look, (int)i))
             continue;
-        live[i] = look->tree_changed ? !has_ended(&look->snapshot->threads[i]) : is_live_by_itself(look, (int)i);
+        live[i] = changed ? !has_ended(&look->snapshot->threads[i]) : is_live_by_itself(look, (int)i);
         if (live[i])
             count(look, &c, (int)i);
     }

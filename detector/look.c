@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "detector/core_file.h"
 #include "detector/machine.h"
+#include "detector/members.h"
 
 #define MOST_ROUNDS  5
 #define MOST_WANTED  256
@@ -303,8 +304,9 @@ static int pass_a(struct wedge_look *look)
     forget_procs(look);
     int rc = wedge_machine_read(look);
     /* The root first, so that it is procs[0]. */
-    const struct wedge_machine_proc *root = rc ? NULL : wedge_look_machine_of(look, look->options->root);
-    if (!rc)
+    bool rooted = look->options->members != WEDGE_MEMBERS_OF_USER;
+    const struct wedge_machine_proc *root = rc || !rooted ? NULL : wedge_look_machine_of(look, look->options->root);
+    if (!rc && rooted)
         rc = read_proc(look, root);
     for (size_t i = 0; i < look->n_machine && !rc; i++) {
         const struct wedge_machine_proc *m = &look->machine[i];
@@ -314,7 +316,7 @@ static int pass_a(struct wedge_look *look)
         if (wanted)
             rc = read_proc(look, m);
     }
-    if (!rc && (!look->snapshot->n_procs || look->snapshot->procs[0].pid != look->options->root))
+    if (!rc && (!look->snapshot->n_procs || (rooted && look->snapshot->procs[0].pid != look->options->root)))
         rc = -ESRCH;
     return rc;
 }
@@ -391,6 +393,32 @@ static int pass_b(struct wedge_look *look)
     return compare_tree(look);
 }
 
+/* The calls of the root may not be read: then there is nothing to say about it. */
+static bool is_forbidden(const struct wedge_look *look)
+{
+    const struct wedge_proc *root = wedge_members_root(look);
+    return root && root->n_threads && !look->procs[0].zombie && look->snapshot->threads[0].syscall == -2 &&
+           *root->note;
+}
+
+static int explain(const struct wedge_look *look, int rc, struct wedge_err *err)
+{
+    const int number = (int)look->options->root;
+    if (rc == -ESRCH && look->options->members == WEDGE_MEMBERS_OF_USER)
+        return wedge_err_set(err, rc, "user %u has no process", (unsigned)look->options->user);
+    if (look->options->members == WEDGE_MEMBERS_OF_USER)
+        return wedge_err_set(err, rc, "cannot look at the processes of user %u: %s", (unsigned)look->options->user,
+                             strerror(-rc));
+    if (rc == -ESRCH)
+        return wedge_err_set(err, rc, "there is no process %d", number);
+    if (rc == -EPERM) {
+        wedge_err_set(err, rc, "process %d may not be looked at: no permission", number);
+        wedge_err_remedy(err, "run as its user or as root; if that is so, see kernel.yama.ptrace_scope");
+        return rc;
+    }
+    return wedge_err_set(err, rc, "cannot look at process %d: %s", number, strerror(-rc));
+}
+
 int wedge_look_twice(struct wedge_look *look, int (*decode)(struct wedge_look *), struct wedge_err *err)
 {
     int rc;
@@ -398,8 +426,7 @@ int wedge_look_twice(struct wedge_look *look, int (*decode)(struct wedge_look *)
         rc = pass_a(look);
         if (rc)
             break;
-        const struct wedge_proc *root = &look->snapshot->procs[0];
-        if (root->n_threads && !look->procs[0].zombie && look->snapshot->threads[0].syscall == -2 && *root->note) {
+        if (is_forbidden(look)) {
             rc = -EPERM;
             break;
         }
@@ -412,16 +439,7 @@ int wedge_look_twice(struct wedge_look *look, int (*decode)(struct wedge_look *)
     if (!rc)
         rc = pass_b(look);
     wedge_look_note(look, 0, "done");
-    if (rc == -ESRCH)
-        return wedge_err_set(err, rc, "there is no process %d", (int)look->options->root);
-    if (rc == -EPERM) {
-        wedge_err_set(err, rc, "process %d may not be looked at: no permission", (int)look->options->root);
-        wedge_err_remedy(err, "run as its user or as root; if that is so, see kernel.yama.ptrace_scope");
-        return rc;
-    }
-    if (rc)
-        return wedge_err_set(err, rc, "cannot look at process %d: %s", (int)look->options->root, strerror(-rc));
-    return 0;
+    return rc ? explain(look, rc, err) : 0;
 }
 
 /* ---- descriptors and mappings ---- */

@@ -82,6 +82,8 @@ struct wedge_machine_proc {
     bool kernel;
     bool tree;
     bool blind; /* wedge's own */
+    uid_t uid; /* only where all of a user are looked at */
+    enum { WEDGE_MARK_UNKNOWN, WEDGE_MARK_NONE, WEDGE_MARK_OF_RUN } mark; /* in its environment */
 };
 struct wedge_machine_end { /* a descriptor that somebody holds (all kinds but OTHER), or a shared mapping */
     uint64_t dev, inode;

@@ -12,6 +12,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "detector/members.h"
+
 #define MOST_PROCESSES  131072
 #define MOST_ENDS       1048576
 #define MOST_CARRIERS   256
@@ -44,44 +46,14 @@ static bool is_listed(const pid_t *list, size_t n, pid_t pid)
     return false;
 }
 
-/* Orphans of the tree become children of wedge, which is their subreaper: they still belong to it. */
-static bool is_adopted(const struct wedge_look *look, const struct wedge_machine_proc *p,
-                       const struct wedge_machine_proc *root)
+/* (uid_t)-1: not known, nobody's. */
+static uid_t user_of(pid_t pid)
 {
-    return p->ppid == root->ppid && p->pid != getpid() && p->start_ticks >= root->start_ticks &&
-           is_listed(look->options->blind, look->options->n_blind, p->ppid) &&
-           !is_listed(look->options->blind, look->options->n_blind, p->pid);
-}
-
-/* Marks the tree, then wedge's own processes: those named, the caller, its parent, and children of these. */
-static int mark(struct wedge_look *look)
-{
-    struct wedge_machine_proc *root = find(look, look->options->root);
-    if (!root || root->state == 'X')
-        return -ESRCH;
-    root->tree = true;
-    for (bool again = true; again;) {
-        again = false;
-        for (size_t i = 0; i < look->n_machine; i++) {
-            struct wedge_machine_proc *p = &look->machine[i], *parent = find(look, p->ppid);
-            if (!p->tree && ((parent && parent->tree) || is_adopted(look, p, root)) && p->pid != getpid())
-                again = p->tree = true;
-        }
-    }
-    for (size_t i = 0; i < look->n_machine; i++) {
-        struct wedge_machine_proc *p = &look->machine[i];
-        p->blind = !p->tree && (p->pid == getpid() || (p->pid == getppid() && p->pid > 1) ||
-                                is_listed(look->options->blind, look->options->n_blind, p->pid));
-    }
-    for (bool again = true; again;) {
-        again = false;
-        for (size_t i = 0; i < look->n_machine; i++) {
-            struct wedge_machine_proc *p = &look->machine[i], *parent = find(look, p->ppid);
-            if (!p->tree && !p->blind && parent && parent->blind)
-                again = p->blind = true;
-        }
-    }
-    return 0;
+    char text[4096];
+    struct wedge_proc_status status;
+    return wedge_proc_read(pid, 0, "status", text, sizeof(text)) > 0 && wedge_proc_status_parse(text, &status) == 0
+               ? status.uid
+               : (uid_t)-1;
 }
 
 int wedge_machine_read(struct wedge_look *look)
@@ -92,11 +64,14 @@ int wedge_machine_read(struct wedge_look *look)
     int rc = wedge_proc_list(0, MOST_PROCESSES, &pids, &n);
     if (rc)
         return rc;
-    free(look->machine);
+    struct wedge_machine_proc *old = look->machine;
+    size_t n_old = look->n_machine;
+    bool with_user = look->options->members == WEDGE_MEMBERS_OF_USER;
     look->n_machine = 0;
     look->machine = calloc(n, sizeof(*look->machine));
     if (!look->machine) {
         free(pids);
+        free(old);
         return -ENOMEM;
     }
     for (size_t i = 0; i < n; i++) {
@@ -112,16 +87,21 @@ int wedge_machine_read(struct wedge_look *look)
             .state = stat.state,
             .threads = stat.threads,
             .kernel = stat.kernel,
+            .uid = with_user ? user_of(pids[i]) : 0,
         };
     }
     free(pids);
-    return mark(look);
+    rc = wedge_members_mark(look, old, n_old);
+    free(old);
+    return rc;
 }
 
-/* A process above the root: what it opened, the tree may have inherited. */
+/* A process above the root: what it opened, the tree may have inherited. Above all of a user's may be anybody else. */
 static bool is_above(struct wedge_look *look, pid_t pid)
 {
     pid_t up = look->options->root;
+    if (look->options->members == WEDGE_MEMBERS_OF_USER)
+        return true;
     for (int depth = 0; depth < 1000; depth++) {
         const struct wedge_machine_proc *p = find(look, up);
         if (!p || p->ppid <= 0)
@@ -135,10 +115,12 @@ static bool is_above(struct wedge_look *look, pid_t pid)
 
 /* Somebody else's processes (init, sshd) are unreadable for every ordinary user. Outside the tree they can have what
  * the tree has only by inheritance or by message: mappings do not survive exec, and an inherited pipe is one that the
- * root has as a standard stream (wait/pipe.c asks). The rest is the assumption complete-view. */
+ * root has as a standard stream (wait/pipe.c asks). The rest is the assumption complete-view.
+ * Among all of a user's the same holds of one that nobody of them has started. */
 static void hide(struct wedge_look *look, const struct wedge_machine_proc *p, bool *hidden)
 {
-    if (p->tree)
+    const struct wedge_machine_proc *parent = find(look, p->ppid);
+    if (p->tree && (look->options->members != WEDGE_MEMBERS_OF_USER || (parent && parent->tree)))
         *hidden = true;
     else
         look->hidden_elsewhere = true;

@@ -209,39 +209,40 @@ static int value_number(const char *text, const char *key, int base, uint64_t *r
     return 0;
 }
 
-/* The last number of the NSpid line: the innermost namespace. */
-static int innermost(const char *text, pid_t *ret)
+/* "NSpid: 4711 12 1": from the reader's namespace to the innermost. A group that a namespace does not see is 0 there. */
+static int namespaces(const char *text, const char *key, struct wedge_proc_ns *ret, pid_t *ret_last)
 {
-    const char *v = value_of(text, "NSpid");
-    pid_t last = 0;
-    if (!v)
-        return -EBADMSG;
-    while (*v && *v != '\n') {
+    const char *v = value_of(text, key);
+    *ret = (struct wedge_proc_ns){0};
+    *ret_last = -1;
+    while (v && *v && *v != '\n') {
         char *end;
         long n = strtol(v, &end, 10);
         if (end == v)
             break;
-        if (n <= 0 || n > INT_MAX)
+        if (n < 0 || n > INT_MAX)
             return -EBADMSG;
-        last = (pid_t)n;
+        *ret_last = (pid_t)n;
+        if (ret->n < WEDGE_PROC_NAMESPACES)
+            ret->numbers[ret->n] = (pid_t)n;
+        ret->n++;
         v = end;
     }
-    if (!last)
-        return -EBADMSG;
-    *ret = last;
-    return 0;
+    return *ret_last < 0 ? -EBADMSG : 0;
 }
 
 int wedge_proc_status_parse(const char *text, struct wedge_proc_status *ret)
 {
     struct wedge_proc_status s = {0};
     uint64_t tracer, uid, voluntary, involuntary;
+    pid_t group;
     if (value_number(text, "TracerPid", 10, &tracer) || value_number(text, "Uid", 10, &uid) ||
         value_number(text, "voluntary_ctxt_switches", 10, &voluntary) ||
         value_number(text, "nonvoluntary_ctxt_switches", 10, &involuntary) ||
         value_number(text, "SigPnd", 16, &s.sig_pending) || value_number(text, "ShdPnd", 16, &s.sig_shared_pending) ||
         value_number(text, "SigBlk", 16, &s.sig_blocked) || value_number(text, "SigCgt", 16, &s.sig_caught) ||
-        innermost(text, &s.ns_tid))
+        namespaces(text, "NSpid", &s.tids, &s.ns_tid) || s.ns_tid == 0 ||
+        namespaces(text, "NSpgid", &s.groups, &group))
         return -EBADMSG;
     s.tracer = (pid_t)tracer;
     s.uid = (uid_t)uid;

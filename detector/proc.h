@@ -44,9 +44,17 @@ struct wedge_proc_stat {
 };
 int wedge_proc_stat_parse(const char *text, struct wedge_proc_stat *ret);
 
+#define WEDGE_PROC_NAMESPACES 8
+/* One number in each PID namespace that sees it, from the reader's to the innermost (NSpid and its like, proc(5)). */
+struct wedge_proc_ns {
+    int n; /* above WEDGE_PROC_NAMESPACES: those that did not fit are left out */
+    pid_t numbers[WEDGE_PROC_NAMESPACES];
+};
+
 struct wedge_proc_status {
     pid_t tracer;
     pid_t ns_tid; /* its TID in the innermost PID namespace it is in */
+    struct wedge_proc_ns tids, groups; /* TIDs; its process group */
     uid_t uid;
     uint64_t switches; /* voluntary and not */
     uint64_t sig_pending, sig_shared_pending, sig_blocked, sig_caught; /* bit n-1: signal n */

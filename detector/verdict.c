@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "detector/members.h"
 #include "detector/wait/wait.h"
 
 static void *copy(struct wedge_look *look, const void *data, size_t bytes)
@@ -150,8 +151,10 @@ static bool is_unsure(const struct wedge_look *look, const struct wedge_graph_se
 
 static enum wedge_scope scope_of(const struct wedge_look *look, const bool *live, const int *members, size_t n)
 {
-    const struct wedge_proc *root = &look->snapshot->procs[0];
+    const struct wedge_proc *root = wedge_members_root(look);
     bool takes_part = false;
+    if (!root)
+        return WEDGE_SCOPE_PART;
     for (int t = root->first_thread; t < root->first_thread + root->n_threads; t++)
         if (live[t] && !has_ended(&look->snapshot->threads[t]))
             return WEDGE_SCOPE_PART;
@@ -329,7 +332,7 @@ static struct wedge_verdict healthy(struct wedge_look *look)
 {
     const struct wedge_snapshot *s = look->snapshot;
     bool runs = look->tree_changed, outside = false;
-    if (look->procs[0].zombie)
+    if (wedge_members_root(look) && look->procs[0].zombie)
         return plain(look, WEDGE_VERDICT_FINISHED, "the process has ended");
     for (size_t i = 0; i < s->n_threads; i++) {
         const struct wedge_thread *t = &s->threads[i];

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/text.h"
+#include "detector/members.h"
 #include "detector/verdict.h"
 
 #define MOST_NAMED 3 /* more threads than this are counted instead of named */
@@ -230,25 +231,33 @@ static void say_hang(struct wedge_text *text, const struct wedge_look *look, con
     say_rest(text, look, v, core);
 }
 
+static void add_root(struct wedge_text *text, const struct wedge_look *look)
+{
+    const struct wedge_proc *root = wedge_members_root(look);
+    if (root)
+        add_proc(text, root->role, root->role_index, root->comm, root->pid);
+    else
+        wedge_text_addf(text, "What user %u has running", (unsigned)look->options->user);
+}
+
 const char *wedge_verdict_summary(struct wedge_look *look, const struct wedge_verdict *v)
 {
     struct wedge_text text = WEDGE_TEXT_INIT(MOST_TEXT);
-    const struct wedge_proc *root = &look->snapshot->procs[0];
     switch (v->kind) {
     case WEDGE_VERDICT_IDLE:
-        add_proc(&text, root->role, root->role_index, root->comm, root->pid);
+        add_root(&text, look);
         wedge_text_add(&text, " waits for the outside: no hang.");
         break;
     case WEDGE_VERDICT_RUNNING:
-        add_proc(&text, root->role, root->role_index, root->comm, root->pid);
+        add_root(&text, look);
         wedge_text_add(&text, " runs.");
         break;
     case WEDGE_VERDICT_FINISHED:
-        add_proc(&text, root->role, root->role_index, root->comm, root->pid);
+        add_root(&text, look);
         wedge_text_add(&text, " has ended.");
         break;
     case WEDGE_VERDICT_NO_PROGRESS:
-        add_proc(&text, root->role, root->role_index, root->comm, root->pid);
+        add_root(&text, look);
         wedge_text_addf(&text, " has made no progress for %.1f s. ",
                         (double)look->options->stalled_ns / WEDGE_NS_PER_S);
         add_waits(&text, look, v->victims, v->n_victims);

@@ -255,7 +255,7 @@ static void put_snapshot(struct wedge_put *p, json_t *report, const struct wedge
     json_t *verdicts = json_array();
     for (size_t i = 0; i < s->n_verdicts; i++)
         wedge_put_item(p, verdicts, verdict_of(p, s, &s->verdicts[i]));
-    wedge_put_int(p, report, "root", s->root);
+    wedge_put(p, report, "root", s->root ? json_integer(s->root) : json_null());
     wedge_put_int(p, report, "taken_ns", s->taken_ns);
     wedge_put(p, report, "verdict", json_deep_copy(json_array_get(verdicts, 0)));
     wedge_put(p, report, "verdicts", verdicts);

@@ -5,6 +5,7 @@
 #include "scenarios/session.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -12,6 +13,7 @@
 #include <string.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -86,8 +88,8 @@ static int list_tree(const struct state *st, struct wedge_tree *tree)
 {
     pid_t own[OWN];
     size_t n = own_pids(st, own);
-    if (st->s->attach)
-        return wedge_tree_list(st->root, true, NULL, 0, tree);
+    if (st->s->attach) /* wedge may run below the process that it was told to watch: `wedge watch -p $$` */
+        return wedge_tree_list(st->root, true, own, n, tree);
     return wedge_tree_list(getpid(), false, own, n - 1, tree);
 }
 
@@ -96,7 +98,7 @@ static size_t kill_tree(struct state *st)
     pid_t own[OWN];
     size_t n = own_pids(st, own);
     if (st->s->attach)
-        return wedge_tree_kill(st->root, true, NULL, 0, KILL_ROUNDS);
+        return wedge_tree_kill(st->root, true, own, n, KILL_ROUNDS);
     return wedge_tree_kill(getpid(), false, own, n - 1, KILL_ROUNDS);
 }
 
@@ -185,11 +187,23 @@ static int start_tees(struct state *st, int fds[2])
     return rc;
 }
 
+/* The run's mark, by which a daemon that has left everything else is known to be of this run (detector/members.h). */
+static void mark_environment(void)
+{
+    uint64_t nonce = 0;
+    char text[32];
+    if (getrandom(&nonce, sizeof(nonce), 0) != sizeof(nonce))
+        nonce = (uint64_t)wedge_clock_ns();
+    snprintf(text, sizeof(text), "%016" PRIx64, nonce);
+    setenv("WEDGE_RUN", text, 1);
+}
+
 static int start_command(struct state *st)
 {
     const struct wedge_session *s = st->s;
     char **env = NULL;
     int fds[2] = {s->stdout_fd, s->stderr_fd}, rc = 0;
+    mark_environment();
     if (s->agent && ((rc = prepare_agent(st, &env)) || st->out->exec_errno))
         return rc;
     if (!rc && s->copy_output)

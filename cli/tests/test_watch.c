@@ -332,6 +332,49 @@ START_TEST(test_watch_progress)
 }
 END_TEST
 
+/* A shell that has itself watched: wedge, which it waits for, is no part of its tree, and no hang of it. */
+START_TEST(test_watch_of_the_shell_above)
+{
+    char script[512], said[65536], name[160];
+    int out;
+    snprintf(script, sizeof(script), "%s watch -q -o %s --limit 1s -p $$; [ $? = 124 ] && exit 7", from_env("WEDGE_BIN"),
+             wedge_out);
+    const char *const argv[] = {"/bin/sh", "-c", script, NULL};
+    pid_t shell = start(argv, &out);
+    read_text(out, NULL, said, sizeof(said));
+    ck_assert_int_eq(status_of(shell), 7);
+    close(out);
+    snprintf(name, sizeof(name), "%s/report.json", wedge_out);
+    json_t *report = json_load_file(name, 0, NULL);
+    ck_assert_ptr_nonnull(report);
+    ck_assert_uint_eq(json_array_size(json_object_get(report, "processes")), 1);
+    ck_assert_msg(strcmp(word(report, "kind"), "no-progress") == 0, "%s", word(report, "summary"));
+    json_decref(report);
+}
+END_TEST
+
+/* From another terminal a run is known by its mark, its daemons included. */
+START_TEST(test_dump_of_a_daemon_of_a_run)
+{
+    char text[64];
+    int out;
+    /* The daemon's parent is dead and its session another one; it ends with the pipe that the command reads. */
+    const char *const argv[] = {from_env("WEDGE_BIN"), "watch", "-q", "--no-agent", "-o", wedge_out, "--", "/bin/sh", "-c",
+                                "exec 3<&0; (setsid sh -c 'exec sleep 600' & echo $!); echo $$.; exec sleep 600", NULL};
+    pid_t wedge = start(argv, &out), daemon = 0, command = 0;
+    read_text(out, ".", text, sizeof(text));
+    ck_assert_int_eq(sscanf(text, "%d %d.", &daemon, &command), 2);
+    json_t *report;
+    ck_assert_int_eq(dump(command, &report), 0);
+    ck_assert_uint_eq(json_array_size(json_object_get(report, "processes")), 2);
+    json_decref(report);
+    kill(command, SIGKILL);
+    ck_assert_int_eq(status_of(wedge), 128 + SIGKILL);
+    kill(daemon, SIGKILL);
+    close(out);
+}
+END_TEST
+
 /* `wedge dump` is killed at 20 places in its work, by SIGKILL: the target runs on. */
 START_TEST(test_killed_dump_leaves_nothing_stopped)
 {
@@ -374,6 +417,8 @@ static void fill(TCase *tcase)
     tcase_add_loop_test(tcase, test_watch_says_what_was_recorded, 0, sizeof(recorded) / sizeof(recorded[0]));
     tcase_add_test(tcase, test_watch_stall);
     tcase_add_test(tcase, test_watch_progress);
+    tcase_add_test(tcase, test_watch_of_the_shell_above);
+    tcase_add_test(tcase, test_dump_of_a_daemon_of_a_run);
     tcase_add_test(tcase, test_killed_dump_leaves_nothing_stopped);
 }
 

@@ -1,9 +1,10 @@
 /*
- * Prints the verdicts of a process: for trying out, and for tests that want words. `examine-main PID [stacks]`.
+ * Prints the verdicts of a process: for trying out, and for tests that want words. `examine-main PID [stacks]`; PID 0: all of the caller's user.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "detector/examine.h"
 
@@ -14,6 +15,8 @@ int main(int argc, char **argv)
     if (argc < 2)
         return 2;
     struct wedge_examine options = {.root = atoi(argv[1]),
+                                    .members = atoi(argv[1]) ? WEDGE_MEMBERS_OF_ROOT : WEDGE_MEMBERS_OF_USER,
+                                    .user = getuid(),
                                     .stacks = argc > 2 ? WEDGE_STACKS_ALWAYS : WEDGE_STACKS_NEVER};
     if (wedge_detector_examine(&options, NULL, &s, &err)) {
         fprintf(stderr, "%s\n", err.message);

@@ -19,6 +19,7 @@ static struct wedge_proc procs[MOST];
 static struct wedge_look_proc own_procs[MOST];
 static struct wedge_waker wakers[64];
 static struct wedge_graph graph;
+static const struct wedge_examine options;
 
 /* n threads, all of one process, all blocked without wakers. */
 static void blocked(int n)
@@ -33,7 +34,7 @@ static void blocked(int n)
     snapshot.procs = procs;
     snapshot.n_procs = 1;
     procs[0] = (struct wedge_proc){.n_threads = n, .in_tree = true};
-    look = (struct wedge_look){.snapshot = &snapshot, .threads = own, .procs = own_procs, .wakers = wakers};
+    look = (struct wedge_look){.options = &options, .snapshot = &snapshot, .threads = own, .procs = own_procs, .wakers = wakers};
     for (int i = 0; i < n; i++) {
         threads[i].state = 'S';
         threads[i].wait.class = WEDGE_WAIT_FUTEX;
@@ -234,6 +235,20 @@ START_TEST(test_a_changed_tree_proves_nothing)
 }
 END_TEST
 
+/* Of all a user's processes some always come and go: those who came may send signals, and can do nothing else. */
+START_TEST(test_a_changed_user_sends_signals_alone)
+{
+    static const struct wedge_examine of_user = {.members = WEDGE_MEMBERS_OF_USER};
+    blocked(2);
+    look.options = &of_user;
+    look.tree_changed = true;
+    edge(1, 0, WEDGE_TO_TREE, -1, WEDGE_WAKER_BY_SIGNAL);
+    build();
+    ck_assert(!graph.live[0]);
+    ck_assert(graph.live[1]);
+}
+END_TEST
+
 static void fill(TCase *tcase)
 {
     tcase_add_checked_fixture(tcase, NULL, teardown);
@@ -248,6 +263,7 @@ static void fill(TCase *tcase)
     tcase_add_test(tcase, test_the_dead);
     tcase_add_test(tcase, test_two_sets);
     tcase_add_test(tcase, test_a_changed_tree_proves_nothing);
+    tcase_add_test(tcase, test_a_changed_user_sends_signals_alone);
 }
 
 int main(void)

@@ -12,7 +12,7 @@
 
 #define STATUS_OF(tracer, nspid)                                                                                       \
     "Name:\tx\nState:\tS (sleeping)\nTracerPid:\t" tracer "\nUid:\t1000\t0\t0\t0\nNSpid:\t" nspid                      \
-    "\nSigPnd:\t0000000000000001\nShdPnd:\t0000000000000002\nSigBlk:\t0000000000010000\nSigCgt:\t0000000180004002\n"   \
+    "\nNSpgid:\t800\t0\nSigPnd:\t0000000000000001\nShdPnd:\t0000000000000002\nSigBlk:\t0000000000010000\nSigCgt:\t0000000180004002\n"   \
     "voluntary_ctxt_switches:\t150\nnonvoluntary_ctxt_switches:\t7\n"
 
 START_TEST(test_stat)
@@ -61,6 +61,17 @@ START_TEST(test_status)
     ck_assert_int_eq(wedge_proc_status_parse(STATUS_OF("42", "900\t31\t3"), &s), 0);
     ck_assert_int_eq(s.tracer, 42);
     ck_assert_int_eq(s.ns_tid, 3);
+    ck_assert_int_eq(s.tids.n, 3);
+    ck_assert_int_eq(s.tids.numbers[1], 31);
+    ck_assert_int_eq(s.groups.n, 2);
+    ck_assert_int_eq(s.groups.numbers[0], 800);
+    ck_assert_int_eq(s.groups.numbers[1], 0);
+    /* More namespaces than there is room for: the innermost counts all the same. */
+    ck_assert_int_eq(wedge_proc_status_parse(STATUS_OF("42", "1\t2\t3\t4\t5\t6\t7\t8\t9\t10"), &s), 0);
+    ck_assert_int_eq(s.ns_tid, 10);
+    ck_assert_int_eq(s.tids.n, 10);
+    ck_assert_int_eq(s.tids.numbers[WEDGE_PROC_NAMESPACES - 1], 8);
+    ck_assert_int_eq(wedge_proc_status_parse(STATUS_OF("42", "900\t31\t3"), &s), 0);
     ck_assert_int_eq(s.uid, 1000);
     ck_assert_uint_eq(s.switches, 157);
     ck_assert_uint_eq(s.sig_pending, 1);
@@ -80,9 +91,11 @@ static const char *const bad_statuses[] = {
     STATUS_OF("0", "0"),
     STATUS_OF("0", "-3"),
     STATUS_OF("0", "99999999999"),
-    "TracerPid:\t0\nUid:\t0\nNSpid:\t1\nSigPnd:\tzz\nShdPnd:\t0\nSigBlk:\t0\nSigCgt:\t0\nvoluntary_ctxt_switches:\t1\n"
+    "TracerPid:\t0\nUid:\t0\nNSpid:\t1\nSigPnd:\t0\nShdPnd:\t0\nSigBlk:\t0\nSigCgt:\t0\nvoluntary_ctxt_switches:\t1\n"
+    "nonvoluntary_ctxt_switches:\t1\n", /* no NSpgid */
+    "TracerPid:\t0\nUid:\t0\nNSpid:\t1\nNSpgid:\t1\nSigPnd:\tzz\nShdPnd:\t0\nSigBlk:\t0\nSigCgt:\t0\nvoluntary_ctxt_switches:\t1\n"
     "nonvoluntary_ctxt_switches:\t1\n",
-    "TracerPid:\t0\nUid:\t0\nNSpid:\t1\nSigPnd:\t0\nShdPnd:\t0\nSigBlk:\t0\nSigCgt:\t0\nvoluntary_ctxt_switches:\t1\n",
+    "TracerPid:\t0\nUid:\t0\nNSpid:\t1\nNSpgid:\t1\nSigPnd:\t0\nShdPnd:\t0\nSigBlk:\t0\nSigCgt:\t0\nvoluntary_ctxt_switches:\t1\n",
 };
 START_TEST(test_bad_status)
 {

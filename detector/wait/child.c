@@ -48,25 +48,33 @@ static bool traces(struct wedge_look *look, pid_t pid)
     return false;
 }
 
-/* TIDs in the arguments are of the waiting process's own PID namespace. */
-static bool is_asked(struct wedge_look *look, int proc, enum asked asked, pid_t id)
+/* Numbers in the arguments are of the waiting process's own PID namespace, the `depth`-th of those that we see. A child is
+ * in the same one or in one below it. */
+static bool is_asked(struct wedge_look *look, int proc, enum asked asked, pid_t id, int depth)
 {
     const struct wedge_proc *p = &look->snapshot->procs[proc];
     if (asked == ASKED_ALL)
         return true;
-    if (asked == ASKED_GROUP)
-        return look->procs[proc].pgrp == id;
-    return p->n_threads ? look->threads[p->first_thread].status.ns_tid == id : p->pid == id;
+    for (int t = p->first_thread; t < p->first_thread + p->n_threads; t++) {
+        const struct wedge_proc_status *status = &look->threads[t].status;
+        const struct wedge_proc_ns *numbers = asked == ASKED_GROUP ? &status->groups : &status->tids;
+        if (look->snapshot->threads[t].tid == p->pid)
+            return depth <= numbers->n && numbers->numbers[depth - 1] == id;
+    }
+    return true; /* its leader was not read: it may be the one */
 }
 
 static void decode(struct wedge_look *look, int thread)
 {
     struct wedge_thread *t = &look->snapshot->threads[thread];
     pid_t self = look->snapshot->procs[t->proc].pid, id = 0;
-    enum asked asked = what_is_asked(t, look->procs[t->proc].pgrp, &id);
-    int n = 0;
+    int depth = look->threads[thread].status.tids.n, n = 0;
+    bool seen = depth >= 1 && depth <= WEDGE_PROC_NAMESPACES;
+    const struct wedge_proc_ns *groups = &look->threads[thread].status.groups;
+    pid_t own_group = seen && groups->n == depth ? groups->numbers[depth - 1] : look->procs[t->proc].pgrp;
+    enum asked asked = what_is_asked(t, own_group, &id);
     pid_t first = 0;
-    if (asked == ASKED_UNKNOWN || look->threads[thread].status.ns_tid != t->tid) {
+    if (asked == ASKED_UNKNOWN || !seen || (asked == ASKED_GROUP && groups->n != depth)) {
         wedge_wait_unknown(look, thread, "a wait for children that is not decoded");
         return;
     }
@@ -76,7 +84,7 @@ static void decode(struct wedge_look *look, int thread)
     }
     for (size_t i = 0; i < look->snapshot->n_procs; i++) {
         const struct wedge_proc *p = &look->snapshot->procs[i];
-        if (p->ppid != self || !is_asked(look, (int)i, asked, id))
+        if (p->ppid != self || !is_asked(look, (int)i, asked, id, depth))
             continue;
         if (look->procs[i].zombie) {
             wedge_wait_unknown(look, thread, "a child has ended already: it is about to wake");
@@ -88,7 +96,8 @@ static void decode(struct wedge_look *look, int thread)
     /* Children that were not read: a waker pulled in from outside the tree has its own. */
     for (size_t i = 0; i < look->n_machine; i++) {
         const struct wedge_machine_proc *m = &look->machine[i];
-        bool may = asked == ASKED_ALL || (asked == ASKED_GROUP ? m->pgrp == id : m->pid == id);
+        /* In an inner namespace their numbers are not known: any of them may be meant. */
+        bool may = asked == ASKED_ALL || depth > 1 || (asked == ASKED_GROUP ? m->pgrp == id : m->pid == id);
         if (m->ppid == self && may && wedge_look_proc_of(look, m->pid) < 0) {
             wedge_waker_add_pid(look, thread, 0, m->pid, "must end");
             first = n++ ? first : m->pid;
