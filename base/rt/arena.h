@@ -257,7 +257,8 @@ struct wedge_arena_thread { /* 512 bytes */
     _Atomic uint64_t progress; /* sum of WEDGE_PROGRESS */
     uint64_t last_point_ns;
     uint64_t luck; /* hash of both pedigrees, the process's and the thread's: what chance per thread is drawn from */
-    uint8_t sched[64]; /* a controlled scheduler's line: gate futex, priority, step, pending call and object */
+    uint8_t sched[32]; /* a controlled scheduler's: gate futex, priority, step, pending call and object */
+    uint16_t made[16]; /* objects of each kind that this thread was seen to make */
     uint8_t vtime[64]; /* virtual time's line: now, wake at */
 };
 
@@ -321,7 +322,7 @@ struct wedge_arena_object {
     _Atomic uint32_t takes, wakes; /* counts: calls that took it or took from it, that gave it back or put into it */
     _Atomic uint32_t full, empty; /* WEDGE_OBJECT_SHUT by which rule for those who put, who take; 0 not */
     _Atomic uint32_t refs; /* kind FD: descriptors of it in the tree, as far as seen; 0: its row is free if needed */
-    uint32_t nth; /* the nth object that was made in the tree, as far as kept */
+    uint32_t luck; /* who made it, as which of its kind: what chance per object is drawn from; 0: it was found */
     _Atomic uint64_t files[2]; /* kind FD: by which each end is found again behind exec; 0 not known */
 };
 
@@ -539,11 +540,12 @@ struct wedge_arena_rule {
     uint32_t line; /* in the plan */
     _Atomic uint32_t released; /* odd: let go of what it holds, and act no more; armed again it is even; a futex */
     _Atomic uint32_t holding; /* threads held now */
-    _Atomic uint64_t hits; /* of per=tree, and of rows that were cleared: not the sum, see wedge_arena_rule_hits */
+    /* Both counters of per=tree in one step, where `max` makes one depend on the other. */
+    _Alignas(16) _Atomic uint64_t hits; /* of per=tree, and of rows that were cleared: see wedge_arena_rule_hits */
+    _Atomic uint64_t admitted; /* firings let through by `max` of per=tree */
     _Atomic uint64_t fired;
     char text[192]; /* the plan's line, cut */
     _Atomic uint64_t misplaced; /* would have answered at a place that cannot be answered: not counted as fired */
-    _Atomic uint64_t admitted; /* firings let through by `max` of per=tree */
     uint32_t where; /* WEDGE_WHERE_… */
     uint32_t object; /* OBJ: number of the define */
     int32_t fd; /* FD */

@@ -106,7 +106,8 @@ uint32_t agent_descriptor_made(const struct agent_here *here, int fd, enum wedge
 {
     if (fd < 0 || agent_is_vfork_child(here))
         return AGENT_NONE;
-    struct agent_making making = {.made = made, .caller = caller, .path = path};
+    struct agent_making making = {
+        .made = made, .caller = caller, .path = path, .luck = agent_object_luck(here, WEDGE_OBJECT_FD)};
     uint32_t row = make(here, fd, &making, 1);
     put(fd, row == AGENT_NONE ? UNKEPT : entry_of(row, 0));
     return row;
@@ -117,7 +118,7 @@ uint32_t agent_descriptors_made(const struct agent_here *here, const int ends[2]
 {
     if (agent_is_vfork_child(here))
         return AGENT_NONE;
-    struct agent_making making = {.made = made, .caller = caller};
+    struct agent_making making = {.made = made, .caller = caller, .luck = agent_object_luck(here, WEDGE_OBJECT_FD)};
     uint32_t row = make(here, ends[0], &making, 2);
     for (unsigned end = 0; end < 2; end++)
         put(ends[end], row == AGENT_NONE ? UNKEPT : entry_of(row, end));

@@ -240,7 +240,17 @@ static void fill(const struct agent_here *here, struct wedge_arena_object *objec
     object->files[0] = object->files[1] = 0;
     object->flags = (uint16_t)making->flags;
     object->defines = making->defines;
-    object->nth = atomic_fetch_add_explicit(&agent_arena.control->objects, 1, memory_order_relaxed) + 1;
+    object->luck = making->luck;
+    atomic_fetch_add_explicit(&agent_arena.control->objects, 1, memory_order_relaxed);
+}
+
+uint32_t agent_object_luck(const struct agent_here *here, enum wedge_object_kind kind)
+{
+    _Static_assert(WEDGE_OBJECT_COUNT <= sizeof(here->thread->made) / sizeof(here->thread->made[0]), "one for each");
+    if (!here->thread)
+        return (uint32_t)here->proc->pedigree | 1;
+    uint64_t nth = ++here->thread->made[kind];
+    return (uint32_t)agent_mix(here->thread->luck ^ (nth << 8 | (uint64_t)kind)) | 1;
 }
 
 static void publish(struct wedge_arena_object *object)
@@ -360,6 +370,7 @@ uint32_t agent_object_of(const struct agent_here *here, enum wedge_object_kind k
                                     .caller = object->caller,
                                     .flags = (atomic_load(&object->flags) & WEDGE_OBJECT_FOUND) | WEDGE_OBJECT_COPY,
                                     .defines = atomic_load(&object->defines),
+                                    .luck = object->luck,
                                     .counted = true};
         return agent_is_vfork_child(here) ? row : agent_object_new(here, kind, number, &copy);
     }
@@ -385,12 +396,13 @@ uint32_t agent_object_made(const struct agent_here *here, enum wedge_object_kind
     if (!is_kept(kind) || !agent_arena.n_objects || (!number && !of_tree(kind)) || agent_is_vfork_child(here))
         return AGENT_NONE;
     struct key key = make_key(kind, number, agent_page->ordinal);
+    uint32_t luck = agent_object_luck(here, kind);
     uint32_t old = find(&key); /* what was at this address is no more */
     if (old != AGENT_NONE && of_tree(kind))
         return old; /* such as semget of what is there */
     if (old != AGENT_NONE)
         agent_object_retire(old);
-    struct agent_making making = {.caller = caller, .flags = shared ? WEDGE_OBJECT_SHARED : 0};
+    struct agent_making making = {.caller = caller, .luck = luck, .flags = shared ? WEDGE_OBJECT_SHARED : 0};
     return agent_object_new(here, kind, number, &making);
 }
 

@@ -35,6 +35,9 @@ void agent_object_after(struct agent_call *call, int64_t result);
 #define AGENT_NO_SLOT 255u
 extern uint8_t agent_object_slots[WEDGE_ARENA_RULES];
 
+/* The luck of an object that this thread makes now: the same in each run in which the thread makes the same objects. */
+uint32_t agent_object_luck(const struct agent_here *here, enum wedge_object_kind kind);
+
 /* A row of OBJECTS, or AGENT_NONE: not kept, or no room was left (counted). */
 uint32_t agent_object_made(const struct agent_here *here, enum wedge_object_kind kind, uint64_t number, bool shared,
                            uint64_t caller);

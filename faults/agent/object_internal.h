@@ -15,6 +15,7 @@ struct agent_making {
     uint32_t defines; /* once counted */
     bool counted; /* the defines have been asked, which counts */
     uint32_t refs; /* kind FD */
+    uint32_t luck; /* agent_object_luck; 0: found */
 };
 /* Which defines this object is, one bit each. Counts it for their nth. */
 uint32_t agent_object_defines(const struct agent_making *making, enum wedge_object_kind kind);

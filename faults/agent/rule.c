@@ -133,6 +133,8 @@ static uint64_t draw(const struct agent_here *here, uint32_t number, const struc
         x ^= here->thread->luck;
     else if (rule->per == WEDGE_PER_PROC || (rule->per == WEDGE_PER_OBJ && is_private(site)))
         x ^= here->proc->pedigree;
+    if (rule->per == WEDGE_PER_OBJ && agent_arena.objects[site->row - 1].luck)
+        x ^= agent_mix(agent_arena.objects[site->row - 1].luck);
     return agent_mix(x + hit * 0x9e3779b97f4a7c15ull); /* splitmix64, its hit-th number from x */
 }
 
@@ -223,6 +225,12 @@ static bool count_in_order(const struct agent_here *here, uint32_t number, const
     }
 }
 
+/* May another firing be admitted? Once not, never again: from then on a hit is counted without comparing. */
+static bool is_open(const struct counters *to, uint64_t max)
+{
+    return atomic_load_explicit(to->fired, memory_order_relaxed) / to->one < max;
+}
+
 /* Counts the hit; does the rule fire? If so it is counted as fired for `max`, not yet for others to see. */
 static bool decide(const struct agent_here *here, uint32_t number, struct agent_site *site, uint64_t *ret_hit)
 {
@@ -243,8 +251,7 @@ static bool decide(const struct agent_here *here, uint32_t number, struct agent_
     struct counters mine = find_counters(here, number, site);
     if (!mine.hits)
         return false;
-    bool shared = rule->max && (rule->per == WEDGE_PER_PROC || rule->per == WEDGE_PER_OBJ);
-    if (AGENT_UNLIKELY(shared) && (!is_answer(rule->action) || can_answer(here, rule, site)) &&
+    if (AGENT_UNLIKELY(rule->max && !mine.own) && is_open(&mine, rule->max) && (!is_answer(rule->action) || can_answer(here, rule, site)) &&
         atomic_load(&rule->released) % 2 == 0 && !agent_is_vfork_child(here)) {
         if (!count_in_order(here, number, site, &mine, ret_hit))
             return false;

@@ -697,6 +697,46 @@ static int messages(char **argv)
     return 0;
 }
 
+/* chances: two pipes, two mutexes, two shared semaphores; a line for each of how its calls went, in this process and in a
+ * child. */
+static int chances(char **argv)
+{
+    enum { CALLS = 60 };
+    static pthread_mutex_t locks[2];
+    static sem_t posts_of[2];
+    char lines[6][CALLS + 2];
+    int ends[2][2];
+    (void)argv;
+    for (int i = 0; i < 2; i++)
+        if (pipe(ends[i]) || pthread_mutex_init(&locks[i], NULL) || sem_init(&posts_of[i], 1, 0))
+            return 2;
+    pid_t child = -1;
+    for (int process = 0; process < 2; process++) {
+        if (process && (child = fork()) != 0)
+            break;
+        for (int i = 0; i < CALLS; i++)
+            for (int of = 0; of < 2; of++) {
+                lines[of][i] = write(ends[of][1], "x", 1) == 1 ? '.' : 'F';
+                lines[2 + of][i] = '.';
+                if (pthread_mutex_lock(&locks[of]))
+                    lines[2 + of][i] = 'F';
+                else
+                    pthread_mutex_unlock(&locks[of]);
+                lines[4 + of][i] = sem_post(&posts_of[of]) == 0 ? '.' : 'F';
+            }
+        for (int line = 0; line < 6; line++) {
+            lines[line][CALLS] = '\n';
+            lines[line][CALLS + 1] = 0;
+            fputs(lines[line], stdout);
+        }
+        fflush(stdout);
+    }
+    int status = 0;
+    if (child == 0)
+        _exit(0);
+    return waitpid(child, &status, 0) == child && status == 0 ? 0 : 1;
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -719,6 +759,7 @@ int main(int argc, char **argv)
                  {"reload", reload},
                  {"messages", messages},
                  {"churn", churn},
+                 {"chances", chances},
                  {"bare", bare},
                  {"inherited", inherited}};
     for (size_t i = 0; argc > 1 && i < sizeof(modes) / sizeof(modes[0]); i++)

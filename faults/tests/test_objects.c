@@ -370,8 +370,32 @@ START_TEST(test_makers_are_known)
 }
 END_TEST
 
+/* By chance: no two objects draw the same, and each the same again in another run; with a second rule too. */
+START_TEST(test_each_object_has_its_own_luck)
+{
+    static const char *const plans[] = {
+        "seed 3\nf1 * write,pthread_mutex_lock,sem_post p=0.5 per=obj -> errno EINVAL",
+        "seed 3\nf1 * write,pthread_mutex_lock,sem_post p=0.5 per=obj -> errno EINVAL\n"
+        "f2 * close,pthread_cond_signal,pthread_join per=obj p=0.1 -> delay 1us"};
+    enum { LINES = 12, LINE = 61 };
+    char first[LINES * LINE + 1];
+    for (int i = 0; i < 4; i++) {
+        RUN(&run, plans[i % 2], run_objects_target(), "chances");
+        ck_assert_uint_eq(strlen(run.text), LINES * LINE);
+        if (i == 0)
+            strcpy(first, run.text);
+        ck_assert_str_eq(run.text, first);
+        run_free(&run);
+    }
+    for (int a = 0; a < LINES; a++)
+        for (int b = 0; b < a; b++)
+            ck_assert_msg(strncmp(first + a * LINE, first + b * LINE, LINE) != 0, "lines %d and %d:\n%s", b, a, first);
+}
+END_TEST
+
 static void fill(TCase *tcase)
 {
+    tcase_add_test(tcase, test_each_object_has_its_own_luck);
     tcase_add_loop_test(tcase, test_a_pipe_by_its_maker, 0, 2);
     tcase_add_test(tcase, test_makers_are_known);
     tcase_add_test(tcase, test_every_pipe_of_a_maker);
