@@ -259,7 +259,10 @@ struct wedge_arena_thread { /* 512 bytes */
     uint64_t luck; /* hash of both pedigrees, the process's and the thread's: what chance per thread is drawn from */
     uint8_t sched[32]; /* a controlled scheduler's: gate futex, priority, step, pending call and object */
     uint16_t made[16]; /* objects of each kind that this thread was seen to make */
-    uint8_t vtime[64]; /* virtual time's line: now, wake at */
+    uint8_t vtime[32]; /* virtual time's: now, wake at */
+    uint64_t named[WEDGE_ARENA_RULES / 64]; /* rules whose thread= is this thread's name; the agent's alone */
+    uint32_t named_at; /* as of which change of a name in its process; 0: not known yet */
+    uint8_t reserved[12];
 };
 
 /* How often a rule was hit and fired on one thread slot or in one process slot (per=thread, per=proc). Row i is of

@@ -129,7 +129,8 @@ uint64_t agent_now_ns(void); /* CLOCK_MONOTONIC, by the time-stamp counter where
 /* Ends what this thread has left behind: holds that it was cancelled in, or left by siglongjmp. */
 void agent_wait_check(const struct agent_here *here);
 void agent_wait_left(struct wedge_arena_thread *thread); /* all of them: the thread ends */
-extern __thread uintptr_t agent_wait_frames[2] __attribute__((tls_model("initial-exec"))); /* of holds, by level; 0 none */
+extern __thread uintptr_t agent_wait_frames[2]
+    __attribute__((tls_model("initial-exec"))); /* of holds, by level; 0 none */
 struct wedge_arena_wait *agent_wait_annotated(const struct agent_here *here); /* the one in progress, NULL none */
 
 /* rule.c */
@@ -172,6 +173,10 @@ void agent_life(const struct agent_here *here, enum wedge_rule_what what, bool b
 void agent_born(const struct agent_here *here); /* rules for `start`, of a process or an image */
 void agent_exit(void); /* rules for `exit`, once per process */
 
+/* thread=: the name of the calling thread, whose slot this is; and that this thread, or another one, has a new one. */
+void agent_note_name(struct wedge_arena_thread *thread);
+void agent_name_changed(bool own);
+
 /* hold.c */
 void agent_hold(const struct agent_here *here, uint32_t rule, uint64_t deadline_ns, const struct wedge_rule_when *until,
                 const struct agent_site *site);
@@ -183,8 +188,8 @@ struct agent_until {
 };
 enum agent_hold_end { AGENT_HOLD_RELEASED, AGENT_HOLD_TIMED_OUT, AGENT_HOLD_INTERRUPTED };
 enum agent_hold_end agent_hold_while(const struct agent_here *here, const struct agent_site *site,
-                                     uint32_t (*holds)(const void *), const void *arg,
-                                     const struct agent_until *until, bool looks);
+                                     uint32_t (*holds)(const void *), const void *arg, const struct agent_until *until,
+                                     bool looks);
 void agent_quiesce(void);
 
 /* cancel.c */

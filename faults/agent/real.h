@@ -49,6 +49,7 @@ struct agent_real {
     void (*quick_exit)(int status);
     void *(*dlopen)(const char *file, int mode);
     int (*prctl)(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d);
+    int (*pthread_setname_np)(pthread_t thread, const char *name);
     void *(*dlmopen)(Lmid_t space, const char *file, int mode);
     int (*old_posix_spawn)(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
                            const posix_spawnattr_t *attr, char *const *argv, char *const *env);

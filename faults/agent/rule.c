@@ -104,6 +104,70 @@ static struct counters find_counters(const struct agent_here *here, uint32_t num
     return (struct counters){&counts->hits, &counts->fired, 1, UINT64_MAX, rule->per == WEDGE_PER_THREAD};
 }
 
+static bool is_name(const char *comm, const char *name)
+{
+    for (unsigned i = 0; i < 16; i++) {
+        if (comm[i] != name[i])
+            return false;
+        if (!comm[i])
+            break;
+    }
+    return true;
+}
+
+/*
+ * A thread's name is asked for when its slot is announced and when it is seen to change, not at a pass: there a system
+ * call would cost more than all the rest, and be death in a sandbox. Whose name another thread has changed asks again at
+ * its next pass. Not seen is a name that is written into /proc/PID/task/TID/comm.
+ */
+static bool names_count; /* a rule has thread= */
+static _Atomic uint32_t others_changed = 1; /* how often a thread has named another one; a thread keeps up with it */
+
+static void find_named(uint64_t ret[AGENT_RULE_WORDS])
+{
+    char comm[16] = "";
+    for (unsigned w = 0; w < AGENT_RULE_WORDS; w++)
+        ret[w] = 0;
+    sys_call(SYS_prctl, PR_GET_NAME, (long)comm, 0, 0, 0, 0);
+    for (uint32_t i = 0; i < agent_arena.n_rules; i++)
+        if (agent_arena.rules[i].who == WEDGE_WHO_THREAD && is_name(comm, agent_arena.rules[i].role)) {
+            ret[i / 64] |= 1ull << (i % 64);
+            atomic_fetch_or(&agent_arena.rules[i].found, WEDGE_FOUND_WHO);
+        }
+}
+
+void agent_note_name(struct wedge_arena_thread *thread)
+{
+    if (!names_count || sys_no_clock) /* strict seccomp: to ask would be the thread's end */
+        return;
+    thread->named_at = atomic_load(&others_changed);
+    find_named(thread->named);
+}
+
+void agent_name_changed(bool own)
+{
+    struct agent_here here;
+    if (!names_count || !agent_find_here(&here) || agent_is_vfork_child(&here))
+        return;
+    if (!own)
+        atomic_fetch_add(&others_changed, 1);
+    else if (here.thread)
+        agent_note_name(here.thread);
+}
+
+static bool is_named(const struct agent_here *here, uint32_t number)
+{
+    uint64_t now[AGENT_RULE_WORDS], *named = now;
+    if (AGENT_UNLIKELY(!here->thread)) {
+        find_named(now);
+    } else {
+        named = here->thread->named;
+        if (AGENT_UNLIKELY(here->thread->named_at != atomic_load_explicit(&others_changed, memory_order_relaxed)))
+            agent_note_name(here->thread);
+    }
+    return named[number / 64] >> (number % 64) & 1;
+}
+
 /* Seed and rule, which are the same at every hit. By its own id, not its number, so that removing a rule changes no
  * other's luck. */
 static uint64_t luck[WEDGE_ARENA_RULES];
@@ -111,9 +175,11 @@ static uint64_t luck[WEDGE_ARENA_RULES];
 void agent_rules_prepare(void)
 {
     uint32_t len;
-    for (uint32_t i = 0; i < agent_arena.n_rules; i++)
+    for (uint32_t i = 0; i < agent_arena.n_rules; i++) {
+        names_count |= agent_arena.rules[i].who == WEDGE_WHO_THREAD;
         luck[i] = agent_mix(agent_mix(agent_arena.control->seed) ^
                             wedge_rt_hash_text(agent_arena.rules[i].id, WEDGE_RULE_ID_BYTES, &len));
+    }
 }
 
 /* Is the object, whose row is known, one of this process alone? What others can reach is counted over all of them. */
@@ -143,22 +209,6 @@ static bool is_answer(uint32_t action)
     return action == WEDGE_ACT_ERRNO || action == WEDGE_ACT_RETURN || action == WEDGE_ACT_SHORT ||
            action == WEDGE_ACT_DROP || action == WEDGE_ACT_SPURIOUS || action == WEDGE_ACT_FULL ||
            action == WEDGE_ACT_EMPTY;
-}
-
-static bool own_name_is(struct wedge_arena_rule *rule)
-{
-    char comm[16] = "";
-    const char *name = rule->role;
-    sys_call(SYS_prctl, PR_GET_NAME, (long)comm, 0, 0, 0, 0);
-    for (unsigned i = 0; i < sizeof(comm); i++) {
-        if (comm[i] != name[i])
-            return false;
-        if (!comm[i])
-            break;
-    }
-    if (!(atomic_load_explicit(&rule->found, memory_order_relaxed) & WEDGE_FOUND_WHO))
-        atomic_fetch_or(&rule->found, WEDGE_FOUND_WHO);
-    return true;
 }
 
 /* Counts a firing unless `max` is reached. Exact under contention: each success moves the counter by one. */
@@ -243,7 +293,7 @@ static bool decide(const struct agent_here *here, uint32_t number, struct agent_
         return false;
     if (rule->time_ns && sys_now_ns() - atomic_load(&agent_arena.control->begun_ns) < rule->time_ns)
         return false;
-    if (rule->who == WEDGE_WHO_THREAD && !own_name_is(rule))
+    if (rule->who == WEDGE_WHO_THREAD && !is_named(here, number))
         return false;
     if ((rule->where & WEDGE_WHERE_IN) && !agent_stack_has(AGENT_RANGES_IN + number))
         return false;
@@ -251,8 +301,9 @@ static bool decide(const struct agent_here *here, uint32_t number, struct agent_
     struct counters mine = find_counters(here, number, site);
     if (!mine.hits)
         return false;
-    if (AGENT_UNLIKELY(rule->max && !mine.own) && is_open(&mine, rule->max) && (!is_answer(rule->action) || can_answer(here, rule, site)) &&
-        atomic_load(&rule->released) % 2 == 0 && !agent_is_vfork_child(here)) {
+    if (AGENT_UNLIKELY(rule->max && !mine.own) && is_open(&mine, rule->max) &&
+        (!is_answer(rule->action) || can_answer(here, rule, site)) && atomic_load(&rule->released) % 2 == 0 &&
+        !agent_is_vfork_child(here)) {
         if (!count_in_order(here, number, site, &mine, ret_hit))
             return false;
     } else {

@@ -107,6 +107,7 @@ void agent_announce_thread(uint32_t slot)
     struct wedge_arena_thread *thread = &agent_arena.threads[slot];
     thread->tid = own_tid();
     thread->since_ns = sys_now_ns();
+    agent_note_name(thread);
     /* Partner: whoever reads the slot loads the generation with acquire and finds a complete record. */
     atomic_store_explicit(&thread->gen, 2, memory_order_release);
     atomic_fetch_add_explicit(&agent_arena.procs[thread->proc].threads, 1, memory_order_relaxed);

@@ -72,6 +72,7 @@ void agent_resolve(void)
         {"quick_exit", NULL, NULL, false},
         {"dlopen", NULL, NULL, false},
         {"prctl", NULL, NULL, false},
+        {"pthread_setname_np", NULL, NULL, false},
         {"dlmopen", NULL, NULL, false},
         {"posix_spawn", "GLIBC_2.2.5", "GLIBC_2.15", true},
         {"posix_spawnp", "GLIBC_2.2.5", "GLIBC_2.15", true},

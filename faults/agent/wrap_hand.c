@@ -1,5 +1,5 @@
 /*
- * Wrappers that follow no pattern: open with its optional mode, syscall, dlopen, prctl. Those of processes are in wrap_process.c.
+ * Wrappers that follow no pattern: open with its optional mode, syscall, dlopen, prctl, pthread_setname_np. Those of processes are in wrap_process.c.
  */
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -123,9 +123,52 @@ static __attribute__((noinline)) long ruled_syscall(long number, long a, long b,
     return real(number, a, b, c, d, e);
 }
 
+/* What the agent must know of before it happens: what takes the clocks from a thread (sys.h), and a new name. */
+struct change {
+    bool strict, counter, name;
+    uint32_t before;
+};
+static struct change begin_change(long number, long a, long b)
+{
+    struct change change = {
+        .strict = (number == SYS_prctl && a == PR_SET_SECCOMP && b == SECCOMP_MODE_STRICT) ||
+                  (number == SYS_seccomp && a == SECCOMP_SET_MODE_STRICT),
+        .counter = number == SYS_prctl && a == PR_SET_TSC && b == PR_TSC_SIGSEGV,
+        .name = number == SYS_prctl && a == PR_SET_NAME,
+        .before = atomic_load(&sys_no_counter),
+    };
+    if (change.strict) {
+        atomic_store(&sys_last_ns, sys_now_ns());
+        sys_no_clock = 1;
+    } else if (change.counter) {
+        atomic_store(&sys_no_counter, 1);
+    }
+    return change;
+}
+
+static void end_change(const struct change *change, bool failed)
+{
+    if (failed && change->strict)
+        sys_no_clock = 0;
+    else if (failed && change->counter)
+        atomic_store(&sys_no_counter, change->before);
+    if (change->name)
+        agent_name_changed(true);
+}
+
+static __attribute__((noinline)) long changing_syscall(long number, long a, long b, long c, long d, long e)
+{
+    struct change change = begin_change(number, a, b);
+    long rc = ruled_syscall(number, a, b, c, d, e);
+    end_change(&change, rc != 0);
+    return rc;
+}
+
 AGENT_EXPORT long agent_wrap_syscall(long number, long a, long b, long c, long d, long e) __asm__("syscall");
 AGENT_EXPORT long agent_wrap_syscall(long number, long a, long b, long c, long d, long e)
 {
+    if (AGENT_UNLIKELY(number == SYS_prctl || number == SYS_seccomp))
+        return changing_syscall(number, a, b, c, d, e);
     if (AGENT_LIKELY(agent_real.syscall && !agent_is_armed(WEDGE_FN_syscall)))
         return ((registers_fn *)(void *)agent_real.syscall)(number, a, b, c, d, e);
     return ruled_syscall(number, a, b, c, d, e);
@@ -200,28 +243,22 @@ AGENT_EXPORT void *dlmopen(Lmid_t space, const char *file, int mode)
     return agent_real.dlmopen(space, file, mode);
 }
 
-/* Not for rules: what takes the clocks from a thread must be known before they are gone, see sys.h. As in C the
- * arguments that an option does not have are whatever is in their registers. */
+/* Not for rules: as in C the arguments that an option does not have are whatever is in their registers. */
 AGENT_EXPORT int agent_wrap_prctl(int option, unsigned long a, unsigned long b, unsigned long c,
                                   unsigned long d) __asm__("prctl");
 AGENT_EXPORT int agent_wrap_prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d)
 {
     READY(prctl);
-    bool strict = option == PR_SET_SECCOMP && a == SECCOMP_MODE_STRICT;
-    bool counter = option == PR_SET_TSC && a == PR_TSC_SIGSEGV;
-    if (AGENT_LIKELY(!strict && !counter))
-        return agent_real.prctl(option, a, b, c, d);
-    uint32_t before = atomic_load(&sys_no_counter);
-    if (strict) {
-        atomic_store(&sys_last_ns, sys_now_ns());
-        sys_no_clock = 1;
-    } else {
-        atomic_store(&sys_no_counter, 1);
-    }
+    struct change change = begin_change(SYS_prctl, option, (long)a);
     int rc = agent_real.prctl(option, a, b, c, d);
-    if (rc && strict)
-        sys_no_clock = 0;
-    else if (rc)
-        atomic_store(&sys_no_counter, before);
+    end_change(&change, rc != 0);
+    return rc;
+}
+
+AGENT_EXPORT int pthread_setname_np(pthread_t thread, const char *name)
+{
+    READY(pthread_setname_np);
+    int rc = agent_real.pthread_setname_np(thread, name);
+    agent_name_changed((void *)thread == __builtin_thread_pointer()); /* what pthread_self gives */
     return rc;
 }

@@ -392,11 +392,15 @@ static int sandbox(char **argv)
     return 1;
 }
 
-/* clockless seccomp|tsc: without the processor's counter, which the vDSO's clocks read. */
+/* clockless seccomp|tsc|rawprctl|rawtsc|rawseccomp: without the processor's counter, which the vDSO's clocks read. */
 static int clockless(char **argv)
 {
-    bool strict = strcmp(argv[2], "seccomp") == 0;
-    if (strict ? prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT) : prctl(PR_SET_TSC, PR_TSC_SIGSEGV))
+    long rc = strcmp(argv[2], "seccomp") == 0    ? prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT)
+              : strcmp(argv[2], "tsc") == 0      ? prctl(PR_SET_TSC, PR_TSC_SIGSEGV)
+              : strcmp(argv[2], "rawprctl") == 0 ? syscall(SYS_prctl, PR_SET_SECCOMP, SECCOMP_MODE_STRICT, 0, 0, 0)
+              : strcmp(argv[2], "rawtsc") == 0   ? syscall(SYS_prctl, PR_SET_TSC, PR_TSC_SIGSEGV, 0, 0, 0)
+                                                 : syscall(SYS_seccomp, SECCOMP_SET_MODE_STRICT, 0, NULL);
+    if (rc)
         return 1;
     WEDGE_POINT("t.step");
     char line[] = "answer 0\n";
@@ -404,6 +408,34 @@ static int clockless(char **argv)
     long n = write(1, line, sizeof(line) - 1);
     syscall(SYS_exit, n == -1 ? 0 : 5);
     return 1;
+}
+
+/* names: the main thread passes under three names, given by three calls, and under one that another thread gives it. */
+static void *name_other(void *arg)
+{
+    pthread_setname_np(*(pthread_t *)arg, "fourth");
+    return NULL;
+}
+
+static int names(char **argv)
+{
+    pthread_t self = pthread_self(), other;
+    (void)argv;
+    for (int i = 0; i < 5; i++) {
+        if (i == 1)
+            prctl(PR_SET_NAME, "first");
+        if (i == 2)
+            pthread_setname_np(self, "second");
+        if (i == 3)
+            syscall(SYS_prctl, PR_SET_NAME, "third", 0, 0, 0);
+        if (i == 4 && (pthread_create(&other, NULL, name_other, &self) || pthread_join(other, NULL)))
+            return 1;
+        char line[] = "0\n";
+        line[0] = (char)('0' + WEDGE_ASK("t.ask"));
+        if (write(1, line, 2) != 2)
+            return 1;
+    }
+    return 0;
 }
 
 int main(int argc, char **argv)
@@ -415,7 +447,8 @@ int main(int argc, char **argv)
                  {"workers", workers}, {"slain", slain},     {"wait", wait_mode},  {"handler", handler},
                  {"calls", calls},     {"leave", leave},     {"vfork", vforks},    {"exec", execs},
                  {"library", library}, {"plugin", plugin},   {"deep", deep},       {"many", many},
-                 {"crowd", crowd},     {"sandbox", sandbox}, {"fresh", fresh},     {"clockless", clockless}};
+                 {"crowd", crowd},     {"sandbox", sandbox}, {"fresh", fresh},     {"clockless", clockless},
+                 {"names", names}};
     for (size_t i = 0; argc > 1 && i < sizeof(modes) / sizeof(modes[0]); i++)
         if (strcmp(modes[i].name, argv[1]) == 0)
             return modes[i].run(argv);

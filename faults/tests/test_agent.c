@@ -508,8 +508,9 @@ static bool clock_needs_no_call(void)
 /* Reading the processor's counter would be the end of such a program. */
 START_TEST(test_no_clock)
 {
-    const char *hows[] = {"seccomp", "tsc"};
-    RUN(&run, "f1 * t.ask -> full\nf2 * write -> errno EIO after", run_target(), "clockless", hows[_i]);
+    const char *hows[] = {"seccomp", "tsc", "rawprctl", "rawtsc", "rawseccomp"};
+    RUN(&run, "f0 thread=faults_target t.step -> errno EIO\nf1 * t.ask -> full\nf2 * write -> errno EIO after",
+        run_target(), "clockless", hows[_i]);
     ck_assert_str_eq(run.text, "answer 1\n");
     ck_assert_int_eq(EXITED(run), 0);
     run_free(&run);
@@ -518,13 +519,29 @@ END_TEST
 
 START_TEST(test_no_call_of_its_own)
 {
-    RUN(&run, "f1 boxed[1] t.ask -> full\nf2 * write -> errno EIO after", run_target(), "sandbox");
+    RUN(&run, "f0 thread=faults_target t.step -> errno EIO\nf1 boxed[1] t.ask -> full\nf2 * write -> errno EIO after",
+        run_target(), "sandbox");
+    ck_assert_uint_eq(run_hits(&run, "f0"), 1);
     ck_assert_str_eq(run.text, "answer 1\n");
     ck_assert_int_eq(EXITED(run), 0);
     run_free(&run);
 }
 END_TEST
 #endif
+
+/* A name counts from the moment it is given, by whatever call and whomever. */
+START_TEST(test_names_of_threads)
+{
+    RUN(&run,
+        "a thread=faults_target t.ask -> return 1\nb thread=first t.ask -> return 2\nc thread=second t.ask -> return "
+        "3\n"
+        "d thread=third t.ask -> return 4\ne thread=fourth t.ask -> return 5",
+        run_target(), "names");
+    ck_assert_str_eq(run.text, "1\n2\n3\n4\n5\n");
+    ck_assert_int_eq(EXITED(run), 0);
+    run_free(&run);
+}
+END_TEST
 
 START_TEST(test_library_loaded_later)
 {
@@ -787,8 +804,9 @@ static void fill(TCase *tcase)
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && !defined(WEDGE_COVERAGE)
     if (clock_needs_no_call())
         tcase_add_test(tcase, test_no_call_of_its_own);
-    tcase_add_loop_test(tcase, test_no_clock, 0, 2);
+    tcase_add_loop_test(tcase, test_no_clock, 0, 5);
 #endif
+    tcase_add_test(tcase, test_names_of_threads);
     tcase_add_test(tcase, test_library_loaded_later);
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
     tcase_add_loop_test(tcase, test_library_past_the_wrappers, 0, 3);
