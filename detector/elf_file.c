@@ -59,6 +59,21 @@ static int open_in_root(int pid, const char *path)
     return reopen_regular(named);
 }
 
+int wedge_elf_open_mapped(pid_t tid, const struct wedge_proc_map *map)
+{
+    char path[96];
+    struct stat st;
+    snprintf(path, sizeof(path), "/proc/%d/map_files/%" PRIx64 "-%" PRIx64, (int)tid, map->start, map->end);
+    int fd = wedge_elf_open_regular(AT_FDCWD, path);
+    if (fd < 0 && map->path[0] == '/')
+        fd = open_in_root((int)tid, map->path);
+    if (fd >= 0 && (fstat(fd, &st) || st.st_ino != map->inode)) {
+        close(fd);
+        fd = -1;
+    }
+    return fd;
+}
+
 /* Ends an Elf of read_elf with the memory under it. Takes NULL. */
 static void drop_elf(Elf *elf)
 {

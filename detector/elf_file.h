@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 #include "detector/elf_image.h"
+#include "detector/proc.h"
 
 #define WEDGE_ELF_COPIED_MAX_BYTES (64u << 20) /* larger ones are mapped, not copied */
 #define WEDGE_ELF_MAX_BYTES        ((uint64_t)4 << 30) /* larger ones are left alone */
@@ -57,5 +58,7 @@ int wedge_elf_open_debug(const struct wedge_build_id *id, char **ret_path);
 bool wedge_elf_build_id(Elf *elf, struct wedge_build_id *ret);
 /* Opens `path` below `dirfd` if it is a regular file: never blocks on a FIFO, never wakes a device. -1 else. */
 int wedge_elf_open_regular(int dirfd, const char *path);
+/* Opens the very file that thread or process `tid` has mapped there, if it is a regular one; -1 else. */
+int wedge_elf_open_mapped(pid_t tid, const struct wedge_proc_map *map);
 
 #endif

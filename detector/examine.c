@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "detector/alarm.h"
 #include "detector/capture.h"
 #include "detector/core_file.h"
 #include "detector/core_look.h"
@@ -196,6 +197,7 @@ int wedge_detector_examine(const struct wedge_examine *options, struct wedge_job
     wedge_look_free(&look);
     wedge_core_close(look.core);
     wedge_libc_cache_free(look.libcs);
+    wedge_alarm_cache_free(look.alarms);
     if (rc) {
         wedge_snapshot_free(snapshot);
         return rc;

@@ -3,14 +3,13 @@
 #include <ctype.h>
 #include <fcntl.h>
 #include <gelf.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "detector/core_file.h"
+#include "detector/elf_file.h"
 
 #define MOST_LIBCS     32
 #define MOST_BANNER_AT (4u << 20)
@@ -35,23 +34,6 @@ static bool is_libc_path(const char *path)
 {
     const char *base = strrchr(path, '/');
     return base && (strcmp(base, "/libc.so.6") == 0 || (strncmp(base, "/libc-2.", 8) == 0 && strstr(base, ".so")));
-}
-
-static int open_mapped(pid_t pid, const struct wedge_proc_map *map)
-{
-    char path[WEDGE_PROC_PATH_BYTES + 64];
-    struct stat st;
-    snprintf(path, sizeof(path), "/proc/%d/map_files/%" PRIx64 "-%" PRIx64, pid, map->start, map->end);
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (fd < 0) {
-        snprintf(path, sizeof(path), "/proc/%d/root%s", pid, map->path);
-        fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    }
-    if (fd >= 0 && (fstat(fd, &st) || !S_ISREG(st.st_mode) || st.st_ino != map->inode)) {
-        close(fd);
-        fd = -1;
-    }
-    return fd;
 }
 
 /* Of a core file: the file whose build-id is that of what was mapped. */
@@ -137,7 +119,7 @@ static const struct libc *libc_of(struct wedge_look *look, int proc, const struc
     pid_t pid = look->snapshot->procs[proc].pid, reader = look->procs[proc].reader;
     wedge_look_note(look, pid, "C library");
     /* /proc/TID answers for threads that it does not list; a leader that has ended has no mappings. */
-    int fd = look->core ? open_of_core(look->core, map) : open_mapped(reader ? reader : pid, map);
+    int fd = look->core ? open_of_core(look->core, map) : wedge_elf_open_mapped(reader ? reader : pid, map);
     if (fd < 0)
         return libc;
     find_syscall(fd, libc);

@@ -50,6 +50,7 @@ struct wedge_look_proc {
     bool zombie; /* ended and not reaped */
     bool foreign; /* not a 64-bit x86 program: its calls are not ours to decode */
     bool timers_unknown;
+    enum { WEDGE_ALARM_NOT_ASKED, WEDGE_ALARM_NONE, WEDGE_ALARM_POSSIBLE } alarm; /* detector/alarm.h */
     bool async; /* io_uring, AIO or KVM */
     bool fds_read, maps_read;
     int fds_error, maps_error;
@@ -121,6 +122,7 @@ struct wedge_look {
     size_t n_wakers, cap_wakers;
     bool tree_changed; /* a process of the tree came or went between the passes */
     struct wedge_libc_cache *libcs;
+    struct wedge_alarm_cache *alarms;
     struct wedge_core *core; /* looked at in the place of /proc (detector/core_look.h); NULL none */
     bool core_tids; /* its threads bear the numbers that they have in their own memory */
     size_t *cores; /* parallel to snapshot->verdicts: how many victims are the set's core; the snapshot's */

@@ -240,9 +240,9 @@ int wedge_proc_status_parse(const char *text, struct wedge_proc_status *ret)
         value_number(text, "voluntary_ctxt_switches", 10, &voluntary) ||
         value_number(text, "nonvoluntary_ctxt_switches", 10, &involuntary) ||
         value_number(text, "SigPnd", 16, &s.sig_pending) || value_number(text, "ShdPnd", 16, &s.sig_shared_pending) ||
-        value_number(text, "SigBlk", 16, &s.sig_blocked) || value_number(text, "SigCgt", 16, &s.sig_caught) ||
-        namespaces(text, "NSpid", &s.tids, &s.ns_tid) || s.ns_tid == 0 ||
-        namespaces(text, "NSpgid", &s.groups, &group))
+        value_number(text, "SigBlk", 16, &s.sig_blocked) || value_number(text, "SigIgn", 16, &s.sig_ignored) ||
+        value_number(text, "SigCgt", 16, &s.sig_caught) || namespaces(text, "NSpid", &s.tids, &s.ns_tid) ||
+        s.ns_tid == 0 || namespaces(text, "NSpgid", &s.groups, &group))
         return -EBADMSG;
     s.tracer = (pid_t)tracer;
     s.uid = (uid_t)uid;

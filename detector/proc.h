@@ -57,7 +57,7 @@ struct wedge_proc_status {
     struct wedge_proc_ns tids, groups; /* TIDs; its process group */
     uid_t uid;
     uint64_t switches; /* voluntary and not */
-    uint64_t sig_pending, sig_shared_pending, sig_blocked, sig_caught; /* bit n-1: signal n */
+    uint64_t sig_pending, sig_shared_pending, sig_blocked, sig_ignored, sig_caught; /* bit n-1: signal n */
 };
 int wedge_proc_status_parse(const char *text, struct wedge_proc_status *ret);
 

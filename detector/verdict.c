@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "detector/alarm.h"
 #include "detector/members.h"
 #include "detector/wait/wait.h"
 
@@ -115,8 +116,7 @@ static const char core_doubt[] =
     "a core file is one still image: descriptors, handlers, timers and other processes are not in it";
 
 /* Why a set is not proved: the waker that only a program outside POSIX, or a timer, would need. NULL: it is. */
-static const char *doubt(const struct wedge_look *look, const struct wedge_graph *graph,
-                         const struct wedge_graph_set *set)
+static const char *doubt(struct wedge_look *look, const struct wedge_graph *graph, const struct wedge_graph_set *set)
 {
     for (size_t i = 0; i < set->n_core; i++) {
         const struct wedge_look_thread *own = &look->threads[set->core[i]];
@@ -135,6 +135,9 @@ static const char *doubt(const struct wedge_look *look, const struct wedge_graph
     for (size_t i = 0; i < set->n_core; i++)
         if (look->procs[look->snapshot->threads[set->core[i]].proc].async)
             return "its process has work done by the kernel (io_uring, AIO or KVM) that /proc does not show";
+    for (size_t i = 0; i < set->n_core; i++)
+        if (!look->core && wedge_alarm_possible(look, look->snapshot->threads[set->core[i]].proc))
+            return "its program calls alarm() or setitimer(), and whether one is armed /proc does not show";
     return look->core ? core_doubt : NULL;
 }
 
@@ -256,7 +259,9 @@ static void fill(struct wedge_look *look, const struct wedge_graph *graph, const
     int *victims = obstack_alloc(&look->snapshot->mem, (int)((set->n_members + 1) * sizeof(int)));
     *v = (struct wedge_verdict){
         .kind = kind_of(look, set),
-        .certainty = proved ? WEDGE_PROVED : is_unsure(look, set) ? WEDGE_SUSPECTED : WEDGE_EVIDENT,
+        .certainty = proved                 ? WEDGE_PROVED
+                     : is_unsure(look, set) ? WEDGE_SUSPECTED
+                                            : WEDGE_EVIDENT,
         .summary = "",
         .signature = "",
         .signature_roles = "",

@@ -157,7 +157,7 @@ static const struct {
     {"waitpid-full-pipe", "mutual-backpressure", "proved"},
 };
 static const char *const healthy[] = {"server",         "nagle",           "self-pipe",          "posix-timer",
-                                      "interval-timer", "sleep-then-post", "unlocked-by-another"};
+                                      "sleep-then-post", "unlocked-by-another"};
 enum { HANGS = sizeof(hangs) / sizeof(hangs[0]), HEALTHY = sizeof(healthy) / sizeof(healthy[0]) };
 
 /* With the agent and without: a program that knows nothing of wedge must not need it. */

@@ -19,7 +19,6 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -532,15 +531,6 @@ static void posix_timer(void)
         factory_die("timer");
     wait_for_posts();
 }
-static void interval_timer(void)
-{
-    struct itimerval every = {.it_value = {0, 40000}, .it_interval = {0, 40000}};
-    sem_init(&posted, 0, 0);
-    handle(SIGALRM);
-    setitimer(ITIMER_REAL, &every, NULL);
-    wait_for_posts();
-}
-
 /* A normal mutex as a binary semaphore: whoever holds it does not release it, somebody else does. */
 static void *want_lock(void *arg)
 {
@@ -686,7 +676,6 @@ static const struct factory_case basic[] = {
     {"nagle", nagle, true},
     {"self-pipe", self_pipe, true},
     {"posix-timer", posix_timer, true},
-    {"interval-timer", interval_timer, true},
     {"unlocked-by-another", unlocked_by_another, true},
     {"sleep-then-post", sleep_then_post, true},
     {"sleep-then-signal", sleep_then_signal, true},

@@ -15,7 +15,6 @@ static const struct healthy healthy[] = {
     {"nagle", false, WEDGE_WAIT_SOCKET},
     {"self-pipe", false, WEDGE_WAIT_PIPE_READ},
     {"posix-timer", false, WEDGE_WAIT_FUTEX},
-    {"interval-timer", true, WEDGE_WAIT_FUTEX},
     {"unlocked-by-another", true, WEDGE_WAIT_MUTEX},
     {"sleep-then-post", false, WEDGE_WAIT_FUTEX},
     {"sleep-then-signal", false, WEDGE_WAIT_FUTEX},

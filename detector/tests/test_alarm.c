@@ -1,0 +1,60 @@
+/* alarm() and setitimer() leave no trace in /proc: a program that could have called them is never proved stuck while
+ * the signal would do anything to it. */
+#include "detector/alarm.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "base/tests/suite.h"
+#include "detector/tests/cases.h"
+
+static const struct healthy healthy[] = {
+    {"interval-timer", true, WEDGE_WAIT_FUTEX},
+    {"alarm-uncaught", true, WEDGE_WAIT_PIPE_READ},
+    {"alarm-handler-leaves", true, WEDGE_WAIT_MUTEX},
+};
+
+START_TEST(test_never_proved)
+{
+    healthy_check(&healthy[_i]);
+}
+END_TEST
+
+START_TEST(test_ignored_is_proved)
+{
+    static const struct hang hang = {"alarm-ignored", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 1};
+    hang_check_without_stacks(&hang);
+}
+END_TEST
+
+/* What the symbols of a file say: this test's own, the factory's, and those of a C library. */
+START_TEST(test_callers)
+{
+    static const struct {
+        const char *path;
+        bool called;
+    } files[] = {{WEDGE_FACTORY, true}, {"/proc/self/exe", false}, {"/lib/x86_64-linux-gnu/libc.so.6", false}};
+    elf_version(EV_CURRENT);
+    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+        int fd = open(files[i].path, O_RDONLY | O_CLOEXEC);
+        ck_assert_int_ge(fd, 0);
+        Elf *elf = elf_begin(fd, ELF_C_READ, NULL);
+        ck_assert_ptr_nonnull(elf);
+        ck_assert_msg(wedge_alarm_is_called(elf) == files[i].called, "%s", files[i].path);
+        elf_end(elf);
+        close(fd);
+    }
+}
+END_TEST
+
+static void fill(TCase *tcase)
+{
+    tcase_add_loop_test(tcase, test_never_proved, 0, (int)(sizeof(healthy) / sizeof(healthy[0])));
+    tcase_add_test(tcase, test_ignored_is_proved);
+    tcase_add_test(tcase, test_callers);
+}
+
+int main(void)
+{
+    return wedge_test_main("alarm", 60, fill);
+}
