@@ -73,6 +73,7 @@ SHAPE(thread, {"node", NODE}, {"tid", COUNT}, {"name", TEXT}, {"state", TEXT}, {
 SHAPE(process, {"pid", COUNT}, {"ppid", COUNT}, {"start_ticks", COUNT}, {"uid", COUNT}, {"state", TEXT}, {"comm", TEXT},
       {"exe", TEXT}, {"cmdline", TEXT}, {"root", BOOL}, {"in_tree", BOOL}, {"agent", BOOL},
       {"role", OBJECT, true, NULL, &role}, {"catches_signals", BOOL}, {"armed_timer", BOOL}, {"note", TEXT},
+      {"stopped_us", COUNT},
       {"threads", ARRAY, false, NULL, &thread});
 SHAPE(edge, {"from", NODE}, {"to", NODE}, {"kind", WORD, false, edge_kinds}, {"need", WORD, false, needs},
       {"set", COUNT}, {"object", TEXT}, {"why", TEXT});

@@ -23,7 +23,7 @@
 #include "reports/words.h"
 #include "reports/write.h"
 
-enum { MOST_BYTES = 8 << 20, MOST_GROUPS = 40, MOST_WAKERS = 8, LONGEST = 2048 };
+enum { MOST_BYTES = 8 << 20, MOST_GROUPS = 40, MOST_WAKERS = 8, MOST_DISTURBED = 8, LONGEST = 2048 };
 
 enum style { PLAIN, BOLD, RED, YELLOW, GREEN, DIM };
 
@@ -407,6 +407,47 @@ static void rests_on(struct page *p)
     }
 }
 
+/* What the look did to those it looked at. */
+static void disturbed(struct page *p)
+{
+    const json_t *process, *seen;
+    const json_t *all = json_object_get(json_object_get(p->report, "disturbance"), "may_have_seen_eintr");
+    char line[LONGEST];
+    size_t i, shown = 0, more = 0;
+    json_array_foreach(json_object_get(p->report, "processes"), i, process) {
+        long long us = json_integer_value(json_object_get(process, "stopped_us"));
+        if (!us)
+            continue;
+        if (shown + more == 0)
+            heading(p, "What the look disturbed");
+        if (shown == MOST_DISTURBED) {
+            more++;
+            continue;
+        }
+        snprintf(line, sizeof(line), "%s (pid %lld) stood still for %lld.%02lld ms", get(process, "comm"),
+                 json_integer_value(json_object_get(process, "pid")), us / 1000, us % 1000 / 10);
+        indented(p, 2, PLAIN, line);
+        shown++;
+    }
+    if (more) {
+        snprintf(line, sizeof(line), "and %zu more processes, none for longer than %lld us", more,
+                 json_integer_value(json_object_get(json_object_get(p->report, "disturbance"), "longest_stop_us")));
+        indented(p, 2, PLAIN, line);
+    }
+    json_array_foreach(all, i, seen) {
+        bool always = strcmp(get(seen, "when"), "always") == 0;
+        snprintf(line, sizeof(line), "thread %lld may have seen EINTR from %s%s%s",
+                 json_integer_value(json_object_get(seen, "tid")), get(seen, "call"),
+                 always ? "" : ", if its socket is one ", always ? "" : get(seen, "when"));
+        if (i < MOST_DISTURBED)
+            indented(p, 2, PLAIN, line);
+    }
+    if (json_array_size(all) > MOST_DISTURBED) {
+        snprintf(line, sizeof(line), "and %zu more threads, see report.json", json_array_size(all) - MOST_DISTURBED);
+        indented(p, 2, PLAIN, line);
+    }
+}
+
 static void others(struct page *p)
 {
     const json_t *all = json_object_get(p->report, "verdicts"), *v;
@@ -457,6 +498,7 @@ int wedge_report_write_text(const json_t *report, FILE *out, const struct wedge_
     injection(&p);
     rests_on(&p);
     others(&p);
+    disturbed(&p);
     next_steps(&p);
     int rc = 0;
     errno = 0;

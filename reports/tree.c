@@ -97,6 +97,16 @@ static json_t *thread_of(struct wedge_put *p, const struct wedge_snapshot *s, co
     return o;
 }
 
+/* For how long a process stood still: as long as the one of its threads that did so longest. */
+static int64_t stopped_us(const struct wedge_snapshot *s, const struct wedge_proc *proc)
+{
+    int64_t longest = 0;
+    for (int i = 0; i < proc->n_threads; i++)
+        if (s->threads[proc->first_thread + i].stopped_ns > longest)
+            longest = s->threads[proc->first_thread + i].stopped_ns;
+    return (longest + 999) / 1000;
+}
+
 static json_t *process_of(struct wedge_put *p, const struct wedge_snapshot *s, const struct wedge_proc *proc,
                           struct wedge_stack_table **stacks)
 {
@@ -117,6 +127,7 @@ static json_t *process_of(struct wedge_put *p, const struct wedge_snapshot *s, c
     wedge_put_bool(p, o, "catches_signals", proc->catches_signals);
     wedge_put_bool(p, o, "armed_timer", proc->armed_timer);
     wedge_put_str(p, o, "note", proc->note);
+    wedge_put_int(p, o, "stopped_us", stopped_us(s, proc));
     for (int i = 0; i < proc->n_threads; i++)
         wedge_put_item(p, threads, thread_of(p, s, &s->threads[proc->first_thread + i], stacks));
     wedge_put(p, o, "threads", threads);
@@ -214,10 +225,11 @@ json_t *wedge_tree_edges(struct wedge_put *p, const struct wedge_snapshot *s)
 }
 
 /* Which calls a stop and a continuation end with EINTR although no signal is handled: signal(7), "Interruption of
- * system calls and library functions by stop signals"; measured for PTRACE_INTERRUPT on Linux 6.18. NULL: restarts. */
-static const char *sees_eintr(int syscall_number)
+ * system calls and library functions by stop signals"; measured for PTRACE_INTERRUPT on Linux 6.18 (test_disturb, which has
+ * a thread in each). Whether a socket has a time-out cannot be seen from outside. NULL: restarts. */
+static const char *sees_eintr(const struct wedge_thread *t)
 {
-    switch (syscall_number) {
+    switch (t->syscall) {
     case SYS_epoll_wait:
     case SYS_epoll_pwait:
     case SYS_epoll_pwait2:
@@ -226,6 +238,11 @@ static const char *sees_eintr(int syscall_number)
     case SYS_rt_sigtimedwait:
     case SYS_io_getevents:
         return "always";
+    case SYS_read:
+    case SYS_readv:
+    case SYS_write:
+    case SYS_writev:
+        return t->wait.class == WEDGE_WAIT_SOCKET ? "with SO_RCVTIMEO or SO_SNDTIMEO" : NULL;
     case SYS_accept:
     case SYS_accept4:
     case SYS_recvfrom:
@@ -247,7 +264,7 @@ json_t *wedge_tree_disturbance(struct wedge_put *p, const struct wedge_snapshot 
     for (size_t i = 0; i < s->n_threads; i++) {
         const struct wedge_thread *t = &s->threads[i];
         stopped += t->stopped_ns > 0;
-        const char *when = t->stopped_ns > 0 ? sees_eintr(t->syscall) : NULL;
+        const char *when = t->stopped_ns > 0 ? sees_eintr(t) : NULL;
         if (!when)
             continue;
         json_t *one = json_object();
