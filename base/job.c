@@ -23,12 +23,14 @@ static void child_main(wedge_job_fn *fn, void *arg, int out, pid_t parent, struc
     signal(SIGINT, SIG_IGN);
     signal(SIGQUIT, SIG_IGN);
     signal(SIGPIPE, SIG_DFL);
+    /* A child of this child has a note of its own: it is trusted less, and must not write in this one. */
+    madvise(note, sizeof(*note), MADV_DONTFORK);
     int rc = fn(arg, out, note);
     _exit(rc == 0 ? 0 : rc < 0 && rc > -128 ? -rc : 1);
 }
 
-/* Reads until end of file, the bound or the deadline. */
-static int collect(int fd, int64_t deadline_ns, struct wedge_text *text)
+/* Reads until end of file, the taker's refusal or the deadline. */
+static int collect(int fd, int64_t deadline_ns, wedge_job_take_fn *take, void *arg)
 {
     char buf[65536];
     for (;;) {
@@ -46,10 +48,9 @@ static int collect(int fd, int64_t deadline_ns, struct wedge_text *text)
             return 0;
         if (got < 0 && errno != EINTR)
             return -errno;
-        if (got > 0)
-            wedge_text_add_bytes(text, buf, (size_t)got);
-        if (text->cut)
-            return -E2BIG;
+        int rc = got > 0 ? take(arg, buf, (size_t)got) : 0;
+        if (rc)
+            return rc;
     }
 }
 
@@ -76,10 +77,10 @@ static int reap(pid_t pid, int64_t deadline_ns, int *wstatus)
     }
 }
 
-int wedge_job_run(wedge_job_fn *fn, void *arg, int deadline_ms, size_t max_bytes, struct wedge_job_result *result)
+int wedge_job_stream(wedge_job_fn *fn, void *arg, int deadline_ms, wedge_job_take_fn *take, void *take_arg,
+                     struct wedge_job_result *result)
 {
     int64_t deadline = wedge_clock_ns() + deadline_ms * WEDGE_NS_PER_MS;
-    struct wedge_text text = WEDGE_TEXT_INIT(max_bytes);
     int rc = 0;
     int ends[2];
 
@@ -104,7 +105,7 @@ int wedge_job_run(wedge_job_fn *fn, void *arg, int deadline_ms, size_t max_bytes
     }
 
     memset(result, 0, sizeof(*result));
-    int got = collect(ends[0], deadline, &text);
+    int got = collect(ends[0], deadline, take, take_arg);
     close(ends[0]);
     int wstatus = 0;
     int ended = reap(pid, got ? 0 : deadline, &wstatus);
@@ -119,13 +120,29 @@ int wedge_job_run(wedge_job_fn *fn, void *arg, int deadline_ms, size_t max_bytes
     result->signal = !ended && WIFSIGNALED(wstatus) ? WTERMSIG(wstatus) : 0;
     result->last_pid = note->pid;
     result->last_step = note->step;
-    result->data = text.data;
-    result->len = text.len;
-    text.data = NULL;
 out:
-    wedge_text_free(&text);
     munmap(note, sizeof(*note));
     return rc;
+}
+
+static int keep(void *arg, const char *data, size_t len)
+{
+    struct wedge_text *text = arg;
+    wedge_text_add_bytes(text, data, len);
+    return text->cut ? -E2BIG : 0;
+}
+
+int wedge_job_run(wedge_job_fn *fn, void *arg, int deadline_ms, size_t max_bytes, struct wedge_job_result *result)
+{
+    struct wedge_text text = WEDGE_TEXT_INIT(max_bytes);
+    int rc = wedge_job_stream(fn, arg, deadline_ms, keep, &text, result);
+    if (rc) {
+        wedge_text_free(&text);
+        return rc;
+    }
+    result->data = text.data;
+    result->len = text.len;
+    return 0;
 }
 
 void wedge_job_result_free(struct wedge_job_result *result)

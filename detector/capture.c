@@ -38,7 +38,10 @@ struct wedge_capture {
     struct wedge_regions regions; /* the core's own, where there is one */
     struct wedge_target_memory memory;
     struct wedge_images images;
-    struct wedge_stop_thread *copies; /* copies[i] is of threads[i] */
+    struct wedge_stop_thread *shared; /* where the stop left them: children forked since can write there */
+    struct wedge_stop_thread *copies; /* copies[i] is of threads[i]; the records are ours alone, the bytes are not */
+    wedge_capture_ask_fn *ask; /* NULL: wedge_capture_more */
+    void *ask_arg;
 };
 
 static void say(const struct wedge_capture *capture, const char *step)
@@ -91,7 +94,7 @@ static void choose_threads(struct wedge_capture *capture)
 {
     for (size_t i = 0; i < capture->n; i++) {
         struct wedge_thread *thread = &capture->threads[i];
-        struct wedge_stop_thread *copy = &capture->copies[i];
+        struct wedge_stop_thread *copy = &capture->shared[i];
         copy->tid = thread->tid;
         copy->state = WEDGE_STOP_ASKED;
         char state = thread->state == 'D' || thread->state == 'Z' || thread->state == 'X'
@@ -164,8 +167,9 @@ int wedge_capture_proc(struct wedge_snapshot *snapshot, int proc, int deadline_m
     if (rc)
         goto fail;
     rc = -ENOMEM;
-    capture->copies = wedge_stop_alloc(capture->n, WEDGE_STOP_WINDOW_BYTES);
-    if (!capture->copies)
+    capture->shared = wedge_stop_alloc(capture->n, WEDGE_STOP_WINDOW_BYTES);
+    capture->copies = calloc(capture->n, sizeof(*capture->copies));
+    if (!capture->shared || !capture->copies)
         goto fail;
     choose_threads(capture);
     say(capture, "stop the process to copy its stacks");
@@ -174,11 +178,12 @@ int wedge_capture_proc(struct wedge_snapshot *snapshot, int proc, int deadline_m
                               .whole = true,
                               .deadline_ms = capture->deadline_ms,
                               .regions = &capture->regions,
-                              .threads = capture->copies,
+                              .threads = capture->shared,
                               .n_threads = capture->n};
     rc = wedge_stop_run(&stop);
     if (rc && rc != -ETIMEDOUT)
         goto fail;
+    memcpy(capture->copies, capture->shared, capture->n * sizeof(*capture->copies));
     note_outcomes(capture);
     for (size_t i = capture->n; i < (size_t)target->n_threads; i++)
         note_stack(capture, &snapshot->threads[target->first_thread + (int)i], "no stack: too many threads");
@@ -212,7 +217,7 @@ int wedge_capture_core(struct wedge_snapshot *snapshot, int proc, struct wedge_c
     capture->regions = core->regions;
     wedge_target_memory_core(core, &capture->memory);
     capture->images.memory = &capture->memory;
-    capture->copies = wedge_stop_alloc(capture->n, WEDGE_STOP_WINDOW_BYTES);
+    capture->copies = calloc(capture->n + 1, sizeof(*capture->copies));
     if (!capture->copies) {
         wedge_capture_free(capture);
         return wedge_err_set(err, -ENOMEM, "no memory for the stacks of a core file");
@@ -233,18 +238,18 @@ static bool same_place(const struct user_regs_struct *a, const struct user_regs_
            a->r13 == b->r13 && a->r14 == b->r14 && a->r15 == b->r15;
 }
 
-/* Copies what the first copy lacks (a deep stack, or the one below a handler's own), by a second stop of this thread
- * alone. It counts only if the thread has not moved: the same registers, the same stack. Returns the copy, which the
- * caller disposes of, or NULL. */
-static struct wedge_stop_thread *copy_more(struct wedge_capture *capture, const struct wedge_stop_thread *before,
-                                           uint64_t need)
+/* It counts only if the thread has not moved: the same registers, the same stack. */
+bool wedge_capture_more(struct wedge_capture *capture, size_t thread, uint64_t need, struct wedge_unwind_window *ret)
 {
-    const struct wedge_region *region = wedge_regions_find(&capture->regions, need);
-    if (!region || !region->read || !region->write)
-        return NULL;
+    const struct wedge_region *region = capture->core ? NULL : wedge_regions_find(&capture->regions, need);
+    if (thread >= capture->n || !region || !region->read || !region->write)
+        return false;
+    const struct wedge_stop_thread *before = &capture->copies[thread];
     struct wedge_stop_thread *more = wedge_stop_alloc(2, WEDGE_STOP_LARGEST_BYTES);
-    if (!more)
-        return NULL;
+    if (!more || before->state != WEDGE_STOP_COPIED) {
+        wedge_stop_dispose(more, 2, WEDGE_STOP_LARGEST_BYTES);
+        return false;
+    }
     more[0].tid = more[1].tid = before->tid;
     more[0].state = more[1].state = WEDGE_STOP_ASKED;
     more[0].want_from = need & ~(uint64_t)4095;
@@ -259,13 +264,43 @@ static struct wedge_stop_thread *copy_more(struct wedge_capture *capture, const 
                               .threads = more,
                               .n_threads = 2};
     wedge_stop_run(&stop);
+    capture->threads[thread].stopped_ns += more[0].stopped_ns;
     size_t below = (size_t)(before->regs.rsp - before->from);
+    uint8_t *data = NULL;
     if (more[0].state == WEDGE_STOP_COPIED && more[1].state == WEDGE_STOP_COPIED &&
         same_place(&more[0].regs, &before->regs) && more[1].len == before->len - below &&
         memcmp(more[1].data, before->data + below, more[1].len) == 0)
-        return more;
+        data = malloc(more[0].len);
+    if (data) {
+        memcpy(data, more[0].data, more[0].len);
+        *ret = (struct wedge_unwind_window){more[0].from, more[0].len, data};
+    }
     wedge_stop_dispose(more, 2, WEDGE_STOP_LARGEST_BYTES);
-    return NULL;
+    return data;
+}
+
+void wedge_capture_delegate(struct wedge_capture *capture, struct wedge_job_note *note, wedge_capture_ask_fn *ask,
+                            void *arg)
+{
+    capture->note = note;
+    capture->ask = ask;
+    capture->ask_arg = arg;
+}
+
+size_t wedge_capture_descriptors(const struct wedge_capture *capture, int *ret, size_t room)
+{
+    if (capture->core)
+        return wedge_core_descriptors(capture->core, ret, room);
+    if (!room || capture->memory.fd < 0)
+        return 0;
+    *ret = capture->memory.fd;
+    return 1;
+}
+
+void wedge_capture_open_files(const struct wedge_capture *capture)
+{
+    if (!capture->core)
+        wedge_elf_open_all(&capture->regions, capture->proc->pid);
 }
 
 static void note_end(struct wedge_capture *capture, struct wedge_thread *thread, const struct wedge_unwind_stack *stack,
@@ -285,8 +320,8 @@ static void note_end(struct wedge_capture *capture, struct wedge_thread *thread,
     case WEDGE_UNWIND_NEED:
         note_stack(capture, thread, "cut: %s 0x%" PRIx64,
                    capture->core ? "the core file does not hold the stack at"
-                   : moved ? "the thread moved on before the rest of its stack could be copied, at"
-                           : "the stack goes on where nothing could be copied, at",
+                   : moved       ? "the thread moved on before the rest of its stack could be copied, at"
+                                 : "the stack goes on where nothing could be copied, at",
                    stack->need);
         return;
     case WEDGE_UNWIND_NO_INFO:
@@ -330,7 +365,6 @@ static void unwind_thread(struct wedge_capture *capture, struct wedge_unwinder *
                           struct wedge_unwind_stack *stack)
 {
     const struct wedge_stop_thread *copy = &capture->copies[i];
-    struct wedge_stop_thread *more[WEDGE_UNWIND_WINDOWS_MAX] = {0};
     bool moved = false;
     stack->regs = copy->regs;
     stack->windows[0] = (struct wedge_unwind_window){copy->from, copy->len, copy->data};
@@ -342,18 +376,17 @@ static void unwind_thread(struct wedge_capture *capture, struct wedge_unwinder *
         if (stack->end != WEDGE_UNWIND_NEED || !stack->n_windows || stack->n_windows == WEDGE_UNWIND_WINDOWS_MAX)
             break;
         say(capture, "stop a thread again to copy the rest of its stack");
-        struct wedge_stop_thread *extra = copy_more(capture, copy, stack->need);
-        moved = !extra;
-        if (!extra)
+        struct wedge_unwind_window *more = &stack->windows[stack->n_windows];
+        moved = !(capture->ask ? capture->ask(capture->ask_arg, capture, i, stack->need, more)
+                               : wedge_capture_more(capture, i, stack->need, more));
+        if (moved)
             break;
-        capture->threads[i].stopped_ns += extra->stopped_ns;
-        more[stack->n_windows] = extra;
-        stack->windows[stack->n_windows++] = (struct wedge_unwind_window){extra->from, extra->len, extra->data};
+        stack->n_windows++;
     }
     note_end(capture, &capture->threads[i], stack, moved);
     keep_frames(capture, &capture->threads[i], stack);
-    for (size_t k = 0; k < WEDGE_UNWIND_WINDOWS_MAX; k++)
-        wedge_stop_dispose(more[k], 2, WEDGE_STOP_LARGEST_BYTES);
+    for (size_t k = 1; k < stack->n_windows; k++)
+        free((uint8_t *)stack->windows[k].data);
 }
 
 int wedge_capture_unwind(struct wedge_capture *capture, struct wedge_err *err)
@@ -476,6 +509,7 @@ void wedge_capture_free(struct wedge_capture *capture)
     wedge_target_memory_close(&capture->memory);
     if (!capture->core)
         wedge_regions_free(&capture->regions);
-    wedge_stop_dispose(capture->copies, capture->n, WEDGE_STOP_WINDOW_BYTES);
+    wedge_stop_dispose(capture->shared, capture->n, WEDGE_STOP_WINDOW_BYTES);
+    free(capture->copies);
     free(capture);
 }

@@ -11,6 +11,7 @@
 #include "base/err.h"
 #include "base/job.h"
 #include "detector/model.h"
+#include "detector/unwind.h"
 
 struct wedge_capture; /* the copies */
 struct wedge_core;
@@ -23,6 +24,19 @@ int wedge_capture_proc(struct wedge_snapshot *snapshot, int proc, int deadline_m
  * the core, in its order; `core` must outlive the capture. -ENOMEM. */
 int wedge_capture_core(struct wedge_snapshot *snapshot, int proc, struct wedge_core *core, struct wedge_job_note *note,
                        struct wedge_capture **ret, struct wedge_err *err);
+/* A second, short stop of thread number `thread` of the process, for what its copy lacks at address `need`. False: it
+ * could not be had, or the thread has moved on. The bytes in *ret are the caller's to free. */
+bool wedge_capture_more(struct wedge_capture *capture, size_t thread, uint64_t need, struct wedge_unwind_window *ret);
+
+/* For unwinding in a child that may not trace: `ask` has the parent do that. */
+typedef bool wedge_capture_ask_fn(void *arg, struct wedge_capture *capture, size_t thread, uint64_t need,
+                                  struct wedge_unwind_window *ret);
+void wedge_capture_delegate(struct wedge_capture *capture, struct wedge_job_note *note, wedge_capture_ask_fn *ask,
+                            void *arg);
+/* What that child has to keep open, and what it has to open before it gives its rights up. */
+size_t wedge_capture_descriptors(const struct wedge_capture *capture, int *ret, size_t room);
+void wedge_capture_open_files(const struct wedge_capture *capture);
+
 /* Unwinds the copies: fills pc, module, offset, build-id, signal of each frame. The process runs meanwhile. */
 int wedge_capture_unwind(struct wedge_capture *capture, struct wedge_err *err);
 /* Names: function, file, line, inlined frames, libc, and callback_function. Never a guess. */

@@ -86,6 +86,9 @@ size_t wedge_core_read(struct wedge_core *core, uint64_t address, void *buf, siz
 /* A descriptor of the file that a region is mapped from, the core's own; -1: none, or not certainly the same. */
 int wedge_core_file_of(struct wedge_core *core, const struct wedge_region *region);
 
+/* The descriptors that are open: of the core and of the files behind it. */
+size_t wedge_core_descriptors(const struct wedge_core *core, int *ret, size_t room);
+
 /* core_memory.c, for core_file.c: makes `regions` and `sources`. -ENOMEM. */
 int wedge_core_map(struct wedge_core *core);
 bool wedge_core_pread(const struct wedge_core *core, uint64_t offset, void *buf, size_t len); /* all of it or false */

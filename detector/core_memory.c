@@ -216,3 +216,16 @@ size_t wedge_core_read(struct wedge_core *core, uint64_t address, void *buf, siz
     }
     return done;
 }
+
+size_t wedge_core_descriptors(const struct wedge_core *core, int *ret, size_t room)
+{
+    size_t n = 0;
+    if (n < room && core->fd >= 0)
+        ret[n++] = core->fd;
+    if (n < room && core->exe_fd >= 0)
+        ret[n++] = core->exe_fd;
+    for (size_t i = 0; i < core->n_sources && n < room; i++)
+        if (core->sources[i].fd >= 0 && core->sources[i].fd != core->exe_fd)
+            ret[n++] = core->sources[i].fd;
+    return n;
+}

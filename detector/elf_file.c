@@ -18,11 +18,24 @@
 
 #include "detector/core_file.h"
 
-#define FILES_MAX      512
 #define VDSO_MAX_BYTES (1u << 20)
 
 static struct wedge_elf_file *cache; /* see the header: as long as the process */
 static size_t n_cached;
+
+static struct opened {
+    uint64_t inode;
+    unsigned dev_major, dev_minor;
+    int fd; /* -1: taken, or it could not be had */
+} opened[WEDGE_ELF_FILES_MAX];
+static size_t n_opened;
+
+/* openat2(2) and no other call that opens: the only one that the sandbox lets through (detector/sandbox.h). */
+static int open_file(int dirfd, const char *path, unsigned flags, unsigned resolve)
+{
+    struct open_how how = {.flags = flags | O_CLOEXEC, .resolve = resolve};
+    return (int)syscall(SYS_openat2, dirfd, path, &how, sizeof(how));
+}
 
 /* Opens what an O_PATH descriptor names, once fstat says it is a regular file. Takes `named` over. */
 static int reopen_regular(int named)
@@ -34,7 +47,7 @@ static int reopen_regular(int named)
     if (fstat(named, &st) == 0 && S_ISREG(st.st_mode)) {
         char self[48];
         snprintf(self, sizeof(self), "/proc/self/fd/%d", named);
-        fd = open(self, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+        fd = open_file(AT_FDCWD, self, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
     }
     close(named);
     return fd;
@@ -42,19 +55,18 @@ static int reopen_regular(int named)
 
 int wedge_elf_open_regular(int dirfd, const char *path)
 {
-    return reopen_regular(openat(dirfd, path, O_PATH | O_CLOEXEC));
+    return reopen_regular(open_file(dirfd, path, O_PATH, 0));
 }
 
 /* `path` as the process sees it: below its root, links and ".." resolved inside it. */
 static int open_in_root(int pid, const char *path)
 {
     char root[48];
-    struct open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
     snprintf(root, sizeof(root), "/proc/%d/root", pid);
-    int dir = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    int dir = open_file(AT_FDCWD, root, O_PATH | O_DIRECTORY, 0);
     if (dir < 0)
         return -1;
-    int named = (int)syscall(SYS_openat2, dir, path, &how, sizeof(how));
+    int named = open_file(dir, path, O_PATH, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
     close(dir);
     return reopen_regular(named);
 }
@@ -149,21 +161,83 @@ static bool matches(Elf *elf, const struct stat *st, const struct wedge_image *i
            minor(st->st_dev) == image->region->dev_minor;
 }
 
+/* The kernel's link leads to the mapped file itself, deleted or not, whatever its name leads to by now. */
+static int open_mapped(const struct wedge_region *region, int pid)
+{
+    char path[96];
+    snprintf(path, sizeof(path), "/proc/%d/map_files/%" PRIx64 "-%" PRIx64, pid, region->start, region->end);
+    return wedge_elf_open_regular(AT_FDCWD, path);
+}
+
+static int open_exe(int pid)
+{
+    char path[48];
+    snprintf(path, sizeof(path), "/proc/%d/exe", pid);
+    return wedge_elf_open_regular(AT_FDCWD, path);
+}
+
+static struct opened *find_opened(const struct wedge_region *region)
+{
+    for (size_t i = 0; i < n_opened; i++)
+        if (opened[i].inode == region->inode && opened[i].dev_major == region->dev_major &&
+            opened[i].dev_minor == region->dev_minor)
+            return &opened[i];
+    return NULL;
+}
+
+/* Is this the file of the region, as far as its inode tells? Its device may be another one in maps (btrfs, overlayfs). */
+static int if_same_inode(int fd, const struct wedge_region *region)
+{
+    struct stat st;
+    if (fd >= 0 && (fstat(fd, &st) || st.st_ino != region->inode)) {
+        close(fd);
+        fd = -1;
+    }
+    return fd;
+}
+
+void wedge_elf_open_all(const struct wedge_regions *regions, int pid)
+{
+    for (size_t i = 0; i < regions->n && n_opened < WEDGE_ELF_FILES_MAX; i++) {
+        const struct wedge_region *region = &regions->all[i];
+        if (!region->exec || !region->inode || find_opened(region))
+            continue;
+        int fd = open_mapped(region, pid);
+        if (fd < 0)
+            fd = if_same_inode(open_exe(pid), region);
+        opened[n_opened++] = (struct opened){region->inode, region->dev_major, region->dev_minor, fd};
+    }
+}
+
+size_t wedge_elf_list_opened(int *ret_fds, size_t room)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < n_opened && n < room; i++)
+        if (opened[i].fd >= 0)
+            ret_fds[n++] = opened[i].fd;
+    return n;
+}
+
+static int take_opened(const struct wedge_region *region)
+{
+    struct opened *file = find_opened(region);
+    int fd = file ? file->fd : -1;
+    if (file)
+        file->fd = -1;
+    return fd;
+}
+
 static Elf *open_image_file(const struct wedge_image *image, int pid)
 {
     const struct wedge_region *region = image->region;
-    char path[96], exe[48];
     struct stat st;
-    /* The kernel's links lead to the mapped file itself, deleted or not, whatever its name leads to by now. */
-    snprintf(path, sizeof(path), "/proc/%d/map_files/%" PRIx64 "-%" PRIx64, pid, region->start, region->end);
-    snprintf(exe, sizeof(exe), "/proc/%d/exe", pid);
     for (int way = 0; way < 4; way++) {
         int fd = -1;
-        if (way == 0)
-            fd = wedge_elf_open_regular(AT_FDCWD, path);
+        if (way == 0 && (fd = take_opened(region)) < 0)
+            fd = open_mapped(region, pid);
         else if (way == 1)
-            fd = wedge_elf_open_regular(AT_FDCWD, exe);
-        else if (!region->deleted && region->path[0] == '/')
+            fd = open_exe(pid);
+        else if (way > 1 && !region->deleted && region->path[0] == '/')
             fd = way == 2 ? open_in_root(pid, region->path) : wedge_elf_open_regular(AT_FDCWD, region->path);
         if (fd < 0)
             continue;
@@ -222,7 +296,7 @@ struct wedge_elf_file *wedge_elf_of_image(struct wedge_images *images, struct we
         return image->file;
     image->file_tried = true;
     image->file = find_cached(image);
-    if (image->file || n_cached == FILES_MAX)
+    if (image->file || n_cached == WEDGE_ELF_FILES_MAX)
         return image->file;
     elf_version(EV_CURRENT);
     Elf *elf;

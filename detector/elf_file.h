@@ -22,6 +22,7 @@
 #include "detector/elf_image.h"
 #include "detector/proc.h"
 
+#define WEDGE_ELF_FILES_MAX        512
 #define WEDGE_ELF_COPIED_MAX_BYTES (64u << 20) /* larger ones are mapped, not copied */
 #define WEDGE_ELF_MAX_BYTES        ((uint64_t)4 << 30) /* larger ones are left alone */
 
@@ -44,6 +45,12 @@ struct wedge_elf_file {
     struct wedge_elf_units *units;
     struct wedge_elf_lookup *lookups;
 };
+
+/* Opens the files behind all executable mappings of a process, through the kernel's own links, with the rights that the
+ * caller has now and is about to give up; nothing is read. May block on the server of a FUSE file. */
+void wedge_elf_open_all(const struct wedge_regions *regions, int pid);
+/* The descriptors of these that nobody took yet. */
+size_t wedge_elf_list_opened(int *ret_fds, size_t room);
 
 /* The file behind an image of process `pid`; NULL when it cannot be had or is another one by now. Owned by the
  * cache. */

@@ -9,19 +9,16 @@
 #include <string.h>
 
 #include "detector/alarm.h"
-#include "detector/capture.h"
 #include "detector/core_file.h"
 #include "detector/core_look.h"
 #include "detector/graph.h"
 #include "detector/libc.h"
+#include "detector/stacks.h"
 #include "detector/verdict.h"
 #include "detector/wait/wait.h"
 
 #define obstack_chunk_alloc malloc
 #define obstack_chunk_free  free
-
-#define STOP_DEADLINE_MS       100
-#define STUCK_STOP_DEADLINE_MS 2000
 
 /* From here on the snapshot owns its arrays: they move from the heap into its obstack. */
 static void seal(struct wedge_look *look)
@@ -37,83 +34,6 @@ static void seal(struct wedge_look *look)
         memcpy(s->threads, threads, s->n_threads * sizeof(*threads));
     free(procs);
     free(threads);
-}
-
-static bool has_victims(const struct wedge_snapshot *s, int proc)
-{
-    for (size_t i = 0; i < s->n_verdicts; i++)
-        for (size_t k = 0; k < s->verdicts[i].n_victims && wedge_verdict_is_hang(s->verdicts[i].kind); k++)
-            if (s->threads[s->verdicts[i].victims[k]].proc == proc)
-                return true;
-    return false;
-}
-
-static void note_failure(struct wedge_look *look, int proc, const struct wedge_err *err)
-{
-    const struct wedge_proc *p = &look->snapshot->procs[proc];
-    const char *note = wedge_look_textf(look, "no stack: %s", err->message);
-    for (int t = p->first_thread; t < p->first_thread + p->n_threads; t++)
-        look->snapshot->threads[t].stack_note = note;
-}
-
-/* How long a process may be kept stopped. One in which nothing is live loses nothing by standing still, and on a busy
- * machine a thread may well take longer than the usual patience to come to its stop: a stack less would be a report
- * less, and another signature. */
-static int patience_ms(const struct wedge_look *look, int proc)
-{
-    const struct wedge_proc *p = &look->snapshot->procs[proc];
-    int given = look->options->stop_deadline_ms ? look->options->stop_deadline_ms : STOP_DEADLINE_MS;
-    for (int t = p->first_thread; t < p->first_thread + p->n_threads; t++)
-        if (look->snapshot->threads[t].live)
-            return given;
-    return given > STUCK_STOP_DEADLINE_MS ? given : STUCK_STOP_DEADLINE_MS;
-}
-
-/* Copies of all first, each process let go before the next is stopped; unwinding and names afterwards. */
-static int take_stacks(struct wedge_look *look)
-{
-    struct wedge_snapshot *s = look->snapshot;
-    const struct wedge_examine *options = look->options;
-    if (options->stacks == WEDGE_STACKS_NEVER)
-        return 0;
-    struct wedge_capture **captures = calloc(s->n_procs + 1, sizeof(struct wedge_capture *));
-    if (!captures)
-        return -ENOMEM;
-    for (size_t i = 0; i < s->n_procs; i++) {
-        struct wedge_err err = {0};
-        bool wanted = options->stacks == WEDGE_STACKS_ALWAYS || has_victims(s, (int)i);
-        if (!wanted || !s->procs[i].in_tree || look->procs[i].skipped || look->procs[i].zombie)
-            continue;
-        wedge_look_note(look, s->procs[i].pid, "stopping for stacks");
-        int rc = look->core ? wedge_capture_core(s, (int)i, look->core, look->note, &captures[i], &err)
-                            : wedge_capture_proc(s, (int)i, patience_ms(look, (int)i), look->note, &captures[i], &err);
-        if (rc) {
-            note_failure(look, (int)i, &err);
-            captures[i] = NULL;
-        }
-    }
-    for (size_t i = 0; i < s->n_procs; i++) {
-        struct wedge_err err = {0};
-        if (!captures[i])
-            continue;
-        wedge_look_note(look, s->procs[i].pid, "unwinding");
-        int rc = wedge_capture_unwind(captures[i], &err);
-        if (!rc) {
-            wedge_look_note(look, s->procs[i].pid, "names");
-            rc = wedge_capture_symbols(captures[i], &err);
-        }
-        if (rc)
-            note_failure(look, (int)i, &err);
-        wedge_capture_free(captures[i]);
-    }
-    free(captures);
-    for (size_t i = 0; i < s->n_threads; i++) {
-        s->stopped_anything |= s->threads[i].stopped_ns > 0;
-        if (s->threads[i].stopped_ns > s->longest_stop_ns)
-            s->longest_stop_ns = s->threads[i].stopped_ns;
-    }
-    wedge_look_note(look, 0, "done");
-    return 0;
 }
 
 static const char *what_is_lacking(struct wedge_look *look)
@@ -142,7 +62,7 @@ static int examine(struct wedge_look *look, struct wedge_err *err)
     if (!rc)
         rc = wedge_graph_edges(look, &graph);
     if (!rc)
-        rc = take_stacks(look);
+        rc = wedge_stacks_take(look);
     wedge_graph_free(&graph);
     if (rc)
         return wedge_err_set(err, rc, "cannot examine process %d: %s", (int)look->options->root, strerror(-rc));

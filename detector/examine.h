@@ -38,6 +38,7 @@ struct wedge_examine {
     bool stalled; /* the caller measured that nothing moved for the stall time: no-progress may be said */
     int64_t stalled_ns;
     int stop_deadline_ms; /* how long one process may be kept stopped; 0: 100. At least 2000 where nothing in it is live */
+    int names_deadline_ms; /* how long unwinding and names may take in all; 0: 10,000. What is late has no stack */
 };
 
 /* Returns 0 and a snapshot, -ESRCH when the root is not there, -EPERM when it may not be looked at. `note` as in

@@ -275,6 +275,7 @@ static int read_proc(struct wedge_look *look, const struct wedge_machine_proc *m
         if (r.stat.state != 'Z' && r.stat.state != 'X')
             own->reader = tids[i] == m->pid || own->reader == m->pid ? m->pid : tids[i];
         p->uid = r.status.uid;
+        p->gid = r.status.gid;
         own->tracer = r.status.tracer;
         add_thread(look, index, tids[i], &r);
     }

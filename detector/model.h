@@ -148,6 +148,7 @@ struct wedge_proc {
     pid_t pid, ppid;
     uint64_t start_ticks;
     uid_t uid;
+    gid_t gid;
     char state;
     const char *comm, *exe, *cmdline; /* arguments joined by blanks */
     bool in_tree;   /* of the root's tree; others were pulled in as possible wakers */

@@ -234,9 +234,10 @@ static int namespaces(const char *text, const char *key, struct wedge_proc_ns *r
 int wedge_proc_status_parse(const char *text, struct wedge_proc_status *ret)
 {
     struct wedge_proc_status s = {0};
-    uint64_t tracer, uid, voluntary, involuntary;
+    uint64_t tracer, uid, gid, voluntary, involuntary;
     pid_t group;
     if (value_number(text, "TracerPid", 10, &tracer) || value_number(text, "Uid", 10, &uid) ||
+        value_number(text, "Gid", 10, &gid) ||
         value_number(text, "voluntary_ctxt_switches", 10, &voluntary) ||
         value_number(text, "nonvoluntary_ctxt_switches", 10, &involuntary) ||
         value_number(text, "SigPnd", 16, &s.sig_pending) || value_number(text, "ShdPnd", 16, &s.sig_shared_pending) ||
@@ -246,6 +247,7 @@ int wedge_proc_status_parse(const char *text, struct wedge_proc_status *ret)
         return -EBADMSG;
     s.tracer = (pid_t)tracer;
     s.uid = (uid_t)uid;
+    s.gid = (gid_t)gid;
     s.switches = voluntary + involuntary;
     *ret = s;
     return 0;

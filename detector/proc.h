@@ -56,6 +56,7 @@ struct wedge_proc_status {
     pid_t ns_tid; /* its TID in the innermost PID namespace it is in */
     struct wedge_proc_ns tids, groups; /* TIDs; its process group */
     uid_t uid;
+    gid_t gid;
     uint64_t switches; /* voluntary and not */
     uint64_t sig_pending, sig_shared_pending, sig_blocked, sig_ignored, sig_caught; /* bit n-1: signal n */
 };

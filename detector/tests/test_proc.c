@@ -11,7 +11,7 @@
 #include "detector/proc.h"
 
 #define STATUS_OF(tracer, nspid)                                                                                       \
-    "Name:\tx\nState:\tS (sleeping)\nTracerPid:\t" tracer "\nUid:\t1000\t0\t0\t0\nNSpid:\t" nspid                      \
+    "Name:\tx\nState:\tS (sleeping)\nTracerPid:\t" tracer "\nUid:\t1000\t0\t0\t0\nGid:\t100\t0\t0\t0\nNSpid:\t" nspid  \
     "\nNSpgid:\t800\t0\nSigPnd:\t0000000000000001\nShdPnd:\t0000000000000002\nSigBlk:\t0000000000010000\nSigIgn:"      \
     "\t0000000000001000\nSigCgt:\t0000000180004002\n"                                                                  \
     "voluntary_ctxt_switches:\t150\nnonvoluntary_ctxt_switches:\t7\n"
@@ -93,13 +93,14 @@ static const char *const bad_statuses[] = {
     STATUS_OF("0", "0"),
     STATUS_OF("0", "-3"),
     STATUS_OF("0", "99999999999"),
-    "TracerPid:\t0\nUid:\t0\nNSpid:\t1\nSigPnd:\t0\nShdPnd:\t0\nSigBlk:\t0\nSigIgn:\t0\nSigCgt:\t0\nvoluntary_ctxt_"
+    "TracerPid:\t0\nUid:\t0\nGid:\t0\nNSpid:\t1\nSigPnd:\t0\nShdPnd:\t0\nSigBlk:\t0\nSigIgn:\t0\nSigCgt:\t0\nvoluntary_"
+    "ctxt_"
     "switches:\t1\n"
     "nonvoluntary_ctxt_switches:\t1\n", /* no NSpgid */
-    "TracerPid:\t0\nUid:\t0\nNSpid:\t1\nNSpgid:\t1\nSigPnd:\tzz\nShdPnd:\t0\nSigBlk:\t0\nSigIgn:\t0\nSigCgt:"
+    "TracerPid:\t0\nUid:\t0\nGid:\t0\nNSpid:\t1\nNSpgid:\t1\nSigPnd:\tzz\nShdPnd:\t0\nSigBlk:\t0\nSigIgn:\t0\nSigCgt:"
     "\t0\nvoluntary_ctxt_switches:\t1\n"
     "nonvoluntary_ctxt_switches:\t1\n",
-    "TracerPid:\t0\nUid:\t0\nNSpid:\t1\nNSpgid:\t1\nSigPnd:\t0\nShdPnd:\t0\nSigBlk:\t0\nSigIgn:\t0\nSigCgt:"
+    "TracerPid:\t0\nUid:\t0\nGid:\t0\nNSpid:\t1\nNSpgid:\t1\nSigPnd:\t0\nShdPnd:\t0\nSigBlk:\t0\nSigIgn:\t0\nSigCgt:"
     "\t0\nvoluntary_ctxt_switches:\t1\n",
 };
 START_TEST(test_bad_status)
