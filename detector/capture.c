@@ -340,10 +340,10 @@ static void keep_frames(struct wedge_capture *capture, struct wedge_thread *thre
     struct obstack *mem = &capture->snapshot->mem;
     struct wedge_frame *frames = obstack_alloc(mem, stack->n_frames * sizeof(*frames));
     for (size_t i = 0; i < stack->n_frames; i++) {
-        bool exact = i == 0 || stack->frames[i].signal || stack->frames[i - 1].signal;
-        struct wedge_image *image = wedge_images_find(&capture->images, stack->frames[i].pc - !exact);
+        const struct wedge_unwind_frame *frame = &stack->frames[i];
+        struct wedge_image *image = wedge_images_find(&capture->images, frame->pc - !frame->exact);
         frames[i] = (struct wedge_frame){
-            .pc = stack->frames[i].pc, .signal = stack->frames[i].signal, .module = "", .build_id = ""};
+            .pc = frame->pc, .signal = frame->signal, .exact = frame->exact, .module = "", .build_id = ""};
         if (!image)
             continue;
         if (!image->text_path) {
@@ -389,6 +389,22 @@ static void unwind_thread(struct wedge_capture *capture, struct wedge_unwinder *
         free((uint8_t *)stack->windows[k].data);
 }
 
+/* Its memory went with an exec or with its end, and the tables in it: what was copied cannot be read any more. */
+static bool is_another_program(struct wedge_capture *capture)
+{
+    size_t i = 0;
+    while (i < capture->regions.n && !capture->regions.all[i].read)
+        i++;
+    if (capture->core || i == capture->regions.n ||
+        wedge_target_memory_alive(&capture->memory, capture->regions.all[i].start))
+        return false;
+    for (i = 0; i < capture->n; i++)
+        if (!capture->threads[i].stack_note[0])
+            note_stack(capture, &capture->threads[i],
+                       "no stack: the process ended or executed another program before it could be unwound");
+    return true;
+}
+
 int wedge_capture_unwind(struct wedge_capture *capture, struct wedge_err *err)
 {
     struct wedge_unwinder *unwinder = NULL;
@@ -398,6 +414,8 @@ int wedge_capture_unwind(struct wedge_capture *capture, struct wedge_err *err)
     if (!stack || wedge_unwinder_new(&capture->images, capture->proc->pid, &unwinder))
         goto out;
     rc = 0;
+    if (is_another_program(capture))
+        goto out;
     for (size_t i = 0; i < capture->n; i++) {
         enum wedge_stop_state state = capture->copies[i].state;
         if (state == WEDGE_STOP_STOPPED || state == WEDGE_STOP_COPIED)
@@ -461,8 +479,7 @@ static void name_frames(struct wedge_capture *capture, struct wedge_thread *thre
     for (size_t i = 0; i < n_bare; i++) {
         struct wedge_frame frame = bare[i];
         size_t n_symbols = 1;
-        bool exact = i == 0 || frame.signal || bare[i - 1].signal;
-        const struct wedge_symbol *symbols = symbols_of(capture, frame.pc - !exact, frame.libc, &n_symbols);
+        const struct wedge_symbol *symbols = symbols_of(capture, frame.pc - !frame.exact, frame.libc, &n_symbols);
         for (size_t k = 0; k < (symbols ? n_symbols : 1); k++) {
             if (symbols) {
                 frame.function = keep_text(capture, symbols[k].function);

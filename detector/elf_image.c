@@ -64,7 +64,7 @@ void wedge_build_id_hex(const struct wedge_build_id *id, char *ret)
     *ret = 0;
 }
 
-static size_t read_phdrs(struct wedge_target_memory *memory, uint64_t header, Elf64_Phdr *phdrs)
+static size_t read_phdrs(struct wedge_target_memory *memory, uint64_t header, Elf64_Phdr *phdrs, uint64_t *ret_entry)
 {
     Elf64_Ehdr ehdr;
     if (!wedge_target_memory_read(memory, header, &ehdr, sizeof(ehdr)) || memcmp(ehdr.e_ident, ELFMAG, SELFMAG) != 0 ||
@@ -74,6 +74,7 @@ static size_t read_phdrs(struct wedge_target_memory *memory, uint64_t header, El
         return 0;
     if (!wedge_target_memory_read(memory, header + ehdr.e_phoff, phdrs, ehdr.e_phnum * sizeof(Elf64_Phdr)))
         return 0;
+    *ret_entry = ehdr.e_entry;
     return ehdr.e_phnum;
 }
 
@@ -128,7 +129,8 @@ static bool read_image(struct wedge_target_memory *memory, const struct wedge_re
                        struct wedge_image *image)
 {
     Elf64_Phdr phdrs[PHDRS_MAX];
-    size_t n = read_phdrs(memory, region->start, phdrs);
+    uint64_t entry = 0;
+    size_t n = read_phdrs(memory, region->start, phdrs, &entry);
     bool based = false, holds = false;
     *image = (struct wedge_image){.region = region, .lo = UINT64_MAX, .text_lo = UINT64_MAX};
     for (size_t i = 0; i < n && !based; i++) {
@@ -152,6 +154,7 @@ static bool read_image(struct wedge_target_memory *memory, const struct wedge_re
     }
     if (!holds)
         return false;
+    image->entry = image->bias + entry;
     image->unsearchable = "it has no .eh_frame_hdr";
     for (size_t i = 0; i < n; i++) {
         if (phdrs[i].p_type == PT_NOTE)

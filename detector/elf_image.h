@@ -26,6 +26,7 @@ struct wedge_image {
     const struct wedge_region *region; /* that of the ELF header: its path, device and inode are the image's */
     uint64_t bias; /* address in memory minus p_vaddr */
     uint64_t lo, hi; /* all of its PT_LOADs */
+    uint64_t entry; /* where a program of its own begins; nobody's call led there */
     uint64_t text_lo, text_hi; /* those that are executable */
     struct wedge_build_id build_id;
     /* .eh_frame_hdr with a sorted table of the one encoding libunwind takes: its address, and that of the table. */

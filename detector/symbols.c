@@ -248,6 +248,15 @@ bool wedge_symbols_elsewhere(struct wedge_elf_file *file, const char *name, uint
     return symbols && wedge_elf_symbols_exported(symbols, name, address, ret_address, &holds) && !holds;
 }
 
+bool wedge_symbols_begin(struct wedge_elf_file *file, uint64_t address, uint64_t *ret_start)
+{
+    const struct wedge_elf_symbols *symbols = symbols_of(file);
+    const struct wedge_elf_symbol *symbol = symbols ? wedge_elf_symbols_find(symbols, address) : NULL;
+    if (symbol)
+        *ret_start = symbol->address;
+    return symbol != NULL;
+}
+
 /* The outermost function's name by the symbol table: where DWARF has none, and for the C library the name by which it
  * is called from outside. */
 static void from_symbols(struct wedge_elf_file *file, uint64_t address, bool libc, struct wedge_elf_lookup *lookup)

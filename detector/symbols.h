@@ -27,6 +27,9 @@ const struct wedge_symbol *wedge_symbols_at(struct wedge_elf_file *file, uint64_
 /* Does `file` export a function `name` that does not hold `address`? Stores where it begins. */
 bool wedge_symbols_elsewhere(struct wedge_elf_file *file, const char *name, uint64_t address, uint64_t *ret_address);
 
+/* Where the function that holds `address` begins, by the symbol table; false: not known. */
+bool wedge_symbols_begin(struct wedge_elf_file *file, uint64_t address, uint64_t *ret_start);
+
 /* Is this module the C library, the dynamic linker, the vDSO, a sanitizer's runtime or the agent? */
 bool wedge_symbols_is_libc(const char *module);
 

@@ -6,6 +6,8 @@
 
 #include <libunwind-x86_64.h>
 
+#include "detector/symbols.h"
+
 /* Exported by libunwind-x86_64 and not declared in its headers: searches a table of ours for the FDE of `ip`. */
 extern int _Ux86_64_dwarf_search_unwind_table(unw_addr_space_t space, unw_word_t ip, unw_dyn_info_t *table,
                                               unw_proc_info_t *ret, int need_unwind_info, void *arg);
@@ -49,6 +51,14 @@ bool wedge_unwind_is_trampoline(struct wedge_images *images, uint64_t pc)
     static const uint8_t code[] = {0x48, 0xc7, 0xc0, 0x0f, 0x00, 0x00, 0x00, 0x0f, 0x05};
     uint8_t bytes[sizeof(code)];
     return wedge_target_memory_read(images->memory, pc, bytes, sizeof(bytes)) && memcmp(bytes, code, sizeof(code)) == 0;
+}
+
+struct wedge_unwind_frame wedge_unwind_frame_at(const struct wedge_unwind_stack *stack, size_t n, uint64_t pc,
+                                                bool signal)
+{
+    /* What a signal interrupted, and the trampoline itself, are no return addresses. */
+    bool exact = n == 0 || signal || stack->frames[n - 1].signal;
+    return (struct wedge_unwind_frame){.pc = pc, .signal = signal, .exact = exact};
 }
 
 static int find_proc_info(unw_addr_space_t space, unw_word_t ip, unw_proc_info_t *ret, int need_unwind_info, void *arg)
@@ -172,8 +182,69 @@ void wedge_unwinder_free(struct wedge_unwinder *unwinder)
     free(unwinder);
 }
 
+/* Does an instruction end at `pc` that calls? call rel32; call *r/m with each length of its operand. */
+static bool is_behind_call(struct wedge_images *images, uint64_t pc)
+{
+    uint8_t code[7];
+    if (!wedge_target_memory_read(images->memory, pc - sizeof(code), code, sizeof(code)))
+        return true; /* not known not to be */
+    if (code[2] == 0xe8)
+        return true;
+    for (size_t len = 2; len <= sizeof(code); len++) {
+        const uint8_t *at = code + sizeof(code) - len;
+        if (at[0] == 0xff && (at[1] & 0x38) == 0x10)
+            return true;
+    }
+    return false;
+}
+
+/* Where the function begins that holds `pc`: by the unwind table, or where there is none by the symbols; 0 not known. */
+static uint64_t function_start(struct wedge_unwinder *unwinder, uint64_t pc)
+{
+    unw_proc_info_t info = {0};
+    uint64_t start;
+    struct wedge_image *image = wedge_images_find(unwinder->images, pc);
+    if (!image)
+        return 0;
+    if (image->searchable)
+        return find_proc_info(unwinder->space, pc, &info, 0, unwinder) >= 0 ? info.start_ip : 0;
+    struct wedge_elf_file *file = wedge_elf_of_image(unwinder->images, image, unwinder->pid);
+    return file && wedge_symbols_begin(file, pc - image->bias, &start) ? start + image->bias : 0;
+}
+
+/*
+ * Ends that look cut and are none.
+ *
+ * A program's entry: nobody called it, and where a return address would be lies the number of its arguments. (Like gdb's
+ * "past-entry off".)
+ *
+ * A return address that no call left there: it is where a function begins, there is no information about what lies
+ * before it, and no call either. Somebody put it on the stack, as makecontext(3) does with what is to run when a
+ * coroutine ends: the stack begins there. (gdb and eu-stack have no name for such a frame.)
+ */
+static void settle(struct wedge_unwinder *unwinder, struct wedge_unwind_stack *stack)
+{
+    struct wedge_unwind_frame *last = &stack->frames[stack->n_frames - 1];
+    uint64_t at = last->pc - !last->exact;
+    const struct wedge_image *image = wedge_images_find(unwinder->images, at);
+    if (!image)
+        return;
+    bool entry = stack->end == WEDGE_UNWIND_LOST && function_start(unwinder, at) == image->entry;
+    bool put = stack->end == WEDGE_UNWIND_NO_INFO && !last->exact && !function_start(unwinder, at) &&
+               function_start(unwinder, last->pc) == last->pc && !is_behind_call(unwinder->images, last->pc);
+    if (!entry && !put)
+        return;
+    last->exact |= put;
+    stack->end = WEDGE_UNWIND_COMPLETE;
+    stack->reason = "";
+}
+
 static void fail(struct wedge_unwinder *unwinder, struct wedge_unwind_stack *stack)
 {
+    /* Without information libunwind follows the frame pointer, which then is any number: what it wanted there says
+     * nothing of the stack. */
+    if (unwinder->missed && !stack->frames[stack->n_frames - 1].signal)
+        stack->need = 0;
     if (stack->need)
         stack->end = WEDGE_UNWIND_NEED;
     else if (unwinder->missed)
@@ -183,11 +254,11 @@ static void fail(struct wedge_unwinder *unwinder, struct wedge_unwind_stack *sta
     stack->reason = stack->end == WEDGE_UNWIND_NO_INFO ? unwinder->reason : "";
 }
 
-void wedge_unwind_fast(struct wedge_unwinder *unwinder, struct wedge_unwind_stack *stack)
+static void run_fast(struct wedge_unwinder *unwinder, struct wedge_unwind_stack *stack)
 {
     unw_cursor_t cursor;
     unwinder->stack = stack;
-    stack->frames[0] = (struct wedge_unwind_frame){.pc = stack->regs.rip};
+    stack->frames[0] = (struct wedge_unwind_frame){.pc = stack->regs.rip, .exact = true};
     stack->n_frames = 1;
     stack->guessed = 0;
     stack->end = WEDGE_UNWIND_LOST;
@@ -203,8 +274,8 @@ void wedge_unwind_fast(struct wedge_unwinder *unwinder, struct wedge_unwind_stac
             return; /* what looked like a return address is none */
         /* Not unw_is_signal_frame: that is true of the frame after the trampoline. */
         bool signal = wedge_unwind_is_trampoline(unwinder->images, pc);
-        stack->frames[n++] = (struct wedge_unwind_frame){.pc = pc, .signal = signal};
-        stack->n_frames = n;
+        stack->frames[n] = wedge_unwind_frame_at(stack, n, pc, signal);
+        stack->n_frames = ++n;
         unwinder->missed = false;
         stack->need = 0;
         int rc = unw_step(&cursor);
@@ -224,6 +295,12 @@ void wedge_unwind_fast(struct wedge_unwinder *unwinder, struct wedge_unwind_stac
     }
 }
 
+void wedge_unwind_fast(struct wedge_unwinder *unwinder, struct wedge_unwind_stack *stack)
+{
+    run_fast(unwinder, stack);
+    settle(unwinder, stack);
+}
+
 void wedge_unwind_thorough(struct wedge_unwinder *unwinder, struct wedge_unwind_stack *stack)
 {
     if (!unwinder->dwfl_tried) {
@@ -232,4 +309,5 @@ void wedge_unwind_thorough(struct wedge_unwinder *unwinder, struct wedge_unwind_
     }
     if (unwinder->dwfl)
         wedge_unwind_dwfl_run(unwinder->dwfl, stack);
+    settle(unwinder, stack);
 }

@@ -31,6 +31,7 @@ struct wedge_unwind_window { /* copied bytes of [from, from + len) */
 struct wedge_unwind_frame {
     uint64_t pc;
     bool signal; /* the trampoline that a signal handler returns to */
+    bool exact; /* the pc itself is where it is or goes on; else it is behind a call, and what counts is before it */
 };
 
 enum wedge_unwind_end {
@@ -69,6 +70,10 @@ bool wedge_unwind_read(struct wedge_images *images, struct wedge_unwind_stack *s
 bool wedge_unwind_is_text(struct wedge_images *images, uint64_t pc); /* may a call have returned to there? */
 /* mov $15, %rax; syscall: what a signal handler returns to, in every libc (rt_sigreturn, x86-64 ABI of the kernel). */
 bool wedge_unwind_is_trampoline(struct wedge_images *images, uint64_t pc);
+
+/* Frame `n` of *stack, of which those before it are there. */
+struct wedge_unwind_frame wedge_unwind_frame_at(const struct wedge_unwind_stack *stack, size_t n, uint64_t pc,
+                                                bool signal);
 
 /* unwind_dwfl.c: the thorough way, a session of its own. */
 struct wedge_unwind_dwfl;

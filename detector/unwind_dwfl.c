@@ -188,8 +188,9 @@ static int add_frame(Dwfl_Frame *frame, void *arg)
         out->end = WEDGE_UNWIND_LIMIT;
         return DWARF_CB_ABORT;
     }
-    out->frames[out->n_frames++] =
-        (struct wedge_unwind_frame){.pc = pc, .signal = wedge_unwind_is_trampoline(session->images, pc)};
+    out->frames[out->n_frames] =
+        wedge_unwind_frame_at(out, out->n_frames, pc, wedge_unwind_is_trampoline(session->images, pc));
+    out->n_frames++;
     if (!session->exact && !has_information(session, pc, activation))
         session->exact = out->n_frames;
     return DWARF_CB_OK;
