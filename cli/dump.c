@@ -117,16 +117,17 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 }
 
 static const struct argp_child children[] = {{&wedge_cli_argp, 0, "Common options:", 1}, {0}};
-static const struct argp argp = {options,
-                                 parse,
-                                 "PID...\n--all-of-user [USER]\n--core FILE [--exe FILE]",
-                                 "Explains what the processes of PID's tree wait for, who could wake them, and whether "
-                                 "that is a hang. Exit status: 0 no hang of the whole, 124 a hang of the whole, 2 bad "
-                                 "usage, 3 it could not be examined."
-                                 "\vExamples:\n  wedge dump $(pgrep -o my-server)\n  wedge dump --no-stop --all-of-user",
-                                 children,
-                                 NULL,
-                                 NULL};
+static const struct argp argp = {
+    options,
+    parse,
+    "PID...\n--all-of-user [USER]\n--core FILE [--exe FILE]",
+    "Explains what the processes of PID's tree wait for, who could wake them, and whether "
+    "that is a hang. Exit status: 0 no hang of the whole, 124 a hang of the whole, 2 bad "
+    "usage, 3 it could not be examined."
+    "\vExamples:\n  wedge dump $(pgrep -o my-server)\n  wedge dump --no-stop --all-of-user",
+    children,
+    NULL,
+    NULL};
 
 /* Where the report of `pid` goes: several processes have a folder each. */
 static struct wedge_cli place(const struct options *o, pid_t pid, char *dir, size_t size)
@@ -151,7 +152,9 @@ static int dump(const struct options *o, pid_t pid, struct wedge_err *err, int *
         .blind = &self,
         .n_blind = 1,
         /* Of a user's processes only those that take part in a hang stand still for their stacks. */
-        .stacks = o->no_stop ? WEDGE_STACKS_NEVER : pid || o->core ? WEDGE_STACKS_ALWAYS : WEDGE_STACKS_ON_HANG};
+        .stacks = o->no_stop       ? WEDGE_STACKS_NEVER
+                  : pid || o->core ? WEDGE_STACKS_ALWAYS
+                                   : WEDGE_STACKS_ON_HANG};
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
     struct wedge_report_run run = {.verb = "dump",

@@ -24,8 +24,9 @@
 #include "detector/target_memory.h"
 #include "detector/unwind.h"
 
-#define DEADLINE_MS 100
-#define NAMED_MAX   (WEDGE_UNWIND_FRAMES_MAX * (WEDGE_SYMBOLS_INLINED_MAX + 2))
+#define DEADLINE_MS       100
+#define KERNEL_FRAMES_MAX 5
+#define NAMED_MAX         (WEDGE_UNWIND_FRAMES_MAX * (WEDGE_SYMBOLS_INLINED_MAX + 2))
 
 struct wedge_capture {
     struct wedge_snapshot *snapshot;
@@ -109,6 +110,40 @@ static void choose_threads(struct wedge_capture *capture)
     }
 }
 
+/* Where in the kernel a thread is that does not stop: its stack there, innermost first, or for those who may not read
+ * that (proc(5): CAP_SYS_ADMIN) the one function of wchan. "" neither. */
+static const char *place_in_kernel(pid_t pid, pid_t tid, char *buf, size_t size)
+{
+    char text[4096];
+    size_t len = 0;
+    if (wedge_proc_read(pid, tid, "stack", text, sizeof(text)) <= 0 &&
+        (wedge_proc_read(pid, tid, "wchan", text, sizeof(text)) <= 0 || strcmp(text, "0") == 0))
+        return "";
+    int functions = 0;
+    for (char *line = text, *next; *line && functions < KERNEL_FRAMES_MAX; line = next) {
+        next = line + strcspn(line, "\n");
+        next += *next != 0;
+        char *name = *line == '[' ? strchr(line, ']') : NULL; /* "[<0>] kernel_clone+0x1a2/0x410" */
+        name = name ? name + 1 + strspn(name + 1, " ") : line;
+        size_t n = strcspn(name, "+\n");
+        if (n && len + n + 32 < size)
+            len +=
+                (size_t)snprintf(buf + len, size - len, "%s%.*s", functions++ ? ", called from " : ": ", (int)n, name);
+    }
+    return len ? buf : "";
+}
+
+static void note_late(struct wedge_capture *capture, struct wedge_thread *thread)
+{
+    char place[192];
+    pid_t pid = capture->proc->pid;
+    if (state_of(pid, thread->tid) == 'D')
+        note_stack(capture, thread, "no stack: it did not stop, the kernel keeps it in uninterruptible sleep%s",
+                   place_in_kernel(pid, thread->tid, place, sizeof(place)));
+    else
+        note_stack(capture, thread, "no stack: it did not stop in time");
+}
+
 static void note_outcomes(struct wedge_capture *capture)
 {
     struct wedge_snapshot *snapshot = capture->snapshot;
@@ -128,10 +163,7 @@ static void note_outcomes(struct wedge_capture *capture)
                        copy->error == -ENOTSUP ? "it runs 32-bit code" : strerror(-copy->error));
             break;
         case WEDGE_STOP_LATE:
-            note_stack(capture, thread, "no stack: it did not stop%s",
-                       state_of(capture->proc->pid, thread->tid) == 'D'
-                           ? ", the kernel keeps it in uninterruptible sleep"
-                           : " in time");
+            note_late(capture, thread);
             break;
         case WEDGE_STOP_SKIPPED:
         case WEDGE_STOP_ASKED:

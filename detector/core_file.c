@@ -303,7 +303,8 @@ int wedge_core_open(const char *path, const char *exe, struct wedge_core **ret, 
         if (core->exe_fd < 0)
             rc = wedge_err_input(err, exe, 0, 0, "cannot open the executable");
         else if (region && region->inode && wedge_core_file_of(core, region) < 0)
-            rc = wedge_err_input(err, exe, 0, 0, "this is not the program that the core file is of: its build-id differs");
+            rc = wedge_err_input(err, exe, 0, 0,
+                                 "this is not the program that the core file is of: its build-id differs");
     }
     if (rc)
         wedge_core_close(core);

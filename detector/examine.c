@@ -50,7 +50,8 @@ static const char *what_is_lacking(struct wedge_look *look)
 static int examine(struct wedge_look *look, struct wedge_err *err)
 {
     struct wedge_graph graph = {0};
-    int rc = look->core ? wedge_core_look(look, wedge_wait_decode, err) : wedge_look_twice(look, wedge_wait_decode, err);
+    int rc =
+        look->core ? wedge_core_look(look, wedge_wait_decode, err) : wedge_look_twice(look, wedge_wait_decode, err);
     seal(look);
     if (rc)
         return rc;

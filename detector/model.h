@@ -79,7 +79,7 @@ struct wedge_frame {
     const char *build_id; /* hex; "" unknown */
     bool inlined;         /* inlined into the next frame */
     bool signal;          /* a signal frame */
-    bool exact;           /* pc is where it is or goes on, not the return address behind a call */
+    bool exact;           /* pc is where it goes on, not the address behind a call */
     bool libc;            /* of libc, ld.so, libpthread or the agent: not the program's own */
 };
 

@@ -41,8 +41,8 @@ static void say_raw(pid_t tid, const char *name)
     int len = snprintf(text, sizeof(text), "thread %d %s read\n", tid, name);
     while (n_expected) {
         n_expected--;
-        len += snprintf(text + len, sizeof(text) - (size_t)len, "frame %s %d\n", expected[n_expected],
-                        lines[n_expected]);
+        len +=
+            snprintf(text + len, sizeof(text) - (size_t)len, "frame %s %d\n", expected[n_expected], lines[n_expected]);
     }
     sink += (int)write(1, text, (size_t)len);
 }

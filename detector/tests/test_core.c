@@ -129,8 +129,8 @@ END_TEST
 
 /* Programs in which something runs, or waits for what a core does not hold. "unlocked-by-another" has a thread that
  * will unlock what it does not own: it only sleeps. */
-static const char *const healthy[] = {"server",          "self-pipe",  "sleep-then-post", "unlocked-by-another",
-                                      "timed-semaphore", "slow-writer", "busy"};
+static const char *const healthy[] = {
+    "server", "self-pipe", "sleep-then-post", "unlocked-by-another", "timed-semaphore", "slow-writer", "busy"};
 
 START_TEST(test_healthy)
 {
@@ -443,11 +443,8 @@ END_TEST
 static const struct {
     const char *path, *says;
 } wrong[] = {
-    {"/nonexistent/core", "No such file"},
-    {"/bin/true", "no core file"},
-    {"/proc/self/maps", "no core file"},
-    {"/dev/null", "not a regular file"},
-    {"/tmp", "not a regular file"},
+    {"/nonexistent/core", "No such file"}, {"/bin/true", "no core file"},  {"/proc/self/maps", "no core file"},
+    {"/dev/null", "not a regular file"},   {"/tmp", "not a regular file"},
 };
 
 START_TEST(test_wrong_files)

@@ -18,10 +18,12 @@ static const struct {
     const char *name;
     const char *const *cases; /* NULL: all */
 } programs[] = {
-    {"stacks_target_plain", NULL},       {"stacks_target_o2", NULL},     {"stacks_target_static", NULL},
-    {"stacks_target_static_pie", NULL},  {"stacks_target_no_hdr", NULL}, {"stacks_target_debug_frame", NULL},
-    {"stacks_target_stripped", NULL},    {"stacks_odd_o0", odd},         {"stacks_odd_o2", odd},
-    {"stacks_odd_os", odd},              {"stacks_odd_lto", odd},        {"stacks_odd_cf", odd},
+    {"stacks_target_plain", NULL},    {"stacks_target_o2", NULL},
+    {"stacks_target_static", NULL},   {"stacks_target_static_pie", NULL},
+    {"stacks_target_no_hdr", NULL},   {"stacks_target_debug_frame", NULL},
+    {"stacks_target_stripped", NULL}, {"stacks_odd_o0", odd},
+    {"stacks_odd_o2", odd},           {"stacks_odd_os", odd},
+    {"stacks_odd_lto", odd},          {"stacks_odd_cf", odd},
     {"stacks_odd_static", odd},
 };
 
@@ -142,10 +144,11 @@ START_TEST(test_same_names)
     ck_assert_int_eq(wedge_capture_unwind(capture, &err), 0);
     ck_assert_int_eq(wedge_capture_symbols(capture, &err), 0);
     wedge_capture_free(capture);
-    snprintf(line, sizeof(line),
-             "gdb -nx -batch -iex 'set debuginfod enabled off' -ex 'set backtrace limit 250' -p %d -ex 'thread apply all "
-             "bt' 2>/dev/null",
-             target.pid);
+    snprintf(
+        line, sizeof(line),
+        "gdb -nx -batch -iex 'set debuginfod enabled off' -ex 'set backtrace limit 250' -p %d -ex 'thread apply all "
+        "bt' 2>/dev/null",
+        target.pid);
     FILE *out = popen(line, "re");
     ck_assert_ptr_nonnull(out);
     while (fgets(line, sizeof(line), out)) {
