@@ -58,7 +58,8 @@ uint64_t wedge_fds_device(enum wedge_fd_kind kind)
 
 bool wedge_fds_is_keyed(enum wedge_fd_kind kind)
 {
-    return kind == WEDGE_FD_PIPE || kind == WEDGE_FD_FIFO || kind == WEDGE_FD_SOCKET || kind == WEDGE_FD_UNLINKED;
+    return kind == WEDGE_FD_PIPE || kind == WEDGE_FD_FIFO || kind == WEDGE_FD_SOCKET || kind == WEDGE_FD_UNLINKED ||
+           kind == WEDGE_FD_FILE;
 }
 
 /* Reads descriptor `name` of the open folder `dir`. A descriptor closed meanwhile is left out: false. */
@@ -88,6 +89,8 @@ static bool read_one(int dir, const char *name, struct wedge_fd *ret)
             fd.kind = WEDGE_FD_FIFO;
         else if (fd.kind != WEDGE_FD_PIPE && S_ISREG(sx.stx_mode) && (sx.stx_nlink == 0 || ends(link, " (deleted)")))
             fd.kind = WEDGE_FD_UNLINKED;
+        else if (fd.kind != WEDGE_FD_PIPE && S_ISREG(sx.stx_mode))
+            fd.kind = WEDGE_FD_FILE;
         if (fd.kind != WEDGE_FD_OTHER) {
             fd.dev = (uint64_t)sx.stx_dev_major << 32 | sx.stx_dev_minor;
             fd.inode = sx.stx_ino;
@@ -155,7 +158,7 @@ const struct wedge_fd *wedge_fds_find(const struct wedge_fd *fds, size_t n, int 
 const char *wedge_fds_word(enum wedge_fd_kind kind)
 {
     static const char *const words[] = {
-        [WEDGE_FD_OTHER] = "file or device",
+        [WEDGE_FD_OTHER] = "device",
         [WEDGE_FD_PIPE] = "pipe",
         [WEDGE_FD_FIFO] = "named FIFO",
         [WEDGE_FD_SOCKET] = "socket",
@@ -166,6 +169,7 @@ const char *wedge_fds_word(enum wedge_fd_kind kind)
         [WEDGE_FD_PIDFD] = "pidfd",
         [WEDGE_FD_ASYNC] = "asynchronous device",
         [WEDGE_FD_UNLINKED] = "unlinked file",
+        [WEDGE_FD_FILE] = "file",
     };
     return words[kind];
 }

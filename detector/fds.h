@@ -26,6 +26,7 @@ enum wedge_fd_kind {
     WEDGE_FD_PIDFD,
     WEDGE_FD_ASYNC, /* io_uring, KVM: work goes on without a thread that we see */
     WEDGE_FD_UNLINKED, /* a file without a name: a memfd, a deleted file */
+    WEDGE_FD_FILE, /* a regular file with a name */
 };
 
 struct wedge_fd {

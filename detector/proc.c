@@ -19,8 +19,10 @@ void wedge_proc_path(pid_t pid, pid_t tid, const char *file, char *buf, size_t s
 {
     if (tid)
         snprintf(buf, size, "/proc/%d/task/%d/%s", pid, tid, file);
-    else
+    else if (pid)
         snprintf(buf, size, "/proc/%d/%s", pid, file);
+    else
+        snprintf(buf, size, "/proc/%s", file);
 }
 
 static ssize_t read_up_to(int fd, char *buf, size_t size)

@@ -19,7 +19,8 @@
 #define WEDGE_PROC_COMM_BYTES 64
 #define WEDGE_PROC_PATH_BYTES 4096
 
-/* Path of a file of process `pid`, or of its thread `tid` when that is not 0. `file` "" gives the folder. */
+/* Path of a file of process `pid`, or of its thread `tid` when that is not 0; both 0: of /proc itself. `file` "" gives
+ * the folder. */
 void wedge_proc_path(pid_t pid, pid_t tid, const char *file, char *buf, size_t size);
 
 /* Reads /proc/PID[/task/TID]/FILE into buf, NUL-terminated, cut at size - 1. Returns the bytes or a negative errno

@@ -19,8 +19,8 @@
 #define RAISED_UNSEEN (BIT(SIGALRM) | BIT(SIGIO) | BIT(SIGURG))
 
 static const struct wedge_wait_ops *const all[] = {
-    &wedge_wait_futex, &wedge_wait_descriptor, &wedge_wait_child,
-    &wedge_wait_poll,  &wedge_wait_sleep,      &wedge_wait_signal,
+    &wedge_wait_futex, &wedge_wait_descriptor, &wedge_wait_child,     &wedge_wait_poll,
+    &wedge_wait_sleep, &wedge_wait_signal,     &wedge_wait_file_lock,
 };
 
 const char *wedge_wait_syscall_name(int number)

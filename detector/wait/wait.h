@@ -20,8 +20,8 @@ struct wedge_wait_ops {
     const char *const *wchans; /* beginnings of kernel functions in which such a wait sleeps, NULL-terminated */
     void (*decode)(struct wedge_look *look, int thread);
 };
-extern const struct wedge_wait_ops wedge_wait_futex, wedge_wait_descriptor, wedge_wait_child, wedge_wait_poll,
-    wedge_wait_sleep, wedge_wait_signal;
+extern const struct wedge_wait_ops wedge_wait_file_lock, wedge_wait_futex, wedge_wait_descriptor, wedge_wait_child,
+    wedge_wait_poll, wedge_wait_sleep, wedge_wait_signal;
 
 /* Decodes every thread of the snapshot. 0 or -ENOMEM. */
 int wedge_wait_decode(struct wedge_look *look);

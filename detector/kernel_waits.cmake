@@ -1,0 +1,22 @@
+# Waits of the kernel's own: file locks and their like. Included by detector/CMakeLists.txt, which owns the library, the
+# factory and the programs that examine its cases.
+target_sources(wedge-detector PRIVATE
+  alarm.c file_locks.c
+  wait/file_lock.c)
+if(NOT BUILD_TESTING)
+  return()
+endif()
+
+target_sources(wedge-factory PRIVATE tests/factory_locks.c)
+wedge_add_unit_test(test_file_locks SOURCES tests/test_file_locks.c LIBS wedge::detector)
+
+# It calls alarm(), and is therefore no part of the factory.
+wedge_add_program(wedge-factory-alarm SOURCES tests/factory_alarm.c LIBS Threads::Threads)
+set(test_alarm_factory wedge-factory-alarm)
+set(test_kernel_waits_factory wedge-factory)
+foreach(name test_alarm test_kernel_waits)
+  wedge_add_unit_test(${name} SOURCES tests/${name}.c tests/harness.c tests/cases.c
+    LIBS wedge::detector PkgConfig::LIBDW LABELS integration)
+  target_compile_definitions(${name} PRIVATE WEDGE_FACTORY="$<TARGET_FILE:${${name}_factory}>")
+  add_dependencies(${name} ${${name}_factory})
+endforeach()

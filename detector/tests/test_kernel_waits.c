@@ -1,0 +1,51 @@
+/* Every hang of the kernel factory gets its kind, its certainty, its scope and words that name what matters; what only
+ * looks like one is never called so. */
+#include "base/tests/suite.h"
+#include "detector/tests/cases.h"
+
+static const struct hang hangs[] = {
+    {"flock-cycle", WEDGE_VERDICT_LOCK_CYCLE, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "flock", "flock on /tmp/wedge-"},
+    {"ofd-cycle", WEDGE_VERDICT_LOCK_CYCLE, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "fcntl", "OFD lock on /tmp/wedge-"},
+    {"fcntl-and-pipe", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "fcntl", "fcntl lock on /tmp/"},
+    {"flock-self", WEDGE_VERDICT_SELF_DEADLOCK, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 1, "flock", "which it owns itself"},
+    {"flock-inherited", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "read", "which is gone"},
+};
+#define HANGS ((int)(sizeof(hangs) / sizeof(hangs[0])))
+
+static const struct healthy healthy[] = {
+    {"flock-busy", false, WEDGE_WAIT_FILE_LOCK},
+    {"fcntl-busy", false, WEDGE_WAIT_FILE_LOCK},
+    {"ofd-busy", false, WEDGE_WAIT_FILE_LOCK},
+    {"flock-by-child", false, WEDGE_WAIT_FILE_LOCK},
+};
+#define HEALTHY ((int)(sizeof(healthy) / sizeof(healthy[0])))
+
+START_TEST(test_hang_without_stacks)
+{
+    hang_check_without_stacks(&hangs[_i]);
+}
+END_TEST
+
+START_TEST(test_hang_with_stacks)
+{
+    hang_check_with_stacks(&hangs[_i]);
+}
+END_TEST
+
+START_TEST(test_never_proved)
+{
+    healthy_check(&healthy[_i]);
+}
+END_TEST
+
+static void fill(TCase *tcase)
+{
+    tcase_add_loop_test(tcase, test_hang_without_stacks, 0, HANGS);
+    tcase_add_loop_test(tcase, test_hang_with_stacks, 0, HANGS);
+    tcase_add_loop_test(tcase, test_never_proved, 0, HEALTHY);
+}
+
+int main(void)
+{
+    return wedge_test_main("kernel_waits", 60, fill);
+}
