@@ -1,17 +1,17 @@
 #include "detector/alarm.h"
 
-#include <fcntl.h>
-#include <gelf.h>
+#include <elf.h>
+#include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "detector/elf_file.h"
+#include "detector/elf_names.h"
 
-#define MOST_FILES   512
-#define MOST_SYMBOLS 1000000 /* a table with more is not gone through, and counts as a caller */
-#define ALARM_BIT    (1ull << (SIGALRM - 1))
+#define MOST_FILES 512
+#define ALARM_BIT  (1ull << (SIGALRM - 1))
 
 struct file {
     uint64_t dev, inode;
@@ -38,44 +38,29 @@ static bool is_alarm(const char *name)
 
 struct names {
     bool wanted, offered; /* undefined and defined alarms */
-    bool read; /* there was a table */
 };
 
-/* Goes through one table of symbols. False: it makes no sense. */
-static bool read_table(Elf *elf, Elf_Scn *section, const GElf_Shdr *sh, struct names *ret)
+/* wedge_elf_name_fn */
+static bool note_alarm(void *arg, const struct wedge_elf_name *name)
 {
-    Elf_Data *data = sh->sh_entsize ? elf_getdata(section, NULL) : NULL;
-    size_t n = data ? sh->sh_size / sh->sh_entsize : 0;
-    if (!data || n > MOST_SYMBOLS)
-        return false;
-    for (size_t i = 1; i < n; i++) {
-        GElf_Sym symbol;
-        const char *name = gelf_getsym(data, (int)i, &symbol) ? elf_strptr(elf, sh->sh_link, symbol.st_name) : NULL;
-        if (!name)
-            return false;
-        if (!is_alarm(name))
-            continue;
-        ret->wanted |= symbol.st_shndx == SHN_UNDEF;
-        ret->offered |= symbol.st_shndx != SHN_UNDEF;
+    struct names *names = arg;
+    if (is_alarm(name->text)) {
+        names->wanted |= !name->defined;
+        names->offered |= name->defined;
     }
-    return ret->read = true;
+    return true;
 }
 
-bool wedge_alarm_is_called(Elf *elf)
+bool wedge_alarm_is_called(int fd)
 {
-    struct names dynamic = {0}, all = {0};
-    for (Elf_Scn *section = NULL; (section = elf_nextscn(elf, section));) {
-        GElf_Shdr sh;
-        if (!gelf_getshdr(section, &sh))
-            return true;
-        if ((sh.sh_type == SHT_DYNSYM && !read_table(elf, section, &sh, &dynamic)) ||
-            (sh.sh_type == SHT_SYMTAB && !read_table(elf, section, &sh, &all)))
-            return true;
-    }
-    if (dynamic.read)
-        return dynamic.wanted && !dynamic.offered;
+    struct names names = {0};
+    int rc = wedge_elf_names_read(fd, SHT_DYNSYM, note_alarm, &names);
+    if (rc == 0)
+        return names.wanted && !names.offered;
+    if (rc != -ENOENT)
+        return true;
     /* Static: linked in only if something calls it. */
-    return !all.read || all.wanted || all.offered;
+    return wedge_elf_names_read(fd, SHT_SYMTAB, note_alarm, &names) || names.wanted || names.offered;
 }
 
 /* ---- of a process ---- */
@@ -98,10 +83,7 @@ static bool is_caller(pid_t pid, const struct wedge_proc_map *map)
     int fd = wedge_elf_open_mapped(pid, map);
     if (fd < 0)
         return true;
-    elf_version(EV_CURRENT);
-    Elf *elf = elf_begin(fd, ELF_C_READ, NULL);
-    bool called = !elf || elf_kind(elf) != ELF_K_ELF || wedge_alarm_is_called(elf);
-    elf_end(elf);
+    bool called = wedge_alarm_is_called(fd);
     close(fd);
     return called;
 }

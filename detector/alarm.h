@@ -11,8 +11,6 @@
 #ifndef WEDGE_DETECTOR_ALARM_H
 #define WEDGE_DETECTOR_ALARM_H
 
-#include <libelf.h>
-
 #include "detector/look.h"
 
 struct wedge_alarm_cache; /* by file; owned by the examination */
@@ -22,8 +20,8 @@ void wedge_alarm_cache_free(struct wedge_alarm_cache *cache); /* takes NULL */
  * call it in a disposable child. */
 bool wedge_alarm_possible(struct wedge_look *look, int proc);
 
-/* Does this file call alarm(), ualarm() or setitimer(), as far as its symbols tell? One that has the functions to offer
+/* Does this file call alarm(), ualarm() or setitimer(), as far as its symbols tell? One that cannot be read does; one that has the functions to offer
  * (a C library) does not count as a caller. */
-bool wedge_alarm_is_called(Elf *elf);
+bool wedge_alarm_is_called(int fd);
 
 #endif

@@ -1,8 +1,8 @@
 #include "detector/libc.h"
 
 #include <ctype.h>
+#include <elf.h>
 #include <fcntl.h>
-#include <gelf.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +10,7 @@
 
 #include "detector/core_file.h"
 #include "detector/elf_file.h"
+#include "detector/elf_names.h"
 
 #define MOST_LIBCS     32
 #define MOST_BANNER_AT (4u << 20)
@@ -64,41 +65,23 @@ static int banner_minor(int fd)
     return minor;
 }
 
-static uint64_t file_offset(Elf *elf, uint64_t address)
+/* wedge_elf_name_fn */
+static bool is_syscall(void *arg, const struct wedge_elf_name *name)
 {
-    size_t n = 0;
-    if (elf_getphdrnum(elf, &n))
-        return 0;
-    for (size_t i = 0; i < n; i++) {
-        GElf_Phdr ph;
-        if (gelf_getphdr(elf, (int)i, &ph) && ph.p_type == PT_LOAD && address >= ph.p_vaddr &&
-            address - ph.p_vaddr < ph.p_filesz)
-            return address - ph.p_vaddr + ph.p_offset;
-    }
-    return 0;
+    struct wedge_elf_name *found = arg;
+    if (!name->defined || strcmp(name->text, "syscall") != 0 || name->size > SYSCALL_MAX)
+        return true;
+    *found = *name;
+    return false;
 }
 
 static void find_syscall(int fd, struct libc *libc)
 {
-    elf_version(EV_CURRENT);
-    Elf *elf = elf_begin(fd, ELF_C_READ, NULL);
-    for (Elf_Scn *section = NULL; elf && (section = elf_nextscn(elf, section));) {
-        GElf_Shdr sh;
-        Elf_Data *data;
-        if (!gelf_getshdr(section, &sh) || sh.sh_type != SHT_DYNSYM || !sh.sh_entsize ||
-            !(data = elf_getdata(section, NULL)))
-            continue;
-        for (size_t i = 0; i < sh.sh_size / sh.sh_entsize; i++) {
-            GElf_Sym symbol;
-            const char *name;
-            if (gelf_getsym(data, (int)i, &symbol) && (name = elf_strptr(elf, sh.sh_link, symbol.st_name)) &&
-                strcmp(name, "syscall") == 0 && symbol.st_size <= SYSCALL_MAX) {
-                libc->syscall_offset = file_offset(elf, symbol.st_value);
-                libc->syscall_bytes = symbol.st_size;
-            }
-        }
-    }
-    elf_end(elf);
+    struct wedge_elf_name found = {0};
+    if (wedge_elf_names_read(fd, SHT_DYNSYM, is_syscall, &found) || !found.defined)
+        return;
+    libc->syscall_offset = wedge_elf_names_offset(fd, found.address);
+    libc->syscall_bytes = found.size;
 }
 
 static const struct libc *libc_of(struct wedge_look *look, int proc, const struct wedge_proc_map *map)

@@ -34,14 +34,10 @@ START_TEST(test_callers)
         const char *path;
         bool called;
     } files[] = {{WEDGE_FACTORY, true}, {"/proc/self/exe", false}, {"/lib/x86_64-linux-gnu/libc.so.6", false}};
-    elf_version(EV_CURRENT);
     for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
         int fd = open(files[i].path, O_RDONLY | O_CLOEXEC);
         ck_assert_int_ge(fd, 0);
-        Elf *elf = elf_begin(fd, ELF_C_READ, NULL);
-        ck_assert_ptr_nonnull(elf);
-        ck_assert_msg(wedge_alarm_is_called(elf) == files[i].called, "%s", files[i].path);
-        elf_end(elf);
+        ck_assert_msg(wedge_alarm_is_called(fd) == files[i].called, "%s", files[i].path);
         close(fd);
     }
 }
