@@ -33,7 +33,10 @@ struct wedge_examine {
     size_t n_skip;
     const pid_t *blind; /* wedge's own processes: never looked at, never wakers */
     size_t n_blind;
-    struct wedge_arena_copy *arena; /* NULL: no agent */
+    struct wedge_arena_copy *arena; /* the agent's record; NULL: no agent */
+    /* Where `arena` is copied from again between the two passes, so that what it says of a thread that slept through
+     * both is of that sleep, and no older. NULL: `arena` stays as it is. */
+    const struct wedge_arena *live;
     enum wedge_stacks stacks;
     bool stalled; /* the caller measured that nothing moved for the stall time: no-progress may be said */
     int64_t stalled_ns;

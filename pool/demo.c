@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <wedge/point.h>
 
@@ -26,6 +27,7 @@ struct demo {
     struct wedge_pool *pool;
     int64_t until_ns; /* the deadline of everything */
     uint64_t numbers_max; /* of tasks that may be put */
+    pid_t pid; /* of the pool's parent, which is the main program */
     _Atomic uint64_t next; /* the last number that a putter took */
     _Atomic uint64_t accepted;
     uint8_t *seen; /* by number: how often it was reported, at most 255 */
@@ -142,12 +144,27 @@ __attribute__((noinline)) static void demo_collect(const struct wedge_pool_resul
     pause_ms(demo->options.collect_ms);
 }
 
+static void print_counts(const struct demo *demo);
+
+/* What a program may do that is told of a function that does not return: leave, and say how far it came. */
+_Noreturn static void give_up(const struct demo *demo, const char *why)
+{
+    fprintf(stderr, "wedge-pool-demo: given up: %s\n", why);
+    print_counts(demo);
+    _exit(STATUS_OK);
+}
+
 __attribute__((noinline)) static void demo_event(const struct wedge_pool_event *event, void *context)
 {
     static const char *const kinds[] = {"?",      "ready", "left",       "died", "limit",   "init failed",
                                         "broken", "alarm", "alarm over", "lost", "started", "ending"};
     size_t kind = event->kind < sizeof(kinds) / sizeof(kinds[0]) ? (size_t)event->kind : 0;
-    (void)context;
+    struct demo *demo = context;
+    WEDGE_POINT("demo.event");
+    if (demo->options.give_up && event->kind == WEDGE_POOL_EVENT_LIMIT && getpid() == demo->pid && !event->process)
+        give_up(demo, event->text);
+    if (!demo->options.events)
+        return;
     if (event->process)
         fprintf(stderr, "event: %s: w%u generation %u: %s\n", kinds[kind], event->process, event->generation,
                 event->text);
@@ -272,8 +289,10 @@ static int run(struct demo *demo, struct wedge_pool_err *err)
     int put_rc = put_with_threads(demo);
     if (put_rc == 0 && demo->options.hold_ms > 0)
         put_rc = hold(demo);
-    if (put_rc == 0 && demo->options.shutdown_ms >= 0)
-        return wedge_pool_shutdown(demo->pool, wedge_pool_after_ms(demo->options.shutdown_ms), err);
+    if (put_rc == 0 && demo->options.shutdown_ms >= 0) {
+        int rc = wedge_pool_shutdown(demo->pool, wedge_pool_after_ms(demo->options.shutdown_ms), err);
+        return demo->options.then_join ? wedge_pool_join(demo->pool, demo->until_ns, err) : rc;
+    }
     int rc = wedge_pool_close(demo->pool, demo->until_ns);
     if (put_rc < 0 || rc < 0)
         snprintf(err->message, sizeof(err->message), "%s: %s", put_rc < 0 ? "put" : "close",
@@ -335,7 +354,7 @@ static int run_pool(struct demo *demo)
                                              .thread_final = demo_thread_final,
                                              .process_final = demo_process_final,
                                              .collect = demo->options.iterate ? NULL : demo_collect,
-                                             .event = demo->options.events ? demo_event : NULL,
+                                             .event = demo->options.events || demo->options.give_up ? demo_event : NULL,
                                              .context = demo};
     int rc = wedge_pool_start(demo->pool, &callbacks, &err);
     demo->until_ns = wedge_pool_after_ms(demo->options.deadline_ms);
@@ -357,6 +376,7 @@ int main(int argc, char **argv)
 {
     static struct demo demo;
     demo_options_parse(&demo.options, argc, argv);
+    demo.pid = getpid();
     demo.numbers_max = (uint64_t)demo.options.tasks + (uint64_t)(demo.options.hold_ms * demo.options.rate / 1000) + 1;
     demo.seen = calloc(demo.numbers_max + 1, 1);
     if (!demo.seen)

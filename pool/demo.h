@@ -24,6 +24,8 @@ struct demo_options {
     long many, putters; /* tasks per put_many and take_many; threads that put */
     long hold_ms, rate; /* stay open so long, putting so many tasks a second. 0: no */
     bool iterate, events, print_settings;
+    bool then_join; /* join after shutdown */
+    bool give_up; /* leave once the collector is past its limit */
 };
 
 /* Fills the options from the command line. Ends the program on --help and on bad usage (STATUS_USAGE). */

@@ -31,6 +31,8 @@ enum {
     OPT_HOLD,
     OPT_RATE,
     OPT_EVENTS,
+    OPT_THEN_JOIN,
+    OPT_GIVE_UP,
     OPT_PRINT,
     OPT_SETTING /* and, one more for each, those that follow */
 };
@@ -55,7 +57,9 @@ static const struct argp_option own_options[] = {
     {"shutdown-ms", OPT_SHUTDOWN, "MS", 0, "Shut down within so long when all is put, instead of close and join", 3},
     {"hold", OPT_HOLD, "MS", 0, "Go on putting for so long: something to look at with 'wedge pool'", 3},
     {"rate", OPT_RATE, "N", 0, "Tasks a second while holding (default 100)", 3},
+    {"then-join", OPT_THEN_JOIN, NULL, 0, "After --shutdown-ms join, whatever shutdown said", 3},
     {"events", OPT_EVENTS, NULL, 0, "Print the pool's events to standard error", 3},
+    {"give-up", OPT_GIVE_UP, NULL, 0, "Count and leave once the pool tells that the collector is past its limit", 3},
 };
 #define N_OWN (sizeof(own_options) / sizeof(own_options[0]))
 
@@ -159,6 +163,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         return 0;
     case OPT_EVENTS:
         options->events = true;
+        return 0;
+    case OPT_THEN_JOIN:
+        options->then_join = true;
+        return 0;
+    case OPT_GIVE_UP:
+        options->give_up = true;
         return 0;
     case OPT_PRINT:
         options->print_settings = true;

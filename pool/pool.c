@@ -86,6 +86,7 @@ int wedge_pool_close(struct wedge_pool *pool, int64_t until_ns)
     if (wedge_pool_phase_of(pool) == WEDGE_POOL_CLOSED)
         return 0;
     pool->keeper->look(pool);
+    WEDGE_POINT("pool.close.looked");
     if (atomic_compare_exchange_strong(&pool->phase, &running, WEDGE_POOL_CLOSING))
         atomic_store(&pool->board->phase, WEDGE_POOL_CLOSING);
     rc = pool->keeper->close(pool, until_ns);

@@ -43,8 +43,11 @@ static bool finished(const struct wedge_expect *e, const struct wedge_outcome *o
         snprintf(message, size, "did not finish before its limit");
         return false;
     }
-    if (out->signal || out->exit_status != 0) {
-        snprintf(message, size, "expected it to finish well, but it ended with %s %d",
+    if (out->signal || out->exit_status != e->status) {
+        char status[32] = "well";
+        if (e->status)
+            snprintf(status, sizeof(status), "with status %d", e->status);
+        snprintf(message, size, "expected it to finish %s, but it ended with %s %d", status,
                  out->signal ? "signal" : "status", out->signal ? out->signal : out->exit_status);
         return false;
     }

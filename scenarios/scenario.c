@@ -7,7 +7,7 @@
  *   command                                     text split at blanks, or a list
  *   plan                                        text, the plan language of wedge-plan(5)
  *   within, limit                               a duration: 500ms, 30s, 2min
- *   expect                                      kind, certainty, scope, culprit {role, function}, counts {name: n}
+ *   expect                                      kind, certainty, scope, culprit {role, function}, counts {name: n}, status
  *   twin                                        cure, add [arguments], replace {argument: argument}, expect, unfired-ok
  *   hardened                                    as twin, without cure
  */
@@ -159,6 +159,20 @@ static int read_command(struct reader *r, yaml_node_t *node, struct wedge_string
     return rc;
 }
 
+/* Only what finishes has a status. */
+static int read_status(struct reader *r, yaml_node_t *node, struct wedge_expect *expect)
+{
+    const char *digits = scalar(node);
+    char *end = NULL;
+    long value = digits && *digits ? strtol(digits, &end, 10) : -1;
+    if (!end || *end || value < 0 || value > 255)
+        return bad(r, node, "expected an exit status from 0 to 255");
+    if (strcmp(expect->kind, "finished") != 0)
+        return bad(r, node, "'status' goes with 'kind: finished'");
+    expect->status = (int)value;
+    return 0;
+}
+
 static int read_counts(struct reader *r, yaml_node_t *map, struct wedge_expect *expect)
 {
     if (map->type != YAML_MAPPING_NODE)
@@ -204,10 +218,10 @@ static const char *const kind_words[] = {
 
 static int read_expect(struct reader *r, yaml_node_t *node, struct wedge_expect *expect)
 {
-    static const char *const words[] = {"kind", "certainty", "scope", "culprit", "counts", NULL};
+    static const char *const words[] = {"kind", "certainty", "scope", "culprit", "counts", "status", NULL};
     static const char *const certainties[] = {"proved", "evident", "suspected", NULL};
     static const char *const scopes[] = {"whole", "part", NULL};
-    yaml_node_t *v[5] = {NULL};
+    yaml_node_t *v[6] = {NULL};
     int rc = read_map(r, node, words, v);
     if (rc)
         return rc;
@@ -222,6 +236,8 @@ static int read_expect(struct reader *r, yaml_node_t *node, struct wedge_expect 
         rc = read_culprit(r, v[3], expect);
     if (!rc && v[4])
         rc = read_counts(r, v[4], expect);
+    if (!rc && v[5])
+        rc = read_status(r, v[5], expect);
     return rc;
 }
 

@@ -27,6 +27,7 @@ struct wedge_expect {
     char *culprit_function; /* in the stack of a culprit */
     struct wedge_count *counts;
     size_t n_counts;
+    int status; /* of what finishes: its exit status, 0 unless said */
 };
 
 enum wedge_check_role { WEDGE_CHECK_HANG, WEDGE_CHECK_TWIN, WEDGE_CHECK_HARDENED, WEDGE_CHECKS };

@@ -295,8 +295,10 @@ static int examine(struct state *st, int64_t stalled, bool always, json_t **ret)
                                     .stalled = stalled > 0,
                                     .stalled_ns = stalled};
     int rc = 0;
-    if (st->agent && (rc = wedge_arena_copy(&st->arena, true, &copy, st->err)) == 0)
+    if (st->agent) { /* copied by the examination itself, at the right moment */
         options.arena = &copy;
+        options.live = &st->arena;
+    }
     if (!rc)
         rc = wedge_report_examine(&options, EXAMINE_DEADLINE_MS, ret, st->err);
     if (st->agent)

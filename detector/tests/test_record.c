@@ -199,6 +199,38 @@ START_TEST(test_held_in_a_callback)
 }
 END_TEST
 
+/* The user's function has returned since the record was copied, and the thread sleeps in something else. */
+START_TEST(test_a_record_older_than_the_sleep)
+{
+    struct wedge_arena_rule *rule = add_rule(WEDGE_ACT_BLOCK, 0);
+    pid_t child, root = parent_of_waiter((_Atomic uint32_t *)(shared_pid + 64), &child);
+    add_proc(0, child, "worker", 1);
+    struct wedge_arena_thread *t = add_thread(0, child);
+    t->callback.name = wedge_arena_name(&arena, "process_init");
+    t->callback.seq = 2;
+    waits(t, WEDGE_WAITING_HELD, 1, UINT64_MAX);
+    ck_assert_ptr_nonnull(rule);
+    for (size_t victims = 0; victims < 2;) {
+        struct wedge_err err = {0};
+        struct wedge_arena_copy copy;
+        struct wedge_snapshot *s = NULL;
+        t->callback.name = wedge_arena_name(&arena, "process_init");
+        ck_assert_int_eq(wedge_arena_copy(&arena, true, &copy, &err), 0);
+        t->callback.name = 0;
+        t->wait[0].kind = WEDGE_WAITING_NOT;
+        struct wedge_examine options = {.root = root, .arena = &copy, .live = &arena};
+        ck_assert_int_eq(wedge_detector_examine(&options, NULL, &s, &err), 0);
+        victims = s->verdicts[0].n_victims;
+        ck_assert_int_ne(s->verdicts[0].kind, WEDGE_VERDICT_STUCK_CALLBACK);
+        for (size_t i = 0; i < s->n_threads; i++)
+            ck_assert_str_eq(s->threads[i].callback ? s->threads[i].callback : "", "");
+        wedge_snapshot_free(s);
+        wedge_arena_copy_free(&copy);
+    }
+    end(root);
+}
+END_TEST
+
 /* A yield is ended by whoever makes its condition true: here nobody runs who could. */
 START_TEST(test_held_until_somebody_acts)
 {
@@ -372,6 +404,7 @@ static void fill(TCase *tcase)
 {
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, test_held_in_a_callback);
+    tcase_add_test(tcase, test_a_record_older_than_the_sleep);
     tcase_add_test(tcase, test_held_until_somebody_acts);
     tcase_add_test(tcase, test_held_for_a_while);
     tcase_add_loop_test(tcase, test_past_its_limit, 0, 2);

@@ -298,8 +298,20 @@ static void decode(struct wedge_look *look, int thread)
     }
 }
 
+static int copy_record(const struct wedge_look *look)
+{
+    struct wedge_arena_copy *copy = look->options->arena;
+    if (!copy || !look->options->live)
+        return 0;
+    wedge_arena_copy_free(copy);
+    return wedge_arena_copy(look->options->live, true, copy, NULL);
+}
+
 int wedge_wait_decode(struct wedge_look *look)
 {
+    int rc = copy_record(look);
+    if (rc)
+        return rc;
     wedge_wait_annotate_procs(look);
     /* Processes that run without a thread we see (io_uring, AIO, KVM) are known from descriptors and mappings. */
     for (size_t i = 0; i < look->snapshot->n_procs; i++) {

@@ -52,6 +52,11 @@ START_TEST(test_finished)
     out.exit_status = 1;
     ck_assert(!wedge_expect_holds(&e, 0, &out, message, sizeof(message)));
     ck_assert_str_eq(message, "expected it to finish well, but it ended with status 1");
+    e.status = 1;
+    ck_assert(wedge_expect_holds(&e, 0, &out, message, sizeof(message)));
+    out.exit_status = 0;
+    ck_assert(!wedge_expect_holds(&e, 0, &out, message, sizeof(message)));
+    ck_assert_str_eq(message, "expected it to finish with status 1, but it ended with status 0");
     out.end = WEDGE_LIMIT;
     ck_assert(!wedge_expect_holds(&e, 0, &out, message, sizeof(message)));
     struct wedge_outcome hung = hang();
