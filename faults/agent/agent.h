@@ -37,6 +37,15 @@
 #define AGENT_RULE_WORDS  2 /* bit sets over at most 128 rules */
 #define AGENT_NONE        UINT32_MAX
 
+/* splitmix64's finaliser: a bijection in which each input bit changes half of the output. */
+static inline uint64_t agent_mix(uint64_t x)
+{
+    x += 0x9e3779b97f4a7c15ull;
+    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9ull;
+    x = (x ^ x >> 27) * 0x94d049bb133111ebull;
+    return x ^ x >> 31;
+}
+
 /* The mapped arena. Constant once `ready`; all zero when there is none. */
 struct agent_arena {
     bool ready;
@@ -68,6 +77,15 @@ struct agent_page {
 };
 extern struct agent_page *agent_page;
 
+/* What a thread knows of itself. */
+struct agent_self {
+    uint32_t ordinal; /* of the process the slot was claimed in, 0 none */
+    uint32_t slot; /* AGENT_NONE: none was left */
+    uint32_t forking; /* ordinal of the child that is being made, 0 none: the child inherits it */
+    uint32_t vforked; /* ordinal of the latest child that this thread has made by vfork, 0 none */
+};
+extern __thread struct agent_self agent_self __attribute__((tls_model("initial-exec")));
+
 struct agent_here { /* the thread that passes */
     struct wedge_arena_proc *proc;
     struct wedge_arena_thread *thread; /* NULL: no slot was left */
@@ -86,7 +104,6 @@ void agent_announce_thread(uint32_t slot); /* by the thread itself */
 void agent_end_thread(void); /* the calling thread is about to end: others may have its slot */
 void agent_abandon_thread(uint32_t slot); /* claimed, never announced */
 void agent_match_process(const struct agent_here *here); /* fills agent_page->who */
-uint64_t agent_mix(uint64_t x);
 void agent_before_vfork(const struct agent_here *here);
 /* An exec by this process, or by a vfork child, which gets its slot here. Returns the slot, AGENT_NONE none. */
 uint32_t agent_before_exec(const struct agent_here *here, enum wedge_birth_why why, const char *path);
@@ -135,6 +152,7 @@ struct wedge_arena_wait *agent_wait_annotated(const struct agent_here *here); /*
 
 /* rule.c */
 void agent_rules_prepare(void); /* in the constructor: what can be worked out once */
+uint64_t agent_rule_luck(uint32_t rule); /* that of the seed and the rule, after that */
 enum agent_answer_kind {
     AGENT_ANSWER_NONE,
     AGENT_ANSWER_ERRNO,
@@ -154,6 +172,7 @@ struct agent_site { /* what is passed */
     unsigned n_args;
     unsigned path; /* the argument that is a path, from 1; 0 none */
     enum wedge_object_kind kind; /* of `object` */
+    uint64_t counted; /* the hit was counted already, as this one: quick.h; 0 no */
     uint32_t row; /* of `object` in OBJECTS + 1, once looked up; see agent_site_object */
     bool asks; /* an answer can be given */
     bool after; /* the effect has happened */
@@ -239,6 +258,9 @@ static inline bool agent_is_armed(enum wedge_function function)
  * must stay valid until agent_leave. */
 bool agent_enter(struct agent_call *call, enum wedge_function function, void *caller, uint64_t object,
                  const uint64_t *args, unsigned n_args);
+/* The same where agent_quick_pass was asked first. */
+bool agent_enter_counted(struct agent_call *call, enum wedge_function function, void *caller, uint64_t object,
+                         const uint64_t *args, unsigned n_args, uint64_t counted);
 int64_t agent_result(const struct agent_call *call, int64_t dropped);
 /* The words of an argument list of at most eight, for agent_site.args, and how many they are. */
 #define AGENT_WORD(x)                                 ((uint64_t)(uintptr_t)(x))

@@ -8,6 +8,7 @@
 #include <errno.h>
 
 #include "faults/agent/cut.h"
+#include "faults/agent/quick.h"
 #include "faults/agent/real.h"
 
 #define NO_CUT
@@ -45,12 +46,13 @@
     {                                                                                                                  \
         if (AGENT_UNLIKELY(!agent_real.real))                                                                          \
             agent_resolve();                                                                                           \
-        if (!agent_is_armed(WEDGE_FN_##name))                                                                          \
+        uint64_t counted;                                                                                              \
+        if (!agent_is_armed(WEDGE_FN_##name) || agent_quick_pass(WEDGE_FN_##name, &counted))                           \
             return agent_real.real args;                                                                               \
         struct agent_call call;                                                                                        \
         const uint64_t words[AGENT_COUNT args + !AGENT_COUNT args] = {AGENT_WORDS args};                               \
-        if (agent_enter(&call, WEDGE_FN_##name, __builtin_return_address(0), AGENT_WORD(object), words,                \
-                        AGENT_COUNT args)) {                                                                           \
+        if (agent_enter_counted(&call, WEDGE_FN_##name, __builtin_return_address(0), AGENT_WORD(object), words,        \
+                                AGENT_COUNT args, counted)) {                                                          \
             int64_t success = 0;                                                                                       \
             if (call.site.answer == AGENT_ANSWER_DROP)                                                                 \
                 success = (int64_t)(dropped);                                                                          \

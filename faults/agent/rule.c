@@ -12,6 +12,7 @@
 
 #include "base/rt/name.h"
 #include "faults/agent/object.h"
+#include "faults/agent/quick.h"
 #include "faults/agent/shut.h"
 #include "faults/agent/sys.h"
 #include "faults/agent/where.h"
@@ -69,15 +70,12 @@ struct counters {
     bool own; /* no other thread writes there */
 };
 
-/* One more hit; returns how many there were. Own: without the lock, which costs several times as much; one instruction
- * all the same, so that a signal handler that passes here comes before or behind it. */
+/* One more hit; returns how many there were. */
 static uint64_t count_hit(const struct counters *to)
 {
-    uint64_t one = 1;
     if (!to->own)
-        return atomic_fetch_add_explicit(to->hits, one, memory_order_relaxed) & to->mask;
-    __asm__ volatile("xaddq %0, %1" : "+r"(one), "+m"(*(uint64_t *)to->hits) : : "cc");
-    return one;
+        return atomic_fetch_add_explicit(to->hits, 1, memory_order_relaxed) & to->mask;
+    return agent_count_own(to->hits);
 }
 
 static struct counters find_counters(const struct agent_here *here, uint32_t number, struct agent_site *site)
@@ -172,6 +170,11 @@ static bool is_named(const struct agent_here *here, uint32_t number)
  * other's luck. */
 static uint64_t luck[WEDGE_ARENA_RULES];
 
+uint64_t agent_rule_luck(uint32_t rule)
+{
+    return luck[rule];
+}
+
 void agent_rules_prepare(void)
 {
     uint32_t len;
@@ -239,9 +242,7 @@ static bool can_answer(const struct agent_here *here, const struct wedge_arena_r
 static bool is_chosen(const struct agent_here *here, uint32_t number, const struct agent_site *site, uint64_t hit)
 {
     const struct wedge_arena_rule *rule = &agent_arena.rules[number];
-    if ((rule->nth_from && hit < rule->nth_from) || (rule->nth_to && hit > rule->nth_to))
-        return false;
-    if (rule->every && (rule->nth_from ? hit - rule->nth_from : hit) % rule->every)
+    if (!agent_is_nth(rule->nth_from, rule->nth_to, rule->every, hit))
         return false;
     return rule->chance == UINT64_MAX || draw(here, number, site, hit) < rule->chance;
 }
@@ -307,7 +308,7 @@ static bool decide(const struct agent_here *here, uint32_t number, struct agent_
         if (!count_in_order(here, number, site, &mine, ret_hit))
             return false;
     } else {
-        *ret_hit = count_hit(&mine) + 1;
+        *ret_hit = AGENT_UNLIKELY(site->counted) ? site->counted : count_hit(&mine) + 1;
         if (!is_chosen(here, number, site, *ret_hit) || atomic_load(&rule->released) % 2)
             return false;
         if (is_answer(rule->action) && !can_answer(here, rule, site)) {

@@ -18,22 +18,8 @@ struct agent_page *agent_page;
 static uint32_t last_proc = AGENT_NONE;
 static uint32_t tid_offset; /* of the TID in libc's thread structure, 0 not known */
 
-static __thread struct {
-    uint32_t ordinal; /* of the process the slot was claimed in, 0 none */
-    uint32_t slot; /* AGENT_NONE: none was left */
-    uint32_t forking; /* ordinal of the child that is being made, 0 none: the child inherits it */
-    uint32_t vforked; /* ordinal of the latest child that this thread has made by vfork, 0 none */
-} self __attribute__((tls_model("initial-exec")));
-_Static_assert(sizeof(self) <= 64, "static TLS is scarce");
-
-/* splitmix64's finaliser: a bijection in which each input bit changes half of the output. */
-uint64_t agent_mix(uint64_t x)
-{
-    x += 0x9e3779b97f4a7c15ull;
-    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9ull;
-    x = (x ^ x >> 27) * 0x94d049bb133111ebull;
-    return x ^ x >> 31;
-}
+__thread struct agent_self agent_self __attribute__((tls_model("initial-exec")));
+_Static_assert(sizeof(agent_self) <= 64, "static TLS is scarce");
 
 /* The TID as libc keeps it in its structure of the thread, which the thread pointer points to (the x86-64 ABI keeps
  * that pointer at %fs:0). */
@@ -111,18 +97,18 @@ void agent_announce_thread(uint32_t slot)
     /* Partner: whoever reads the slot loads the generation with acquire and finds a complete record. */
     atomic_store_explicit(&thread->gen, 2, memory_order_release);
     atomic_fetch_add_explicit(&agent_arena.procs[thread->proc].threads, 1, memory_order_relaxed);
-    self.slot = slot;
-    self.ordinal = agent_page->ordinal;
+    agent_self.slot = slot;
+    agent_self.ordinal = agent_page->ordinal;
 }
 
 void agent_end_thread(void)
 {
     /* In a child of fork the slot is its parent's. */
-    if (!agent_arena.ready || self.ordinal != agent_page->ordinal || self.slot == AGENT_NONE)
+    if (!agent_arena.ready || agent_self.ordinal != agent_page->ordinal || agent_self.slot == AGENT_NONE)
         return;
-    struct wedge_arena_thread *thread = &agent_arena.threads[self.slot];
+    struct wedge_arena_thread *thread = &agent_arena.threads[agent_self.slot];
     agent_wait_left(thread);
-    self.slot = AGENT_NONE; /* what still runs on this thread passes through */
+    agent_self.slot = AGENT_NONE; /* what still runs on this thread passes through */
     atomic_store_explicit(&thread->ended, 1, memory_order_release);
 }
 
@@ -141,14 +127,14 @@ static void announce_found_thread(void)
         nth = atomic_load_explicit(&agent_arena.procs[agent_page->proc].threads, memory_order_relaxed) + 1;
     }
     uint32_t slot = agent_claim_thread(agent_page->proc, creator, nth);
-    if (self.ordinal == agent_page->ordinal) { /* a signal handler was here meanwhile and has announced us */
+    if (agent_self.ordinal == agent_page->ordinal) { /* a signal handler was here meanwhile and has announced us */
         if (slot != AGENT_NONE)
             agent_abandon_thread(slot);
         return;
     }
     if (slot == AGENT_NONE) {
-        self.slot = AGENT_NONE;
-        self.ordinal = agent_page->ordinal;
+        agent_self.slot = AGENT_NONE;
+        agent_self.ordinal = agent_page->ordinal;
         return;
     }
     agent_announce_thread(slot);
@@ -242,7 +228,7 @@ static void finish_check_in(void)
 /* A process born by fork, by whatever way; its thread's TLS says which child it is if the fork was wrapped. */
 static void check_in_child(void)
 {
-    uint32_t nth = self.forking;
+    uint32_t nth = agent_self.forking;
     int32_t pid = sys_getpid();
     if (tid_offset && tid_of_libc(tid_offset) != sys_gettid())
         atomic_store_explicit(&agent_page->tid_by_call, 1, memory_order_relaxed);
@@ -256,8 +242,8 @@ static void fill_here(struct agent_here *ret)
 {
     ret->proc_slot = agent_page->proc;
     ret->proc = &agent_arena.procs[ret->proc_slot];
-    ret->thread_slot = self.slot;
-    ret->thread = self.slot == AGENT_NONE ? NULL : &agent_arena.threads[self.slot];
+    ret->thread_slot = agent_self.slot;
+    ret->thread = agent_self.slot == AGENT_NONE ? NULL : &agent_arena.threads[agent_self.slot];
 }
 
 /* Not by way of agent_find_here itself, which would save registers for it at each pass. */
@@ -276,7 +262,7 @@ __attribute__((noinline, cold)) static bool find_newcomer(struct agent_here *ret
     }
     if (state != AGENT_IN)
         return false;
-    if (self.ordinal != agent_page->ordinal)
+    if (agent_self.ordinal != agent_page->ordinal)
         announce_found_thread();
     fill_here(ret);
     if (born)
@@ -288,7 +274,7 @@ bool agent_find_here(struct agent_here *ret)
 {
     if (AGENT_UNLIKELY(!agent_arena.ready) ||
         AGENT_UNLIKELY(atomic_load_explicit(&agent_page->state, memory_order_acquire) != AGENT_IN) ||
-        AGENT_UNLIKELY(self.ordinal != agent_page->ordinal))
+        AGENT_UNLIKELY(agent_self.ordinal != agent_page->ordinal))
         return find_newcomer(ret);
     fill_here(ret);
     return true;
@@ -352,22 +338,22 @@ uint32_t agent_give_ordinal(const struct agent_here *here)
 
 void agent_before_vfork(const struct agent_here *here)
 {
-    self.vforked = agent_give_ordinal(here);
+    agent_self.vforked = agent_give_ordinal(here);
 }
 
 uint32_t agent_vfork_ordinal(void)
 {
-    return self.vforked;
+    return agent_self.vforked;
 }
 
 bool agent_is_vfork_child(const struct agent_here *here)
 {
-    return AGENT_UNLIKELY(self.vforked) && sys_getpid() != here->proc->pid;
+    return AGENT_UNLIKELY(agent_self.vforked) && sys_getpid() != here->proc->pid;
 }
 
 void agent_before_fork(struct agent_here *here)
 {
-    self.forking = agent_give_ordinal(here);
+    agent_self.forking = agent_give_ordinal(here);
 }
 
 void agent_after_fork(bool child)
@@ -375,5 +361,5 @@ void agent_after_fork(bool child)
     struct agent_here here;
     if (child)
         agent_find_here(&here); /* checks in now, with the ordinal still set, if no earlier pass did */
-    self.forking = 0;
+    agent_self.forking = 0;
 }

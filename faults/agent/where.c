@@ -29,13 +29,13 @@ void agent_where_prepare(void)
         agent_stack_has(AGENT_RANGES_IN); /* libgcc fills its table */
 }
 
-static bool arguments_hold(const struct wedge_arena_rule *rule, const struct agent_site *site)
+static bool arguments_hold(const struct wedge_arena_rule *rule, const uint64_t *args, unsigned n_args)
 {
     for (uint32_t i = 0; i < rule->n_args && i < WEDGE_RULE_ARGS; i++) {
         const struct wedge_rule_arg *arg = &rule->args[i];
-        if (!arg->index || arg->index > site->n_args)
+        if (!arg->index || arg->index > n_args)
             return false;
-        int64_t value = (int64_t)site->args[arg->index - 1];
+        int64_t value = (int64_t)args[arg->index - 1];
         bool holds = arg->op == WEDGE_ARG_EQ   ? value == arg->value
                      : arg->op == WEDGE_ARG_NE ? value != arg->value
                      : arg->op == WEDGE_ARG_LT ? value < arg->value
@@ -63,13 +63,19 @@ static bool is_object(const struct agent_here *here, const struct wedge_arena_ru
            (atomic_load_explicit(&agent_arena.objects[row].defines, memory_order_relaxed) >> rule->object & 1);
 }
 
+bool agent_where_words(const struct wedge_arena_rule *rule, enum wedge_object_kind kind, uint64_t object,
+                       const uint64_t *args, unsigned n_args)
+{
+    if ((rule->where & WEDGE_WHERE_FD) && (kind != WEDGE_OBJECT_FD || (int64_t)object != rule->fd))
+        return false;
+    return !(rule->where & WEDGE_WHERE_ARG) || arguments_hold(rule, args, n_args);
+}
+
 bool agent_where(const struct agent_here *here, uint32_t number, struct agent_site *site)
 {
     const struct wedge_arena_rule *rule = &agent_arena.rules[number];
     uint32_t where = rule->where;
-    if ((where & WEDGE_WHERE_FD) && (site->kind != WEDGE_OBJECT_FD || (int64_t)site->object != rule->fd))
-        return false;
-    if ((where & WEDGE_WHERE_ARG) && !arguments_hold(rule, site))
+    if (!agent_where_words(rule, site->kind, site->object, site->args, site->n_args))
         return false;
     if ((where & WEDGE_WHERE_CALLER) && !agent_is_in(AGENT_RANGES_CALLER + number, site->caller))
         return false;

@@ -35,6 +35,9 @@ extern _Atomic uint32_t agent_runtimes; /* how many pieces of such code there ar
 uint64_t agent_caller_behind(uint64_t caller);
 /* fnmatch(3) without flags, of a pattern of at most `size` bytes. */
 bool agent_glob(const char *pattern, size_t size, const char *text);
+/* fd= and argN, which need no more than the words of the call. */
+bool agent_where_words(const struct wedge_arena_rule *rule, enum wedge_object_kind kind, uint64_t object,
+                       const uint64_t *args, unsigned n_args);
 /* All clauses of the rule's WHERE but in=, which costs more than what the rule asks otherwise. */
 bool agent_where(const struct agent_here *here, uint32_t rule, struct agent_site *site);
 

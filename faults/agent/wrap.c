@@ -9,6 +9,7 @@
 #include "faults/agent/interface.h"
 #include "faults/agent/object.h"
 #include "faults/agent/object_roles.h"
+#include "faults/agent/quick.h"
 #include "faults/agent/real.h"
 #include "faults/agent/shut.h"
 #include "faults/agent/sys.h"
@@ -114,6 +115,7 @@ void agent_arm_functions(void)
     agent_object_watch(armed);
     agent_record_watch(armed);
     agent_shut_watch(armed);
+    agent_quick_prepare();
     for (unsigned w = 0; w < WEDGE_RULE_FUNCTIONS_WORDS; w++)
         atomic_fetch_or_explicit(&agent_armed[w], armed[w], memory_order_relaxed);
 }
@@ -143,15 +145,31 @@ static bool has_effect(const struct agent_call *call)
 bool agent_enter(struct agent_call *call, enum wedge_function function, void *caller, uint64_t object,
                  const uint64_t *args, unsigned n_args)
 {
+    return agent_enter_counted(call, function, caller, object, args, n_args, 0);
+}
+
+static bool pass_by(struct agent_call *call)
+{
+    call->known = false;
+    call->site.answer = AGENT_ANSWER_NONE; /* which a wrapper that can cut looks at */
+    return false;
+}
+
+bool agent_enter_counted(struct agent_call *call, enum wedge_function function, void *caller, uint64_t object,
+                         const uint64_t *args, unsigned n_args, uint64_t counted)
+{
     uint8_t role = agent_object_roles[function];
     /* Most passes of a function that some rule names are nobody's. A process that has not checked in does so first. */
-    if (AGENT_LIKELY(agent_arena.ready) && !role && !agent_recorded[function] && !agent_shut_roles[function] &&
+    if (!counted && AGENT_LIKELY(agent_arena.ready) && !role && !agent_recorded[function] &&
+        !agent_shut_roles[function] &&
         AGENT_LIKELY(atomic_load_explicit(&agent_page->state, memory_order_acquire) == AGENT_IN) &&
         !is_ruled(function)) {
-        call->known = false;
-        call->site.answer = AGENT_ANSWER_NONE; /* which a wrapper that can cut looks at */
-        return false;
+        return pass_by(call);
     }
+    /* The only rule there is asks for other arguments. */
+    if (counted == AGENT_QUICK_ASKED && !(agent_wait_frames[0] | agent_wait_frames[1]) &&
+        !agent_where_words(&agent_arena.rules[agent_quick[function].rule], rows[function].kind, object, args, n_args))
+        return pass_by(call);
     call->function = function;
     call->recorded = false;
     call->site = (struct agent_site){.object = object,
@@ -161,6 +179,7 @@ bool agent_enter(struct agent_call *call, enum wedge_function function, void *ca
                                      .n_args = n_args,
                                      .path = agent_path_arguments[function],
                                      .cancels = agent_cancels[function],
+                                     .counted = counted == AGENT_QUICK_ASKED ? 0 : counted,
                                      .asks = true};
     call->known = agent_find_here(&call->here);
     if (!call->known)
