@@ -2,12 +2,13 @@
 # factory and the programs that examine its cases.
 target_sources(wedge-detector PRIVATE
   alarm.c file_locks.c
-  wait/file_lock.c)
+  wait/file_lock.c wait/open.c wait/signal.c wait/eventfd.c wait/timerfd.c wait/device.c)
 if(NOT BUILD_TESTING)
   return()
 endif()
 
-target_sources(wedge-factory PRIVATE tests/factory_locks.c)
+target_sources(wedge-factory PRIVATE tests/factory_locks.c tests/factory_events.c)
+target_link_libraries(wedge-factory PRIVATE util) # openpty, before glibc 2.34
 wedge_add_unit_test(test_file_locks SOURCES tests/test_file_locks.c LIBS wedge::detector)
 
 # It calls alarm(), and is therefore no part of the factory.

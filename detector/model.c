@@ -35,6 +35,7 @@ const char *const wedge_wait_words[WEDGE_WAIT_CLASS_COUNT + 1] = {
     [WEDGE_WAIT_SOCKET] = "socket",       [WEDGE_WAIT_POLL] = "poll",           [WEDGE_WAIT_CHILD] = "child",
     [WEDGE_WAIT_FILE_LOCK] = "file-lock", [WEDGE_WAIT_SIGNAL] = "signal",       [WEDGE_WAIT_SLEEP] = "sleep",
     [WEDGE_WAIT_HELD] = "held",           [WEDGE_WAIT_STOPPED] = "stopped",     [WEDGE_WAIT_OUTSIDE] = "outside",
+    [WEDGE_WAIT_EVENT] = "event",         [WEDGE_WAIT_QUEUE] = "queue",
 };
 
 bool wedge_verdict_is_hang(enum wedge_verdict_kind kind)

@@ -45,7 +45,7 @@ enum wedge_scope { WEDGE_SCOPE_PART, WEDGE_SCOPE_WHOLE };
 
 /* What a thread waits in. */
 enum wedge_wait_class {
-    WEDGE_WAIT_NONE,    /* it runs, or what it does is not known: live */
+    WEDGE_WAIT_NONE, /* it runs, or what it does is not known: live */
     WEDGE_WAIT_UNKNOWN, /* blocked in something not known for certain: live */
     WEDGE_WAIT_MUTEX,
     WEDGE_WAIT_RWLOCK,
@@ -62,9 +62,11 @@ enum wedge_wait_class {
     WEDGE_WAIT_CHILD, /* waitpid and its family */
     WEDGE_WAIT_FILE_LOCK,
     WEDGE_WAIT_SIGNAL, /* pause, sigsuspend, sigwait */
-    WEDGE_WAIT_SLEEP,  /* wakes by the clock alone */
-    WEDGE_WAIT_HELD,   /* held by a fault rule (the agent's block, delay, yield) */
+    WEDGE_WAIT_SLEEP, /* wakes by the clock alone */
+    WEDGE_WAIT_HELD, /* held by a fault rule (the agent's block, delay, yield) */
     WEDGE_WAIT_STOPPED,
+    WEDGE_WAIT_EVENT, /* eventfd, timerfd */
+    WEDGE_WAIT_QUEUE, /* a message queue, POSIX or System V */
     WEDGE_WAIT_OUTSIDE, /* device, terminal, network, io_uring: the outside may end it */
     WEDGE_WAIT_CLASS_COUNT
 };
@@ -73,39 +75,39 @@ struct wedge_frame {
     uint64_t pc;
     uint64_t module_offset;
     const char *function; /* demangled; NULL: not known, never a guess */
-    const char *file;     /* NULL: not known */
-    int line;             /* 0 not known */
-    const char *module;   /* path or "[vdso]"; "" unknown */
+    const char *file; /* NULL: not known */
+    int line; /* 0 not known */
+    const char *module; /* path or "[vdso]"; "" unknown */
     const char *build_id; /* hex; "" unknown */
-    bool inlined;         /* inlined into the next frame */
-    bool signal;          /* a signal frame */
-    bool exact;           /* pc is where it goes on, not the address behind a call */
-    bool libc;            /* of libc, ld.so, libpthread or the agent: not the program's own */
+    bool inlined; /* inlined into the next frame */
+    bool signal; /* a signal frame */
+    bool exact; /* pc is where it goes on, not the address behind a call */
+    bool libc; /* of libc, ld.so, libpthread or the agent: not the program's own */
 };
 
 /* A thing waited for. Equal keys are the same object, across processes too. */
 struct wedge_object {
-    char key[80];      /* "pipe:[12345]", "shm 0:1:4711+0x40", "pid 77 0x55…", "tid 78", "rule f1" */
+    char key[80]; /* "pipe:[12345]", "shm 0:1:4711+0x40", "pid 77 0x55…", "tid 78", "rule f1" */
     char describe[160]; /* for people: "mutex at 0x… (owner 77)", "pipe, 65536 of 65536 bytes" */
-    uint64_t address;  /* in the waiting process; 0 none */
+    uint64_t address; /* in the waiting process; 0 none */
     int32_t owner_tid; /* recorded owner, in the target's terms, 0 none */
-    bool full;         /* a buffer that is full */
+    bool full; /* a buffer that is full */
 };
 
 /* One possible waker. */
 enum wedge_waker_kind {
-    WEDGE_WAKER_THREAD,  /* thread index */
-    WEDGE_WAKER_DEAD,    /* dead[] index */
-    WEDGE_WAKER_RULE,    /* only the plan: rule number */
-    WEDGE_WAKER_SIGNAL,  /* thread index: by a signal, a cancellation or EINTR, not by ending the wait itself */
+    WEDGE_WAKER_THREAD, /* thread index */
+    WEDGE_WAKER_DEAD, /* dead[] index */
+    WEDGE_WAKER_RULE, /* only the plan: rule number */
+    WEDGE_WAKER_SIGNAL, /* thread index: by a signal, a cancellation or EINTR, not by ending the wait itself */
     WEDGE_WAKER_OUTSIDE, /* `why` says who */
 };
 struct wedge_edge {
     int32_t from; /* thread */
-    int32_t to;   /* thread, dead[] or rule number; -1 for outside */
+    int32_t to; /* thread, dead[] or rule number; -1 for outside */
     enum wedge_waker_kind kind;
-    bool all;        /* AND: this waker is needed beside others; false: any one of an OR-set will do */
-    uint16_t set;    /* which OR-set of the wait */
+    bool all; /* AND: this waker is needed beside others; false: any one of an OR-set will do */
+    uint16_t set; /* which OR-set of the wait */
     const char *why; /* "owns the mutex", "holds the write end", "may post" */
 };
 
@@ -113,24 +115,24 @@ struct wedge_wait {
     enum wedge_wait_class class;
     const char *call; /* the system call's or, once stacks are known, the outermost libc function's name */
     struct wedge_object object;
-    int64_t earliest_ns;  /* earliest possible wake-up by the clock, from now; INT64_MAX none */
-    bool eintr;           /* a signal or a cancellation ends it */
-    bool callback;        /* inside a declared user's callback, see thread->callback */
-    const char *reason;   /* one clause: why it is live or cannot be */
+    int64_t earliest_ns; /* earliest possible wake-up by the clock, from now; INT64_MAX none */
+    bool eintr; /* a signal or a cancellation ends it */
+    bool callback; /* inside a declared user's callback, see thread->callback */
+    const char *reason; /* one clause: why it is live or cannot be */
 };
 
 struct wedge_thread {
     int proc;
     pid_t tid;
     const char *name; /* comm */
-    char state;       /* of /proc/…/stat */
+    char state; /* of /proc/…/stat */
     uint64_t start_ticks, switches; /* voluntary and not */
     uint64_t cpu_ticks;
     int syscall; /* number, -1 running, -2 not readable */
     uint64_t args[6], sp, pc;
     struct wedge_wait wait;
-    bool live;   /* after the fixpoint */
-    bool moved;  /* changed between the passes */
+    bool live; /* after the fixpoint */
+    bool moved; /* changed between the passes */
     /* From the agent's record, else "" and 0. */
     const char *callback; /* "process_init" */
     const char *callback_function; /* its name, once symbols are known; NULL before */
@@ -152,8 +154,8 @@ struct wedge_proc {
     gid_t gid;
     char state;
     const char *comm, *exe, *cmdline; /* arguments joined by blanks */
-    bool in_tree;   /* of the root's tree; others were pulled in as possible wakers */
-    bool agent;     /* checked in with the agent */
+    bool in_tree; /* of the root's tree; others were pulled in as possible wakers */
+    bool agent; /* checked in with the agent */
     const char *role; /* "" none */
     int role_index, role_gen;
     int first_thread, n_threads; /* in snapshot->threads */
@@ -168,8 +170,8 @@ struct wedge_dead {
     const char *role;
     int role_index, role_gen;
     const char *last_point; /* last of its threads' */
-    const char *how;        /* "killed by rule f3 (SIGKILL)", "exited", "gone" */
-    int rule;               /* -1 none */
+    const char *how; /* "killed by rule f3 (SIGKILL)", "exited", "gone" */
+    int rule; /* -1 none */
 };
 
 struct wedge_verdict {
@@ -177,8 +179,8 @@ struct wedge_verdict {
     enum wedge_certainty certainty;
     enum wedge_scope scope;
     unsigned assumptions;
-    const char *reason;    /* why it is not proved, or by what rule it is: one clause */
-    const char *summary;   /* one or two sentences naming threads, functions, lines, objects and the cause */
+    const char *reason; /* why it is not proved, or by what rule it is: one clause */
+    const char *summary; /* one or two sentences naming threads, functions, lines, objects and the cause */
     const char *signature; /* "sig1:…", "sig1:…:weak" */
     const char *signature_roles;
     int *victims; /* threads */
@@ -228,7 +230,7 @@ struct wedge_snapshot {
     bool stopped_anything;
     int64_t longest_stop_ns;
     const char *complete; /* what the view lacks; "" nothing */
-    uint64_t progress;    /* sum of the agents' progress marks */
+    uint64_t progress; /* sum of the agents' progress marks */
 };
 
 void wedge_snapshot_free(struct wedge_snapshot *snapshot); /* takes NULL */
@@ -236,7 +238,7 @@ void wedge_snapshot_free(struct wedge_snapshot *snapshot); /* takes NULL */
 /* "lock-cycle" and so on; the words of design.md. NULL-terminated lists for parsers. */
 extern const char *const wedge_verdict_words[WEDGE_VERDICT_COUNT + 1];
 extern const char *const wedge_certainty_words[]; /* suspected, evident, proved */
-extern const char *const wedge_scope_words[];     /* part, whole */
+extern const char *const wedge_scope_words[]; /* part, whole */
 extern const char *const wedge_wait_words[WEDGE_WAIT_CLASS_COUNT + 1];
 bool wedge_verdict_is_hang(enum wedge_verdict_kind kind); /* a hang or a stall: all before IDLE */
 

@@ -688,7 +688,7 @@ static const struct factory_case basic[] = {
     {NULL, NULL, false},
 };
 
-static const struct factory_case *const tables[] = {basic, factory_descriptor, factory_locks};
+static const struct factory_case *const tables[] = {basic, factory_descriptor, factory_locks, factory_events};
 
 int main(int argc, char **argv)
 {

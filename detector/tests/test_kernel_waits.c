@@ -9,6 +9,14 @@ static const struct hang hangs[] = {
     {"fcntl-and-pipe", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "fcntl", "fcntl lock on /tmp/"},
     {"flock-self", WEDGE_VERDICT_SELF_DEADLOCK, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 1, "flock", "which it owns itself"},
     {"flock-inherited", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "read", "which is gone"},
+    {"eventfd-both", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "read", "eventfd, descriptor"},
+    {"eventfd-poll-own", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 1, "poll",
+     "1 polled descriptor"},
+    {"eventfd-full", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 1, "write", "counter full"},
+    {"timerfd-disarmed", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 1, "read", "not armed"},
+    {"sigwait-child", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "read", "SIGCHLD, from the end"},
+    {"signalfd-child", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "read", "SIGCHLD, from the"},
+    {"sigsuspend-child", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "read", "SIGCHLD, from the"},
 };
 #define HANGS ((int)(sizeof(hangs) / sizeof(hangs[0])))
 
@@ -17,6 +25,19 @@ static const struct healthy healthy[] = {
     {"fcntl-busy", false, WEDGE_WAIT_FILE_LOCK},
     {"ofd-busy", false, WEDGE_WAIT_FILE_LOCK},
     {"flock-by-child", false, WEDGE_WAIT_FILE_LOCK},
+    {"eventfd-slow", false, WEDGE_WAIT_EVENT},
+    {"eventfd-drained", false, WEDGE_WAIT_EVENT},
+    {"timerfd-armed", false, WEDGE_WAIT_EVENT},
+    {"timerfd-polled", false, WEDGE_WAIT_POLL},
+    {"timerfd-armed-by-child", false, WEDGE_WAIT_EVENT},
+    {"sigwait-child-slow", false, WEDGE_WAIT_SIGNAL},
+    {"sigsuspend-child-slow", false, WEDGE_WAIT_SIGNAL},
+    {"sigwait-term", false, WEDGE_WAIT_SIGNAL},
+    {"sigwait-child-and-usr1", false, WEDGE_WAIT_SIGNAL},
+    {"pause", false, WEDGE_WAIT_SIGNAL},
+    {"fifo-open", false, WEDGE_WAIT_OUTSIDE},
+    {"terminal-read", false, WEDGE_WAIT_OUTSIDE},
+    {"inotify-read", false, WEDGE_WAIT_OUTSIDE},
 };
 #define HEALTHY ((int)(sizeof(healthy) / sizeof(healthy[0])))
 

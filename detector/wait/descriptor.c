@@ -10,9 +10,8 @@
 #define NO_ARG (-1)
 
 static const struct wedge_descriptor_class *const classes[] = {
-    &wedge_descriptor_pipe,
-    &wedge_descriptor_pidfd,
-    &wedge_descriptor_epoll,
+    &wedge_descriptor_pipe,    &wedge_descriptor_pidfd,    &wedge_descriptor_epoll,  &wedge_descriptor_eventfd,
+    &wedge_descriptor_timerfd, &wedge_descriptor_signalfd, &wedge_descriptor_device,
 };
 
 static const struct wedge_descriptor_class *class_of(enum wedge_fd_kind kind)

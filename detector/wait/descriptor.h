@@ -50,7 +50,8 @@ struct wedge_descriptor_class {
      * descriptors of the process have been read. Called between the passes; may be called often for one thread. */
     void (*wakers)(struct wedge_look *look, struct wedge_descriptor_wait *wait);
 };
-extern const struct wedge_descriptor_class wedge_descriptor_pipe, wedge_descriptor_pidfd, wedge_descriptor_epoll;
+extern const struct wedge_descriptor_class wedge_descriptor_pipe, wedge_descriptor_pidfd, wedge_descriptor_epoll,
+    wedge_descriptor_eventfd, wedge_descriptor_timerfd, wedge_descriptor_signalfd, wedge_descriptor_device;
 
 /* Asks the class of wait->fd. The question's fields must be set, the rest zero. */
 void wedge_descriptor_ask(struct wedge_look *look, struct wedge_descriptor_wait *wait);

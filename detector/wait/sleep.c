@@ -1,8 +1,6 @@
 /*
- * Waits that the clock or a signal ends: sleeps, pause and its kin.
- *
- * A thread that sleeps on purpose is live however long it sleeps: it is no victim, and what waits for it will be
- * served. A signal may come from anywhere.
+ * Sleeps. A thread that sleeps on purpose is live however long it sleeps: it is no victim, and what waits for it will
+ * be served.
  */
 #include <sys/syscall.h>
 
@@ -12,11 +10,6 @@ static void decode_sleep(struct wedge_look *look, int thread)
 {
     wedge_wait_is(look, thread, WEDGE_WAIT_SLEEP, "the clock wakes it");
     look->snapshot->threads[thread].wait.earliest_ns = 0;
-}
-
-static void decode_signal(struct wedge_look *look, int thread)
-{
-    wedge_wait_outside(look, thread, WEDGE_WAIT_SIGNAL, "a signal may come from outside");
 }
 
 static const int sleeps[] = {SYS_nanosleep, SYS_clock_nanosleep, -1};
@@ -29,8 +22,3 @@ static const char *const sleep_wchans[] = {"hrtimer_nanosleep",
                                            NULL};
 const struct wedge_wait_ops wedge_wait_sleep = {
     .name = "sleep", .calls = sleeps, .wchans = sleep_wchans, .decode = decode_sleep};
-
-static const int signals[] = {SYS_pause, SYS_rt_sigsuspend, SYS_rt_sigtimedwait, -1};
-static const char *const anywhere[] = {"", NULL};
-const struct wedge_wait_ops wedge_wait_signal = {
-    .name = "signal", .calls = signals, .wchans = anywhere, .decode = decode_signal};

@@ -19,8 +19,8 @@
 #define RAISED_UNSEEN (BIT(SIGALRM) | BIT(SIGIO) | BIT(SIGURG))
 
 static const struct wedge_wait_ops *const all[] = {
-    &wedge_wait_futex, &wedge_wait_descriptor, &wedge_wait_child,     &wedge_wait_poll,
-    &wedge_wait_sleep, &wedge_wait_signal,     &wedge_wait_file_lock,
+    &wedge_wait_futex,  &wedge_wait_descriptor, &wedge_wait_child, &wedge_wait_poll,  &wedge_wait_sleep,
+    &wedge_wait_signal, &wedge_wait_file_lock,  &wedge_wait_open,  &wedge_wait_async,
 };
 
 const char *wedge_wait_syscall_name(int number)
@@ -80,6 +80,8 @@ const char *wedge_wait_syscall_name(int number)
         {426, "io_uring_enter"},
         {SYS_openat, "openat"},
         {SYS_open, "open"},
+        {437, "openat2"},
+        {333, "io_pgetevents"},
         {SYS_fsync, "fsync"},
         {SYS_vfork, "vfork"},
         {435, "clone3"},
@@ -165,6 +167,12 @@ void wedge_waker_add_signals(struct wedge_look *look, int thread)
                         "its timers cannot be read");
 }
 
+void wedge_wait_in(struct wedge_look *look, int thread, int64_t ns)
+{
+    int64_t *earliest = &look->snapshot->threads[thread].wait.earliest_ns;
+    *earliest = ns < *earliest ? ns : *earliest;
+}
+
 void wedge_wait_until(struct wedge_look *look, int thread, int clock, int64_t ns)
 {
     struct timespec now;
@@ -174,7 +182,7 @@ void wedge_wait_until(struct wedge_look *look, int thread, int clock, int64_t ns
     }
     clock_gettime(clock, &now);
     int64_t now_ns = (int64_t)now.tv_sec * WEDGE_NS_PER_S + now.tv_nsec;
-    look->snapshot->threads[thread].wait.earliest_ns = ns > now_ns ? ns - now_ns : 0;
+    wedge_wait_in(look, thread, ns > now_ns ? ns - now_ns : 0);
 }
 
 /* How long a process has existed, so that a relative deadline of unknown beginning has a lower bound. */
@@ -195,7 +203,7 @@ void wedge_wait_for(struct wedge_look *look, int thread, int64_t ns)
         return;
     }
     int64_t age = age_ns(&look->snapshot->procs[t->proc]);
-    t->wait.earliest_ns = ns > age ? ns - age : 0;
+    wedge_wait_in(look, thread, ns > age ? ns - age : 0);
 }
 
 bool wedge_wait_timespec(struct wedge_look *look, int thread, uint64_t address, int64_t *ret_ns)

@@ -20,8 +20,8 @@ struct wedge_wait_ops {
     const char *const *wchans; /* beginnings of kernel functions in which such a wait sleeps, NULL-terminated */
     void (*decode)(struct wedge_look *look, int thread);
 };
-extern const struct wedge_wait_ops wedge_wait_file_lock, wedge_wait_futex, wedge_wait_descriptor, wedge_wait_child,
-    wedge_wait_poll, wedge_wait_sleep, wedge_wait_signal;
+extern const struct wedge_wait_ops wedge_wait_file_lock, wedge_wait_open, wedge_wait_async, wedge_wait_futex,
+    wedge_wait_descriptor, wedge_wait_child, wedge_wait_poll, wedge_wait_sleep, wedge_wait_signal;
 
 /* Decodes every thread of the snapshot. 0 or -ENOMEM. */
 int wedge_wait_decode(struct wedge_look *look);
@@ -48,6 +48,8 @@ void wedge_waker_add_signals(struct wedge_look *look, int thread);
  * `ns` minus the age of the process away. Unreadable: 0 (live). */
 void wedge_wait_until(struct wedge_look *look, int thread, int clock, int64_t ns);
 void wedge_wait_for(struct wedge_look *look, int thread, int64_t ns);
+/* So far from now; the least of all that were given counts. */
+void wedge_wait_in(struct wedge_look *look, int thread, int64_t ns);
 /* Reads a struct timespec of the target; true when it could be read and makes sense. */
 bool wedge_wait_timespec(struct wedge_look *look, int thread, uint64_t address, int64_t *ret_ns);
 
