@@ -141,7 +141,9 @@ static bool read_image(struct wedge_target_memory *memory, const struct wedge_re
         }
     }
     for (size_t i = 0; i < n && based; i++) {
-        uint64_t lo = image->bias + phdrs[i].p_vaddr, hi = lo + phdrs[i].p_memsz;
+        /* Whole pages are mapped: lld lets a segment begin in the middle of one. */
+        uint64_t lo = (image->bias + phdrs[i].p_vaddr) & ~(uint64_t)4095;
+        uint64_t hi = image->bias + phdrs[i].p_vaddr + phdrs[i].p_memsz;
         if (phdrs[i].p_type != PT_LOAD || hi <= lo)
             continue;
         image->lo = lo < image->lo ? lo : image->lo;

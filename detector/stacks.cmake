@@ -49,8 +49,9 @@ function(wedge_add_stacks_tests lib)
   wedge_add_stacks_target(stacks_odd_now SOURCE stacks_odd.c OPTIONS -O2 -fno-plt -fomit-frame-pointer LINK -Wl,-z,now)
   wedge_add_stacks_target(stacks_odd_static
     SOURCE stacks_odd.c OPTIONS -O2 -fomit-frame-pointer -fno-pie LINK -static -no-pie)
+  # As lld lays it out: the text begins in the middle of a page.
   set(bare -O2 -ffreestanding -fno-pie -fno-stack-protector)
-  set(bare_link -nostdlib -static -no-pie -Wl,--section-start=.text=0x401000)
+  set(bare_link -nostdlib -static -no-pie -Wl,--section-start=.text=0x401020)
   wedge_add_stacks_target(stacks_bare SOURCE stacks_bare.c OPTIONS ${bare} -fomit-frame-pointer LINK ${bare_link})
   wedge_add_stacks_target(stacks_bare_no_cfi
     SOURCE stacks_bare.c
@@ -63,9 +64,17 @@ function(wedge_add_stacks_tests lib)
     COMMAND ${CMAKE_C_COMPILER} -m32 -nostdlib -static -no-pie -o ${program_32} ${WEDGE_STACKS_DIR}/tests/stacks_32.S
     DEPENDS ${WEDGE_STACKS_DIR}/tests/stacks_32.S)
   add_custom_target(stacks_32 DEPENDS ${program_32})
+  find_program(WEDGE_CXX NAMES g++ c++ REQUIRED)
+  set(program_cxx ${PROJECT_BINARY_DIR}/tests/stacks_cxx)
+  add_custom_command(
+    OUTPUT ${program_cxx}
+    COMMAND ${WEDGE_CXX} -D_GNU_SOURCE -Wall -Wextra -g -O2 -fomit-frame-pointer -Wl,--build-id=sha1 -o ${program_cxx}
+            ${WEDGE_STACKS_DIR}/tests/stacks_cxx.cc
+    DEPENDS ${WEDGE_STACKS_DIR}/tests/stacks_cxx.cc)
+  add_custom_target(stacks_cxx DEPENDS ${program_cxx})
   set(odd_targets
     stacks_odd_o0 stacks_odd_o2 stacks_odd_os stacks_odd_lto stacks_odd_cf stacks_odd_now stacks_odd_static
-    stacks_bare stacks_bare_no_cfi stacks_32)
+    stacks_bare stacks_bare_no_cfi stacks_32 stacks_cxx)
 
   set(targets
     stacks_target_plain stacks_target_o2 stacks_target_static stacks_target_static_pie stacks_target_no_hdr

@@ -18,6 +18,7 @@ struct wedge_unwinder {
     unw_addr_space_t space;
     struct wedge_unwind_stack *stack; /* the one being unwound */
     bool missed; /* no unwind information for the pc last asked for */
+    bool searching; /* in the tables */
     const char *reason;
     struct wedge_unwind_dwfl *dwfl;
     bool dwfl_tried;
@@ -38,6 +39,12 @@ bool wedge_unwind_read(struct wedge_images *images, struct wedge_unwind_stack *s
         return true;
     stack->need = address;
     return false;
+}
+
+bool wedge_unwind_is_lacking(struct wedge_images *images, uint64_t need)
+{
+    const struct wedge_region *region = need ? wedge_regions_find(images->memory->regions, need) : NULL;
+    return region && region->write;
 }
 
 bool wedge_unwind_is_text(struct wedge_images *images, uint64_t pc)
@@ -78,7 +85,12 @@ static int find_proc_info(unw_addr_space_t space, unw_word_t ip, unw_proc_info_t
                   .table_data = image->table,
                   .table_len = image->n_fdes * 8 / sizeof(unw_word_t)},
     };
+    uint64_t need = unwinder->stack ? unwinder->stack->need : 0;
+    unwinder->searching = true;
     int rc = _Ux86_64_dwarf_search_unwind_table(space, ip, &table, ret, need_unwind_info, arg);
+    unwinder->searching = false;
+    if (unwinder->stack)
+        unwinder->stack->need = need;
     if (rc < 0) {
         unwinder->missed = true;
         unwinder->reason = "its unwind information does not cover this function";
@@ -104,7 +116,14 @@ static int access_mem(unw_addr_space_t space, unw_word_t address, unw_word_t *va
     (void)space;
     if (write)
         return -UNW_EREADONLYREG;
-    return wedge_unwind_read(unwinder->images, unwinder->stack, address, value, sizeof(*value)) ? 0 : -UNW_EINVAL;
+    if (wedge_unwind_read(unwinder->images, unwinder->stack, address, value, sizeof(*value)))
+        return 0;
+    if (!unwinder->searching)
+        return -UNW_EINVAL;
+    /* The tables name the personality of a function with landing pads (C++, Rust) by way of a pointer in .data, which is
+     * no constant memory. libunwind reads it and gives the function up where it cannot; unwinding needs it not. */
+    *value = 0;
+    return 0;
 }
 
 static int access_reg(unw_addr_space_t space, unw_regnum_t reg, unw_word_t *value, int write, void *arg)
@@ -245,7 +264,7 @@ static void fail(struct wedge_unwinder *unwinder, struct wedge_unwind_stack *sta
      * nothing of the stack. */
     if (unwinder->missed && !stack->frames[stack->n_frames - 1].signal)
         stack->need = 0;
-    if (stack->need)
+    if (wedge_unwind_is_lacking(unwinder->images, stack->need))
         stack->end = WEDGE_UNWIND_NEED;
     else if (unwinder->missed)
         stack->end = WEDGE_UNWIND_NO_INFO;

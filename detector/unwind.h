@@ -67,6 +67,8 @@ void wedge_unwind_thorough(struct wedge_unwinder *unwinder, struct wedge_unwind_
 /* Of unwind.c for unwind_dwfl.c: a read from the windows or constant memory, all bytes or false; sets `need`. */
 bool wedge_unwind_read(struct wedge_images *images, struct wedge_unwind_stack *stack, uint64_t address, void *buf,
                        size_t len);
+/* Is what could not be read at `need` a piece of stack that more copying would bring? Else what led there was no stack. */
+bool wedge_unwind_is_lacking(struct wedge_images *images, uint64_t need);
 bool wedge_unwind_is_text(struct wedge_images *images, uint64_t pc); /* may a call have returned to there? */
 /* mov $15, %rax; syscall: what a signal handler returns to, in every libc (rt_sigreturn, x86-64 ABI of the kernel). */
 bool wedge_unwind_is_trampoline(struct wedge_images *images, uint64_t pc);

@@ -212,13 +212,11 @@ void wedge_unwind_dwfl_run(struct wedge_unwind_dwfl *session, struct wedge_unwin
     uint64_t need = stack->need;
     stack->need = need_before;
     /* A return address that could not be read is to libdwfl the end of the stack. */
-    const struct wedge_region *region = need ? wedge_regions_find(session->images->memory->regions, need) : NULL;
-    if (rc == 0 && region && region->write)
-        out->end = WEDGE_UNWIND_NEED;
-    else if (rc == 0)
-        out->end = WEDGE_UNWIND_COMPLETE;
+    bool lacking = wedge_unwind_is_lacking(session->images, need);
+    if (rc == 0)
+        out->end = lacking ? WEDGE_UNWIND_NEED : WEDGE_UNWIND_COMPLETE;
     else if (out->end != WEDGE_UNWIND_LIMIT && !session->lost)
-        out->end = need ? WEDGE_UNWIND_NEED : WEDGE_UNWIND_NO_INFO;
+        out->end = lacking ? WEDGE_UNWIND_NEED : WEDGE_UNWIND_NO_INFO;
     /* A guess that leads to the thread's beginning, or beyond what was known, is worth showing: it is marked. */
     if (out->n_frames > stack->n_frames ||
         (out->n_frames == stack->n_frames && (rc == 0 || out->end == WEDGE_UNWIND_NEED))) {

@@ -121,6 +121,26 @@ static void *in_recursion(void *arg)
     return arg;
 }
 
+/* Names of Rust, in its two manglings, as a C compiler can make them. */
+void rust_v0(const char *name) __asm__("_RNvNtCsjrHSEGnQ3l9_3std2rt19lang_start_internal");
+void rust_legacy(const char *name) __asm__("_ZN4core3fmt9Formatter9write_str17h0123456789abcdefE");
+NOINLINE void rust_v0(const char *name)
+{
+    CALLS("std::rt::lang_start_internal"), wait_here(name);
+    sink++;
+}
+NOINLINE void rust_legacy(const char *name)
+{
+    CALLS("core::fmt::Formatter::write_str"), rust_v0(name);
+    sink++;
+}
+static void *in_rust(void *arg)
+{
+    CALLS("in_rust"), rust_legacy("rust");
+    sink++;
+    return arg;
+}
+
 /* ---- signals ---- */
 
 static void on_signal(int signal)
@@ -269,7 +289,7 @@ static const struct {
     {"tail", in_tail, false},           {"alloca", in_alloca, false}, {"noreturn", in_noreturn, false},
     {"recursion", in_recursion, false}, {"nested", in_nested, false}, {"fault", in_fault, false},
     {"coroutine", in_coroutine, false}, {"clone", make_clone, false}, {"jit", in_jit, false},
-    {"frameless", in_frameless, false}, {"vdso", in_vdso, true},
+    {"frameless", in_frameless, false}, {"vdso", in_vdso, true},      {"rust", in_rust, false},
 };
 
 static bool chosen(size_t i, int argc, char **argv)

@@ -272,8 +272,25 @@ struct walk {
     uint8_t window[WINDOW];
 };
 
+static void walk_open(struct walk *walk)
+{
+    ck_assert_int_eq(wedge_regions_read(walk->pid, walk->pid, &walk->regions), 0);
+    ck_assert_int_eq(wedge_target_memory_open(walk->pid, walk->pid, &walk->regions, &walk->memory), 0);
+    walk->images.memory = &walk->memory;
+    ck_assert_int_eq(wedge_unwinder_new(&walk->images, walk->pid, &walk->unwinder), 0);
+}
+
+static void walk_close(struct walk *walk)
+{
+    wedge_unwinder_free(walk->unwinder);
+    wedge_images_free(&walk->images);
+    wedge_target_memory_close(&walk->memory);
+    wedge_regions_free(&walk->regions);
+    free(walk);
+}
+
 /* Unwinds the thread where it stands: by libunwind alone, or with the other one behind it. */
-static void unwind_here(struct walk *walk)
+static void unwind_here(struct walk *walk, bool thorough)
 {
     struct iovec local = {walk->window, WINDOW}, remote;
     ck_assert_int_eq(ptrace(PTRACE_GETREGS, walk->pid, NULL, &walk->stack.regs), 0);
@@ -286,7 +303,7 @@ static void unwind_here(struct walk *walk)
     walk->stack.windows[0] = (struct wedge_unwind_window){from, (size_t)got, walk->window};
     walk->stack.n_windows = 1;
     wedge_unwind_fast(walk->unwinder, &walk->stack);
-    if (walk->stack.end == WEDGE_UNWIND_NO_INFO || walk->stack.end == WEDGE_UNWIND_LOST)
+    if (thorough && (walk->stack.end == WEDGE_UNWIND_NO_INFO || walk->stack.end == WEDGE_UNWIND_LOST))
         wedge_unwind_thorough(walk->unwinder, &walk->stack);
 }
 
@@ -315,11 +332,8 @@ START_TEST(test_every_instruction)
         _exit(walk() & 1);
     }
     ck_assert_int_eq(waitpid(w->pid, &status, 0), w->pid);
-    ck_assert_int_eq(wedge_regions_read(w->pid, w->pid, &w->regions), 0);
-    ck_assert_int_eq(wedge_target_memory_open(w->pid, w->pid, &w->regions, &w->memory), 0);
-    w->images.memory = &w->memory;
-    ck_assert_int_eq(wedge_unwinder_new(&w->images, w->pid, &w->unwinder), 0);
-    unwind_here(w);
+    walk_open(w);
+    unwind_here(w, true);
     n_outer = around_walk(&w->stack);
     ck_assert_uint_gt(n_outer, 0);
     for (size_t i = 0; i < n_outer; i++)
@@ -331,7 +345,7 @@ START_TEST(test_every_instruction)
         if (WSTOPSIG(status) == SIGSTOP)
             break;
         ck_assert_uint_lt(++steps, STEPS_MAX);
-        unwind_here(w);
+        unwind_here(w, true);
         uint64_t pc = w->stack.regs.rip;
         const struct wedge_region *region = wedge_regions_find(&w->regions, pc);
         vdso |= region && strcmp(region->path, "[vdso]") == 0;
@@ -348,16 +362,46 @@ START_TEST(test_every_instruction)
     ck_assert(linker);
     kill(w->pid, SIGKILL);
     ck_assert_int_eq(waitpid(w->pid, &status, 0), w->pid);
-    wedge_unwinder_free(w->unwinder);
-    wedge_images_free(&w->images);
-    wedge_target_memory_close(&w->memory);
-    wedge_regions_free(&w->regions);
-    free(w);
+    walk_close(w);
+}
+END_TEST
+
+/* Most functions of C++ have landing pads, whose table leads into .data: libunwind alone goes through them. */
+START_TEST(test_landing_pads)
+{
+    struct walk *w = calloc(1, sizeof(*w));
+    struct stacks_target target;
+    struct wedge_snapshot snapshot;
+    int status;
+    ck_assert_ptr_nonnull(w);
+    stacks_target_start(&target, "stacks_cxx", NULL);
+    capture_all(&snapshot, target.pid);
+    const struct wedge_thread *thread = stacks_thread(&snapshot, target.pid);
+    size_t k = 0;
+    for (size_t i = 0; i < thread->n_frames && k < target.said[0].n; i++)
+        k += thread->frames[i].function && strncmp(thread->frames[i].function, target.said[0].frames[k].function,
+                                                   strlen(target.said[0].frames[k].function)) == 0;
+    ck_assert_msg(k == target.said[0].n && !thread->stack_note[0], "%zu of %zu, %s", k, target.said[0].n,
+                  thread->stack_note);
+    stacks_snapshot_done(&snapshot);
+
+    w->pid = target.pid;
+    ck_assert_int_eq(ptrace(PTRACE_SEIZE, w->pid, NULL, NULL), 0);
+    ck_assert_int_eq(ptrace(PTRACE_INTERRUPT, w->pid, NULL, NULL), 0);
+    ck_assert_int_eq(waitpid(w->pid, &status, 0), w->pid);
+    walk_open(w);
+    unwind_here(w, false);
+    ck_assert_msg(w->stack.end == WEDGE_UNWIND_COMPLETE && w->stack.n_frames > 6, "end %d after %zu frames: %s",
+                  (int)w->stack.end, w->stack.n_frames, w->stack.reason);
+    walk_close(w);
+    kill(target.pid, SIGKILL);
+    stacks_target_end(&target);
 }
 END_TEST
 
 static void fill(TCase *tcase)
 {
+    tcase_add_test(tcase, test_landing_pads);
     tcase_add_loop_test(tcase, test_odd, 0, sizeof(builds) / sizeof(builds[0]));
     tcase_add_test(tcase, test_leader_gone);
     tcase_add_test(tcase, test_executes_meanwhile);
