@@ -381,8 +381,26 @@ static int compare_tree(struct wedge_look *look)
     return 0;
 }
 
+/* A process that was born since the first list and is gone again before the last one would be in neither; meanwhile it
+ * may have had a lock, and have been about to give it back. Who exists now, between the passes, is in this list; who is
+ * born later has a parent that ran. */
+static int notice_births(struct wedge_look *look)
+{
+    pid_t *pids = NULL;
+    size_t n = 0;
+    bool born = false;
+    int rc = wedge_proc_list(0, WEDGE_MACHINE_MOST, &pids, &n);
+    for (size_t i = 0; i < n && !rc && !born; i++)
+        born = !wedge_look_machine_of(look, pids[i]);
+    free(pids);
+    return rc ? rc : born ? compare_tree(look) : 0;
+}
+
 static int pass_b(struct wedge_look *look)
 {
+    int rc = notice_births(look);
+    if (rc)
+        return rc;
     compare_lists(look);
     for (size_t i = 0; i < look->snapshot->n_threads; i++) {
         struct wedge_thread *t = &look->snapshot->threads[i];
@@ -398,8 +416,7 @@ static int pass_b(struct wedge_look *look)
 static bool is_forbidden(const struct wedge_look *look)
 {
     const struct wedge_proc *root = wedge_members_root(look);
-    return root && root->n_threads && !look->procs[0].zombie && look->snapshot->threads[0].syscall == -2 &&
-           *root->note;
+    return root && root->n_threads && !look->procs[0].zombie && look->snapshot->threads[0].syscall == -2 && *root->note;
 }
 
 static int explain(const struct wedge_look *look, int rc, struct wedge_err *err)

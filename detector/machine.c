@@ -14,7 +14,6 @@
 
 #include "detector/members.h"
 
-#define MOST_PROCESSES  131072
 #define MOST_ENDS       1048576
 #define MOST_CARRIERS   256
 #define MOST_MAPS_BYTES (8u << 20)
@@ -61,7 +60,7 @@ int wedge_machine_read(struct wedge_look *look)
     pid_t *pids = NULL;
     size_t n = 0;
     char text[1024];
-    int rc = wedge_proc_list(0, MOST_PROCESSES, &pids, &n);
+    int rc = wedge_proc_list(0, WEDGE_MACHINE_MOST, &pids, &n);
     if (rc)
         return rc;
     struct wedge_machine_proc *old = look->machine;
@@ -171,7 +170,7 @@ static pid_t reader_of(const struct wedge_machine_proc *p)
         return 0;
     pid_t *tids = NULL, reader = 0;
     size_t n = 0;
-    if (wedge_proc_list(p->pid, MOST_PROCESSES, &tids, &n))
+    if (wedge_proc_list(p->pid, WEDGE_MACHINE_MOST, &tids, &n))
         return 0;
     reader = n > 1 ? tids[n - 1] : 0;
     free(tids);

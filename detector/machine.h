@@ -4,6 +4,8 @@
 
 #include "detector/look.h"
 
+#define WEDGE_MACHINE_MOST 131072 /* processes, and threads of one */
+
 /* Lists every process and marks the tree and wedge's own. -ESRCH: the root is not there. */
 int wedge_machine_read(struct wedge_look *look);
 /* What is shared is to be read again when next asked for. */
