@@ -113,16 +113,17 @@ static const struct libc *libc_of(struct wedge_look *look, int proc, const struc
     return libc;
 }
 
-int wedge_libc_version_at(struct wedge_look *look, int proc, uint64_t pc)
+struct wedge_libc_place wedge_libc_at(struct wedge_look *look, int proc, uint64_t pc)
 {
     const struct wedge_proc_map *map = wedge_look_map_at(look, proc, pc);
+    struct wedge_libc_place place = {0};
     if (!map || !map->executable || !map->inode || !is_libc_path(map->path))
-        return 0;
+        return place;
     const struct libc *libc = libc_of(look, proc, map);
     if (!libc)
-        return 0;
+        return place;
     uint64_t at = pc - map->start + map->offset;
-    if (at >= libc->syscall_offset && at <= libc->syscall_offset + libc->syscall_bytes)
-        return 0;
-    return libc->minor;
+    place.minor = libc->minor;
+    place.by_syscall = at >= libc->syscall_offset && at <= libc->syscall_offset + libc->syscall_bytes;
+    return place;
 }

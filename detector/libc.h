@@ -13,8 +13,10 @@
 struct wedge_libc_cache; /* by inode; owned by the examination */
 void wedge_libc_cache_free(struct wedge_libc_cache *cache); /* takes NULL */
 
-/* The minor version of the glibc 2.x that `pc` of process `proc` lies in. 0: in no glibc, in one of unknown version,
- * or in its function syscall(), through which others make futexes of their own. */
-int wedge_libc_version_at(struct wedge_look *look, int proc, uint64_t pc);
+struct wedge_libc_place {
+    int minor; /* of the glibc 2.x that the address lies in; 0: in none, or in one of unknown version */
+    bool by_syscall; /* in its function syscall(), through which others make futexes of their own */
+};
+struct wedge_libc_place wedge_libc_at(struct wedge_look *look, int proc, uint64_t pc);
 
 #endif

@@ -68,6 +68,8 @@ struct wedge_look_thread {
     bool exact_owner; /* the owner is recorded so that no other thread may unlock */
     int32_t owner; /* thread index of the recorded owner of what it waits for, -1 none */
     bool owner_dead; /* a recorded owner that is gone */
+    bool refused; /* the kernel refused it a PI lock: it would have closed a circle */
+    bool happened; /* what it waits for has happened already */
     bool own_process_only; /* nobody but its own process is left to end the wait */
     bool shared; /* what it waits for is visible to other processes */
     bool room; /* it waits for room in a full buffer */

@@ -291,6 +291,7 @@ int wedge_proc_map_parse(char *line, struct wedge_proc_map *ret)
         strlen(perms) != 4 || m.end <= m.start || !path_at)
         return -EBADMSG;
     m.shared = perms[3] == 's';
+    m.writable = perms[1] == 'w';
     m.executable = perms[2] == 'x';
     char *path = line + path_at;
     size_t len = strlen(path);

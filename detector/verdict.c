@@ -78,6 +78,11 @@ static bool has_orphaned_buffer(const struct wedge_look *look, int t)
     return look->threads[t].own_process_only && look->threads[t].room;
 }
 
+static bool has_happened(const struct wedge_look *look, int t)
+{
+    return look->threads[t].happened;
+}
+
 /* A full buffer takes part. A lone writer whose readers are gone has nobody to be in a circle with. */
 static bool is_backpressure(const struct wedge_look *look, const struct wedge_graph_set *set)
 {
@@ -91,16 +96,35 @@ static bool is_backpressure(const struct wedge_look *look, const struct wedge_gr
     return elsewhere || !look->snapshot->n_dead;
 }
 
+/* The kernel looks along the owners before it refuses: somebody waits for what the refused one has, or it has the lock
+ * itself. */
+static bool owns_for_others(const struct wedge_look *look, const struct wedge_graph_set *set, int t)
+{
+    for (size_t i = 0; i < set->n_members; i++)
+        if (look->threads[set->members[i]].owner == t)
+            return true;
+    return false;
+}
+
+static bool is_refused(const struct wedge_look *look, int t)
+{
+    return look->threads[t].refused;
+}
+
 static enum wedge_verdict_kind kind_of(const struct wedge_look *look, const struct wedge_graph_set *set)
 {
     if (any_core(look, set, owns_itself))
         return WEDGE_VERDICT_SELF_DEADLOCK;
+    if (any_core(look, set, is_refused))
+        return owns_for_others(look, set, set->core[0]) ? WEDGE_VERDICT_LOCK_CYCLE : WEDGE_VERDICT_SELF_DEADLOCK;
     if (any_core(look, set, is_abandoned))
         return WEDGE_VERDICT_ABANDONED_LOCK;
     if (!any_core(look, set, has_no_owner))
         return WEDGE_VERDICT_LOCK_CYCLE;
     if (any_core(look, set, is_in_callback))
         return WEDGE_VERDICT_STUCK_CALLBACK;
+    if (any_core(look, set, has_happened))
+        return WEDGE_VERDICT_LOST_WAKEUP;
     if (is_backpressure(look, set))
         return WEDGE_VERDICT_MUTUAL_BACKPRESSURE;
     if (any_core(look, set, is_orphaned) || any_core(look, set, has_orphaned_buffer))
@@ -172,13 +196,15 @@ static const char *rule_text(enum wedge_verdict_kind kind)
     case WEDGE_VERDICT_SELF_DEADLOCK:
         return "a thread waits for a lock that it owns";
     case WEDGE_VERDICT_ABANDONED_LOCK:
-        return "the recorded owner of the lock is gone";
+        return "the holder of the lock is gone";
     case WEDGE_VERDICT_LOCK_CYCLE:
         return "each owns what the next waits for";
     case WEDGE_VERDICT_STUCK_CALLBACK:
         return "a user's function cannot return, and the others wait for it";
     case WEDGE_VERDICT_ORPHANED_WAIT:
         return "everyone who could end the wait is dead, gone, or waits itself";
+    case WEDGE_VERDICT_LOST_WAKEUP:
+        return "what it waits for has happened, and nobody who could still tell it can run";
     case WEDGE_VERDICT_STOPPED:
         return "nobody is left to continue what is stopped";
     default:
@@ -231,6 +257,8 @@ static bool comes_first(const struct wedge_look *look, enum wedge_verdict_kind k
         return waits_for_room(look, t);
     case WEDGE_VERDICT_ORPHANED_WAIT:
         return is_orphaned(look, t) || has_orphaned_buffer(look, t);
+    case WEDGE_VERDICT_LOST_WAKEUP:
+        return has_happened(look, t);
     case WEDGE_VERDICT_STOPPED:
         return is_stopped(look, t);
     default:

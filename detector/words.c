@@ -140,9 +140,10 @@ static void say_cycle(struct wedge_text *text, const struct wedge_look *look, co
         int owner = look->threads[v->victims[i]].owner;
         wedge_text_add(text, i == 0 ? "" : "; ");
         add_wait(text, look, v->victims[i]);
+        if (owner < 0)
+            continue; /* a circle that the kernel refused to close */
         wedge_text_add(text, ", which ");
-        if (owner >= 0)
-            add_who(text, look, owner);
+        add_who(text, look, owner);
         wedge_text_add(text, " owns");
     }
     if (core > MOST_NAMED)
@@ -194,7 +195,7 @@ static void say_hang(struct wedge_text *text, const struct wedge_look *look, con
     switch (v->kind) {
     case WEDGE_VERDICT_SELF_DEADLOCK:
         add_wait(text, look, v->victims[0]);
-        wedge_text_add(text, ", which it owns itself.");
+        wedge_text_add(text, look->threads[v->victims[0]].refused ? "." : ", which it owns itself.");
         break;
     case WEDGE_VERDICT_LOCK_CYCLE:
         say_cycle(text, look, v, core);
@@ -219,6 +220,11 @@ static void say_hang(struct wedge_text *text, const struct wedge_look *look, con
             add_dead(text, look, v);
         }
         wedge_text_add(text, ".");
+        break;
+    case WEDGE_VERDICT_LOST_WAKEUP:
+        add_waits(text, look, v->victims, core);
+        wedge_text_add(text,
+                       ". It has happened already: whoever did it did not wake who waits, and nobody is left to.");
         break;
     case WEDGE_VERDICT_MUTUAL_BACKPRESSURE:
         add_waits(text, look, v->victims, core);

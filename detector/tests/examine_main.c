@@ -32,6 +32,9 @@ int main(int argc, char **argv)
                    t->frames[k].function ? t->frames[k].function : "?", t->frames[k].file ? t->frames[k].file : "?",
                    t->frames[k].line);
     }
+    for (size_t i = 0; i < s->n_threads; i++)
+        if (*s->threads[i].stack_note)
+            printf("note: %d: %s\n", s->threads[i].tid, s->threads[i].stack_note);
     for (size_t i = 0; i < s->n_verdicts; i++) {
         const struct wedge_verdict *v = &s->verdicts[i];
         printf("%s %s %s [%x] %s\n  %s\n  %s\n", wedge_verdict_words[v->kind], wedge_certainty_words[v->certainty],

@@ -688,7 +688,8 @@ static const struct factory_case basic[] = {
     {NULL, NULL, false},
 };
 
-static const struct factory_case *const tables[] = {basic, factory_descriptor, factory_locks, factory_events};
+static const struct factory_case *const tables[] = {basic, factory_descriptor, factory_locks, factory_events,
+                                                    factory_libc};
 
 int main(int argc, char **argv)
 {

@@ -9,7 +9,7 @@
 #include "detector/tests/cases.h"
 
 static const struct healthy healthy[] = {
-    {"interval-timer", true, WEDGE_WAIT_FUTEX},
+    {"interval-timer", true, WEDGE_WAIT_SEM},
     {"alarm-uncaught", true, WEDGE_WAIT_PIPE_READ},
     {"alarm-handler-leaves", true, WEDGE_WAIT_MUTEX},
 };

@@ -20,7 +20,7 @@
 
 static const struct wedge_wait_ops *const all[] = {
     &wedge_wait_futex,  &wedge_wait_descriptor, &wedge_wait_child, &wedge_wait_poll,  &wedge_wait_sleep,
-    &wedge_wait_signal, &wedge_wait_file_lock,  &wedge_wait_open,  &wedge_wait_async,
+    &wedge_wait_signal, &wedge_wait_file_lock,  &wedge_wait_open,  &wedge_wait_async, &wedge_wait_futex_any,
 };
 
 const char *wedge_wait_syscall_name(int number)

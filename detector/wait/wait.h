@@ -21,7 +21,7 @@ struct wedge_wait_ops {
     void (*decode)(struct wedge_look *look, int thread);
 };
 extern const struct wedge_wait_ops wedge_wait_file_lock, wedge_wait_open, wedge_wait_async, wedge_wait_futex,
-    wedge_wait_descriptor, wedge_wait_child, wedge_wait_poll, wedge_wait_sleep, wedge_wait_signal;
+    wedge_wait_descriptor, wedge_wait_child, wedge_wait_poll, wedge_wait_sleep, wedge_wait_signal, wedge_wait_futex_any;
 
 /* Decodes every thread of the snapshot. 0 or -ENOMEM. */
 int wedge_wait_decode(struct wedge_look *look);
