@@ -16,12 +16,13 @@ struct options {
     struct wedge_cli cli;
     char **command;
     int64_t limit_ns;
-    bool plan;
+    bool plan, heap;
 };
 
-enum { KEY_LIMIT = 256, KEY_PLAN };
+enum { KEY_LIMIT = 256, KEY_PLAN, KEY_HEAP };
 static const struct argp_option options[] = {
     {"limit", KEY_LIMIT, "TIME", 0, "End the command after this time (none); what was passed until then is listed", 0},
+    {"heap", KEY_HEAP, NULL, 0, "Count malloc and its kin too", 0},
     {"plan", KEY_PLAN, NULL, 0, "Print lines for a plan, one a place, to choose from", 0},
     {0}};
 
@@ -34,6 +35,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         return 0;
     case KEY_LIMIT:
         o->limit_ns = wedge_cli_duration(state, "--limit", arg);
+        return 0;
+    case KEY_HEAP:
+        o->heap = true;
         return 0;
     case KEY_PLAN:
         o->plan = true;
@@ -217,7 +221,7 @@ int wedge_cli_census(int argc, char **argv)
     struct wedge_session session = {.verb = "census",
                                     .argv = o.command,
                                     .agent = true,
-                                    .census = true,
+                                    .census = o.heap ? WEDGE_CENSUS_HEAP : WEDGE_CENSUS_CALLS,
                                     .arena_bytes = ARENA_BYTES,
                                     .limit_ns = o.limit_ns,
                                     .kill_on_hang = true,

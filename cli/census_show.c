@@ -77,9 +77,11 @@ static void print_action(const struct wedge_census_place *place, FILE *out)
 {
     const struct wedge_function_row *row =
         place->what == WEDGE_CENSUS_IS_FUNCTION ? &wedge_functions[place->function] : NULL;
-    if (row && row->errnos[0] && wedge_plan_allows(place->function, WEDGE_ACT_ERRNO))
+    /* Which errnos a raw system call may give depends on which it is: those of the table are for a futex's wait. */
+    if (row && place->function != WEDGE_FN_syscall && row->errnos[0] &&
+        wedge_plan_allows(place->function, WEDGE_ACT_ERRNO))
         fprintf(out, " -> errno %s", strerrorname_np(row->errnos[0]));
-    else if (row && wedge_plan_allows(place->function, WEDGE_ACT_SPURIOUS))
+    else if (row && place->function != WEDGE_FN_syscall && wedge_plan_allows(place->function, WEDGE_ACT_SPURIOUS))
         fputs(" -> spurious", out);
     else
         fputs(" -> delay 100ms", out);

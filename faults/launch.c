@@ -215,6 +215,8 @@ static int find_agent(char path[PATH_MAX], struct wedge_err *err)
 static bool names_allocation(const struct wedge_arena *arena)
 {
     const struct wedge_arena_control *control = wedge_arena_live(arena, WEDGE_SEC_CONTROL, 0);
+    if (control->census == WEDGE_CENSUS_HEAP)
+        return true;
     for (uint32_t i = 0; i < control->n_rules && i < WEDGE_ARENA_RULES; i++)
         if (wedge_rule_names_allocation(wedge_arena_live(arena, WEDGE_SEC_RULES, i)))
             return true;
@@ -228,7 +230,7 @@ static int find_second(const char *agent, const char *program, const char *asan,
     const char *slash = strrchr(agent, '/');
     if (asan[0]) {
         wedge_err_set(err, -ENOTSUP, "%s is built with AddressSanitizer, which has an allocator of its own", program);
-        wedge_err_remedy(err, "take the rules for malloc and its kin out of the plan, or build it without");
+        wedge_err_remedy(err, "leave malloc and its kin out of it, or build the program without");
         return -ENOTSUP;
     }
     snprintf(path, PATH_MAX, "%.*s/libwedge-agent-malloc.so", slash ? (int)(slash - agent) : 1, slash ? agent : ".");

@@ -28,7 +28,7 @@ struct wedge_session {
     const struct wedge_plan *plan; /* NULL: none; needs the agent */
     const char *disarm; /* rules that are disarmed at the beginning, "f1,f2"; NULL none */
     enum wedge_record record; /* with the agent */
-    bool census; /* every pass is counted; record is WEDGE_RECORD_NOTHING then */
+    enum wedge_census_of census; /* passes are counted; record is WEDGE_RECORD_NOTHING then */
     size_t arena_bytes; /* 0: default */
     bool detect; /* false: only run it (inject) */
     int64_t stall_ns; /* how long nothing may move; 0: 30 s */

@@ -133,8 +133,33 @@ START_TEST(test_statuses)
 }
 END_TEST
 
+/* The heap when it is asked for; libc's own calls too. */
+START_TEST(test_heap)
+{
+    ck_assert_int_eq(shell("$W census -o out -- sort /dev/null 2>&1 | grep -qw 'malloc\\|calloc'"), 1);
+    ck_assert_int_eq(shell("$W census --heap -o out -- sort /dev/null > list.txt 2>&1"), 0);
+    ck_assert_int_eq(shell("grep -qw malloc list.txt"), 0);
+    ck_assert_int_eq(shell("$W census --heap --plan -o out -- sort /dev/null > heap.plan"), 0);
+    ck_assert_int_eq(shell("grep -q 'malloc.* nth=1 -> errno ENOMEM' heap.plan"), 0);
+}
+END_TEST
+
+/* What a raw system call may fail with depends on which it is, which the census does not tell. */
+START_TEST(test_raw_calls)
+{
+    ck_assert_int_eq(shell("printf '%s\\n' 'import ctypes' 'l = ctypes.CDLL(None)' 'l.syscall(202, ctypes.byref("
+                           "ctypes.c_int()), 1, 1)' > wake.py; "
+                           "$W census --plan -o out -- python3 wake.py > raw.plan"),
+                     0);
+    ck_assert_int_eq(shell("grep -q ' syscall .* -> delay 100ms' raw.plan"), 0);
+    ck_assert_int_eq(shell("grep ' syscall ' raw.plan | grep -qv ' -> delay 100ms'"), 1);
+}
+END_TEST
+
 static void fill(TCase *tcase)
 {
+    tcase_add_test(tcase, test_heap);
+    tcase_add_test(tcase, test_raw_calls);
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, test_known_program);
     tcase_add_test(tcase, test_plan_is_a_plan);

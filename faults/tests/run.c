@@ -14,6 +14,7 @@
 #include "faults/plan.h"
 
 enum wedge_record run_record = WEDGE_RECORD_PLACES;
+enum wedge_census_of run_census = WEDGE_CENSUS_NONE;
 
 void run_start(struct run *run, const char *plan_text, const char *const *argv)
 {
@@ -25,7 +26,9 @@ void run_start(struct run *run, const char *plan_text, const char *const *argv)
 
     memset(run, 0, sizeof(*run));
     ck_assert_int_eq(wedge_arena_create(&run->arena, 0, 1, &err), 0);
-    ((struct wedge_arena_control *)wedge_arena_live(&run->arena, WEDGE_SEC_CONTROL, 0))->record = run_record;
+    struct wedge_arena_control *control = wedge_arena_live(&run->arena, WEDGE_SEC_CONTROL, 0);
+    control->record = run_census ? WEDGE_RECORD_NOTHING : run_record;
+    control->census = run_census;
     snprintf(text, sizeof(text), "plan 1\n%s\n", plan_text ? plan_text : "");
     if (wedge_plan_parse("test", text, &plan, &err))
         ck_abort_msg("%s", wedge_err_text(&err, message, sizeof(message)));
@@ -179,6 +182,12 @@ const char *run_kinds_target(void)
 {
     static char path[PATH_MAX];
     return beside("faults_target_kinds", path);
+}
+
+const char *run_many_target(void)
+{
+    static char path[PATH_MAX];
+    return beside("faults_target_many", path);
 }
 
 const char *run_calls_target(void)

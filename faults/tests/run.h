@@ -16,6 +16,7 @@ struct run {
 };
 
 extern enum wedge_record run_record; /* of the runs to come; PLACES at first */
+extern enum wedge_census_of run_census; /* NONE at first */
 /* Starts argv under `plan` (NULL: an empty one; without the line `plan 1`). */
 void run_start(struct run *run, const char *plan, const char *const *argv);
 /* Reads until the output has `text`. */
@@ -42,6 +43,7 @@ const char *run_objects_target_no_pie(void);
 const char *run_objects_target_asan(void); /* only where the build could make it */
 const char *run_kinds_target(void);
 const char *run_calls_target(void);
+const char *run_many_target(void);
 const char *run_semantics_target(void);
 const char *run_static_target(void);
 const char *run_asan_target(void); /* only where the build could make it */

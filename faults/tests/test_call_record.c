@@ -185,8 +185,34 @@ START_TEST(test_cancellations)
 }
 END_TEST
 
+/* More places than a census has room for: each pass is counted or told to be lost, and nothing else goes wrong. */
+START_TEST(test_full_census)
+{
+    struct wedge_arena_copy copy;
+    struct wedge_err err;
+    uint64_t counted = 0;
+    bool end = false;
+    run_census = WEDGE_CENSUS_CALLS;
+    RUN(&run, NULL, run_many_target());
+    run_census = WEDGE_CENSUS_NONE;
+    ck_assert_int_eq(run.status, 0);
+    ck_assert_int_eq(wedge_arena_copy(&run.arena, true, &copy, &err), 0);
+    uint32_t lost = atomic_load(&wedge_arena_header(&run.arena)->lost_census);
+    ck_assert_uint_gt(lost, 0);
+    for (uint32_t i = 0; !end; i++) {
+        const struct wedge_arena_census *row = wedge_arena_census_row(&copy, i, &end);
+        counted += row && !end ? row->count : 0;
+    }
+    ck_assert_uint_gt(counted, 50000);
+    ck_assert_uint_eq(counted + lost, 70002); /* with `start` and `exit` */
+    wedge_arena_copy_free(&copy);
+    run_free(&run);
+}
+END_TEST
+
 static void fill(TCase *tcase)
 {
+    tcase_add_test(tcase, test_full_census);
     tcase_add_test(tcase, test_events_after_death);
     tcase_add_test(tcase, test_holds_and_waits);
     tcase_add_test(tcase, test_nothing_unless_asked);
