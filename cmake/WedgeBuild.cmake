@@ -26,7 +26,7 @@ target_compile_options(wedge-flags INTERFACE
   -Wall -Wextra -Wshadow -Wundef -Wvla -Wformat=2 -Wpointer-arith -Wwrite-strings
   -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition -Wmissing-declarations
   -Wno-missing-field-initializers
-  -Wno-format-truncation # every text has a bound and is cut there by design; gcc only sees it at -O2
+  $<$<C_COMPILER_ID:GNU>:-Wno-format-truncation> # every text has a bound and is cut there by design; gcc only sees it at -O2
   -fno-common -fno-omit-frame-pointer -g
   $<$<BOOL:${WEDGE_WERROR}>:-Werror>)
 

@@ -17,6 +17,7 @@
 #include <elfutils/libdwelf.h>
 
 #include "detector/core_file.h"
+#include "detector/symbols.h"
 
 #define VDSO_MAX_BYTES (1u << 20)
 
@@ -267,15 +268,15 @@ static Elf *read_vdso(struct wedge_images *images, const struct wedge_image *ima
     size_t size = (size_t)(image->region->end - image->region->start);
     if (size > VDSO_MAX_BYTES)
         return NULL;
-    char *data = malloc(size);
-    if (!data)
+    char *data = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (data == MAP_FAILED)
         return NULL;
     Elf *elf = NULL;
     if (wedge_target_memory_read(images->memory, image->region->start, data, size))
         elf = elf_memory(data, size);
     if (!elf)
-        free(data);
-    return elf; /* `data` stays with it, as long as the cache */
+        munmap(data, size);
+    return elf;
 }
 
 static struct wedge_elf_file *find_cached(const struct wedge_image *image)
@@ -310,7 +311,7 @@ struct wedge_elf_file *wedge_elf_of_image(struct wedge_images *images, struct we
         return NULL;
     struct wedge_elf_file *file = calloc(1, sizeof(*file));
     if (!file) {
-        elf_end(elf);
+        drop_elf(elf);
         return NULL;
     }
     file->elf = elf;
@@ -398,4 +399,31 @@ Dwarf *wedge_elf_dwarf(struct wedge_elf_file *file)
     if (file->dwarf)
         attach_alt(file);
     return file->dwarf;
+}
+
+static void forget(struct wedge_elf_file *file)
+{
+    Elf *alt = file->alt ? dwarf_getelf(file->alt) : NULL;
+    wedge_symbols_forget(file);
+    dwarf_end(file->dwarf);
+    dwarf_end(file->alt);
+    drop_elf(alt);
+    drop_elf(file->debug_elf);
+    drop_elf(file->elf);
+    free(file->path);
+    free(file);
+}
+
+void wedge_elf_forget(void)
+{
+    while (cache) {
+        struct wedge_elf_file *file = cache;
+        cache = file->next;
+        forget(file);
+    }
+    n_cached = 0;
+    for (size_t i = 0; i < n_opened; i++)
+        if (opened[i].fd >= 0)
+            close(opened[i].fd);
+    n_opened = 0;
 }

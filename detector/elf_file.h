@@ -7,8 +7,8 @@
  * memory. Separate debug files are found by build-id under /usr/lib/debug/.build-id and nowhere else, and nothing is
  * fetched from a network.
  *
- * The cache is one per process and lives as long as it does: an examination is made in a disposable child. Threads:
- * one at a time.
+ * The cache is one per process and lives as long as it does, or until wedge_elf_forget: an examination is made in a
+ * disposable child. Threads: one at a time.
  */
 #ifndef WEDGE_DETECTOR_ELF_FILE_H
 #define WEDGE_DETECTOR_ELF_FILE_H
@@ -61,6 +61,8 @@ void wedge_elf_debug(struct wedge_elf_file *file);
 Dwarf *wedge_elf_dwarf(struct wedge_elf_file *file);
 /* A descriptor of the separate debug file, the caller's to close; -1 none. `ret_path` (malloc) may be NULL. */
 int wedge_elf_open_debug(const struct wedge_build_id *id, char **ret_path);
+/* Forgets all files and what was learned of them: images that had one must not be used any more. */
+void wedge_elf_forget(void);
 /* The build-id that a file's own notes give. */
 bool wedge_elf_build_id(Elf *elf, struct wedge_build_id *ret);
 /* Opens `path` below `dirfd` if it is a regular file: never blocks on a FIFO, never wakes a device. -1 else. */

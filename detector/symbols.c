@@ -299,3 +299,23 @@ const struct wedge_symbol *wedge_symbols_at(struct wedge_elf_file *file, uint64_
     *ret_n = lookup->n;
     return lookup->symbols;
 }
+
+void wedge_symbols_forget(struct wedge_elf_file *file)
+{
+    struct wedge_elf_lookup *lookup, *next;
+    HASH_ITER(hh, file->lookups, lookup, next)
+    {
+        HASH_DEL(file->lookups, lookup);
+        for (size_t i = 0; i < sizeof(lookup->symbols) / sizeof(lookup->symbols[0]); i++) {
+            free((char *)lookup->symbols[i].function);
+            free((char *)lookup->symbols[i].file);
+        }
+        free(lookup);
+    }
+    wedge_elf_symbols_free(file->symbols);
+    file->symbols = NULL;
+    if (file->units)
+        free(file->units->all);
+    free(file->units);
+    file->units = NULL;
+}

@@ -30,6 +30,9 @@ bool wedge_symbols_elsewhere(struct wedge_elf_file *file, const char *name, uint
 /* Where the function that holds `address` begins, by the symbol table; false: not known. */
 bool wedge_symbols_begin(struct wedge_elf_file *file, uint64_t address, uint64_t *ret_start);
 
+/* Frees what was learned of a file. */
+void wedge_symbols_forget(struct wedge_elf_file *file);
+
 /* Is this module the C library, the dynamic linker, the vDSO, a sanitizer's runtime or the agent? */
 bool wedge_symbols_is_libc(const char *module);
 

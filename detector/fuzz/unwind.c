@@ -1,0 +1,54 @@
+/*
+ * Images and unwind tables in a target's memory, over a copied stack: the input is what the memory holds.
+ *
+ *   input = registers (17 × 8) · stack (512) · image, at IMAGE
+ */
+#include "detector/unwind.h"
+
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fuzz/fuzz.h"
+#include "detector/elf_file.h"
+
+enum { IMAGE = 0x10000, STACK = 0x7000000, REGISTERS = 17 * 8, STACK_BYTES = 512 };
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static struct wedge_unwind_stack stack;
+    struct user_regs_struct *regs = &stack.regs;
+    struct wedge_unwinder *unwinder;
+    uint64_t values[REGISTERS / 8];
+    if (size < REGISTERS + STACK_BYTES)
+        return 0;
+    memcpy(values, data, sizeof(values));
+    memset(&stack, 0, sizeof(stack));
+    unsigned long long *const into[] = {&regs->rip, &regs->rsp, &regs->rbp, &regs->rbx, &regs->r12, &regs->r13,
+                                        &regs->r14, &regs->r15, &regs->rax, &regs->rdx, &regs->rcx, &regs->rsi,
+                                        &regs->rdi, &regs->r8,  &regs->r9,  &regs->r10, &regs->r11};
+    for (size_t i = 0; i < sizeof(into) / sizeof(into[0]); i++)
+        *into[i] = values[i];
+    stack.windows[0] = (struct wedge_unwind_window){STACK, STACK_BYTES, data + REGISTERS};
+    stack.n_windows = 1;
+
+    size_t image_bytes = size - REGISTERS - STACK_BYTES;
+    int fd = fuzz_file(NULL, 0); /* an address is an offset in it, as in /proc/PID/mem */
+    if (ftruncate(fd, IMAGE) || pwrite(fd, data + REGISTERS + STACK_BYTES, image_bytes, IMAGE) < 0)
+        return 0;
+    struct wedge_region all[] = {
+        {.start = IMAGE, .end = IMAGE + image_bytes + 1, .read = true, .exec = true, .inode = 1, .path = "/image"},
+        {.start = STACK, .end = STACK + STACK_BYTES, .read = true, .write = true, .path = "[stack]"}};
+    struct wedge_regions regions = {.all = all, .n = 2};
+    struct wedge_target_memory memory = {.fd = fd, .regions = &regions};
+    struct wedge_images images = {.memory = &memory};
+    if (wedge_unwinder_new(&images, -1, &unwinder) == 0) {
+        wedge_unwind_fast(unwinder, &stack);
+        wedge_unwind_thorough(unwinder, &stack);
+        wedge_unwinder_free(unwinder);
+    }
+    wedge_elf_forget();
+    wedge_images_free(&images);
+    wedge_target_memory_close(&memory);
+    return 0;
+}
