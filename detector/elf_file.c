@@ -14,8 +14,6 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-#include <elfutils/libdwelf.h>
-
 #include "detector/core_file.h"
 #include "detector/symbols.h"
 
@@ -87,8 +85,7 @@ int wedge_elf_open_mapped(pid_t tid, const struct wedge_proc_map *map)
     return fd;
 }
 
-/* Ends an Elf of read_elf with the memory under it. Takes NULL. */
-static void drop_elf(Elf *elf)
+void wedge_elf_drop(Elf *elf)
 {
     size_t size = 0;
     char *data = elf ? elf_rawfile(elf, &size) : NULL;
@@ -99,7 +96,7 @@ static void drop_elf(Elf *elf)
 
 /* The whole file as an Elf that needs no descriptor. A copy as long as that is cheap: the file's owner may truncate
  * it while we read, and a mapping would then end us with SIGBUS. Takes `fd` over. */
-static Elf *read_elf(int fd)
+Elf *wedge_elf_read(int fd)
 {
     struct stat st;
     Elf *elf = NULL;
@@ -246,10 +243,10 @@ static Elf *open_image_file(const struct wedge_image *image, int pid)
             close(fd);
             continue;
         }
-        Elf *elf = read_elf(fd);
+        Elf *elf = wedge_elf_read(fd);
         if (elf && (matches(elf, &st, image) || (way == 0 && !image->build_id.len)))
             return elf;
-        drop_elf(elf);
+        wedge_elf_drop(elf);
     }
     return NULL;
 }
@@ -259,7 +256,7 @@ static Elf *open_core_file(struct wedge_core *core, const struct wedge_image *im
 {
     int fd = wedge_core_file_of(core, image->region);
     fd = fd >= 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
-    return fd >= 0 ? read_elf(fd) : NULL;
+    return fd >= 0 ? wedge_elf_read(fd) : NULL;
 }
 
 /* The vDSO is a whole ELF file in memory. */
@@ -311,7 +308,7 @@ struct wedge_elf_file *wedge_elf_of_image(struct wedge_images *images, struct we
         return NULL;
     struct wedge_elf_file *file = calloc(1, sizeof(*file));
     if (!file) {
-        drop_elf(elf);
+        wedge_elf_drop(elf);
         return NULL;
     }
     file->elf = elf;
@@ -327,90 +324,17 @@ struct wedge_elf_file *wedge_elf_of_image(struct wedge_images *images, struct we
     return file;
 }
 
-int wedge_elf_open_debug(const struct wedge_build_id *id, char **ret_path)
-{
-    char hex[2 * WEDGE_BUILD_ID_MAX + 1], path[2 * WEDGE_BUILD_ID_MAX + 64];
-    if (id->len < 2)
-        return -1;
-    wedge_build_id_hex(id, hex);
-    snprintf(path, sizeof(path), "/usr/lib/debug/.build-id/%.2s/%s.debug", hex, hex + 2);
-    int fd = wedge_elf_open_regular(AT_FDCWD, path);
-    if (fd >= 0 && ret_path)
-        *ret_path = strdup(path);
-    return fd;
-}
-
-static bool has_section(Elf *elf, const char *name)
-{
-    size_t strings;
-    if (elf_getshdrstrndx(elf, &strings))
-        return false;
-    for (Elf_Scn *scn = NULL; (scn = elf_nextscn(elf, scn)) != NULL;) {
-        GElf_Shdr shdr;
-        const char *this = gelf_getshdr(scn, &shdr) ? elf_strptr(elf, strings, shdr.sh_name) : NULL;
-        if (this && strcmp(this, name) == 0 && shdr.sh_type != SHT_NOBITS)
-            return true;
-    }
-    return false;
-}
-
-/* dwz moves what several debug files share into another one, named by its build-id. */
-static void attach_alt(struct wedge_elf_file *file)
-{
-    const char *name;
-    const void *bits;
-    ssize_t len = dwelf_dwarf_gnu_debugaltlink(file->dwarf, &name, &bits);
-    struct wedge_build_id id = {0};
-    if (len < 2 || len > WEDGE_BUILD_ID_MAX)
-        return;
-    id.len = (size_t)len;
-    memcpy(id.bytes, bits, id.len);
-    int fd = wedge_elf_open_debug(&id, NULL);
-    Elf *elf = fd >= 0 ? read_elf(fd) : NULL;
-    file->alt = elf ? dwarf_begin_elf(elf, DWARF_C_READ, NULL) : NULL;
-    if (file->alt)
-        dwarf_setalt(file->dwarf, file->alt);
-}
-
-void wedge_elf_debug(struct wedge_elf_file *file)
-{
-    struct wedge_build_id id = {0};
-    if (file->debug_tried)
-        return;
-    file->debug_tried = true;
-    if (has_section(file->elf, ".debug_info") || has_section(file->elf, ".zdebug_info"))
-        return;
-    int fd = wedge_elf_open_debug(&file->build_id, NULL);
-    Elf *elf = fd >= 0 ? read_elf(fd) : NULL;
-    if (elf && wedge_elf_build_id(elf, &id) && wedge_build_id_equal(&id, &file->build_id))
-        file->debug_elf = elf;
-    else
-        drop_elf(elf);
-}
-
-Dwarf *wedge_elf_dwarf(struct wedge_elf_file *file)
-{
-    if (file->dwarf_tried)
-        return file->dwarf;
-    file->dwarf_tried = true;
-    wedge_elf_debug(file);
-    if (file->debug_elf || has_section(file->elf, ".debug_info") || has_section(file->elf, ".zdebug_info"))
-        file->dwarf = dwarf_begin_elf(file->debug_elf ? file->debug_elf : file->elf, DWARF_C_READ, NULL);
-    if (file->dwarf)
-        attach_alt(file);
-    return file->dwarf;
-}
-
 static void forget(struct wedge_elf_file *file)
 {
     Elf *alt = file->alt ? dwarf_getelf(file->alt) : NULL;
     wedge_symbols_forget(file);
     dwarf_end(file->dwarf);
     dwarf_end(file->alt);
-    drop_elf(alt);
-    drop_elf(file->debug_elf);
-    drop_elf(file->elf);
+    wedge_elf_drop(alt);
+    wedge_elf_drop(file->debug_elf);
+    wedge_elf_drop(file->elf);
     free(file->path);
+    free(file->debug_path);
     free(file);
 }
 

@@ -35,7 +35,8 @@ struct wedge_elf_file {
     struct wedge_build_id build_id;
     uint64_t inode;
     unsigned dev_major, dev_minor;
-    char *path; /* for messages */
+    char *path; /* as the process has it mapped; where a debug file is named, it lies beside it */
+    char *debug_path; /* of debug_elf */
     Elf *elf;
     Elf *debug_elf; /* separate debug file, NULL none or not yet looked for */
     Dwarf *dwarf; /* the file's own or the debug file's, NULL none */
@@ -55,14 +56,11 @@ size_t wedge_elf_list_opened(int *ret_fds, size_t room);
 /* The file behind an image of process `pid`; NULL when it cannot be had or is another one by now. Owned by the
  * cache. */
 struct wedge_elf_file *wedge_elf_of_image(struct wedge_images *images, struct wedge_image *image, int pid);
-/* Looks for its separate debug file, unless it has debug information of its own; nothing of it is read yet. */
-void wedge_elf_debug(struct wedge_elf_file *file);
-/* Its DWARF, from the file itself or from its debug file; NULL none. */
-Dwarf *wedge_elf_dwarf(struct wedge_elf_file *file);
-/* A descriptor of the separate debug file, the caller's to close; -1 none. `ret_path` (malloc) may be NULL. */
-int wedge_elf_open_debug(const struct wedge_build_id *id, char **ret_path);
 /* Forgets all files and what was learned of them: images that had one must not be used any more. */
 void wedge_elf_forget(void);
+/* The whole file as an Elf that needs no descriptor; takes `fd` over. NULL: no ELF file, or too large. */
+Elf *wedge_elf_read(int fd);
+void wedge_elf_drop(Elf *elf); /* ends one of wedge_elf_read with the memory under it; takes NULL */
 /* The build-id that a file's own notes give. */
 bool wedge_elf_build_id(Elf *elf, struct wedge_build_id *ret);
 /* Opens `path` below `dirfd` if it is a regular file: never blocks on a FIFO, never wakes a device. -1 else. */

@@ -1,6 +1,7 @@
 /*
  * Function symbols of an ELF file, by address. An address has a name only when it lies inside a symbol's own size:
- * the nearest symbol below is no name.
+ * the nearest symbol below is no name. A stripped file may carry a table of its inner functions, packed (.gnu_debugdata,
+ * "MiniDebugInfo", gdb's manual): libdwfl unpacks it.
  */
 #ifndef WEDGE_DETECTOR_ELF_SYMBOLS_H
 #define WEDGE_DETECTOR_ELF_SYMBOLS_H

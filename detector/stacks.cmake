@@ -84,6 +84,8 @@ function(wedge_add_stacks_tests lib)
   wedge_add_unit_test(test_target_memory SOURCES ${tests}/test_target_memory.c LIBS ${lib})
   wedge_add_unit_test(test_capture SOURCES ${tests}/test_capture.c ${tests}/stacks_harness.c LIBS ${lib})
   wedge_add_unit_test(test_symbols SOURCES ${tests}/test_symbols.c ${tests}/stacks_harness.c LIBS ${lib})
+  wedge_add_unit_test(test_elf_debug SOURCES ${tests}/test_elf_debug.c ${tests}/stacks_harness.c LIBS ${lib})
+  add_dependencies(test_elf_debug ${targets})
   wedge_add_unit_test(test_stacks_odd SOURCES ${tests}/test_stacks_odd.c ${tests}/stacks_harness.c LIBS ${lib})
   # So that the walk leads through the dynamic linker's lazy binding.
   target_link_options(test_stacks_odd PRIVATE -Wl,-z,lazy)

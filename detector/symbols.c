@@ -8,6 +8,7 @@
 #include <libiberty/demangle.h>
 #include <uthash.h>
 
+#include "detector/elf_debug.h"
 #include "detector/elf_symbols.h"
 
 #define DEPTH_MAX      64

@@ -9,9 +9,11 @@
 #include "detector/unwind.h"
 
 #include <elfutils/libdwfl.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "detector/elf_debug.h"
 #include "detector/elf_file.h"
 
 #define DWARF_REGS 17 /* rax rdx rcx rbx rsi rdi rbp rsp r8-r15, return address: x86-64 ABI, figure 3.36 */
@@ -51,7 +53,13 @@ static int find_debuginfo(Dwfl_Module *mod, void **userdata, const char *name, D
 {
     struct tag *tag = *userdata;
     (void)mod, (void)name, (void)base, (void)file_name, (void)link, (void)crc;
-    return tag ? wedge_elf_open_debug(&tag->image->build_id, ret_path) : -1;
+    struct wedge_elf_file *file = tag ? wedge_elf_of_image(tag->session->images, tag->image, tag->session->pid) : NULL;
+    if (file)
+        wedge_elf_debug(file);
+    if (!file || !file->debug_path)
+        return -1;
+    *ret_path = strdup(file->debug_path);
+    return wedge_elf_open_regular(AT_FDCWD, file->debug_path);
 }
 
 static bool get_thread(Dwfl *dwfl, pid_t tid, void *arg, void **thread_arg)
