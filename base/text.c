@@ -82,6 +82,18 @@ static size_t utf8_length(const unsigned char *s)
     return n;
 }
 
+/* What changes the order of what stands beside it, or where a line ends, so that a text shows as another one: the
+ * directional formatting characters (Unicode Standard Annex 9: U+061C, U+200E, U+200F, U+202A to E, U+2066 to 9), and
+ * U+2028 and U+2029, which are line ends in some places. */
+static bool is_deceptive(const unsigned char *s, size_t n)
+{
+    if (n == 2)
+        return s[0] == 0xd8 && s[1] == 0x9c;
+    if (n != 3 || s[0] != 0xe2 || (s[1] != 0x80 && s[1] != 0x81))
+        return false;
+    return s[1] == 0x80 ? s[2] == 0x8e || s[2] == 0x8f || (s[2] >= 0xa8 && s[2] <= 0xae) : s[2] >= 0xa6 && s[2] <= 0xa9;
+}
+
 char *wedge_text_plain(const char *s, char *buf, size_t size)
 {
     const unsigned char *in = (const unsigned char *)s;
@@ -90,10 +102,14 @@ char *wedge_text_plain(const char *s, char *buf, size_t size)
         return buf;
     while (*in) {
         size_t n = utf8_length(in);
-        if (n == 0 || (n == 1 && (*in < 0x20 || *in == 0x7f))) {
-            if (out + 4 >= size)
+        /* "##" begins a command to Azure Pipelines, TeamCity and GitHub Actions wherever in a line of a log it stands. */
+        bool command = *in == '#' && in > (const unsigned char *)s && in[-1] == '#';
+        size_t escaped = n == 0 || (n == 1 && (*in < 0x20 || *in == 0x7f)) || command ? 1 : is_deceptive(in, n) ? n : 0;
+        if (escaped) {
+            if (out + 4 * escaped >= size)
                 break;
-            out += (size_t)snprintf(buf + out, size - out, "\\x%02x", *in++);
+            for (; escaped; escaped--)
+                out += (size_t)snprintf(buf + out, size - out, "\\x%02x", *in++);
             continue;
         }
         if (out + n >= size)

@@ -24,7 +24,8 @@ void wedge_text_add_bytes(struct wedge_text *t, const void *data, size_t len);
 void wedge_text_addf(struct wedge_text *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void wedge_text_free(struct wedge_text *t); /* takes NULL and half-built */
 
-/* `s` with control bytes, and bytes that are not UTF-8, as \xNN: safe on a terminal. Returns buf. */
+/* `s` with control bytes, bytes that are not UTF-8, characters that turn the direction of text, and the second # of
+ * two as \xNN: safe on a terminal and in the log of a CI system. Returns buf. */
 char *wedge_text_plain(const char *s, char *buf, size_t size);
 
 #endif

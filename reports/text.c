@@ -480,6 +480,28 @@ static void next_steps(struct page *p)
     }
 }
 
+/*
+ * Nothing of it is a command to the CI system that reads the output. GitHub Actions takes a line for one that begins,
+ * after blanks, with "::", and words are wrapped to where they happen to stand; "##", which is looked for anywhere, is
+ * what wedge_text_plain takes care of. (actions/runner, ActionCommand.cs; learn.microsoft.com, Logging commands.)
+ */
+static int put_lines(const char *text, FILE *out)
+{
+    for (const char *line = text, *end; *line; line = end) {
+        const char *word = line;
+        end = line + strcspn(line, "\n");
+        end += *end == '\n';
+        while (*word == ' ' || *word == '\033') /* our own colours end with an m */
+            word += *word == ' ' ? 1 : strcspn(word, "m") + 1;
+        bool command = strncmp(word, "::", 2) == 0;
+        if (fwrite(line, 1, (size_t)(word - line), out) != (size_t)(word - line) ||
+            (command && fputs("\\x3a", out) < 0) ||
+            fwrite(word + command, 1, (size_t)(end - word) - command, out) != (size_t)(end - word) - command)
+            return -EIO;
+    }
+    return fflush(out) ? -EIO : 0;
+}
+
 int wedge_report_write_text(const json_t *report, FILE *out, const struct wedge_report_text_options *options,
                             struct wedge_err *err)
 {
@@ -504,7 +526,7 @@ int wedge_report_write_text(const json_t *report, FILE *out, const struct wedge_
     errno = 0;
     if (p.out.cut || !p.out.data)
         rc = wedge_err_set(err, -ENOMEM, "no memory for the report as text");
-    else if (fwrite(p.out.data, 1, p.out.len, out) != p.out.len || fflush(out))
+    else if (put_lines(p.out.data, out))
         rc = wedge_err_set(err, -EIO, "cannot print the report: %s", strerror(errno ? errno : EIO));
     wedge_text_free(&p.out);
     return rc;
