@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -123,51 +124,19 @@ static int room_for_proc(struct wedge_look *look)
     return 0;
 }
 
-/* The state of one thread, as both passes read it. */
-struct reading {
-    struct wedge_proc_stat stat;
-    struct wedge_proc_status status;
-    struct wedge_proc_syscall call;
-    int call_error;
-};
-
-/* Returns 0, or a negative errno when the thread is gone or unreadable altogether. */
-static int read_thread(pid_t pid, pid_t tid, struct reading *r)
-{
-    char text[4096];
-    memset(r, 0, sizeof(*r));
-    ssize_t len = wedge_proc_read(pid, tid, "stat", text, sizeof(text));
-    int rc = len < 0 ? (int)len : wedge_proc_stat_parse(text, &r->stat);
-    if (rc)
-        return rc;
-    len = wedge_proc_read(pid, tid, "status", text, sizeof(text));
-    rc = len < 0 ? (int)len : wedge_proc_status_parse(text, &r->status);
-    if (rc)
-        return rc;
-    len = wedge_proc_read(pid, tid, "syscall", text, sizeof(text));
-    r->call_error = len < 0 ? (int)len : wedge_proc_syscall_parse(text, &r->call);
-    if (r->call_error)
-        r->call.number = -2;
-    return 0;
-}
-
-static void add_thread(struct wedge_look *look, int proc, pid_t tid, const struct reading *r)
+static void add_thread(struct wedge_look *look, int proc, pid_t tid, const struct wedge_reading *r)
 {
     struct wedge_snapshot *s = look->snapshot;
     size_t i = s->n_threads++;
     struct wedge_look_thread *own = &look->threads[i];
-    *own = (struct wedge_look_thread){.status = r->status, .owner = -1};
-    pid_t pid = s->procs[proc].pid;
-    if (wedge_proc_read(pid, tid, "wchan", own->wchan, sizeof(own->wchan)) < 0)
-        own->wchan[0] = '\0';
+    *own = (struct wedge_look_thread){.status = r->status, .kept = r->kept, .owner = -1};
+    memcpy(own->wchan, r->wchan, sizeof(own->wchan));
     s->threads[i] = (struct wedge_thread){
         .proc = proc,
         .tid = tid,
-        .name = wedge_look_text(look, r->stat.comm),
-        .state = r->stat.state,
-        .start_ticks = r->stat.start_ticks,
+        .name = wedge_look_text(look, r->status.comm),
+        .state = r->status.state,
         .switches = r->status.switches,
-        .cpu_ticks = r->stat.cpu_ticks,
         .syscall = r->call.number,
         .sp = r->call.sp,
         .pc = r->call.pc,
@@ -230,33 +199,62 @@ static bool is_skipped(const struct wedge_look *look, pid_t pid)
     return false;
 }
 
+static int open_tasks(pid_t pid)
+{
+    char path[64];
+    wedge_proc_path(pid, 0, "task", path, sizeof(path));
+    return open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+/* Reads the threads of the process that was added last. Those that end under our hands are left out. */
+static void read_threads(struct wedge_look *look, int index, const pid_t *tids, size_t n)
+{
+    struct wedge_proc *p = &look->snapshot->procs[index];
+    struct wedge_look_proc *own = &look->procs[index];
+    for (size_t i = 0; i < n; i++) {
+        struct wedge_reading r = {.call_error = 0};
+        int rc = wedge_reading_first(own->tasks, tids[i], true, &r);
+        if (rc == -EACCES || rc == -EPERM || r.call_error == -EPERM || r.call_error == -EACCES)
+            p->note = "its calls may not be read (no permission)";
+        if (rc)
+            continue;
+        if (r.status.state != 'Z' && r.status.state != 'X')
+            own->reader = tids[i] == p->pid || own->reader == p->pid ? p->pid : tids[i];
+        if (tids[i] == p->pid) {
+            p->comm = wedge_look_text(look, r.status.comm);
+            p->state = r.status.state;
+        }
+        p->uid = r.status.uid;
+        p->gid = r.status.gid;
+        own->tracer = r.status.tracer;
+        add_thread(look, index, tids[i], &r);
+    }
+}
+
 /* Reads one process of the machine. A process that ends under our hands is left out: 0. */
 static int read_proc(struct wedge_look *look, const struct wedge_machine_proc *m)
 {
     struct wedge_snapshot *s = look->snapshot;
-    char text[1024];
-    struct wedge_proc_stat stat;
     pid_t *tids = NULL;
     size_t n = 0;
-    int rc = room_for_proc(look);
-    if (rc)
+    int rc = room_for_proc(look), tasks = rc ? -1 : open_tasks(m->pid);
+    if (rc || tasks < 0)
         return rc;
-    if (wedge_proc_read(m->pid, 0, "stat", text, sizeof(text)) < 0 || wedge_proc_stat_parse(text, &stat) ||
-        wedge_proc_list(m->pid, MOST_THREADS, &tids, &n))
-        return 0;
-    rc = room_for_threads(look, n);
-    if (rc)
-        goto out;
+    if (wedge_proc_list_at(tasks, MOST_THREADS, &tids, &n) || (rc = room_for_threads(look, n)) != 0) {
+        close(tasks);
+        free(tids);
+        return rc;
+    }
     int index = (int)s->n_procs++;
     struct wedge_proc *p = &s->procs[index];
     struct wedge_look_proc *own = &look->procs[index];
-    *own = (struct wedge_look_proc){.pgrp = stat.pgrp, .skipped = is_skipped(look, m->pid)};
+    *own = (struct wedge_look_proc){.pgrp = m->pgrp, .tasks = tasks, .skipped = is_skipped(look, m->pid)};
     *p = (struct wedge_proc){
         .pid = m->pid,
-        .ppid = stat.ppid,
-        .start_ticks = stat.start_ticks,
-        .state = stat.state,
-        .comm = wedge_look_text(look, stat.comm),
+        .ppid = m->ppid,
+        .start_ticks = m->start_ticks,
+        .state = m->state,
+        .comm = "",
         .exe = "",
         .cmdline = "",
         .in_tree = m->tree,
@@ -264,59 +262,70 @@ static int read_proc(struct wedge_look *look, const struct wedge_machine_proc *m
         .note = own->skipped ? "could not be read in time" : "",
         .first_thread = (int)s->n_threads,
     };
-    own->zombie = (stat.state == 'Z' || stat.state == 'X') && n <= 1;
-    for (size_t i = 0; i < n; i++) {
-        struct reading r;
-        rc = read_thread(m->pid, tids[i], &r);
-        if (rc == -EACCES || rc == -EPERM || r.call_error == -EPERM || r.call_error == -EACCES)
-            p->note = "its calls may not be read (no permission)";
-        if (rc)
-            continue;
-        if (r.stat.state != 'Z' && r.stat.state != 'X')
-            own->reader = tids[i] == m->pid || own->reader == m->pid ? m->pid : tids[i];
-        p->uid = r.status.uid;
-        p->gid = r.status.gid;
-        own->tracer = r.status.tracer;
-        add_thread(look, index, tids[i], &r);
-    }
+    read_threads(look, index, tids, n);
+    own->zombie = (p->state == 'Z' || p->state == 'X') && n <= 1;
     if (!own->skipped && !own->zombie)
         read_facts(look, p, own);
-    rc = 0;
-out:
     free(tids);
-    return rc;
+    return 0;
 }
 
-static void forget_procs(struct wedge_look *look)
+/* What is kept open between the passes. */
+static void close_files(struct wedge_look *look)
 {
-    for (size_t i = 0; look->snapshot && i < look->snapshot->n_procs; i++) {
-        free(look->procs[i].fds);
-        free(look->procs[i].maps.maps);
-        free(look->procs[i].maps.text);
+    for (size_t i = 0; i < look->snapshot->n_threads; i++)
+        wedge_reading_close(&look->threads[i].kept);
+    for (size_t i = 0; i < look->snapshot->n_procs; i++) {
+        if (look->procs[i].tasks >= 0)
+            close(look->procs[i].tasks);
+        look->procs[i].tasks = -1;
     }
-    if (look->snapshot)
-        look->snapshot->n_procs = look->snapshot->n_threads = 0;
+}
+
+/* What was decoded in a round before is forgotten. What was read of threads is not: it only makes pass A longer. */
+static void forget_decoded(struct wedge_look *look)
+{
+    for (size_t i = 0; i < look->snapshot->n_procs; i++) {
+        struct wedge_look_proc *own = &look->procs[i];
+        free(own->fds);
+        free(own->maps.maps);
+        free(own->maps.text);
+        own->fds = NULL;
+        own->maps = (struct wedge_map_set){0};
+        own->n_fds = 0;
+        own->fds_read = own->maps_read = own->async = false;
+    }
+    for (size_t i = 0; i < look->snapshot->n_threads; i++) {
+        struct wedge_look_thread *own = &look->threads[i], old = *own;
+        *own = (struct wedge_look_thread){.status = old.status, .kept = old.kept, .owner = -1};
+        memcpy(own->wchan, old.wchan, sizeof(own->wchan));
+        look->snapshot->threads[i].wait = (struct wedge_wait){.earliest_ns = INT64_MAX, .call = "", .reason = ""};
+    }
     look->n_wakers = 0;
     wedge_machine_forget(look);
 }
 
+static bool is_wanted(const struct wedge_look *look, const struct wedge_machine_proc *m)
+{
+    bool wanted = m->tree;
+    for (size_t i = 0; i < look->n_wanted && !wanted && !m->blind; i++)
+        wanted = look->wanted[i] == m->pid;
+    return wanted && wedge_look_proc_of(look, m->pid) < 0;
+}
+
+/* Reads the tree and, from the second round on, those besides who may wake one of its threads. */
 static int pass_a(struct wedge_look *look)
 {
-    forget_procs(look);
+    forget_decoded(look);
     int rc = wedge_machine_read(look);
     /* The root first, so that it is procs[0]. */
     bool rooted = look->options->members != WEDGE_MEMBERS_OF_USER;
     const struct wedge_machine_proc *root = rc || !rooted ? NULL : wedge_look_machine_of(look, look->options->root);
-    if (!rc && rooted)
+    if (!rc && rooted && !look->snapshot->n_procs)
         rc = read_proc(look, root);
-    for (size_t i = 0; i < look->n_machine && !rc; i++) {
-        const struct wedge_machine_proc *m = &look->machine[i];
-        bool wanted = m->tree && m != root;
-        for (size_t k = 0; k < look->n_wanted && !wanted && !m->tree && !m->blind; k++)
-            wanted = look->wanted[k] == m->pid;
-        if (wanted)
-            rc = read_proc(look, m);
-    }
+    for (size_t i = 0; i < look->n_machine && !rc; i++)
+        if (is_wanted(look, &look->machine[i]))
+            rc = read_proc(look, &look->machine[i]);
     if (!rc && (!look->snapshot->n_procs || (rooted && look->snapshot->procs[0].pid != look->options->root)))
         rc = -ESRCH;
     return rc;
@@ -324,14 +333,12 @@ static int pass_a(struct wedge_look *look)
 
 /* ---- pass B ---- */
 
-static bool is_same(const struct wedge_look *look, size_t i, const struct reading *r)
+static bool is_same(const struct wedge_look *look, size_t i)
 {
     const struct wedge_thread *t = &look->snapshot->threads[i];
-    return t->start_ticks == r->stat.start_ticks && t->state == r->stat.state && t->switches == r->status.switches &&
-           t->syscall == r->call.number && t->pc == r->call.pc && t->sp == r->call.sp &&
-           memcmp(t->args, r->call.args, sizeof(t->args)) == 0 &&
-           look->threads[i].status.sig_blocked == r->status.sig_blocked &&
-           look->threads[i].status.sig_caught == r->status.sig_caught;
+    struct wedge_proc_syscall call = {.number = t->syscall, .sp = t->sp, .pc = t->pc};
+    memcpy(call.args, t->args, sizeof(call.args));
+    return wedge_reading_is_same(look->procs[t->proc].tasks, t->tid, &call, &look->threads[i].kept);
 }
 
 /* The thread list of the process is still that of pass A. */
@@ -340,7 +347,7 @@ static bool is_same_list(const struct wedge_look *look, size_t proc)
     const struct wedge_proc *p = &look->snapshot->procs[proc];
     pid_t *tids = NULL;
     size_t n = 0;
-    if (wedge_proc_list(p->pid, MOST_THREADS, &tids, &n))
+    if (wedge_proc_list_at(look->procs[proc].tasks, MOST_THREADS, &tids, &n))
         return p->n_threads == 0;
     bool same = n == (size_t)p->n_threads;
     for (size_t i = 0; i < n && same; i++)
@@ -404,9 +411,9 @@ static int pass_b(struct wedge_look *look)
     compare_lists(look);
     for (size_t i = 0; i < look->snapshot->n_threads; i++) {
         struct wedge_thread *t = &look->snapshot->threads[i];
-        struct reading r;
-        if (read_thread(look->snapshot->procs[t->proc].pid, t->tid, &r) || !is_same(look, i, &r))
-            t->moved = true;
+        if (t->state == 'Z' || t->state == 'X')
+            continue; /* it will not come back, and holds nobody up */
+        t->moved |= !is_same(look, i);
     }
     compare_lists(look);
     return compare_tree(look);
@@ -440,6 +447,10 @@ static int explain(const struct wedge_look *look, int rc, struct wedge_err *err)
 int wedge_look_twice(struct wedge_look *look, int (*decode)(struct wedge_look *), struct wedge_err *err)
 {
     int rc;
+    /* As many files as we may have: two for each thread. */
+    struct rlimit before = {.rlim_cur = RLIM_INFINITY, .rlim_max = RLIM_INFINITY};
+    getrlimit(RLIMIT_NOFILE, &before);
+    setrlimit(RLIMIT_NOFILE, &(struct rlimit){.rlim_cur = before.rlim_max, .rlim_max = before.rlim_max});
     for (int round = 0;; round++) {
         rc = pass_a(look);
         if (rc)
@@ -456,6 +467,8 @@ int wedge_look_twice(struct wedge_look *look, int (*decode)(struct wedge_look *)
     }
     if (!rc)
         rc = pass_b(look);
+    close_files(look);
+    setrlimit(RLIMIT_NOFILE, &before);
     wedge_look_note(look, 0, "done");
     return rc ? explain(look, rc, err) : 0;
 }

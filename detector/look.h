@@ -1,12 +1,13 @@
 /*
  * Looking: two passes over /proc for the processes below a root and for everyone who may wake one of them.
  *
- *   read all (pass A) -> decode waits and find wakers -> somebody new? again from the start, with them
+ *   read all (pass A) -> decode waits and find wakers -> somebody new? read them too (still pass A), decode all anew
  *                                                     -> nobody: read all again (pass B)
  *
- * Invariant: every reading of pass A comes before every reading of memory, descriptors and mappings, and these before
- * every reading of pass B. A thread that is the same in both passes (start time, switch counts, call, asleep) was
- * therefore asleep at one common moment with every other such thread. What differs is `moved`, and moved is live.
+ * Invariant: every reading of pass A comes before every reading of memory, descriptors and mappings that counts, and these before
+ * every reading of pass B. A thread that is the same in both passes (the same thread, never put on a processor, the
+ * same call: detector/reading.h) was therefore asleep at one common moment with every other such thread. What differs is
+ * `moved`, and moved is live.
  *
  * Everything here belongs to one examination and one thread.
  */
@@ -17,6 +18,7 @@
 #include "detector/fds.h"
 #include "detector/model.h"
 #include "detector/proc.h"
+#include "detector/reading.h"
 
 /* Who may end a wait. Groups stand for their threads, so that a process of a thousand threads needs no million edges.
  * THREAD and PROC: index in the snapshot. PROC leaves the waiting thread itself out. */
@@ -46,6 +48,7 @@ struct wedge_look_proc {
     pid_t pgrp, tracer;
     pid_t reader; /* the thread through which its files are read: a leader that has ended shows none */
     uint64_t caught; /* signals with a handler, unblocked in some thread; libc's own two left out */
+    int tasks; /* open between the passes: its list of threads; -1 not */
     bool skipped; /* the caller said so, or it cannot be read: outside */
     bool zombie; /* ended and not reaped */
     bool foreign; /* not a 64-bit x86 program: its calls are not ours to decode */
@@ -61,7 +64,8 @@ struct wedge_look_proc {
 
 struct wedge_look_thread {
     struct wedge_proc_status status;
-    char wchan[48]; /* "" or "0" when the kernel does not say */
+    char wchan[WEDGE_WCHAN_BYTES]; /* "" or "0" when the kernel does not say */
+    struct wedge_kept kept; /* files are open between the passes alone */
     size_t first_waker, n_wakers;
     uint16_t n_sets;
     bool held; /* by a fault rule */

@@ -7,6 +7,7 @@
 #include "detector/machine.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,22 +61,23 @@ int wedge_machine_read(struct wedge_look *look)
     pid_t *pids = NULL;
     size_t n = 0;
     char text[1024];
-    int rc = wedge_proc_list(0, WEDGE_MACHINE_MOST, &pids, &n);
+    int dir = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int rc = dir < 0 ? -errno : wedge_proc_list_at(dir, WEDGE_MACHINE_MOST, &pids, &n);
+    struct wedge_machine_proc *old = NULL;
+    size_t n_old = 0;
     if (rc)
-        return rc;
-    struct wedge_machine_proc *old = look->machine;
-    size_t n_old = look->n_machine;
+        goto out;
+    old = look->machine;
+    n_old = look->n_machine;
     bool with_user = look->options->members == WEDGE_MEMBERS_OF_USER;
     look->n_machine = 0;
     look->machine = calloc(n, sizeof(*look->machine));
-    if (!look->machine) {
-        free(pids);
-        free(old);
-        return -ENOMEM;
-    }
+    rc = look->machine ? 0 : -ENOMEM;
+    if (rc)
+        goto out;
     for (size_t i = 0; i < n; i++) {
         struct wedge_proc_stat stat;
-        if (wedge_proc_read(pids[i], 0, "stat", text, sizeof(text)) < 0 || wedge_proc_stat_parse(text, &stat))
+        if (wedge_proc_read_at(dir, pids[i], "stat", text, sizeof(text)) < 0 || wedge_proc_stat_parse(text, &stat))
             continue;
         look->machine[look->n_machine++] = (struct wedge_machine_proc){
             .pid = pids[i],
@@ -89,9 +91,12 @@ int wedge_machine_read(struct wedge_look *look)
             .uid = with_user ? user_of(pids[i]) : 0,
         };
     }
-    free(pids);
     rc = wedge_members_mark(look, old, n_old);
+out:
     free(old);
+    if (dir >= 0)
+        close(dir);
+    free(pids);
     return rc;
 }
 

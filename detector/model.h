@@ -126,8 +126,7 @@ struct wedge_thread {
     pid_t tid;
     const char *name; /* comm */
     char state; /* of /proc/…/stat */
-    uint64_t start_ticks, switches; /* voluntary and not */
-    uint64_t cpu_ticks;
+    uint64_t switches; /* voluntary and not */
     int syscall; /* number, -1 running, -2 not readable */
     uint64_t args[6], sp, pc;
     struct wedge_wait wait;

@@ -61,6 +61,47 @@ ssize_t wedge_proc_read(pid_t pid, pid_t tid, const char *file, char *buf, size_
     return len;
 }
 
+/* "4711/status" without printf: there are many. */
+static void name_of(pid_t number, const char *file, char *buf)
+{
+    char digits[16];
+    size_t n = 0;
+    for (unsigned rest = (unsigned)number; rest || !n; rest /= 10)
+        digits[n++] = (char)('0' + rest % 10);
+    while (n)
+        *buf++ = digits[--n];
+    *buf++ = '/';
+    strcpy(buf, file);
+}
+
+int wedge_proc_open_at(int dir, pid_t number, const char *file)
+{
+    char name[64];
+    name_of(number, file, name);
+    int fd = openat(dir, name, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    return fd < 0 ? -errno : fd;
+}
+
+ssize_t wedge_proc_read_open(int fd, char *buf, size_t size)
+{
+    ssize_t len;
+    do
+        len = pread(fd, buf, size - 1, 0);
+    while (len < 0 && errno == EINTR);
+    buf[len > 0 ? len : 0] = '\0';
+    return len < 0 ? -errno : len == 0 ? -ESRCH : len;
+}
+
+ssize_t wedge_proc_read_at(int dir, pid_t number, const char *file, char *buf, size_t size)
+{
+    int fd = wedge_proc_open_at(dir, number, file);
+    if (fd < 0)
+        return fd;
+    ssize_t len = wedge_proc_read_open(fd, buf, size);
+    close(fd);
+    return len;
+}
+
 ssize_t wedge_proc_read_all(pid_t pid, pid_t tid, const char *file, size_t max_bytes, char **ret)
 {
     size_t cap = 16384, len = 0;
@@ -100,6 +141,12 @@ ssize_t wedge_proc_link(pid_t pid, pid_t tid, const char *file, char *buf, size_
     return len;
 }
 
+struct numbers {
+    pid_t *all;
+    size_t n, cap, max;
+    bool sorted; /* the kernel gives them so, as a rule */
+};
+
 static int compare_pids(const void *a, const void *b)
 {
     pid_t x = *(const pid_t *)a, y = *(const pid_t *)b;
@@ -116,45 +163,62 @@ static pid_t number_of(const char *name)
     return *end == '\0' && n > 0 && n <= INT_MAX ? (pid_t)n : 0;
 }
 
+/* Adds the numbers of one buffer of entries, linux_dirent64 of getdents64(2). */
+static int add_numbers(struct numbers *list, const char *entries, ssize_t len)
+{
+    for (ssize_t at = 0; at < len;) {
+        const struct dirent64 *e = (const void *)(entries + at);
+        pid_t number = number_of(e->d_name);
+        at += e->d_reclen;
+        if (!number)
+            continue;
+        if (list->n == list->max)
+            return -EOVERFLOW;
+        if (list->n == list->cap) {
+            size_t cap = list->cap ? list->cap * 2 : 64;
+            pid_t *more = realloc(list->all, cap * sizeof(*more));
+            if (!more)
+                return -ENOMEM;
+            list->all = more;
+            list->cap = cap;
+        }
+        list->sorted &= !list->n || list->all[list->n - 1] < number;
+        list->all[list->n++] = number;
+    }
+    return 0;
+}
+
+int wedge_proc_list_at(int dir, size_t max, pid_t **ret, size_t *ret_n)
+{
+    _Alignas(struct dirent64) char entries[32768];
+    struct numbers list = {.max = max, .sorted = true};
+    int rc = lseek(dir, 0, SEEK_SET) < 0 ? -errno : 0;
+    for (ssize_t len; !rc && (len = getdents64(dir, entries, sizeof(entries))) != 0;)
+        rc = len < 0 ? -errno : add_numbers(&list, entries, len);
+    if (!rc && list.n == 0)
+        rc = -ESRCH;
+    if (rc) {
+        free(list.all);
+        return rc;
+    }
+    if (!list.sorted)
+        qsort(list.all, list.n, sizeof(*list.all), compare_pids);
+    *ret = list.all;
+    *ret_n = list.n;
+    return 0;
+}
+
 int wedge_proc_list(pid_t pid, size_t max, pid_t **ret, size_t *ret_n)
 {
     char path[64] = "/proc";
     if (pid)
         wedge_proc_path(pid, 0, "task", path, sizeof(path));
-    DIR *dir = opendir(path);
-    if (!dir)
+    int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (dir < 0)
         return -errno;
-    pid_t *list = NULL;
-    size_t n = 0, cap = 0;
-    int rc = 0;
-    for (struct dirent *e; !rc && (e = readdir(dir));) {
-        pid_t number = number_of(e->d_name);
-        if (!number)
-            continue;
-        if (n == max) {
-            rc = -EOVERFLOW;
-        } else if (n == cap) {
-            cap = cap ? cap * 2 : 64;
-            pid_t *more = realloc(list, cap * sizeof(*list));
-            if (!more)
-                rc = -ENOMEM;
-            else
-                list = more;
-        }
-        if (!rc)
-            list[n++] = number;
-    }
-    closedir(dir);
-    if (!rc && n == 0)
-        rc = -ESRCH;
-    if (rc) {
-        free(list);
-        return rc;
-    }
-    qsort(list, n, sizeof(*list), compare_pids);
-    *ret = list;
-    *ret_n = n;
-    return 0;
+    int rc = wedge_proc_list_at(dir, max, ret, ret_n);
+    close(dir);
+    return rc;
 }
 
 /* PID (COMM) STATE PPID …: the name may hold anything, brackets and newlines too, so it ends at the last ')'. */
@@ -162,95 +226,166 @@ int wedge_proc_stat_parse(const char *text, struct wedge_proc_stat *ret)
 {
     struct wedge_proc_stat s = {0};
     const char *open = strchr(text, '('), *close = strrchr(text, ')');
-    if (!open || !close || close < open || sscanf(text, "%d (", &s.pid) != 1)
+    if (!open || !close || close < open || !isdigit((unsigned char)*text))
         return -EBADMSG;
+    s.pid = (pid_t)strtol(text, NULL, 10);
     size_t len = (size_t)(close - open - 1);
     if (len >= sizeof(s.comm))
         len = sizeof(s.comm) - 1;
     memcpy(s.comm, open + 1, len);
-    unsigned long flags, utime, stime;
-    unsigned long long start;
-    /* fields 3 to 6, 9, 14, 15, 20, 22 */
-    int n = sscanf(close + 1, " %c %d %d %d %*d %*d %lu %*u %*u %*u %*u %lu %lu %*d %*d %*d %*d %ld %*d %llu", &s.state,
-                   &s.ppid, &s.pgrp, &s.session, &flags, &utime, &stime, &s.threads, &start);
-    if (n != 9)
+    /* From field 3, the state, on; 22 is the start time. */
+    int64_t fields[23] = {0};
+    const char *at = close + 1;
+    if (*at++ != ' ' || !(s.state = *at++))
         return -EBADMSG;
-    s.cpu_ticks = utime + stime;
-    s.start_ticks = start;
-    s.kernel = flags & FLAG_KERNEL_THREAD;
+    for (int i = 4; i <= 22; i++) {
+        char *end;
+        fields[i] = (int64_t)strtoull(at, &end, 10);
+        if (end == at)
+            return -EBADMSG;
+        at = end;
+    }
+    s.ppid = (pid_t)fields[4];
+    s.pgrp = (pid_t)fields[5];
+    s.session = (pid_t)fields[6];
+    s.threads = (long)fields[20];
+    s.cpu_ticks = (uint64_t)fields[14] + (uint64_t)fields[15];
+    s.start_ticks = (uint64_t)fields[22];
+    s.kernel = (uint64_t)fields[9] & FLAG_KERNEL_THREAD;
     *ret = s;
     return 0;
 }
 
-/* The value of a "Key:" line, NULL when there is none. The Name line escapes newlines, so no key can be forged. */
-static const char *value_of(const char *text, const char *key)
+/* The number at `v`, in blanks; false: it is none. */
+static bool number_at(const char *v, int base, uint64_t *ret)
 {
-    size_t len = strlen(key);
-    for (const char *line = text; line; line = strchr(line, '\n')) {
-        if (*line == '\n')
-            line++;
-        if (strncmp(line, key, len) == 0 && line[len] == ':')
-            return line + len + 1;
-        if (!*line)
-            break;
-    }
-    return NULL;
-}
-
-static int value_number(const char *text, const char *key, int base, uint64_t *ret)
-{
-    const char *v = value_of(text, key);
-    if (!v)
-        return -EBADMSG;
     char *end;
     errno = 0;
     unsigned long long n = strtoull(v, &end, base);
     if (end == v || errno || (*end && !isspace((unsigned char)*end)))
-        return -EBADMSG;
+        return false;
     *ret = n;
-    return 0;
+    return true;
 }
 
 /* "NSpid: 4711 12 1": from the reader's namespace to the innermost. A group that a namespace does not see is 0 there. */
-static int namespaces(const char *text, const char *key, struct wedge_proc_ns *ret, pid_t *ret_last)
+static bool numbers_at(const char *v, struct wedge_proc_ns *ret, pid_t *ret_last)
 {
-    const char *v = value_of(text, key);
     *ret = (struct wedge_proc_ns){0};
     *ret_last = -1;
-    while (v && *v && *v != '\n') {
+    while (*v && *v != '\n') {
         char *end;
         long n = strtol(v, &end, 10);
         if (end == v)
             break;
         if (n < 0 || n > INT_MAX)
-            return -EBADMSG;
+            return false;
         *ret_last = (pid_t)n;
         if (ret->n < WEDGE_PROC_NAMESPACES)
             ret->numbers[ret->n] = (pid_t)n;
         ret->n++;
         v = end;
     }
-    return *ret_last < 0 ? -EBADMSG : 0;
+    return *ret_last >= 0;
+}
+
+/* The name as it is: status escapes a newline and the backslash (proc_task_name in fs/proc/array.c). */
+static void unescape_name(const char *v, char *ret, size_t size)
+{
+    size_t n = 0;
+    for (v += *v == '\t'; *v && *v != '\n' && n + 1 < size; v++) {
+        if (v[0] == '\\' && (v[1] == 'n' || v[1] == '\\'))
+            ret[n++] = *++v == 'n' ? '\n' : '\\';
+        else
+            ret[n++] = *v;
+    }
+    ret[n] = '\0';
+}
+
+/* The lines that are wanted; nearly all are not. The Name line escapes newlines, so no key can be forged. */
+enum {
+    TRACER,
+    UID,
+    GID,
+    VOLUNTARY,
+    INVOLUNTARY,
+    PENDING,
+    SHARED_PENDING,
+    BLOCKED,
+    IGNORED,
+    CAUGHT,
+    NS_TID,
+    NS_GROUP,
+    KEYS
+};
+static const struct {
+    const char *key;
+    int base; /* 0: numbers, one for each namespace */
+} keys[KEYS] = {
+    [TRACER] = {"TracerPid:", 10},
+    [UID] = {"Uid:", 10},
+    [GID] = {"Gid:", 10},
+    [VOLUNTARY] = {"voluntary_ctxt_switches:", 10},
+    [INVOLUNTARY] = {"nonvoluntary_ctxt_switches:", 10},
+    [PENDING] = {"SigPnd:", 16},
+    [SHARED_PENDING] = {"ShdPnd:", 16},
+    [BLOCKED] = {"SigBlk:", 16},
+    [IGNORED] = {"SigIgn:", 16},
+    [CAUGHT] = {"SigCgt:", 16},
+    [NS_TID] = {"NSpid:", 0},
+    [NS_GROUP] = {"NSpgid:", 0},
+};
+
+/* Takes the value of a wanted line. False: it makes no sense. */
+static bool take_line(const char *line, struct wedge_proc_status *s, uint64_t values[KEYS], unsigned *known)
+{
+    for (int i = 0; i < KEYS; i++) {
+        size_t len = strlen(keys[i].key);
+        pid_t last = 0;
+        if (strncmp(line, keys[i].key, len) != 0)
+            continue;
+        if (*known & 1u << i)
+            return true;
+        *known |= 1u << i;
+        if (keys[i].base)
+            return number_at(line + len, keys[i].base, &values[i]);
+        if (!numbers_at(line + len, i == NS_TID ? &s->tids : &s->groups, &last))
+            return false;
+        values[i] = (uint64_t)last;
+        return true;
+    }
+    return true;
 }
 
 int wedge_proc_status_parse(const char *text, struct wedge_proc_status *ret)
 {
     struct wedge_proc_status s = {0};
-    uint64_t tracer, uid, gid, voluntary, involuntary;
-    pid_t group;
-    if (value_number(text, "TracerPid", 10, &tracer) || value_number(text, "Uid", 10, &uid) ||
-        value_number(text, "Gid", 10, &gid) ||
-        value_number(text, "voluntary_ctxt_switches", 10, &voluntary) ||
-        value_number(text, "nonvoluntary_ctxt_switches", 10, &involuntary) ||
-        value_number(text, "SigPnd", 16, &s.sig_pending) || value_number(text, "ShdPnd", 16, &s.sig_shared_pending) ||
-        value_number(text, "SigBlk", 16, &s.sig_blocked) || value_number(text, "SigIgn", 16, &s.sig_ignored) ||
-        value_number(text, "SigCgt", 16, &s.sig_caught) || namespaces(text, "NSpid", &s.tids, &s.ns_tid) ||
-        s.ns_tid == 0 || namespaces(text, "NSpgid", &s.groups, &group))
+    uint64_t values[KEYS] = {0};
+    unsigned known = 0;
+    for (const char *line = text, *next; *line; line = next) {
+        next = strchr(line, '\n');
+        next = next ? next + 1 : line + strlen(line);
+        if (!strchr("NSTUGvn", *line))
+            continue;
+        if (strncmp(line, "Name:", 5) == 0)
+            unescape_name(line + 5, s.comm, sizeof(s.comm));
+        else if (strncmp(line, "State:\t", 7) == 0)
+            s.state = line[7];
+        else if (!take_line(line, &s, values, &known))
+            return -EBADMSG;
+    }
+    if (known != (1u << KEYS) - 1 || values[NS_TID] == 0)
         return -EBADMSG;
-    s.tracer = (pid_t)tracer;
-    s.uid = (uid_t)uid;
-    s.gid = (gid_t)gid;
-    s.switches = voluntary + involuntary;
+    s.tracer = (pid_t)values[TRACER];
+    s.uid = (uid_t)values[UID];
+    s.gid = (gid_t)values[GID];
+    s.ns_tid = (pid_t)values[NS_TID];
+    s.switches = values[VOLUNTARY] + values[INVOLUNTARY];
+    s.sig_pending = values[PENDING];
+    s.sig_shared_pending = values[SHARED_PENDING];
+    s.sig_blocked = values[BLOCKED];
+    s.sig_ignored = values[IGNORED];
+    s.sig_caught = values[CAUGHT];
     *ret = s;
     return 0;
 }
@@ -263,19 +398,40 @@ int wedge_proc_syscall_parse(const char *text, struct wedge_proc_syscall *ret)
         *ret = c;
         return 0;
     }
-    uint64_t *a = c.args;
-    int n =
-        sscanf(text, "%d %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64,
-               &c.number, &a[0], &a[1], &a[2], &a[3], &a[4], &a[5], &c.sp, &c.pc);
-    if (n == 3 && c.number == -1) {
-        c.sp = a[0];
-        c.pc = a[1];
-        memset(a, 0, sizeof(c.args));
-    } else if (n != 9 || c.number < 0) {
+    uint64_t numbers[9];
+    char *end;
+    int n = 0;
+    long number = strtol(text, &end, 10);
+    if (end == text || number < -1 || number > INT_MAX)
         return -EBADMSG;
+    for (text = end; n < 9; text = end) {
+        numbers[n] = strtoull(text, &end, 16);
+        if (end == text)
+            break;
+        n++;
     }
+    if (n != (number == -1 ? 2 : 8))
+        return -EBADMSG;
+    c.number = (int)number;
+    if (number >= 0)
+        memcpy(c.args, numbers, sizeof(c.args));
+    c.sp = numbers[n - 2];
+    c.pc = numbers[n - 1];
     *ret = c;
     return 0;
+}
+
+/* A number with `end` behind it, of which both are passed over. */
+static bool take(char **at, int base, char end, uint64_t *ret)
+{
+    char *stop;
+    if (!isxdigit((unsigned char)**at))
+        return false;
+    *ret = strtoull(*at, &stop, base);
+    if (stop == *at || *stop != end)
+        return false;
+    *at = stop + 1;
+    return true;
 }
 
 /* START-END PERM OFFSET MAJ:MIN INODE [PATH] */
@@ -283,17 +439,24 @@ int wedge_proc_map_parse(char *line, struct wedge_proc_map *ret)
 {
     static const char gone[] = " (deleted)";
     struct wedge_proc_map m = {0};
-    char perms[8];
-    int path_at = 0;
+    uint64_t dev_major, dev_minor;
+    char *at = line;
     line[strcspn(line, "\n")] = '\0';
-    if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %7s %" SCNx64 " %x:%x %" SCNu64 " %n", &m.start, &m.end, perms, &m.offset,
-               &m.dev_major, &m.dev_minor, &m.inode, &path_at) != 7 ||
-        strlen(perms) != 4 || m.end <= m.start || !path_at)
+    if (!take(&at, 16, '-', &m.start) || !take(&at, 16, ' ', &m.end) || m.end <= m.start)
         return -EBADMSG;
+    const char *perms = at;
+    if (strcspn(perms, " ") != 4 || !perms[4])
+        return -EBADMSG;
+    at += 5;
+    if (!take(&at, 16, ' ', &m.offset) || !take(&at, 16, ':', &dev_major) || !take(&at, 16, ' ', &dev_minor) ||
+        !take(&at, 10, ' ', &m.inode))
+        return -EBADMSG;
+    m.dev_major = (uint32_t)dev_major;
+    m.dev_minor = (uint32_t)dev_minor;
     m.shared = perms[3] == 's';
     m.writable = perms[1] == 'w';
     m.executable = perms[2] == 'x';
-    char *path = line + path_at;
+    char *path = at + strspn(at, " ");
     size_t len = strlen(path);
     if (len >= sizeof(gone) - 1 && strcmp(path + len - (sizeof(gone) - 1), gone) == 0) {
         path[len - (sizeof(gone) - 1)] = '\0';

@@ -26,6 +26,14 @@ void wedge_proc_path(pid_t pid, pid_t tid, const char *file, char *buf, size_t s
 /* Reads /proc/PID[/task/TID]/FILE into buf, NUL-terminated, cut at size - 1. Returns the bytes or a negative errno
  * (-ENOENT and -ESRCH: it is gone; -EACCES and -EPERM: not ours to read). */
 ssize_t wedge_proc_read(pid_t pid, pid_t tid, const char *file, char *buf, size_t size);
+/* stat, status, syscall, wchan or schedstat, which the kernel gives in one piece (seq_file.rst), of process or thread
+ * `number` below an open folder (/proc, /proc/PID/task): half the system calls of the one above. -ESRCH too when there
+ * is nothing in it. */
+ssize_t wedge_proc_read_at(int dir, pid_t number, const char *file, char *buf, size_t size);
+/* Its parts: a descriptor of the caller's or a negative errno; reading it, as often as wanted. A descriptor stays with
+ * its process or thread: when that is gone it gives nothing, whoever has the number by then. */
+int wedge_proc_open_at(int dir, pid_t number, const char *file);
+ssize_t wedge_proc_read_open(int fd, char *buf, size_t size);
 /* The same with a buffer of its own of at most max_bytes, to be freed by the caller. */
 ssize_t wedge_proc_read_all(pid_t pid, pid_t tid, const char *file, size_t max_bytes, char **ret);
 /* Reads a link of /proc/PID[/task/TID]; NUL-terminated, cut. Returns the bytes or a negative errno. */
@@ -34,6 +42,8 @@ ssize_t wedge_proc_link(pid_t pid, pid_t tid, const char *file, char *buf, size_
 /* The numbers in a folder of /proc (pid 0: /proc itself; else /proc/PID/task), in increasing order; freed by the
  * caller. -EOVERFLOW past `max`. */
 int wedge_proc_list(pid_t pid, size_t max, pid_t **ret, size_t *ret_n);
+/* The same of an open folder, as often as wanted. */
+int wedge_proc_list_at(int dir, size_t max, pid_t **ret, size_t *ret_n);
 
 struct wedge_proc_stat {
     pid_t pid, ppid, pgrp, session;
@@ -53,6 +63,8 @@ struct wedge_proc_ns {
 };
 
 struct wedge_proc_status {
+    char comm[WEDGE_PROC_COMM_BYTES]; /* any bytes but NUL; "" not given */
+    char state; /* '\0' not given */
     pid_t tracer;
     pid_t ns_tid; /* its TID in the innermost PID namespace it is in */
     struct wedge_proc_ns tids, groups; /* TIDs; its process group */
