@@ -135,7 +135,7 @@ static int successor(const struct walk *w, int v, int k)
             return -2;
         const struct wedge_waker *waker = &w->look->wakers[own->first_waker + (size_t)k];
         /* A stopped thread has no waker but a signal. */
-        if (waker->flags & (WEDGE_WAKER_WEAK | WEDGE_WAKER_BY_SIGNAL))
+        if (waker->flags & (WEDGE_WAKER_WEAK | WEDGE_WAKER_BY_SIGNAL | WEDGE_WAKER_BYSTANDER))
             return -1;
         if (waker->target == WEDGE_TO_THREAD)
             return !w->live[waker->to] && !has_ended(&s->threads[waker->to]) ? waker->to : -1;
@@ -358,7 +358,7 @@ int wedge_graph_edges(struct wedge_look *look, const struct wedge_graph *graph)
             const struct wedge_waker *w = &look->wakers[look->threads[i].first_waker + k];
             bool by_signal = w->flags & WEDGE_WAKER_BY_SIGNAL;
             /* "Anybody might signal it" is true of every thread and would hide the picture. */
-            if (by_signal || w->flags & WEDGE_WAKER_WEAK)
+            if (by_signal || w->flags & (WEDGE_WAKER_WEAK | WEDGE_WAKER_BYSTANDER))
                 continue;
             if (w->target == WEDGE_TO_THREAD)
                 grow_edge(look, (int)i, w->to, WEDGE_WAKER_THREAD, w);

@@ -28,7 +28,10 @@ enum wedge_target { WEDGE_TO_THREAD, WEDGE_TO_PROC, WEDGE_TO_TREE, WEDGE_TO_OUTS
 /* Counts only where a verdict is to be proved; left out, the verdict is evident. */
 #define WEDGE_WAKER_UNLESS_POSIX 2u /* another thread unlocks what it does not own */
 #define WEDGE_WAKER_UNLESS_ALARM 4u /* a timer or a device that /proc does not show may raise a caught signal */
-#define WEDGE_WAKER_WEAK         (WEDGE_WAKER_UNLESS_POSIX | WEDGE_WAKER_UNLESS_ALARM)
+/* Somebody who could act only if he should have, unseen, what the wait is about: as long as he lives it is no hang, but
+ * he is no party to one. */
+#define WEDGE_WAKER_BYSTANDER 8u
+#define WEDGE_WAKER_WEAK      (WEDGE_WAKER_UNLESS_POSIX | WEDGE_WAKER_UNLESS_ALARM)
 
 struct wedge_waker {
     enum wedge_target target;

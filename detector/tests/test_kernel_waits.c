@@ -1,5 +1,10 @@
 /* Every hang of the kernel factory gets its kind, its certainty, its scope and words that name what matters; what only
  * looks like one is never called so. */
+#include <signal.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include "base/tests/suite.h"
 #include "detector/tests/cases.h"
 
@@ -59,10 +64,56 @@ START_TEST(test_never_proved)
 }
 END_TEST
 
+/* A case that is nobody's child here: what this test started itself counts as wedge's own. An alarm ends it if the test
+ * does not. */
+static pid_t start_stranger(const char *name)
+{
+    int said[2];
+    pid_t pid = 0;
+    char text[8] = "";
+    ck_assert_int_eq(pipe(said), 0);
+    pid_t starter = fork();
+    ck_assert_int_ge(starter, 0);
+    if (starter == 0) {
+        if (fork() == 0) {
+            pid = getpid();
+            if (write(said[1], &pid, sizeof(pid)) != (ssize_t)sizeof(pid))
+                _exit(1);
+            dup2(said[1], 3);
+            if (said[0] != 3)
+                close(said[0]);
+            if (said[1] != 3)
+                close(said[1]);
+            alarm(100);
+            execl(WEDGE_FACTORY, "wedge-factory", name, (char *)NULL);
+        }
+        _exit(0);
+    }
+    close(said[1]);
+    ck_assert_int_eq(read(said[0], &pid, sizeof(pid)), sizeof(pid));
+    ck_assert_int_eq(read(said[0], text, 6), 6);
+    ck_assert_str_eq(text, "ready\n");
+    close(said[0]);
+    ck_assert_int_eq(waitpid(starter, NULL, 0), starter);
+    return pid;
+}
+
+/* A stuck program that has a descriptor on its way in a message could have one of everybody's: as long as it does not
+ * live, it is no party to the hang of another program. */
+START_TEST(test_beside_a_message)
+{
+    static const struct hang hang = {"eventfd-both", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2};
+    pid_t stranger = start_stranger("end-in-message-for-nobody");
+    hang_check_without_stacks(&hang);
+    ck_assert_int_eq(kill(stranger, SIGKILL), 0);
+}
+END_TEST
+
 static void fill(TCase *tcase)
 {
     tcase_add_loop_test(tcase, test_hang_without_stacks, 0, HANGS);
     tcase_add_loop_test(tcase, test_hang_with_stacks, 0, HANGS);
+    tcase_add_test(tcase, test_beside_a_message);
     tcase_add_loop_test(tcase, test_never_proved, 0, HEALTHY);
 }
 

@@ -99,7 +99,7 @@ static void decode(struct wedge_look *look, int thread)
         /* In an inner namespace their numbers are not known: any of them may be meant. */
         bool may = asked == ASKED_ALL || depth > 1 || (asked == ASKED_GROUP ? m->pgrp == id : m->pid == id);
         if (m->ppid == self && may && wedge_look_proc_of(look, m->pid) < 0) {
-            wedge_waker_add_pid(look, thread, 0, m->pid, "must end");
+            wedge_waker_add_pid(look, thread, 0, m->pid, 0, "must end");
             first = n++ ? first : m->pid;
         }
     }

@@ -24,16 +24,21 @@ static const struct wedge_descriptor_class *class_of(enum wedge_fd_kind kind)
 
 /* ---- for classes ---- */
 
+static void add_process(struct wedge_look *look, struct wedge_descriptor_wait *wait, pid_t pid, unsigned flags,
+                        const char *why)
+{
+    const struct wedge_machine_proc *m = wedge_look_machine_of(look, pid);
+    if (m && m->blind)
+        wedge_descriptor_by_outside(look, wait, "whoever runs wedge holds the other end");
+    else
+        wedge_waker_add_pid(look, wait->thread, wait->set, pid, flags, why);
+}
+
 void wedge_descriptor_by_process(struct wedge_look *look, struct wedge_descriptor_wait *wait, pid_t pid,
                                  const char *why)
 {
-    const struct wedge_machine_proc *m = wedge_look_machine_of(look, pid);
-    if (m && m->blind) {
-        wedge_descriptor_by_outside(look, wait, "whoever runs wedge holds the other end");
-        return;
-    }
     wait->elsewhere |= pid != look->snapshot->procs[look->snapshot->threads[wait->thread].proc].pid;
-    wedge_waker_add_pid(look, wait->thread, wait->set, pid, why);
+    add_process(look, wait, pid, 0, why);
 }
 
 size_t wedge_descriptor_by_holders(struct wedge_look *look, struct wedge_descriptor_wait *wait, uint64_t dev,
@@ -85,9 +90,20 @@ void wedge_descriptor_by_receivers(struct wedge_look *look, struct wedge_descrip
     if (wait->outside)
         return;
     const uint64_t *carriers = wedge_look_carriers(look, &n);
-    for (size_t i = 0; i < n; i++)
-        wedge_descriptor_by_holders(look, wait, wedge_fds_device(WEDGE_FD_SOCKET), carriers[i], 0,
-                                    "may receive a descriptor that is on its way in a message");
+    for (size_t i = 0; i < n; i++) {
+        size_t n_ends;
+        const struct wedge_machine_end *ends =
+            wedge_look_ends(look, wedge_fds_device(WEDGE_FD_SOCKET), carriers[i], &n_ends);
+        /* Whose message it is nobody can tell: one of another program has hardly anything to do with this wait. */
+        for (size_t k = 0; k < n_ends; k++) {
+            const struct wedge_machine_proc *m = wedge_look_machine_of(look, ends[k].pid);
+            const char *why = "may receive a descriptor that is on its way in a message";
+            if (m && m->tree)
+                wedge_descriptor_by_process(look, wait, ends[k].pid, why);
+            else
+                add_process(look, wait, ends[k].pid, WEDGE_WAKER_BYSTANDER, why);
+        }
+    }
     if (look->hidden_carriers)
         wedge_descriptor_by_outside(look, wait, "descriptors are kept where nobody sees them (io_uring)");
 }

@@ -138,7 +138,7 @@ void wedge_waker_add(struct wedge_look *look, int thread, uint16_t set, enum wed
         own->n_sets = (uint16_t)(set + 1);
 }
 
-void wedge_waker_add_pid(struct wedge_look *look, int thread, uint16_t set, pid_t pid, const char *why)
+void wedge_waker_add_pid(struct wedge_look *look, int thread, uint16_t set, pid_t pid, unsigned flags, const char *why)
 {
     int proc = wedge_look_want(look, pid);
     if (proc < 0)
@@ -146,7 +146,7 @@ void wedge_waker_add_pid(struct wedge_look *look, int thread, uint16_t set, pid_
     else if (look->procs[proc].skipped)
         wedge_waker_add(look, thread, set, WEDGE_TO_OUTSIDE, -1, 0, "a process that could not be read");
     else
-        wedge_waker_add(look, thread, set, WEDGE_TO_PROC, proc, 0, why);
+        wedge_waker_add(look, thread, set, WEDGE_TO_PROC, proc, flags, why);
 }
 
 void wedge_waker_add_signals(struct wedge_look *look, int thread)

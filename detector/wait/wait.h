@@ -40,7 +40,7 @@ void wedge_wait_outside(struct wedge_look *look, int thread, enum wedge_wait_cla
 void wedge_waker_add(struct wedge_look *look, int thread, uint16_t set, enum wedge_target target, int to,
                      unsigned flags, const char *why);
 /* A process by pid: its threads if it was read, else the outside (and it will be read in the next round). */
-void wedge_waker_add_pid(struct wedge_look *look, int thread, uint16_t set, pid_t pid, const char *why);
+void wedge_waker_add_pid(struct wedge_look *look, int thread, uint16_t set, pid_t pid, unsigned flags, const char *why);
 /* EINTR, cancellation and handlers: for every wait that these end. */
 void wedge_waker_add_signals(struct wedge_look *look, int thread);
 
