@@ -224,7 +224,7 @@ int wedge_cli_census(int argc, char **argv)
                                     .census = o.heap ? WEDGE_CENSUS_HEAP : WEDGE_CENSUS_CALLS,
                                     .arena_bytes = ARENA_BYTES,
                                     .limit_ns = o.limit_ns,
-                                    .kill_on_hang = true,
+                                    .on_hang = {.kill = true},
                                     .on_note = wedge_cli_on_note,
                                     .on_end = on_end,
                                     .stdout_fd = STDERR_FILENO,

@@ -131,7 +131,7 @@ int wedge_cli_inject(int argc, char **argv)
                                     .disarm = o.disarm,
                                     .record = o.record,
                                     .limit_ns = o.limit_ns,
-                                    .kill_on_hang = true,
+                                    .on_hang = {.kill = true},
                                     .on_report = wedge_cli_on_report,
                                     .on_note = wedge_cli_on_note,
                                     .arg = &reporter};

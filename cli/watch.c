@@ -18,10 +18,11 @@ struct options {
     int64_t stall_ns, limit_ns;
     enum wedge_record record;
     bool stall_given, limit_given, no_agent;
-    enum { ON_HANG_DEFAULT, ON_HANG_REPORT, ON_HANG_KILL } on_hang;
+    bool on_hang_given;
+    struct wedge_act on_hang, on_part;
 };
 
-enum { KEY_STALL = 256, KEY_DISARM, KEY_RECORD, KEY_LIMIT, KEY_ON_HANG, KEY_NO_AGENT };
+enum { KEY_STALL = 256, KEY_DISARM, KEY_RECORD, KEY_LIMIT, KEY_ON_HANG, KEY_ON_PART, KEY_NO_AGENT };
 static const struct argp_option options[] = {
     {"pid", 'p', "PID", 0, "Watch a process that runs already; it is never killed unless --on-hang=kill says so", 0},
     {"plan", 'f', "FILE", 0, "Run the command under this plan of faults", 0},
@@ -36,8 +37,12 @@ static const struct argp_option options[] = {
      "and CPU time count where it has none, and a hang of the whole that is evident but not proved ends the run too)",
      0},
     {"limit", KEY_LIMIT, "TIME", 0, "End the command after this time (none; 10min when CI is set)", 0},
-    {"on-hang", KEY_ON_HANG, "report|kill", 0,
-     "What to do on a hang of the whole: end the tree, or report and go on waiting (kill; with -p: report)", 0},
+    {"on-hang", KEY_ON_HANG, "WHAT,...", 0,
+     "What to do on a hang of the whole, after the report: kill (end the tree), core (write DIR/core.PID of each process), "
+     "run:COMMAND (last), or report, which is nothing more (kill; with -p: report)",
+     0},
+    {"on-part", KEY_ON_PART, "WHAT,...", 0,
+     "The same for a hang of a part that is proved and has lasted for the stall time (report)", 0},
     {"no-agent", KEY_NO_AGENT, NULL, 0, "Leave the command untouched: no preloaded agent", 0},
     {0}};
 
@@ -69,9 +74,11 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         o->limit_given = true;
         return 0;
     case KEY_ON_HANG:
-        if (strcmp(arg, "report") != 0 && strcmp(arg, "kill") != 0)
-            argp_error(state, "--on-hang takes report or kill, not '%s'", arg);
-        o->on_hang = strcmp(arg, "kill") == 0 ? ON_HANG_KILL : ON_HANG_REPORT;
+    case KEY_ON_PART:
+        if (wedge_act_parse(arg, key == KEY_ON_HANG ? &o->on_hang : &o->on_part))
+            argp_error(state, "%s takes report, kill, core and, last, run:COMMAND, separated by commas, not '%s'",
+                       key == KEY_ON_HANG ? "--on-hang" : "--on-part", arg);
+        o->on_hang_given |= key == KEY_ON_HANG;
         return 0;
     case KEY_NO_AGENT:
         o->no_agent = true;
@@ -127,6 +134,8 @@ int wedge_cli_watch(int argc, char **argv)
     argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &o);
     if (!o.limit_given && getenv("CI") && getenv("CI")[0])
         o.limit_ns = 600ll * 1000000000;
+    if (!o.on_hang_given)
+        o.on_hang.kill = o.command != NULL;
     if (o.plan && wedge_cli_plan(o.plan, &plan, &err)) {
         wedge_cli_error(&err);
         return WEDGE_EXIT_OWN_FAILURE;
@@ -145,8 +154,9 @@ int wedge_cli_watch(int argc, char **argv)
                                     .stall_given = o.stall_given,
                                     .act_on_evident = o.stall_given,
                                     .limit_ns = o.limit_ns,
-                                    .kill_on_hang =
-                                        o.on_hang == ON_HANG_KILL || (o.on_hang == ON_HANG_DEFAULT && o.command),
+                                    .on_hang = o.on_hang,
+                                    .on_part = o.on_part,
+                                    .dir = o.cli.dir,
                                     .on_report = wedge_cli_on_report,
                                     .on_note = wedge_cli_on_note,
                                     .arg = &reporter};

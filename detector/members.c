@@ -95,6 +95,8 @@ static char *environment_of(struct wedge_look *look, const struct wedge_machine_
         return NULL;
     wedge_look_note(look, p->pid, "environment");
     *ret_len = wedge_proc_read_all(p->pid, 0, "environ", MOST_ENVIRONMENT, &text);
+    if (*ret_len == 0)
+        free(text);
     return *ret_len > 0 ? text : NULL;
 }
 
@@ -114,17 +116,19 @@ static bool is_entry(const char *entry, const char *wanted)
     return strncmp(entry, wanted, len) == 0 && (!entry[len] || entry[len] == ':');
 }
 
-static bool has_mark(struct wedge_look *look, const struct wedge_machine_proc *p, const char *const wanted[MARKS])
+/* In the middle of an exec there is no environment: that says nothing, and is asked again in the next pass. */
+static void read_mark(struct wedge_look *look, struct wedge_machine_proc *p, const char *const wanted[MARKS])
 {
     ssize_t len = 0;
     char *text = environment_of(look, p, &len);
-    bool found = false;
+    if (text)
+        p->mark = WEDGE_MARK_NONE;
     for (int i = 0; text && i < MARKS; i++) {
         const char *entry = wanted[i] ? entry_of(text, len, marks[i]) : NULL;
-        found |= entry && is_entry(entry, wanted[i]);
+        if (entry && is_entry(entry, wanted[i]))
+            p->mark = WEDGE_MARK_OF_RUN;
     }
     free(text);
-    return found;
 }
 
 /* Whoever carries a mark of the root's run, with its descendants. Without a mark of the root nobody is asked. */
@@ -149,7 +153,7 @@ static void add_marked(struct wedge_look *look, const struct wedge_machine_proc 
         if (before && before->start_ticks == p->start_ticks && before->mark != WEDGE_MARK_UNKNOWN)
             p->mark = before->mark;
         else
-            p->mark = has_mark(look, p, wanted) ? WEDGE_MARK_OF_RUN : WEDGE_MARK_NONE;
+            read_mark(look, p, wanted);
         p->tree = p->mark == WEDGE_MARK_OF_RUN;
     }
     free(text);

@@ -75,10 +75,15 @@ static void capture_all(struct stacks *stacks)
 {
     struct wedge_look *look = stacks->look;
     const struct wedge_examine *options = look->options;
+    const struct wedge_verdict *headline = &stacks->snapshot->verdicts[0];
+    /* Of a hang of the whole everything is kept: whoever watches is about to end it, and what is not recorded is lost. */
+    bool all = options->stacks == WEDGE_STACKS_ALWAYS ||
+               (headline->scope == WEDGE_SCOPE_WHOLE && wedge_verdict_is_hang(headline->kind) &&
+                (headline->certainty == WEDGE_PROVED || options->stalled));
     for (size_t i = 0; i < stacks->snapshot->n_procs; i++) {
         const struct wedge_proc *p = &stacks->snapshot->procs[i];
         struct wedge_err err = {0};
-        bool wanted = options->stacks == WEDGE_STACKS_ALWAYS || has_victims(stacks->snapshot, (int)i);
+        bool wanted = all || has_victims(stacks->snapshot, (int)i);
         if (!wanted || !p->in_tree || look->procs[i].skipped || look->procs[i].zombie)
             continue;
         wedge_look_note(look, p->pid, "stopping for stacks");

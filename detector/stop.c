@@ -294,8 +294,10 @@ static void copy_and_let_go(struct tracer *tracer)
 
 /* Waits for all, but lets those that have stopped go on after a fifth of the time: one that is slow to stop must not
  * hold up the others. Woken by SIGCHLD, which the kernel sends the tracer at each stop and end. */
-static void wait_and_copy(struct tracer *tracer)
+static int wait_and_copy(struct tracer *tracer)
 {
+    bool called = tracer->stop->during == NULL;
+    int rc = 0;
     int64_t begin = wedge_clock_ns();
     int64_t deadline = begin + tracer->stop->deadline_ms * WEDGE_NS_PER_MS;
     int64_t settle = begin + tracer->stop->deadline_ms * WEDGE_NS_PER_MS / 5;
@@ -305,8 +307,11 @@ static void wait_and_copy(struct tracer *tracer)
     for (;;) {
         size_t awaited = collect(tracer);
         int64_t now = wedge_clock_ns();
-        if (!awaited || now >= settle)
+        if (!awaited || now >= settle) {
+            rc = called ? rc : tracer->stop->during(tracer->stop->during_arg);
+            called = true;
             copy_and_let_go(tracer);
+        }
         if (!awaited || now >= deadline)
             break;
         struct timespec nap = {.tv_nsec = NAP_NS};
@@ -315,6 +320,7 @@ static void wait_and_copy(struct tracer *tracer)
     for (size_t i = 0; i < tracer->n; i++)
         if (tracer->held[i].state == SEIZED)
             announce(tracer->held[i].record, WEDGE_STOP_LATE);
+    return rc;
 }
 
 /* The tracing child. Whatever it still holds at its end, the kernel lets go of. */
@@ -348,8 +354,7 @@ static int trace(void *arg, int out, struct wedge_job_note *note)
             break;
         ask(&tracer, before);
     }
-    wait_and_copy(&tracer);
-    return 0;
+    return wait_and_copy(&tracer);
 }
 
 int wedge_stop_run(struct wedge_stop *stop)

@@ -57,6 +57,9 @@ struct wedge_stop {
     const struct wedge_regions *regions; /* where the stacks end */
     struct wedge_stop_thread *threads; /* of wedge_stop_alloc */
     size_t n_threads;
+    /* Called in the tracing child while they stand still, once; its error is that of the stop. NULL: nothing. */
+    int (*during)(void *arg);
+    void *during_arg;
 };
 
 /* Memory for `n` threads with `room` bytes each, shared with the tracing child. NULL: no memory. */

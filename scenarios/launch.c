@@ -5,7 +5,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-pid_t wedge_launch(char *const *argv, char *const *env, int out, int errout, const sigset_t *mask, int *ret_exec_errno)
+pid_t wedge_launch(char *const *argv, char *const *env, int in, int out, int errout, const sigset_t *mask,
+                   int *ret_exec_errno)
 {
     int report[2]; /* closes at exec; carries errno when there is none */
     if (pipe2(report, O_CLOEXEC))
@@ -13,7 +14,9 @@ pid_t wedge_launch(char *const *argv, char *const *env, int out, int errout, con
     pid_t pid = fork();
     if (pid == 0) {
         int rc = 0;
-        if (out >= 0 && dup2(out, STDOUT_FILENO) < 0)
+        if (in >= 0 && dup2(in, STDIN_FILENO) < 0)
+            rc = errno;
+        if (!rc && out >= 0 && dup2(out, STDOUT_FILENO) < 0)
             rc = errno;
         if (!rc && errout >= 0 && dup2(errout, STDERR_FILENO) < 0)
             rc = errno;

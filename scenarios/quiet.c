@@ -56,3 +56,11 @@ int64_t wedge_quiet_stalled_ns(struct wedge_quiet *q, int64_t now_ns, uint64_t p
     q->progress = progress;
     return now_ns - q->moved_at_ns;
 }
+
+void wedge_quiet_paused(struct wedge_quiet *q, int64_t now_ns)
+{
+    q->moved_at_ns = now_ns;
+    q->cpu_at_ns = now_ns;
+    q->examine_at_ns = now_ns + q->pause_ns;
+    q->still = false;
+}

@@ -155,7 +155,7 @@ int wedge_runner_play(const struct wedge_scenario *s, enum wedge_check_role role
                                     .stall_ns = STALL_NS,
                                     .act_on_evident = true,
                                     .limit_ns = s->limit_ms * 1000000,
-                                    .kill_on_hang = true,
+                                    .on_hang = {.kill = true},
                                     .end_all = true,
                                     .stdout_fd = output,
                                     .stderr_fd = output,

@@ -34,9 +34,11 @@
 #include "scenarios/tree.h"
 #include "scenarios/verdict.h"
 
-enum { EXAMINE_DEADLINE_MS = 10000, KILL_ROUNDS = 500, DRAIN_MS = 2000, OUTPUT_TAIL_BYTES = 8192 };
+enum { EXAMINE_DEADLINE_MS = 10000, KILL_ROUNDS = 500, KILL_EMPTY = 3, DRAIN_MS = 2000, OUTPUT_TAIL_BYTES = 8192 };
 /* Slots of 256 processes, half of them free at the beginning: enough for more than 6,000 new processes a second. */
 #define RECYCLE_NS       (20 * WEDGE_NS_PER_MS)
+#define PAUSE_NS         WEDGE_NS_PER_S /* longer than any timer is late on a busy machine */
+#define KILL_NS          (10 * WEDGE_NS_PER_S)
 #define ABSENT_NS        (250 * WEDGE_NS_PER_MS) /* between looks at the tree where nothing else looks at it */
 #define DEFAULT_STALL_NS (30 * WEDGE_NS_PER_S)
 
@@ -53,10 +55,13 @@ struct state {
     int wstatus;
     int64_t began_ns, began_unix_ms, stall_ns;
     struct wedge_quiet quiet;
-    /* An evident hang of the whole has to last for the stall time. */
-    char evident[80];
-    int64_t evident_since_ns;
+    /* A hang that is not acted upon at once has to last for the stall time. */
+    char lasting[80]; /* its signature */
+    int64_t lasting_since_ns;
     char reported[80]; /* signature of the last part reported */
+    char acted[80]; /* and of the last part acted upon */
+    int64_t ripe_at_ns; /* when what is to be acted upon will have lasted, so that it is looked at then; 0 nothing */
+    int64_t ahead_ns; /* CLOCK_BOOTTIME less CLOCK_MONOTONIC: grows while the machine is suspended */
     bool examined, unseen; /* an examination succeeded; one failed, and that was said */
     struct wedge_absent absent; /* processes without the agent */
     int64_t look_at_ns; /* when the tree is looked through for them */
@@ -93,15 +98,6 @@ static int list_tree(const struct state *st, struct wedge_tree *tree)
     return wedge_tree_list(getpid(), false, own, n - 1, tree);
 }
 
-static size_t kill_tree(struct state *st)
-{
-    pid_t own[OWN];
-    size_t n = own_pids(st, own);
-    if (st->s->attach)
-        return wedge_tree_kill(st->root, true, own, n, KILL_ROUNDS);
-    return wedge_tree_kill(getpid(), false, own, n - 1, KILL_ROUNDS);
-}
-
 /* Reaps re-parented descendants; the root's status is kept. */
 static void reap(struct state *st)
 {
@@ -124,6 +120,29 @@ static void reap(struct state *st)
             st->wstatus = wstatus;
         }
     }
+}
+
+/* Ends the tree, and reaps what was ours. A tree that forks on is gone only when it was found empty again and again: one
+ * process that forks and exits all the time is in hardly any list. */
+static size_t kill_tree(struct state *st)
+{
+    pid_t own[OWN];
+    size_t n = own_pids(st, own), left = 1;
+    int64_t until_ns = wedge_clock_ns() + KILL_NS;
+    if (st->s->attach)
+        return wedge_tree_kill(st->root, true, own, n, KILL_ROUNDS);
+    for (int empty = 0; empty < KILL_EMPTY && wedge_clock_ns() < until_ns;) {
+        for (size_t alive = 1, tries = 0; alive && wedge_clock_ns() < until_ns; tries++) {
+            alive = wedge_tree_kill_children(own, n - 1);
+            reap(st);
+            if (tries > KILL_ROUNDS) /* what does not die of it at once is not one that forks */
+                nanosleep(&(struct timespec){.tv_nsec = WEDGE_NS_PER_MS}, NULL);
+        }
+        left = wedge_tree_kill(getpid(), false, own, n - 1, 1);
+        reap(st);
+        empty = left ? 0 : empty + 1;
+    }
+    return left;
 }
 
 static int prepare_agent(struct state *st, char ***ret_env)
@@ -210,7 +229,7 @@ static int start_command(struct state *st)
         rc = start_tees(st, fds);
     if (!rc) {
         prctl(PR_SET_CHILD_SUBREAPER, 1);
-        st->root = wedge_launch(s->argv, env, fds[0], fds[1], &st->old_mask, &st->out->exec_errno);
+        st->root = wedge_launch(s->argv, env, -1, fds[0], fds[1], &st->old_mask, &st->out->exec_errno);
         if (st->root < 0)
             rc = wedge_err_set(st->err, st->root, "cannot start %s: %s", s->argv[0], strerror(-st->root));
         else if (s->end_all && !st->out->exec_errno) /* without it all is as well, as long as nobody kills wedge */
@@ -334,10 +353,49 @@ static void take_report(struct state *st, json_t *report)
     st->out->report = report;
 }
 
-/* A hang of the whole, or the limit: report, then end the tree where that is asked for. A command that we launched
- * and are not to end is waited for; of a process that we attached to nothing more is wanted. */
-static void finish(struct state *st, enum wedge_session_end end, json_t *report)
+/* What was asked for beside the report: before anything is killed. */
+static void act(struct state *st, const struct wedge_act *what, const json_t *report)
 {
+    struct wedge_headline h = wedge_headline(report);
+    struct wedge_tree tree = {0};
+    struct wedge_act_scene scene = {.tree = &tree,
+                                    .dir = st->s->dir ? st->s->dir : ".",
+                                    .root = st->root,
+                                    .kind = h.kind,
+                                    .scope = h.scope,
+                                    .mask = &st->old_mask,
+                                    .on_note = st->s->on_note,
+                                    .arg = st->s->arg};
+    if (what->core && list_tree(st, &tree) == 0)
+        wedge_act_cores(&scene);
+    wedge_tree_free(&tree);
+    if (what->command)
+        wedge_act_command(&scene, what->command);
+    if (what->kill) {
+        st->out->still_alive = kill_tree(st);
+    }
+}
+
+/* Before a tree is killed all of it is recorded, with every stack. A hang of the whole that is proved was looked at
+ * so from the beginning (detector/examine.c); of another one this is a second look, believed if it says the same. */
+static json_t *record_all(struct state *st, json_t *report)
+{
+    struct wedge_headline h = wedge_headline(report);
+    json_t *full = NULL;
+    if ((h.whole && h.proved) || examine(st, 0, true, &full))
+        return report;
+    struct wedge_headline again = wedge_headline(full);
+    bool same = strcmp(again.kind, h.kind) == 0 && strcmp(again.signature, h.signature) == 0;
+    json_decref(same ? report : full);
+    return same ? full : report;
+}
+
+/* A hang that is acted upon, or the limit: report, then what was asked for. A command that we launched and are not
+ * to end is waited for; of a process that we attached to nothing more is wanted. */
+static void finish(struct state *st, enum wedge_session_end end, const struct wedge_act *what, json_t *report)
+{
+    if (what->kill && end == WEDGE_HUNG)
+        report = record_all(st, report);
     int64_t fired = last_fired_ns(st);
     if (fired)
         st->out->verdict_after_fault_ns = wedge_clock_ns() - fired;
@@ -346,20 +404,31 @@ static void finish(struct state *st, enum wedge_session_end end, json_t *report)
     if (st->s->on_report)
         st->s->on_report(st->s->arg, report, true);
     look_for_absent(st, NULL, true);
-    if (st->s->kill_on_hang) {
-        st->out->still_alive = kill_tree(st);
-        reap(st);
-    }
-    st->done = st->s->kill_on_hang || st->s->attach;
+    act(st, what, report);
+    st->done = what->kill || st->s->attach;
 }
 
 static bool lasted(struct state *st, const struct wedge_headline *h, int64_t now)
 {
-    if (strcmp(st->evident, h->signature) != 0) {
-        snprintf(st->evident, sizeof(st->evident), "%s", h->signature);
-        st->evident_since_ns = now;
+    if (strcmp(st->lasting, h->signature) != 0) {
+        snprintf(st->lasting, sizeof(st->lasting), "%s", h->signature);
+        st->lasting_since_ns = now;
     }
-    return now - st->evident_since_ns >= st->stall_ns;
+    return now - st->lasting_since_ns >= st->stall_ns;
+}
+
+/* A proved hang of a part that has lasted: once, unless its words change. */
+static bool act_on_part(struct state *st, const struct wedge_headline *h, json_t *report)
+{
+    const struct wedge_act *what = &st->s->on_part;
+    if ((!what->core && !what->kill && !what->command) || strcmp(st->acted, h->signature) == 0)
+        return false;
+    snprintf(st->acted, sizeof(st->acted), "%s", h->signature);
+    if (what->kill)
+        finish(st, WEDGE_HUNG, what, report);
+    else
+        act(st, what, report);
+    return what->kill;
 }
 
 /* What an examination means. Takes the report over. */
@@ -367,7 +436,8 @@ static void judge(struct state *st, json_t *report, bool stalled, int64_t now)
 {
     struct wedge_headline h = wedge_headline(report);
     if (!h.hang) {
-        st->evident[0] = 0;
+        st->lasting[0] = 0;
+        st->ripe_at_ns = 0;
         if (st->out->end == WEDGE_HUNG) { /* it was reported, and dissolved after all */
             st->out->end = WEDGE_ENDED;
             take_report(st, NULL);
@@ -375,22 +445,26 @@ static void judge(struct state *st, json_t *report, bool stalled, int64_t now)
         json_decref(report);
         return;
     }
-    bool lasts = h.whole && !h.proved && lasted(st, &h, now);
+    bool lasts = (!h.whole || !h.proved) && lasted(st, &h, now);
+    bool waits = !lasts && (!h.whole || !h.proved);
+    st->ripe_at_ns = waits ? st->lasting_since_ns + st->stall_ns : 0;
     if (h.whole && (h.proved || stalled || (lasts && st->s->act_on_evident))) {
         if (st->out->end == WEDGE_HUNG)
             json_decref(report);
         else
-            finish(st, WEDGE_HUNG, report);
+            finish(st, WEDGE_HUNG, &st->s->on_hang, report);
         return;
     }
     /* What is not acted upon is reported once, unless its words change. */
-    bool worth = lasts || (!h.whole && h.proved);
+    bool worth = (h.whole && lasts) || (!h.whole && h.proved);
     if (worth && strcmp(st->reported, h.signature) != 0) {
         snprintf(st->reported, sizeof(st->reported), "%s", h.signature);
         take_report(st, json_incref(report));
         if (st->s->on_report)
             st->s->on_report(st->s->arg, report, false);
     }
+    if (!h.whole && h.proved && lasts && act_on_part(st, &h, report))
+        return;
     json_decref(report);
 }
 
@@ -424,8 +498,8 @@ static int tick(struct state *st)
     int64_t stalled = stalled_ns(st, &tree, now);
     look_for_absent(st, &tree, false);
     wedge_tree_free(&tree);
-    bool is_stalled = stalled >= st->stall_ns;
-    if (!due && !(is_stalled && now >= st->quiet.examine_at_ns))
+    bool is_stalled = stalled >= st->stall_ns, ripe = st->ripe_at_ns && now >= st->ripe_at_ns;
+    if (!due && !ripe && !(is_stalled && now >= st->quiet.examine_at_ns))
         return 0;
     int rc = examine(st, is_stalled ? stalled : 0, false, &report);
     wedge_quiet_examined(&st->quiet, now, wedge_clock_ns());
@@ -436,6 +510,27 @@ static int tick(struct state *st)
     return 0;
 }
 
+static int64_t boot_ahead_ns(void)
+{
+    struct timespec boot;
+    clock_gettime(CLOCK_BOOTTIME, &boot);
+    return (int64_t)boot.tv_sec * WEDGE_NS_PER_S + boot.tv_nsec - wedge_clock_ns();
+}
+
+/* A pause of everything is no hang: the machine was suspended (only CLOCK_BOOTTIME counts on), the virtual machine
+ * stood still or wedge was starved of the processor (we overslept by far), or wedge was stopped (SIGCONT). */
+static void mind_pause(struct state *st, int64_t overslept_ns, bool continued)
+{
+    int64_t ahead = boot_ahead_ns(), now = wedge_clock_ns();
+    bool suspended = ahead - st->ahead_ns > PAUSE_NS;
+    st->ahead_ns = ahead;
+    if (!suspended && !continued && overslept_ns < PAUSE_NS)
+        return;
+    wedge_quiet_paused(&st->quiet, now);
+    st->lasting_since_ns = now;
+    st->ripe_at_ns = st->ripe_at_ns ? now + st->stall_ns : 0;
+}
+
 /* Signals sent to wedge are the command's: a terminal sends them to both already, kill(1) to us alone. */
 static void take_signal(struct state *st)
 {
@@ -444,6 +539,12 @@ static void take_signal(struct state *st)
         return;
     int signo = (int)info.ssi_signo;
     bool from_terminal = info.ssi_code == SI_KERNEL;
+    if (signo == SIGCONT) { /* whoever stopped us stopped the command, or did not: it is to go on as well */
+        mind_pause(st, 0, true);
+        if (!st->s->attach)
+            kill(st->root, SIGCONT);
+        return;
+    }
     bool to_end = signo != SIGUSR1 && signo != SIGUSR2;
     st->out->interrupted_by = to_end ? signo : st->out->interrupted_by;
     /* Where the command is not the user's own to end gracefully, nor ours, there is nothing to wait for. */
@@ -475,7 +576,7 @@ static int limit_passed(struct state *st)
         if (!report)
             return wedge_err_set(st->err, -ENOMEM, "no memory for the report");
     }
-    finish(st, WEDGE_LIMIT, report);
+    finish(st, WEDGE_LIMIT, &st->s->on_hang, report);
     return 0;
 }
 
@@ -495,10 +596,12 @@ static int loop(struct state *st)
             int64_t left = st->began_ns + st->s->limit_ns - wedge_clock_ns();
             pause = left < pause ? (left > 0 ? left : 0) : pause;
         }
+        int64_t asleep_ns = wedge_clock_ns();
         int n = ppoll(fds, 2, &(struct timespec){.tv_sec = pause / WEDGE_NS_PER_S, .tv_nsec = pause % WEDGE_NS_PER_S},
                       NULL);
         if (n < 0 && errno != EINTR)
             return wedge_err_set(st->err, -errno, "cannot wait for the command: %s", strerror(errno));
+        mind_pause(st, n == 0 ? wedge_clock_ns() - asleep_ns - pause : 0, false);
         if (n > 0 && fds[1].revents)
             take_signal(st);
         if (n > 0 && fds[0].revents) {
@@ -547,7 +650,6 @@ static int close_books(struct state *st)
         look_for_absent(st, NULL, true);
     if (st->s->end_all && !st->s->attach && st->root > 0) {
         out->still_alive = kill_tree(st);
-        reap(st);
     }
     int64_t until_ns = wedge_clock_ns() + DRAIN_MS * WEDGE_NS_PER_MS;
     for (int i = 0; i < 2; i++) {
@@ -568,7 +670,7 @@ static int open_fds(struct state *st)
 {
     sigset_t taken;
     sigemptyset(&taken);
-    const int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2};
+    const int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGCONT};
     for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
         sigaddset(&taken, signals[i]);
     sigprocmask(SIG_BLOCK, &taken, &st->old_mask);
@@ -596,6 +698,7 @@ int wedge_session_run(const struct wedge_session *session, struct wedge_outcome 
     st.began_ns = wedge_clock_ns();
     st.began_unix_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / WEDGE_NS_PER_MS;
     st.stall_ns = session->stall_ns ? session->stall_ns : DEFAULT_STALL_NS;
+    st.ahead_ns = boot_ahead_ns();
     wedge_quiet_start(&st.quiet, st.began_ns);
 
     int rc = open_fds(&st);
@@ -607,7 +710,6 @@ int wedge_session_run(const struct wedge_session *session, struct wedge_outcome 
         rc = loop(&st);
     if (rc && st.root > 0 && !session->attach && !out.exec_errno) {
         kill_tree(&st);
-        reap(&st);
     }
     if (!rc && st.agent && session->on_end)
         session->on_end(session->arg, &st.arena);

@@ -16,6 +16,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "faults/plan.h"
+#include "scenarios/act.h"
 #include "scenarios/reach.h"
 
 struct wedge_session {
@@ -36,7 +37,9 @@ struct wedge_session {
     bool
         act_on_evident; /* a hang of the whole that is only evident acts once it lasted for stall_ns; else it is reported */
     int64_t limit_ns; /* 0: none */
-    bool kill_on_hang; /* end the tree on a hang of the whole */
+    struct wedge_act on_hang; /* on a hang of the whole, or the limit */
+    struct wedge_act on_part; /* on a hang of a part that is proved and has lasted for stall_ns */
+    const char *dir; /* where the report is written, and core files are; for on_hang and on_part */
     bool end_all; /* nothing of the command outlives it: when it has ended, its descendants are ended too */
     int stdout_fd, stderr_fd; /* where the command's streams go; -1: as ours, untouched */
     bool copy_output; /* pass the streams through a copier, to have the last lines for the report */

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/pidfd.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -153,4 +154,23 @@ size_t wedge_tree_kill(pid_t top, bool with_top, const pid_t *except, size_t n_e
         nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
     }
     return left;
+}
+
+size_t wedge_tree_kill_children(const pid_t *except, size_t n_except)
+{
+    char text[16384];
+    size_t alive = 0;
+    ssize_t n = wedge_proc_read(getpid(), gettid(), "children", text, sizeof(text));
+    if (n <= 0)
+        return 0;
+    for (char *at = text, *end;; at = end) {
+        siginfo_t info = {0};
+        pid_t pid = (pid_t)strtol(at, &end, 10);
+        if (end == at || !*end) /* a number that was cut off is another one */
+            return alive;
+        if (contains(except, n_except, pid))
+            continue;
+        kill(pid, SIGKILL);
+        alive += waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == 0;
+    }
 }

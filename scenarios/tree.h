@@ -36,4 +36,10 @@ int64_t wedge_tree_cpu_ns(const struct wedge_tree *tree);
  * reap; at most `rounds` rounds against a tree that keeps forking. Returns how many remain. */
 size_t wedge_tree_kill(pid_t top, bool with_top, const pid_t *except, size_t n_except, int rounds);
 
+/* Kills the children of this process at once, those of `except` apart. For programs that fork and exit faster than all of
+ * /proc can be read: to a subreaper each of them is a child sooner or later, and a child's number is its own until it
+ * is reaped. Returns how many there were that had not ended; 0 where the kernel does not list children (it has no
+ * CONFIG_PROC_CHILDREN). */
+size_t wedge_tree_kill_children(const pid_t *except, size_t n_except);
+
 #endif

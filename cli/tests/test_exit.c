@@ -174,7 +174,7 @@ static const struct {
     {"$W watch", 125, "watch what?"},
     {"$W watch --stall never -- true", 125, "--stall takes a duration"},
     {"$W watch --limit 0 -- true", 125, "--limit takes a duration"},
-    {"$W watch --on-hang dance -- true", 125, "report or kill"},
+    {"$W watch --on-hang dance -- true", 125, "report, kill, core"},
     {"$W watch -p 1 -- true", 125, "watch what?"},
     {"$W watch -f empty.plan --no-agent -- true", 125, "a plan needs the agent"},
     {"$W inject -- true", 125, "-f FILE"},

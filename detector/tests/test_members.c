@@ -20,6 +20,7 @@
 #include "base/clock.h"
 #include "base/job.h"
 #include "base/tests/suite.h"
+#include "detector/proc.h"
 #include "detector/tests/harness.h"
 
 struct shell {
@@ -109,6 +110,14 @@ START_TEST(test_daemon_is_in_by_the_mark)
 }
 END_TEST
 
+static pid_t parent_of(pid_t pid)
+{
+    char text[1024];
+    struct wedge_proc_stat stat;
+    return wedge_proc_read(pid, 0, "stat", text, sizeof(text)) > 0 && wedge_proc_stat_parse(text, &stat) == 0 ? stat.ppid
+                                                                                                         : 0;
+}
+
 START_TEST(test_group_and_session)
 {
     /* `set -m`: each job has a group of its own. */
@@ -116,6 +125,10 @@ START_TEST(test_group_and_session)
                                "wait",
                                NULL);
     pid_t job = read_pid(&shell), orphan = read_pid(&shell);
+    /* It says its number while its parent, a child of the job, may still be about to leave. */
+    int64_t deadline = wedge_clock_ns() + 10 * WEDGE_NS_PER_S;
+    while (parent_of(parent_of(orphan)) == job && wedge_clock_ns() < deadline)
+        ;
     static const struct {
         enum wedge_members members;
         int orphan, shell;
