@@ -248,17 +248,32 @@ static void wakers(struct page *p, const json_t *thread)
         wedge_text_addf(&p->out, "      <- and %zu more\n", more);
 }
 
+static bool is_same_frame(const json_t *a, const json_t *b)
+{
+    return strcmp(get(a, "pc"), get(b, "pc")) == 0 && strcmp(get(a, "function"), get(b, "function")) == 0 &&
+           json_equal(json_object_get(a, "line"), json_object_get(b, "line")) &&
+           json_equal(json_object_get(a, "inlined"), json_object_get(b, "inlined"));
+}
+
+/* A recursion is one line. */
 static void stack(struct page *p, const json_t *thread)
 {
-    const json_t *frame;
-    size_t i;
-    json_array_foreach(json_object_get(thread, "frames"), i, frame) {
+    const json_t *frames = json_object_get(thread, "frames");
+    size_t n = json_array_size(frames), same;
+    for (size_t i = 0; i < n; i += same) {
+        const json_t *frame = json_array_get(frames, i);
+        for (same = 1; i + same < n && is_same_frame(frame, json_array_get(frames, i + same));)
+            same++;
         char place[512], line[LONGEST];
         wedge_describe_place(frame, place, sizeof(place));
+        char times[48] = "";
+        if (same > 1)
+            snprintf(times, sizeof(times), ", %zu times", same);
         if (*place)
-            snprintf(line, sizeof(line), "#%zu %s", i, place);
+            snprintf(line, sizeof(line), "#%zu %s%s", i, place, times);
         else
-            snprintf(line, sizeof(line), "#%zu %s+%s", i, get(frame, "module"), get(frame, "offset"));
+            snprintf(line, sizeof(line), "#%zu %s+%s%s%s", i, get(frame, "module"), get(frame, "offset"),
+                     json_is_true(json_object_get(frame, "signal")) ? " (a signal was delivered)" : "", times);
         indented(p, 6, json_is_true(json_object_get(frame, "libc")) ? DIM : PLAIN, line);
     }
     if (*get(thread, "stack_note"))

@@ -212,11 +212,26 @@
       drawn.left ? el("p", "small muted", plural(drawn.left, "more party is", "more parties are") + " left out of the picture.") : null, edgeList());
   }
 
-  function frameLine(frame, here) {
+  // Frames one after the other that are the same: a recursion.
+  function runs(frames) {
+    const made = [];
+    const same = (a, b) => a.pc === b.pc && a.function === b.function && a.line === b.line && a.inlined === b.inlined;
+    for (const frame of frames) {
+      const last = made[made.length - 1];
+      if (last && same(last[0], frame)) last.push(frame);
+      else made.push([frame]);
+    }
+    return made;
+  }
+
+  function frameLine(run, here) {
+    const frame = run[0];
     const li = el("li", [frame.libc ? "libc" : "", frame.function ? "" : "unknown", here ? "here" : ""].filter(Boolean).join(" "));
     const name = frame.function || (frame.module ? frame.module.slice(frame.module.lastIndexOf("/") + 1) : "unknown") + "+" + frame.offset;
     const inline = frame.inlined ? el("span", "badge", "inlined") : null, signal = frame.signal ? el("span", "badge warn", "signal") : null;
-    const fn = el("span", "fn mono", name, inline || signal ? " " : "", inline, signal);
+    const times = run.length > 1 ? el("span", "badge", "× " + run.length) : null;
+    const fn = el("span", "fn mono", name, inline || signal || times ? " " : "", inline, signal, times);
+    if (times) li.style.counterIncrement = "frame " + run.length;
     const at = el("span", "at mono", place(frame) || (frame.libc ? frame.module.slice(frame.module.lastIndexOf("/") + 1) : ""));
     at.title = [frame.file, frame.module, frame.offset, frame.build_id && "build id " + frame.build_id].filter(Boolean).join("\n");
     li.append(fn, at);
@@ -249,7 +264,7 @@
     if (thread.rule) block.append(el("p", "small", "Held by rule ", el("code", "", thread.rule), " of the plan."));
     if (thread.last_point) block.append(el("p", "small muted", "Last named place: ", el("code", "", thread.last_point)));
     if (thread.frames.length)
-      block.append(el("ol", "frames", ...thread.frames.map((f) => frameLine(f, f === own && !thread.live))));
+      block.append(el("ol", "frames", ...runs(thread.frames).map((r) => frameLine(r, r.includes(own) && !thread.live))));
     if (thread.stack_note) block.append(el("p", "small muted", "Stack: " + thread.stack_note));
     else if (!thread.frames.length) block.append(el("p", "small muted", "No stack was taken."));
     return block;

@@ -278,6 +278,34 @@ START_TEST(test_text_commands_no_ci)
 }
 END_TEST
 
+/* A recursion is one line that counts, and the frames behind it keep their numbers. */
+START_TEST(test_text_counts_a_recursion)
+{
+    json_t *report = sample_report(SAMPLE_LOCK_CYCLE);
+    struct wedge_report_text_options options = {.all_threads = true};
+    json_t *process = json_array_get(json_object_get(report, "processes"), 0), *thread;
+    size_t i, changed = 0;
+    json_array_foreach(json_object_get(process, "threads"), i, thread) {
+        json_t *frames = json_object_get(thread, "frames");
+        for (size_t at = 0; at < json_array_size(frames) && !changed; at++) {
+            const char *function = json_string_value(json_object_get(json_array_get(frames, at), "function"));
+            if (!function || strcmp(function, "transfer") != 0)
+                continue;
+            for (int k = 0; k < 40; k++)
+                ck_assert_int_eq(json_array_insert(frames, at, json_array_get(frames, at)), 0);
+            changed = at;
+        }
+    }
+    ck_assert_uint_eq(changed, 3);
+    char *text = text_of(report, &options);
+    ck_assert_msg(strstr(text, "#3 transfer (bank/transfer.c:88), 41 times\n"), "%s", text);
+    ck_assert_ptr_null(strstr(text, "#4 transfer"));
+    ck_assert_msg(strstr(text, "#44 "), "%s", text);
+    free(text);
+    json_decref(report);
+}
+END_TEST
+
 START_TEST(test_text_says_when_it_cannot)
 {
     struct wedge_err err = {0};
@@ -446,6 +474,7 @@ static void fill(TCase *tcase)
     tcase_add_loop_test(tcase, test_text_keeps_its_width, 0, SAMPLE_COUNT);
     tcase_add_test(tcase, test_text_color_and_stacks);
     tcase_add_loop_test(tcase, test_text_commands_no_ci, 0, 4);
+    tcase_add_test(tcase, test_text_counts_a_recursion);
     tcase_add_test(tcase, test_text_says_when_it_cannot);
     tcase_add_loop_test(tcase, test_html_carries_the_report, 0, SAMPLE_COUNT);
     tcase_add_test(tcase, test_html_reads_without_a_script);
