@@ -15,6 +15,7 @@
 #include "detector/core_file.h"
 #include "detector/machine.h"
 #include "detector/members.h"
+#include "detector/sockets.h"
 
 #define MOST_ROUNDS  5
 #define MOST_WANTED  256
@@ -565,6 +566,7 @@ void wedge_look_free(struct wedge_look *look)
     free(look->ends);
     free(look->mappings);
     free(look->carriers);
+    wedge_sockets_free(look->sockets);
     free(look->wanted);
     free(look->wakers);
 }

@@ -28,10 +28,11 @@ enum wedge_target { WEDGE_TO_THREAD, WEDGE_TO_PROC, WEDGE_TO_TREE, WEDGE_TO_OUTS
 /* Counts only where a verdict is to be proved; left out, the verdict is evident. */
 #define WEDGE_WAKER_UNLESS_POSIX 2u /* another thread unlocks what it does not own */
 #define WEDGE_WAKER_UNLESS_ALARM 4u /* a timer or a device that /proc does not show may raise a caught signal */
+#define WEDGE_WAKER_UNLESS_RARE  16u /* what could happen and hardly ever does; `why` says it */
 /* Somebody who could act only if he should have, unseen, what the wait is about: as long as he lives it is no hang, but
  * he is no party to one. */
 #define WEDGE_WAKER_BYSTANDER 8u
-#define WEDGE_WAKER_WEAK      (WEDGE_WAKER_UNLESS_POSIX | WEDGE_WAKER_UNLESS_ALARM)
+#define WEDGE_WAKER_WEAK      (WEDGE_WAKER_UNLESS_POSIX | WEDGE_WAKER_UNLESS_ALARM | WEDGE_WAKER_UNLESS_RARE)
 
 struct wedge_waker {
     enum wedge_target target;
@@ -119,6 +120,7 @@ struct wedge_look {
     uint64_t *carriers; /* sockets (inodes) in which descriptors are on their way, in increasing order */
     size_t n_carriers, cap_carriers;
     bool hidden_carriers; /* that could not be found out */
+    struct wedge_sockets *sockets; /* of each network namespace that was asked for in this round */
     bool hidden_ends, hidden_mappings; /* a process of the tree could not be read */
     bool hidden_above; /* a process above the root could not */
     bool hidden_elsewhere; /* some process outside the tree could not */
@@ -158,6 +160,8 @@ const struct wedge_proc_map *wedge_look_map_at(struct wedge_look *look, int proc
 /* Everyone on the machine who holds a descriptor keyed (dev, inode) as in detector/fds.h, or maps file (dev, inode): a
  * slice of a table, by pid. */
 const struct wedge_machine_end *wedge_look_ends(struct wedge_look *look, uint64_t dev, uint64_t inode, size_t *ret_n);
+/* The sockets of the network namespace of a process (detector/sockets.h), read once a round; NULL: no memory. */
+const struct wedge_sockets *wedge_look_sockets(struct wedge_look *look, int proc);
 /* Sockets with descriptors in their queue (SCM_RIGHTS): whoever can receive from them may get an end that nobody is
  * seen to hold. Returns their inodes. */
 const uint64_t *wedge_look_carriers(struct wedge_look *look, size_t *ret_n);

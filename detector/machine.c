@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "detector/members.h"
+#include "detector/sockets.h"
 
 #define MOST_ENDS       1048576
 #define MOST_CARRIERS   256
@@ -275,6 +276,22 @@ const uint64_t *wedge_look_carriers(struct wedge_look *look, size_t *ret_n)
     return look->carriers;
 }
 
+const struct wedge_sockets *wedge_look_sockets(struct wedge_look *look, int proc)
+{
+    pid_t pid = look->snapshot->procs[proc].pid, reader = look->procs[proc].reader;
+    uint64_t namespace = wedge_sockets_namespace(pid, reader);
+    for (const struct wedge_sockets *s = look->sockets; s; s = s->next)
+        if (s->namespace == namespace)
+            return s;
+    wedge_look_note(look, pid, "sockets");
+    struct wedge_sockets *read = wedge_sockets_read(pid, reader);
+    if (read) {
+        read->next = look->sockets;
+        look->sockets = read;
+    }
+    return read;
+}
+
 static void read_mappings(struct wedge_look *look)
 {
     look->mappings_read = true;
@@ -347,6 +364,8 @@ const struct wedge_machine_end *wedge_look_mappings(struct wedge_look *look, uin
 
 void wedge_machine_forget(struct wedge_look *look)
 {
+    wedge_sockets_free(look->sockets);
+    look->sockets = NULL;
     look->ends_read = look->mappings_read = look->carriers_read = look->hidden_carriers = false;
     look->hidden_ends = look->hidden_mappings = look->hidden_above = look->hidden_elsewhere = false;
 }

@@ -150,7 +150,7 @@ static const char *doubt(struct wedge_look *look, const struct wedge_graph *grap
             return "the user's function is past its limit, and may return all the same";
         for (size_t k = 0; k < own->n_wakers; k++) {
             const struct wedge_waker *w = &look->wakers[own->first_waker + k];
-            if (w->flags & WEDGE_WAKER_UNLESS_ALARM)
+            if (w->flags & (WEDGE_WAKER_UNLESS_ALARM | WEDGE_WAKER_UNLESS_RARE))
                 return w->why;
             if (w->flags & WEDGE_WAKER_UNLESS_POSIX)
                 return "a live thread reaches the lock and might release what it does not own";

@@ -7,11 +7,13 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "detector/members.h"
+
 #define NO_ARG (-1)
 
 static const struct wedge_descriptor_class *const classes[] = {
     &wedge_descriptor_pipe,    &wedge_descriptor_pidfd,    &wedge_descriptor_epoll,  &wedge_descriptor_eventfd,
-    &wedge_descriptor_timerfd, &wedge_descriptor_signalfd, &wedge_descriptor_device,
+    &wedge_descriptor_timerfd, &wedge_descriptor_signalfd, &wedge_descriptor_device, &wedge_descriptor_socket,
 };
 
 static const struct wedge_descriptor_class *class_of(enum wedge_fd_kind kind)
@@ -23,6 +25,36 @@ static const struct wedge_descriptor_class *class_of(enum wedge_fd_kind kind)
 }
 
 /* ---- for classes ---- */
+
+static bool is_stream_of(struct wedge_look *look, int proc, uint64_t dev, uint64_t inode)
+{
+    const struct wedge_look_proc *own = &look->procs[proc];
+    if (wedge_look_fds(look, proc))
+        return true;
+    for (int number = 0; number <= 2; number++) {
+        const struct wedge_fd *fd = wedge_fds_find(own->fds, own->n_fds, number);
+        if (fd && fd->dev == dev && fd->inode == inode)
+            return true;
+    }
+    return false;
+}
+
+/* The root has it as a standard stream: whoever is above it gave it that, and may have the other end. Where there
+ * is no root, each process that nobody of the tree is above. */
+static bool is_standard_stream(struct wedge_look *look, uint64_t dev, uint64_t inode)
+{
+    if (wedge_members_root(look))
+        return is_stream_of(look, 0, dev, inode);
+    for (size_t i = 0; i < look->snapshot->n_procs; i++)
+        if (wedge_members_is_top(look, (int)i) && is_stream_of(look, (int)i, dev, inode))
+            return true;
+    return false;
+}
+
+bool wedge_descriptor_is_hidden(struct wedge_look *look, uint64_t dev, uint64_t inode)
+{
+    return look->hidden_ends || (look->hidden_above && is_standard_stream(look, dev, inode));
+}
 
 static void add_process(struct wedge_look *look, struct wedge_descriptor_wait *wait, pid_t pid, unsigned flags,
                         const char *why)
@@ -58,8 +90,10 @@ size_t wedge_descriptor_by_holders(struct wedge_look *look, struct wedge_descrip
     return found;
 }
 
-size_t wedge_descriptor_by_sharers(struct wedge_look *look, struct wedge_descriptor_wait *wait, const char *why)
+size_t wedge_descriptor_by_sharers_as(struct wedge_look *look, struct wedge_descriptor_wait *wait, unsigned flags,
+                                      const char *why)
 {
+    bool keyed = wedge_fds_is_keyed(wait->fd->kind);
     pid_t self = look->snapshot->procs[look->snapshot->threads[wait->thread].proc].pid, last = self;
     size_t n, found = 0;
     const struct wedge_machine_end *ends = wedge_look_ends(look, wait->fd->dev, wait->fd->inode, &n);
@@ -68,7 +102,7 @@ size_t wedge_descriptor_by_sharers(struct wedge_look *look, struct wedge_descrip
         if (ends[i].pid == last || ends[i].pid == self || (m && m->blind))
             continue;
         /* 0: the same open file; 1 and 2: another (kcmp(2)). */
-        long same = syscall(SYS_kcmp, self, ends[i].pid, KCMP_FILE, wait->fd->number, ends[i].number);
+        long same = keyed ? 0 : syscall(SYS_kcmp, self, ends[i].pid, KCMP_FILE, wait->fd->number, ends[i].number);
         if (same > 0 || (same < 0 && (errno == ESRCH || errno == EBADF)))
             continue;
         if (same < 0) {
@@ -77,11 +111,19 @@ size_t wedge_descriptor_by_sharers(struct wedge_look *look, struct wedge_descrip
         }
         last = ends[i].pid;
         found++;
-        wedge_descriptor_by_process(look, wait, last, why);
+        if (flags)
+            add_process(look, wait, last, flags, why);
+        else
+            wedge_descriptor_by_process(look, wait, last, why);
     }
     if (look->hidden_ends)
         wedge_descriptor_by_outside(look, wait, "a process that may have the same open file cannot be read");
     return found;
+}
+
+size_t wedge_descriptor_by_sharers(struct wedge_look *look, struct wedge_descriptor_wait *wait, const char *why)
+{
+    return wedge_descriptor_by_sharers_as(look, wait, 0, why);
 }
 
 void wedge_descriptor_by_receivers(struct wedge_look *look, struct wedge_descriptor_wait *wait)
@@ -116,10 +158,21 @@ void wedge_descriptor_by_outside(struct wedge_look *look, struct wedge_descripto
     wedge_waker_add(look, wait->thread, wait->set, WEDGE_TO_OUTSIDE, -1, 0, why);
 }
 
+void wedge_descriptor_by_chance(struct wedge_look *look, struct wedge_descriptor_wait *wait, const char *why)
+{
+    wedge_waker_add(look, wait->thread, wait->set, WEDGE_TO_OUTSIDE, -1, WEDGE_WAKER_UNLESS_RARE, why);
+}
+
+void wedge_descriptor_will_wake(struct wedge_descriptor_wait *wait, const char *why)
+{
+    if (!wait->ready)
+        wait->ready = why;
+}
+
 void wedge_descriptor_is_ready(struct wedge_descriptor_wait *wait, const char *why)
 {
-    if (!wait->edge && !wait->ready)
-        wait->ready = why;
+    if (!wait->edge)
+        wedge_descriptor_will_wake(wait, why);
 }
 
 ssize_t wedge_descriptor_info(struct wedge_look *look, const struct wedge_descriptor_wait *wait, char *buf, size_t size)
@@ -135,17 +188,13 @@ ssize_t wedge_descriptor_info(struct wedge_look *look, const struct wedge_descri
 void wedge_descriptor_ask(struct wedge_look *look, struct wedge_descriptor_wait *wait)
 {
     const struct wedge_descriptor_class *class = class_of(wait->fd->kind);
-    wait->class = wait->fd->kind == WEDGE_FD_SOCKET     ? WEDGE_WAIT_SOCKET
-                  : wait->fd->kind == WEDGE_FD_SIGNALFD ? WEDGE_WAIT_SIGNAL
-                                                        : WEDGE_WAIT_OUTSIDE;
+    wait->class = wait->fd->kind == WEDGE_FD_SIGNALFD ? WEDGE_WAIT_SIGNAL : WEDGE_WAIT_OUTSIDE;
     snprintf(wait->describe, sizeof(wait->describe), "%s, descriptor %d", wedge_fds_word(wait->fd->kind),
              wait->fd->number);
     if (class)
         class->wakers(look, wait);
     else
-        wedge_descriptor_by_outside(look, wait,
-                                    wait->fd->kind == WEDGE_FD_SOCKET ? "a peer outside may end it"
-                                                                      : "something outside may end it");
+        wedge_descriptor_by_outside(look, wait, "something outside may end it");
 }
 
 void wedge_descriptor_member(struct wedge_look *look, struct wedge_descriptor_wait *all, int number, unsigned want,
@@ -189,28 +238,40 @@ static const struct {
     {SYS_vmsplice, NO_ARG, 0, NO_ARG}, {SYS_connect, NO_ARG, NO_ARG, 0},
 };
 
+static bool is_in(const char *wchan, const char *const *parts)
+{
+    for (const char *const *w = parts; *w; w++)
+        if (strstr(wchan, *w))
+            return true;
+    return false;
+}
+
+bool wedge_descriptor_sleeps_in(const struct wedge_look *look, const struct wedge_descriptor_wait *wait,
+                                const char *const *wchans)
+{
+    const char *wchan = look->threads[wait->thread].wchan;
+    return wait->polled || !*wchan || strcmp(wchan, "0") == 0 || is_in(wchan, wchans);
+}
+
 /* Where it sleeps fits a wait for this: 1 yes, 0 no, -1 nobody knows. splice tells the direction of a pipe
  * (pipe_wait_readable, pipe_wait_writable in fs/splice.c). */
-static int sleeps_in(const struct wedge_descriptor_class *class, const char *wchan, unsigned want)
+static int fits(const struct wedge_descriptor_class *class, const char *wchan, unsigned want)
 {
     if (!class || !class->wchans || !*wchan || strcmp(wchan, "0") == 0)
         return -1;
     if ((strstr(wchan, "_readable") && want != WEDGE_WANT_READ) ||
         (strstr(wchan, "_writable") && want != WEDGE_WANT_WRITE))
         return 0;
-    for (const char *const *w = class->wchans; *w; w++)
-        if (strstr(wchan, *w))
-            return 1;
-    return 0;
+    return is_in(wchan, class->wchans);
 }
 
-/* The questions of the call: what it may sleep on. Of two descriptors those alone that fit the place where it sleeps,
- * if any does. */
+/* The questions of the call: what it may sleep on. Of two descriptors not the one that does not fit the place where it
+ * sleeps, if the other one may. */
 static int questions(struct wedge_look *look, int thread, struct wedge_descriptor_wait ret[3])
 {
     const struct wedge_thread *t = &look->snapshot->threads[thread];
     const struct wedge_look_proc *own = &look->procs[t->proc];
-    int n = 0, fitting = 0, fits[3];
+    int n = 0, best = -2, how[3], left = 0;
     for (size_t i = 0; i < sizeof(calls_of) / sizeof(calls_of[0]); i++) {
         const int8_t args[3] = {calls_of[i].writes, calls_of[i].reads, calls_of[i].connects};
         const unsigned wants[3] = {WEDGE_WANT_WRITE, WEDGE_WANT_READ, WEDGE_WANT_CONNECT};
@@ -219,19 +280,18 @@ static int questions(struct wedge_look *look, int thread, struct wedge_descripto
                 continue;
             ret[n] = (struct wedge_descriptor_wait){
                 .thread = thread, .fd = wedge_fds_find(own->fds, own->n_fds, (int)t->args[args[k]]), .want = wants[k]};
-            fits[n] = ret[n].fd ? sleeps_in(class_of(ret[n].fd->kind), look->threads[thread].wchan, wants[k]) : 0;
-            fitting += fits[n++] == 1;
+            how[n] = ret[n].fd ? fits(class_of(ret[n].fd->kind), look->threads[thread].wchan, wants[k]) : 0;
+            if (!ret[n].fd)
+                wedge_descriptor_will_wake(&ret[n], "its descriptor is not there");
+            else if (how[n] == 0)
+                wedge_descriptor_will_wake(&ret[n], "it sleeps in another place of the kernel than its call would");
+            best = how[n] == 1 || best == 1 ? 1 : how[n] == -1 || best == -1 ? -1 : 0;
+            n++;
         }
     }
-    int left = 0;
-    for (int i = 0; i < n; i++) {
-        if (!ret[i].fd)
-            wedge_descriptor_is_ready(&ret[i], "its descriptor is not there");
-        else if (!fitting && fits[i] == 0)
-            wedge_descriptor_is_ready(&ret[i], "it sleeps in another place of the kernel than its call would");
-        if (!fitting || fits[i] == 1)
+    for (int i = 0; i < n; i++)
+        if (best == 0 || (best == 1 ? how[i] == 1 : how[i] != 0))
             ret[left++] = ret[i];
-    }
     return left;
 }
 

@@ -51,7 +51,8 @@ struct wedge_descriptor_class {
     void (*wakers)(struct wedge_look *look, struct wedge_descriptor_wait *wait);
 };
 extern const struct wedge_descriptor_class wedge_descriptor_pipe, wedge_descriptor_pidfd, wedge_descriptor_epoll,
-    wedge_descriptor_eventfd, wedge_descriptor_timerfd, wedge_descriptor_signalfd, wedge_descriptor_device;
+    wedge_descriptor_eventfd, wedge_descriptor_timerfd, wedge_descriptor_signalfd, wedge_descriptor_device,
+    wedge_descriptor_socket;
 
 /* Asks the class of wait->fd. The question's fields must be set, the rest zero. */
 void wedge_descriptor_ask(struct wedge_look *look, struct wedge_descriptor_wait *wait);
@@ -63,16 +64,29 @@ void wedge_descriptor_by_process(struct wedge_look *look, struct wedge_descripto
  * of a pipe, the peer of a socket. Returns how many. */
 size_t wedge_descriptor_by_holders(struct wedge_look *look, struct wedge_descriptor_wait *wait, uint64_t dev,
                                    uint64_t inode, unsigned want, const char *why);
-/* Every process but its own that has the same open file: by fork, dup or message. For kinds without an inode of their
- * own (eventfd, epoll, timerfd, …), by kcmp(2). Returns how many. */
+/* Every process but its own that has the same open file (by fork, dup or message); also with WEDGE_WAKER_… flags. Kinds
+ * without an inode of their own (eventfd, epoll, timerfd, …) are compared by kcmp(2). Returns how many. */
 size_t wedge_descriptor_by_sharers(struct wedge_look *look, struct wedge_descriptor_wait *wait, const char *why);
+size_t wedge_descriptor_by_sharers_as(struct wedge_look *look, struct wedge_descriptor_wait *wait, unsigned flags,
+                                      const char *why);
 /* The outside may end it: a device, a peer on another machine, somebody who cannot be read. */
 void wedge_descriptor_by_outside(struct wedge_look *look, struct wedge_descriptor_wait *wait, const char *why);
+/* The same, but hardly ever: the verdict will be evident at most. */
+void wedge_descriptor_by_chance(struct wedge_look *look, struct wedge_descriptor_wait *wait, const char *why);
+/* Somebody whose descriptors may not be read may well have (dev, inode): one of the tree, or who is above it and gave
+ * it a standard stream. */
+bool wedge_descriptor_is_hidden(struct wedge_look *look, uint64_t dev, uint64_t inode);
 /* An end that is in no table of descriptors may be on its way in a message: whoever can receive that. To be added last,
  * by the decoders. */
 void wedge_descriptor_by_receivers(struct wedge_look *look, struct wedge_descriptor_wait *wait);
 /* What it waits for is there already: it is about to wake. Where a change is waited for (edge), nothing is said. */
 void wedge_descriptor_is_ready(struct wedge_descriptor_wait *wait, const char *why);
+/* It is about to wake, even if a change is waited for. */
+void wedge_descriptor_will_wake(struct wedge_descriptor_wait *wait, const char *why);
+/* A call that blocks sleeps in one of these kernel functions (parts of names, NULL-terminated), or in one that is not
+ * told. True of poll's family: it sleeps in its own. */
+bool wedge_descriptor_sleeps_in(const struct wedge_look *look, const struct wedge_descriptor_wait *wait,
+                                const char *const *wchans);
 
 /* Reads fdinfo of the descriptor: bytes or a negative errno, NUL-terminated, cut at size - 1. */
 ssize_t wedge_descriptor_info(struct wedge_look *look, const struct wedge_descriptor_wait *wait, char *buf,

@@ -9,33 +9,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "detector/members.h"
 #include "detector/wait/descriptor.h"
-
-static bool is_stream_of(struct wedge_look *look, int proc, uint64_t dev, uint64_t inode)
-{
-    const struct wedge_look_proc *own = &look->procs[proc];
-    if (wedge_look_fds(look, proc))
-        return true;
-    for (int number = 0; number <= 2; number++) {
-        const struct wedge_fd *fd = wedge_fds_find(own->fds, own->n_fds, number);
-        if (fd && fd->kind == WEDGE_FD_PIPE && fd->dev == dev && fd->inode == inode)
-            return true;
-    }
-    return false;
-}
-
-/* The root has the pipe as a standard stream: whoever is above it gave it that, and may have the other end. Where there
- * is no root, each process that nobody of the tree is above. */
-static bool is_standard_stream(struct wedge_look *look, uint64_t dev, uint64_t inode)
-{
-    if (wedge_members_root(look))
-        return is_stream_of(look, 0, dev, inode);
-    for (size_t i = 0; i < look->snapshot->n_procs; i++)
-        if (wedge_members_is_top(look, (int)i) && is_stream_of(look, (int)i, dev, inode))
-            return true;
-    return false;
-}
 
 static void wakers(struct wedge_look *look, struct wedge_descriptor_wait *wait)
 {
@@ -65,7 +39,7 @@ static void wakers(struct wedge_look *look, struct wedge_descriptor_wait *wait)
     look->threads[wait->thread].assumptions |= WEDGE_ASSUME_COMPLETE_VIEW;
     if (!n)
         wedge_descriptor_by_outside(look, wait, "nobody is seen to hold the other end: incomplete view");
-    else if (look->hidden_ends || (look->hidden_above && is_standard_stream(look, fd->dev, fd->inode)))
+    else if (wedge_descriptor_is_hidden(look, fd->dev, fd->inode))
         wedge_descriptor_by_outside(look, wait, "a process that may hold the other end cannot be read");
 }
 

@@ -142,9 +142,9 @@ void wedge_waker_add_pid(struct wedge_look *look, int thread, uint16_t set, pid_
 {
     int proc = wedge_look_want(look, pid);
     if (proc < 0)
-        wedge_waker_add(look, thread, set, WEDGE_TO_OUTSIDE, -1, 0, "a process outside the tree");
+        wedge_waker_add(look, thread, set, WEDGE_TO_OUTSIDE, -1, flags, "a process outside the tree");
     else if (look->procs[proc].skipped)
-        wedge_waker_add(look, thread, set, WEDGE_TO_OUTSIDE, -1, 0, "a process that could not be read");
+        wedge_waker_add(look, thread, set, WEDGE_TO_OUTSIDE, -1, flags, "a process that could not be read");
     else
         wedge_waker_add(look, thread, set, WEDGE_TO_PROC, proc, flags, why);
 }

@@ -1,0 +1,96 @@
+/* Waits on sockets: UNIX sockets of every type, TCP on this machine. */
+#include <string.h>
+
+#include "base/clock.h"
+#include "detector/tests/cases.h"
+
+static const struct hang hangs[] = {
+    {"unix-both-read", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "read", "UNIX socket", NULL},
+    {"tcp-both-read", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "read", "TCP connection", NULL},
+    {"tcp6-both-read", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "read", "[::1]", NULL},
+    {"tcp-mapped-both-read", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "read", "127.0.0.1", NULL},
+    {"unix-both-write", WEDGE_VERDICT_MUTUAL_BACKPRESSURE, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "write",
+     "full UNIX socket", NULL},
+    {"unix-half-request", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "read", "want_two()", NULL},
+    {"tcp-half-request", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "read", "want_two()", NULL},
+    {"unix-half-closed", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "read", "empty pipe", NULL},
+    {"tcp-half-closed", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "read", "empty pipe", NULL},
+    {"unix-own-ends", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 1, "read", "the process itself",
+     NULL},
+    {"unix-three", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 3, "read", "unix_three()", NULL},
+    {"unix-grandchild", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "read", "its peer is held by",
+     NULL},
+    {"dgram-pair-full", WEDGE_VERDICT_MUTUAL_BACKPRESSURE, WEDGE_EVIDENT, WEDGE_SCOPE_WHOLE, 2, "write",
+     "full UNIX datagram socket", NULL},
+    {"dgram-name-full", WEDGE_VERDICT_MUTUAL_BACKPRESSURE, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "write",
+     "full UNIX datagram socket", NULL},
+    {"dgram-to-full", WEDGE_VERDICT_MUTUAL_BACKPRESSURE, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "sendto",
+     "full UNIX datagram socket", NULL},
+    {"dgram-peer-gone", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 1, "read", "its peer is gone",
+     NULL},
+    {"unix-backlog-full", WEDGE_VERDICT_MUTUAL_BACKPRESSURE, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "connect", "accept",
+     NULL},
+    {"unix-not-accepted", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "read", "not accepted", NULL},
+    {"tcp-not-accepted", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "read", "not accepted", NULL},
+    {"unix-loops", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "epoll_pwait", "1 polled", NULL},
+    {"tcp-loops", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "epoll_pwait", "1 polled", NULL},
+    {"mixed", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "poll", "3 polled", NULL},
+};
+
+static const struct healthy healthy[] = {
+    {"unix-served", false, WEDGE_WAIT_SOCKET},       {"tcp-served", false, WEDGE_WAIT_SOCKET},
+    {"unix-slow-reader", false, WEDGE_WAIT_SOCKET},  {"tcp-slow-reader", false, WEDGE_WAIT_SOCKET},
+    {"dgram-slow-reader", false, WEDGE_WAIT_SOCKET}, {"dgram-by-name", false, WEDGE_WAIT_SOCKET},
+    {"unix-backlog-slow", false, WEDGE_WAIT_SOCKET}, {"unix-accepted-late", false, WEDGE_WAIT_SOCKET},
+    {"tcp-accepted-late", false, WEDGE_WAIT_SOCKET}, {"unix-accept", false, WEDGE_WAIT_SOCKET},
+    {"tcp-loop-served", false, WEDGE_WAIT_POLL},     {"mixed-served", false, WEDGE_WAIT_POLL},
+    {"receive-limit", false, WEDGE_WAIT_SOCKET},     {"send-limit", false, WEDGE_WAIT_SOCKET},
+    {"tcp-user-limit", false, WEDGE_WAIT_SOCKET},    {"shut-down-by-another", true, WEDGE_WAIT_SOCKET},
+    {"peer-killed", false, WEDGE_WAIT_SOCKET},
+};
+
+/* A full TCP connection may take a little more at the kernel's next probes: evident, and proved once its window is
+ * shut. */
+START_TEST(test_tcp_both_write)
+{
+    struct factory factory = factory_start("tcp-both-write");
+    int64_t deadline = wedge_clock_ns() + 20 * WEDGE_NS_PER_S;
+    for (bool proved = false; !proved;) {
+        struct wedge_snapshot *s = examine_until_all(factory.pid, 2, WEDGE_STACKS_NEVER);
+        const struct wedge_verdict *v = &s->verdicts[0];
+        ck_assert_msg(v->kind == WEDGE_VERDICT_MUTUAL_BACKPRESSURE, "%s: %s", wedge_verdict_words[v->kind], v->summary);
+        ck_assert_int_eq(v->scope, WEDGE_SCOPE_WHOLE);
+        ck_assert_uint_eq(v->n_victims, 2);
+        ck_assert_ptr_nonnull(strstr(v->summary, "full TCP connection"));
+        ck_assert_int_ge(v->certainty, WEDGE_EVIDENT);
+        proved = v->certainty == WEDGE_PROVED;
+        ck_assert_msg(proved || wedge_clock_ns() < deadline, "never proved: %s", v->reason);
+        wedge_snapshot_free(s);
+    }
+    factory_end(&factory);
+}
+END_TEST
+
+/* A daemon, of another tree, of which no stacks are taken. */
+START_TEST(test_outside_the_tree)
+{
+    static const struct hang hang = {.name = "unix-daemon",
+                                     .kind = WEDGE_VERDICT_CLOSED_WAIT,
+                                     .certainty = WEDGE_PROVED,
+                                     .scope = WEDGE_SCOPE_WHOLE,
+                                     .victims = 2};
+    hang_check_without_stacks(&hang);
+}
+END_TEST
+
+static void more(TCase *tcase)
+{
+    tcase_add_test(tcase, test_tcp_both_write);
+    tcase_add_test(tcase, test_outside_the_tree);
+}
+
+int main(void)
+{
+    return cases_main("socket", hangs, sizeof(hangs) / sizeof(hangs[0]), healthy, sizeof(healthy) / sizeof(healthy[0]),
+                      more);
+}
