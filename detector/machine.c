@@ -234,51 +234,8 @@ static long descriptors_inside(const struct wedge_machine_end *end, pid_t reader
     return len < 0 ? (long)len : line ? strtol(strchr(line, ':') + 1, NULL, 10) : 0;
 }
 
-static void read_carriers(struct wedge_look *look)
+static const struct wedge_sockets *sockets_of(struct wedge_look *look, pid_t pid, pid_t reader)
 {
-    uint64_t sockets = wedge_fds_device(WEDGE_FD_SOCKET), async = wedge_fds_device(WEDGE_FD_ASYNC);
-    look->carriers_read = true;
-    look->n_carriers = 0;
-    for (size_t i = 0; i < look->n_ends; i++) {
-        const struct wedge_machine_end *end = &look->ends[i];
-        const struct wedge_machine_proc *m = find(look, end->pid);
-        bool known = look->n_carriers && look->carriers[look->n_carriers - 1] == end->inode;
-        if (!m || !(end->dev == async ? m->tree : end->dev == sockets && !known))
-            continue;
-        long n = descriptors_inside(end, reader_of(m));
-        if (n <= 0)
-            continue;
-        if (end->dev == async || look->n_carriers == MOST_CARRIERS) {
-            look->hidden_carriers = true;
-            continue;
-        }
-        if (look->n_carriers == look->cap_carriers) {
-            size_t cap = look->cap_carriers ? look->cap_carriers * 2 : 16;
-            uint64_t *more = realloc(look->carriers, cap * sizeof(*more));
-            if (!more) {
-                look->hidden_carriers = true;
-                return;
-            }
-            look->carriers = more;
-            look->cap_carriers = cap;
-        }
-        look->carriers[look->n_carriers++] = end->inode;
-    }
-}
-
-const uint64_t *wedge_look_carriers(struct wedge_look *look, size_t *ret_n)
-{
-    if (!look->ends_read)
-        read_ends(look);
-    if (!look->carriers_read)
-        read_carriers(look);
-    *ret_n = look->n_carriers;
-    return look->carriers;
-}
-
-const struct wedge_sockets *wedge_look_sockets(struct wedge_look *look, int proc)
-{
-    pid_t pid = look->snapshot->procs[proc].pid, reader = look->procs[proc].reader;
     uint64_t namespace = wedge_sockets_namespace(pid, reader);
     for (const struct wedge_sockets *s = look->sockets; s; s = s->next)
         if (s->namespace == namespace)
@@ -290,6 +247,85 @@ const struct wedge_sockets *wedge_look_sockets(struct wedge_look *look, int proc
         look->sockets = read;
     }
     return read;
+}
+
+const struct wedge_sockets *wedge_look_sockets(struct wedge_look *look, int proc)
+{
+    return sockets_of(look, look->snapshot->procs[proc].pid, look->procs[proc].reader);
+}
+
+/* One of those who are looked at has this socket, or nobody is seen to. */
+static bool is_ours(struct wedge_look *look, uint64_t inode)
+{
+    size_t n;
+    const struct wedge_machine_end *ends = wedge_look_ends(look, wedge_fds_device(WEDGE_FD_SOCKET), inode, &n);
+    for (size_t i = 0; i < n; i++)
+        if (wedge_look_proc_of(look, ends[i].pid) >= 0)
+            return true;
+    return !n;
+}
+
+/* Who is looked at may have sent what this socket carries: they have it or its other end, or nobody is left who has
+ * that, or anybody could send. Between two who are both strangers it is no business of ours. */
+static bool is_in_reach(struct wedge_look *look, uint64_t inode, const struct wedge_machine_proc *holder)
+{
+    if (is_ours(look, inode))
+        return true;
+    const struct wedge_sockets *sockets = sockets_of(look, holder->pid, reader_of(holder));
+    const struct wedge_unix_socket *s = sockets ? wedge_sockets_unix(sockets, inode) : NULL;
+    if (!s)
+        return true;
+    if (s->state != WEDGE_SOCKET_LISTEN)
+        return !s->peer || is_ours(look, s->peer);
+    for (size_t i = 0; i < s->n_waiting; i++)
+        if (is_ours(look, sockets->waiting[s->first_waiting + i]))
+            return true;
+    return false;
+}
+
+static int add_carrier(struct wedge_look *look, uint64_t inode)
+{
+    if (look->n_carriers == MOST_CARRIERS)
+        return -EOVERFLOW;
+    if (look->n_carriers == look->cap_carriers) {
+        size_t cap = look->cap_carriers ? look->cap_carriers * 2 : 16;
+        uint64_t *more = realloc(look->carriers, cap * sizeof(*more));
+        if (!more)
+            return -ENOMEM;
+        look->carriers = more;
+        look->cap_carriers = cap;
+    }
+    look->carriers[look->n_carriers++] = inode;
+    return 0;
+}
+
+static void read_carriers(struct wedge_look *look)
+{
+    uint64_t sockets = wedge_fds_device(WEDGE_FD_SOCKET), async = wedge_fds_device(WEDGE_FD_ASYNC), last = 0;
+    look->carriers_read = true;
+    look->n_carriers = 0;
+    for (size_t i = 0; i < look->n_ends; i++) {
+        const struct wedge_machine_end *end = &look->ends[i];
+        const struct wedge_machine_proc *m = find(look, end->pid);
+        if (!m || !(end->dev == async ? m->tree : end->dev == sockets && end->inode != last))
+            continue;
+        long n = descriptors_inside(end, reader_of(m));
+        if (n < 0) /* gone; another who has it may tell */
+            continue;
+        last = end->dev == sockets ? end->inode : last;
+        if (n && (end->dev == async || (is_in_reach(look, end->inode, m) && add_carrier(look, end->inode))))
+            look->hidden_carriers = true;
+    }
+}
+
+const uint64_t *wedge_look_carriers(struct wedge_look *look, size_t *ret_n)
+{
+    if (!look->ends_read)
+        read_ends(look);
+    if (!look->carriers_read)
+        read_carriers(look);
+    *ret_n = look->n_carriers;
+    return look->carriers;
 }
 
 static void read_mappings(struct wedge_look *look)

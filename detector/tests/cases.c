@@ -5,7 +5,15 @@
 
 #include "base/tests/suite.h"
 
-#define TIMES 60 /* examinations of a healthy program */
+#define TIMES 25 /* examinations of a healthy program */
+
+/* Everything that many times (label nightly): WEDGE_CASES_REPEAT in the environment. */
+static int repeats(void)
+{
+    const char *text = getenv("WEDGE_CASES_REPEAT");
+    int n = text ? atoi(text) : 1;
+    return n < 1 ? 1 : n > 1000 ? 1000 : n;
+}
 
 struct wedge_snapshot *examine_until_all(pid_t pid, size_t victims, enum wedge_stacks stacks)
 {
@@ -58,7 +66,7 @@ void hang_check_with_stacks(const struct hang *hang)
 {
     char signature[64] = "";
     /* Two programs, one hang: the same signature, the same words but for the numbers. */
-    for (int run = 0; run < 2; run++) {
+    for (int run = 0; run < 2 * repeats(); run++) {
         struct factory factory = factory_start(hang->name);
         struct wedge_snapshot *s = examine_until_all(factory.pid, hang->victims, WEDGE_STACKS_ON_HANG);
         const struct wedge_verdict *v = &s->verdicts[0];
@@ -83,7 +91,7 @@ void healthy_check(const struct healthy *healthy)
 {
     struct factory factory = factory_start(healthy->name);
     bool seen = false;
-    for (int i = 0; i < TIMES; i++) {
+    for (int i = 0; i < TIMES * repeats(); i++) {
         struct wedge_snapshot *s = examine_once(factory.pid, WEDGE_STACKS_NEVER);
         seen |= thread_in(s, healthy->waits) != NULL;
         for (size_t v = 0; v < s->n_verdicts; v++) {
@@ -108,7 +116,8 @@ static struct {
 
 START_TEST(test_hang_without_stacks)
 {
-    hang_check_without_stacks(&family.hangs[_i]);
+    for (int run = 0; run < repeats(); run++)
+        hang_check_without_stacks(&family.hangs[_i]);
 }
 END_TEST
 

@@ -310,15 +310,18 @@ static void decode(struct wedge_look *look, int thread)
     for (int i = 0; i < n; i++) {
         if (!parts[i].ready)
             wedge_descriptor_ask(look, &parts[i]);
-        if (parts[i].ready) {
+        if (parts[i].ready && parts[i].class == WEDGE_WAIT_NONE) {
             wedge_wait_unknown(look, thread, parts[i].ready);
             return;
         }
         elsewhere |= parts[i].elsewhere;
-        if (parts[i].outside)
+        if (parts[i].ready || (parts[i].outside && !first->ready))
             first = &parts[i];
     }
-    wedge_descriptor_by_receivers(look, first);
+    if (first->ready)
+        t->wait.earliest_ns = 0;
+    else
+        wedge_descriptor_by_receivers(look, first);
     elsewhere |= first->elsewhere;
     struct wedge_object *o = &t->wait.object;
     memcpy(o->key, first->key, sizeof(o->key));
@@ -326,7 +329,10 @@ static void decode(struct wedge_look *look, int thread)
     o->full = own->room = first->full;
     own->shared = true;
     own->own_process_only = !elsewhere;
-    wedge_wait_is(look, thread, first->class, first->outside ? first->outside : first->reason);
+    wedge_wait_is(look, thread, first->class,
+                  first->ready     ? first->ready
+                  : first->outside ? first->outside
+                                   : first->reason);
     wedge_waker_add_signals(look, thread);
 }
 

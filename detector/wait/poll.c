@@ -120,14 +120,19 @@ static void decode(struct wedge_look *look, int thread)
                       ? add_pollfds(look, &all, t->args[0], t->args[1])
                   : t->syscall == SYS_select || t->syscall == SYS_pselect6 ? add_select(look, &all)
                                                                            : add_epoll(look, &all);
-    if (members < 0 || all.ready) {
-        wedge_wait_unknown(look, thread, all.ready ? all.ready : "what it polls cannot be read");
+    if (members < 0) {
+        wedge_wait_unknown(look, thread, "what it polls cannot be read");
         return;
     }
-    if (members > 0)
+    if (members > 0 && !all.ready)
         wedge_descriptor_by_receivers(look, &all);
-    wedge_wait_is(look, thread, WEDGE_WAIT_POLL, all.outside ? all.outside : "any of its descriptors may end it");
+    wedge_wait_is(look, thread, WEDGE_WAIT_POLL,
+                  all.ready     ? all.ready
+                  : all.outside ? all.outside
+                                : "any of its descriptors may end it");
     read_timeout(look, thread);
+    if (all.ready)
+        t->wait.earliest_ns = 0;
     look->threads[thread].own_process_only = !all.elsewhere;
     look->threads[thread].shared = true;
     o->full = look->threads[thread].room = all.full;
