@@ -2,6 +2,7 @@
  * The words of a rule after its arrow. Invariant: an action is accepted only where the agent can do it: an answer
  * needs something to answer (a place that asks, a function), a short call a function that counts, and so on.
  */
+#include <ctype.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -85,7 +86,7 @@ bool plan_errno(const char *name, int64_t *ret)
 static int parse_errno(const struct plan_source *source, const struct plan_token *token, int64_t *ret)
 {
     const char *names[ERRNOS];
-    char name[24];
+    char name[24] = "";
     size_t n = 0;
     if (plan_copy(token->at, token->len, name, sizeof(name)) && plan_errno(name, ret))
         return 0;
@@ -93,7 +94,9 @@ static int parse_errno(const struct plan_source *source, const struct plan_token
         if (strerrorname_np(e))
             names[n++] = strerrorname_np(e);
     names[n] = NULL;
-    return plan_error_near(source, token->column, token->at, token->len, names, "`%.*s` is not an errno's name",
+    for (char *at = name; *at; at++)
+        *at = (char)toupper((unsigned char)*at); /* for the nearest one */
+    return plan_error_near(source, token->column, name, (int)strlen(name), names, "`%.*s` is not an errno's name",
                            token->len, token->at);
 }
 
@@ -216,6 +219,17 @@ static int check_answer(const struct plan_source *source, const struct plan_toke
     return 0;
 }
 
+/* Those of the rule's functions that have `extra`, as a plan would name them; false: none has, or they are too many. */
+static bool say_named(const struct plan_rule *out, unsigned extra, char *buf, size_t size)
+{
+    size_t len = 0;
+    buf[0] = 0;
+    for (size_t i = plan_next_function(out, 0); i < WEDGE_FN_COUNT && len < size; i = plan_next_function(out, i + 1))
+        if (wedge_functions[i].extra & extra)
+            len += (size_t)snprintf(buf + len, size - len, "%s%s", len ? "," : "", wedge_functions[i].name);
+    return len > 0 && len < size;
+}
+
 /* Can this action happen at what the rule names? */
 static int check_where(const struct plan_source *source, const struct plan_token *word, const struct plan_rule *out)
 {
@@ -242,6 +256,9 @@ static int check_where(const struct plan_source *source, const struct plan_token
         char functions[256];
         if (wedge_functions[i].extra & actions[rule->action].extra)
             continue;
+        if (say_named(out, actions[rule->action].extra, functions, sizeof(functions)))
+            return plan_error(source, word->column, "`%s` is not possible at %s; of those named it is possible at: %s",
+                              name, wedge_functions[i].name, functions);
         say_functions(actions[rule->action].extra, functions, sizeof(functions));
         return plan_error(source, word->column, "`%s` is not possible at %s; possible at: %s", name,
                           wedge_functions[i].name, functions);

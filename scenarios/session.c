@@ -157,6 +157,7 @@ static int prepare_agent(struct state *st, char ***ret_env)
     struct wedge_arena_control *control = wedge_arena_live(&st->arena, WEDGE_SEC_CONTROL, 0);
     control->record = s->record;
     control->census = s->census;
+    bool looked = !rc; /* at the command */
     if (!rc)
         rc = wedge_faults_environ(&st->arena, s->argv[0], ret_env, st->err);
     if (!rc) {
@@ -165,7 +166,8 @@ static int prepare_agent(struct state *st, char ***ret_env)
     }
     wedge_arena_destroy(&st->arena);
     st->arena = (struct wedge_arena){.fd = -1};
-    if (rc == -ENOENT || rc == -EACCES || rc == -ENOEXEC) { /* the command's fault, not the agent's: -ELIBACC */
+    if (looked &&
+        (rc == -ENOENT || rc == -EACCES || rc == -ENOEXEC)) { /* the command's fault, not the agent's: -ELIBACC */
         st->out->exec_errno = -rc;
         return 0;
     }

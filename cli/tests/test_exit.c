@@ -218,6 +218,7 @@ static const struct {
     {"$W inject -f missing.plan -- true", 125, "missing.plan: cannot be read"},
     {"$W inject -f /dev/zero -- true", 125, "not a regular file"},
     {"$W inject -f never.plan -- true", 125, "never fired: f1"},
+    {"$W inject --disarm=f9 -f never.plan -- true", 125, "no rule has the id `f9`; did you mean `f1`?"},
     {"$W inject -f nowhere.plan -- true", 125, "no loaded module libc.so.6 has a function nope (caller= of f1)"},
     {"$W inject -f nobody.plan -- true", 125, "no loaded module has a function nobody (created-in= of q)"},
     {"$W watch -f nowhere.plan -- true", 0, "not all of the plan could happen: no loaded module libc.so.6"},
