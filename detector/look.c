@@ -20,6 +20,8 @@
 #define MOST_ROUNDS  5
 #define MOST_WANTED  256
 #define MOST_THREADS 65536
+#define FILES_MAX    1000000
+#define FILES_LEFT   128 /* for what is opened and closed again, and what the caller has open */
 #define LIBC_SIGNALS (3ull << 31) /* 32 and 33: cancellation and setxid, glibc's own */
 
 void wedge_look_note(struct wedge_look *look, pid_t pid, const char *step)
@@ -207,6 +209,13 @@ static int open_tasks(pid_t pid)
     return open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 }
 
+static void close_tasks(struct wedge_look_proc *own)
+{
+    if (own->tasks >= 0)
+        close(own->tasks);
+    own->tasks = -1;
+}
+
 /* Reads the threads of the process that was added last. Those that end under our hands are left out. */
 static void read_threads(struct wedge_look *look, int index, const pid_t *tids, size_t n)
 {
@@ -214,7 +223,7 @@ static void read_threads(struct wedge_look *look, int index, const pid_t *tids, 
     struct wedge_look_proc *own = &look->procs[index];
     for (size_t i = 0; i < n; i++) {
         struct wedge_reading r = {.call_error = 0};
-        int rc = wedge_reading_first(own->tasks, tids[i], true, &r);
+        int rc = wedge_reading_first(own->tasks, tids[i], look->spare_files >= 2, &r);
         if (rc == -EACCES || rc == -EPERM || r.call_error == -EPERM || r.call_error == -EACCES)
             p->note = "its calls may not be read (no permission)";
         if (rc)
@@ -227,6 +236,7 @@ static void read_threads(struct wedge_look *look, int index, const pid_t *tids, 
         }
         p->uid = r.status.uid;
         p->gid = r.status.gid;
+        look->spare_files -= r.kept.call_file >= 0 ? 2 : 0;
         own->tracer = r.status.tracer;
         add_thread(look, index, tids[i], &r);
     }
@@ -264,6 +274,10 @@ static int read_proc(struct wedge_look *look, const struct wedge_machine_proc *m
         .first_thread = (int)s->n_threads,
     };
     read_threads(look, index, tids, n);
+    if (look->spare_files > 0)
+        look->spare_files--;
+    else
+        close_tasks(own);
     own->zombie = (p->state == 'Z' || p->state == 'X') && n <= 1;
     if (!own->skipped && !own->zombie)
         read_facts(look, p, own);
@@ -276,11 +290,8 @@ static void close_files(struct wedge_look *look)
 {
     for (size_t i = 0; i < look->snapshot->n_threads; i++)
         wedge_reading_close(&look->threads[i].kept);
-    for (size_t i = 0; i < look->snapshot->n_procs; i++) {
-        if (look->procs[i].tasks >= 0)
-            close(look->procs[i].tasks);
-        look->procs[i].tasks = -1;
-    }
+    for (size_t i = 0; i < look->snapshot->n_procs; i++)
+        close_tasks(&look->procs[i]);
 }
 
 /* What was decoded in a round before is forgotten. What was read of threads is not: it only makes pass A longer. */
@@ -334,21 +345,21 @@ static int pass_a(struct wedge_look *look)
 
 /* ---- pass B ---- */
 
-static bool is_same(const struct wedge_look *look, size_t i)
+static bool is_same(const struct wedge_look *look, size_t i, int tasks)
 {
     const struct wedge_thread *t = &look->snapshot->threads[i];
     struct wedge_proc_syscall call = {.number = t->syscall, .sp = t->sp, .pc = t->pc};
     memcpy(call.args, t->args, sizeof(call.args));
-    return wedge_reading_is_same(look->procs[t->proc].tasks, t->tid, &call, &look->threads[i].kept);
+    return wedge_reading_is_same(tasks, t->tid, &call, &look->threads[i].kept);
 }
 
 /* The thread list of the process is still that of pass A. */
-static bool is_same_list(const struct wedge_look *look, size_t proc)
+static bool is_same_list(const struct wedge_look *look, size_t proc, int tasks)
 {
     const struct wedge_proc *p = &look->snapshot->procs[proc];
     pid_t *tids = NULL;
     size_t n = 0;
-    if (wedge_proc_list_at(look->procs[proc].tasks, MOST_THREADS, &tids, &n))
+    if (wedge_proc_list_at(tasks, MOST_THREADS, &tids, &n))
         return p->n_threads == 0;
     bool same = n == (size_t)p->n_threads;
     for (size_t i = 0; i < n && same; i++)
@@ -357,17 +368,21 @@ static bool is_same_list(const struct wedge_look *look, size_t proc)
     return same;
 }
 
-static void compare_lists(struct wedge_look *look)
+/* Compares the list of threads and, the first time, the threads themselves. */
+static void compare_proc(struct wedge_look *look, size_t proc, bool first)
 {
-    for (size_t i = 0; i < look->snapshot->n_procs; i++) {
-        const struct wedge_proc *p = &look->snapshot->procs[i];
-        if (is_same_list(look, i))
-            continue;
-        for (int k = p->first_thread; k < p->first_thread + p->n_threads; k++)
-            look->snapshot->threads[k].moved = true;
-        if (p->in_tree && !p->n_threads)
-            look->tree_changed = true;
+    const struct wedge_proc *p = &look->snapshot->procs[proc];
+    int kept = look->procs[proc].tasks, tasks = kept >= 0 ? kept : open_tasks(p->pid);
+    bool same = is_same_list(look, proc, tasks);
+    for (int i = p->first_thread; i < p->first_thread + p->n_threads; i++) {
+        struct wedge_thread *t = &look->snapshot->threads[i];
+        /* One that has ended will not come back, and holds nobody up. */
+        if (!same || (first && t->state != 'Z' && t->state != 'X' && !is_same(look, (size_t)i, tasks)))
+            t->moved = true;
     }
+    look->tree_changed |= !same && p->in_tree && !p->n_threads;
+    if (kept < 0 && tasks >= 0)
+        close(tasks);
 }
 
 /* The processes of the tree are still those of pass A: one that came meanwhile was never looked at. */
@@ -406,17 +421,10 @@ static int notice_births(struct wedge_look *look)
 
 static int pass_b(struct wedge_look *look)
 {
-    int rc = notice_births(look);
-    if (rc)
-        return rc;
-    compare_lists(look);
-    for (size_t i = 0; i < look->snapshot->n_threads; i++) {
-        struct wedge_thread *t = &look->snapshot->threads[i];
-        if (t->state == 'Z' || t->state == 'X')
-            continue; /* it will not come back, and holds nobody up */
-        t->moved |= !is_same(look, i);
-    }
-    compare_lists(look);
+    for (size_t i = 0; i < look->snapshot->n_procs; i++)
+        compare_proc(look, i, true);
+    for (size_t i = 0; i < look->snapshot->n_procs; i++)
+        compare_proc(look, i, false);
     return compare_tree(look);
 }
 
@@ -452,6 +460,7 @@ int wedge_look_twice(struct wedge_look *look, int (*decode)(struct wedge_look *)
     struct rlimit before = {.rlim_cur = RLIM_INFINITY, .rlim_max = RLIM_INFINITY};
     getrlimit(RLIMIT_NOFILE, &before);
     setrlimit(RLIMIT_NOFILE, &(struct rlimit){.rlim_cur = before.rlim_max, .rlim_max = before.rlim_max});
+    look->spare_files = (long)(before.rlim_max < FILES_MAX ? before.rlim_max : FILES_MAX) - FILES_LEFT;
     for (int round = 0;; round++) {
         rc = pass_a(look);
         if (rc)

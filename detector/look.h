@@ -111,6 +111,7 @@ struct wedge_look {
     struct wedge_look_proc *procs; /* parallel to snapshot->procs */
     struct wedge_look_thread *threads; /* parallel to snapshot->threads */
     size_t cap_procs, cap_threads;
+    long spare_files; /* descriptors that may still be kept from pass A for pass B */
 
     struct wedge_machine_proc *machine; /* by pid */
     size_t n_machine;
