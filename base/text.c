@@ -94,6 +94,14 @@ static bool is_deceptive(const unsigned char *s, size_t n)
     return s[1] == 0x80 ? s[2] == 0x8e || s[2] == 0x8f || (s[2] >= 0xa8 && s[2] <= 0xae) : s[2] >= 0xa6 && s[2] <= 0xa9;
 }
 
+bool wedge_text_is_plain(const char *s, size_t len)
+{
+    unsigned char other = 0;
+    for (size_t i = 0; i < len; i++)
+        other |= (unsigned char)(s[i] < 0x20 || s[i] == 0x7f || s[i] == '#');
+    return !other;
+}
+
 char *wedge_text_plain(const char *s, char *buf, size_t size)
 {
     const unsigned char *in = (const unsigned char *)s;

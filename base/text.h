@@ -27,5 +27,7 @@ void wedge_text_free(struct wedge_text *t); /* takes NULL and half-built */
 /* `s` with control bytes, bytes that are not UTF-8, characters that turn the direction of text, and the second # of
  * two as \xNN: safe on a terminal and in the log of a CI system. Returns buf. */
 char *wedge_text_plain(const char *s, char *buf, size_t size);
+/* Would it stay as it is? Asked of bytes of any kind, answered quickly: false also of some that would. */
+bool wedge_text_is_plain(const char *s, size_t len);
 
 #endif

@@ -421,6 +421,9 @@ static int notice_births(struct wedge_look *look)
 
 static int pass_b(struct wedge_look *look)
 {
+    int rc = notice_births(look);
+    if (rc)
+        return rc;
     for (size_t i = 0; i < look->snapshot->n_procs; i++)
         compare_proc(look, i, true);
     for (size_t i = 0; i < look->snapshot->n_procs; i++)

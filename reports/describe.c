@@ -2,9 +2,24 @@
 #include "reports/describe.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include <uthash.h>
+
 #include "reports/report.h"
+
+struct node {
+    const char *name;
+    const json_t *process, *item; /* a dead process has no process */
+    size_t first_edge, last_edge; /* from 1; 0 none */
+    UT_hash_handle hh;
+};
+struct wedge_describe {
+    const json_t *report;
+    struct node *nodes; /* by name */
+    size_t *next; /* after edge i, from 1 */
+};
 
 static const char *get(const json_t *object, const char *path)
 {
@@ -69,28 +84,110 @@ void wedge_describe_places(const json_t *thread, char *buf, size_t size)
         snprintf(buf + len, size - len, ", from %s", caller);
 }
 
-/* Finds the thread or dead process that a node names. */
-const json_t *wedge_describe_find(const json_t *report, const char *node, const json_t **ret_process)
+static const char *name_of(const json_t *object, const char *key)
+{
+    const char *name = json_string_value(json_object_get(object, key));
+    return name ? name : "";
+}
+
+static struct node *node_of(const struct wedge_describe *d, const char *name)
+{
+    struct node *node;
+    HASH_FIND_STR(d->nodes, name, node);
+    return node;
+}
+
+static bool add_node(struct wedge_describe *d, const json_t *process, const json_t *item)
+{
+    const char *name = name_of(item, "node");
+    struct node *node = node_of(d, name) ? NULL : calloc(1, sizeof(*node));
+    if (!node)
+        return node_of(d, name) != NULL;
+    node->name = name;
+    node->process = process;
+    node->item = item;
+    HASH_ADD_KEYPTR(hh, d->nodes, node->name, strlen(node->name), node);
+    return true;
+}
+
+static bool add_nodes(struct wedge_describe *d)
 {
     size_t i, j;
     const json_t *process, *item;
-    *ret_process = NULL;
-    json_array_foreach(json_object_get(report, "processes"), i, process)
+    json_array_foreach(json_object_get(d->report, "processes"), i, process)
         json_array_foreach(json_object_get(process, "threads"), j, item)
-            if (strcmp(get(item, "node"), node) == 0) {
-                *ret_process = process;
-                return item;
-            }
-    json_array_foreach(json_object_get(report, "dead"), i, item)
-        if (strcmp(get(item, "node"), node) == 0)
-            return item;
+            if (!add_node(d, process, item))
+                return false;
+    json_array_foreach(json_object_get(d->report, "dead"), i, item)
+        if (!add_node(d, NULL, item))
+            return false;
+    return true;
+}
+
+static bool add_edges(struct wedge_describe *d)
+{
+    size_t i;
+    const json_t *edges = json_object_get(d->report, "edges"), *edge;
+    d->next = calloc(json_array_size(edges) + 1, sizeof(*d->next));
+    if (!d->next)
+        return false;
+    json_array_foreach(edges, i, edge) {
+        struct node *node = node_of(d, name_of(edge, "from"));
+        if (!node)
+            continue;
+        if (node->last_edge)
+            d->next[node->last_edge - 1] = i + 1;
+        else
+            node->first_edge = i + 1;
+        node->last_edge = i + 1;
+    }
+    return true;
+}
+
+struct wedge_describe *wedge_describe_new(const json_t *report)
+{
+    struct wedge_describe *d = calloc(1, sizeof(*d));
+    if (!d)
+        return NULL;
+    d->report = report;
+    if (add_nodes(d) && add_edges(d))
+        return d;
+    wedge_describe_free(d);
     return NULL;
 }
 
-void wedge_describe_node(const json_t *report, const char *node, char *buf, size_t size)
+void wedge_describe_free(struct wedge_describe *d)
+{
+    struct node *node, *next;
+    if (!d)
+        return;
+    HASH_ITER(hh, d->nodes, node, next)
+    {
+        HASH_DEL(d->nodes, node);
+        free(node);
+    }
+    free(d->next);
+    free(d);
+}
+
+const json_t *wedge_describe_find(const struct wedge_describe *d, const char *node, const json_t **ret_process)
+{
+    const struct node *found = node_of(d, node);
+    *ret_process = found ? found->process : NULL;
+    return found ? found->item : NULL;
+}
+
+const json_t *wedge_describe_edge(const struct wedge_describe *d, const char *node, size_t *at)
+{
+    const struct node *from = *at ? NULL : node_of(d, node);
+    *at = *at ? d->next[*at - 1] : from ? from->first_edge : 0;
+    return *at ? json_array_get(json_object_get(d->report, "edges"), *at - 1) : NULL;
+}
+
+void wedge_describe_node(const struct wedge_describe *d, const char *node, char *buf, size_t size)
 {
     const json_t *process;
-    const json_t *found = wedge_describe_find(report, node, &process);
+    const json_t *found = wedge_describe_find(d, node, &process);
     char who[256];
     if (strncmp(node, "r:", 2) == 0) {
         snprintf(buf, size, "rule %s of the plan", node + 2);
@@ -105,40 +202,6 @@ void wedge_describe_node(const json_t *report, const char *node, char *buf, size
     }
 }
 
-static bool same_text(const json_t *a, const json_t *b, const char *path)
-{
-    return strcmp(get(a, path), get(b, path)) == 0;
-}
-
-/* Do the names differ in their numbers alone? */
-static bool same_name(const char *a, const char *b)
-{
-    for (;;) {
-        size_t na = strspn(a, "0123456789"), nb = strspn(b, "0123456789");
-        a += na;
-        b += nb;
-        if ((na > 0) != (nb > 0) || *a != *b)
-            return false;
-        if (!*a)
-            return true;
-        a++;
-        b++;
-    }
-}
-
-/* Alike threads wait at the same place for things of the same kind; for a lock, for the same one. */
-bool wedge_describe_same_thread(const json_t *process_a, const json_t *a, const json_t *process_b, const json_t *b)
-{
-    const char *class = get(a, "wait.class");
-    bool lock = strcmp(class, "mutex") == 0 || strcmp(class, "rwlock") == 0 || strcmp(class, "file-lock") == 0;
-    char place_a[1100], place_b[1100];
-    wedge_describe_places(a, place_a, sizeof(place_a));
-    wedge_describe_places(b, place_b, sizeof(place_b));
-    return same_text(process_a, process_b, "comm") && same_text(process_a, process_b, "role.name") &&
-           same_name(get(a, "name"), get(b, "name")) && same_text(a, b, "wait.class") && same_text(a, b, "wait.call") &&
-           strcmp(place_a, place_b) == 0 && (!lock || same_text(a, b, "wait.object.key"));
-}
-
 /* Digits to '#', so that names that differ in their numbers alone become equal. */
 static void without_numbers(char *text)
 {
@@ -151,12 +214,26 @@ static void without_numbers(char *text)
     *to = 0;
 }
 
+/* Alike threads wait at the same place for things of the same kind; for a lock, for the same one. */
+void wedge_describe_thread_look(const json_t *process, const json_t *thread, char *buf, size_t size)
+{
+    const json_t *wait = json_object_get(thread, "wait");
+    const char *class = name_of(wait, "class");
+    bool lock = strcmp(class, "mutex") == 0 || strcmp(class, "rwlock") == 0 || strcmp(class, "file-lock") == 0;
+    char place[1100], name[256];
+    wedge_describe_places(thread, place, sizeof(place));
+    snprintf(name, sizeof(name), "%s", name_of(thread, "name"));
+    without_numbers(name);
+    snprintf(buf, size, "%s\n%s\n%s\n%s\n%s\n%s\n%s", name_of(process, "comm"), get(process, "role.name"), name, class,
+             name_of(wait, "call"), place, lock ? get(wait, "object.key") : "");
+}
+
 /* What an edge looks like: wakers that differ in their numbers alone share a line. */
-void wedge_describe_edge_look(const json_t *report, const json_t *edge, char *buf, size_t size)
+void wedge_describe_edge_look(const struct wedge_describe *d, const json_t *edge, char *buf, size_t size)
 {
     const char *node = get(edge, "to");
     const json_t *process;
-    const json_t *found = wedge_describe_find(report, node, &process);
+    const json_t *found = wedge_describe_find(d, node, &process);
     const char *role = get(process ? process : found, "role.name");
     if (process)
         snprintf(buf, size, "t %s %s %s %s", role, get(process, "comm"), get(found, "name"), get(edge, "why"));
@@ -181,16 +258,17 @@ bool wedge_describe_is_everyone(const json_t *report)
                json_integer_value(json_object_get(json_object_get(report, "metrics"), "stuck_threads"));
 }
 
-bool wedge_describe_same_party(const json_t *report, const json_t *a, const json_t *b)
+void wedge_describe_party_look(const struct wedge_describe *d, const json_t *party, char *buf, size_t size)
 {
-    const json_t *process;
-    char place_a[1100], place_b[1100];
-    if (get(a, "node")[0] != get(b, "node")[0] || strcmp(get(a, "role.name"), get(b, "role.name")) != 0)
-        return false;
-    if (get(a, "node")[0] == 'd')
-        return strcmp(get(a, "how"), get(b, "how")) == 0 && strcmp(get(a, "last_point"), get(b, "last_point")) == 0;
-    wedge_describe_places(wedge_describe_find(report, get(a, "node"), &process), place_a, sizeof(place_a));
-    wedge_describe_places(wedge_describe_find(report, get(b, "node"), &process), place_b, sizeof(place_b));
-    return strcmp(get(a, "process"), get(b, "process")) == 0 && strcmp(get(a, "call"), get(b, "call")) == 0 &&
-           strcmp(place_a, place_b) == 0;
+    const json_t *process, *thread;
+    const char *node = name_of(party, "node"), *role = get(party, "role.name");
+    char place[1100] = "";
+    if (node[0] == 'd') {
+        snprintf(buf, size, "d\n%s\n%s\n%s", role, name_of(party, "how"), name_of(party, "last_point"));
+        return;
+    }
+    thread = wedge_describe_find(d, node, &process);
+    if (thread)
+        wedge_describe_places(thread, place, sizeof(place));
+    snprintf(buf, size, "t\n%s\n%s\n%s\n%s", role, name_of(party, "process"), name_of(party, "call"), place);
 }

@@ -9,19 +9,10 @@
 
 enum { LONGEST = 16384, LINES = 60, LONGEST_LINE = 1000 };
 
-/* Printable ASCII, as nearly all texts are, is as it is. */
-static bool is_plain(const char *bytes, size_t len)
-{
-    unsigned char other = 0;
-    for (size_t i = 0; i < len; i++)
-        other |= (unsigned char)(bytes[i] < 0x20 || bytes[i] == 0x7f);
-    return !other;
-}
-
 json_t *wedge_report_string(const char *bytes)
 {
     size_t len = strnlen(bytes, LONGEST);
-    if (len < LONGEST / 4 && is_plain(bytes, len))
+    if (len < LONGEST / 4 && wedge_text_is_plain(bytes, len))
         return json_stringn_nocheck(bytes, len);
     size_t size = 4 * len + 1; /* each byte may become \xNN */
     if (size > LONGEST)

@@ -15,6 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <uthash.h>
+
 #include "base/clock.h"
 #include "base/duration.h"
 #include "base/text.h"
@@ -30,6 +32,7 @@ enum style { PLAIN, BOLD, RED, YELLOW, GREEN, DIM };
 struct page {
     struct wedge_text out;
     const json_t *report;
+    struct wedge_describe *nodes;
     int columns;
     bool color, all;
 };
@@ -138,13 +141,13 @@ static void party_line(struct page *p, const json_t *party, size_t alike)
     char who[512], place[1100], line[LONGEST], more[48] = "";
     const json_t *process;
     const char *last = get(party, "last_point");
-    wedge_describe_node(p->report, get(party, "node"), who, sizeof(who));
+    wedge_describe_node(p->nodes, get(party, "node"), who, sizeof(who));
     if (alike)
         snprintf(more, sizeof(more), " and %zu alike", alike);
     if (get(party, "node")[0] == 'd') {
         snprintf(line, sizeof(line), "%s%s%s%s", who, *last ? ", last at " : "", last, more);
     } else {
-        wedge_describe_places(wedge_describe_find(p->report, get(party, "node"), &process), place, sizeof(place));
+        wedge_describe_places(wedge_describe_find(p->nodes, get(party, "node"), &process), place, sizeof(place));
         snprintf(line, sizeof(line), "%s%s: %s%s%s%s", who, more, *get(party, "call") ? "in " : "runs",
                  get(party, "call"), *place ? ", called from " : "", place);
     }
@@ -155,18 +158,21 @@ static void cause(struct page *p)
 {
     const json_t *culprits = json_object_get(json_object_get(p->report, "verdict"), "culprits");
     const json_t *party, *shown[MOST_WAKERS];
+    char looks[MOST_WAKERS][LONGEST], look[LONGEST];
     size_t counts[MOST_WAKERS], i, at, n = 0, more = 0;
     if (json_array_size(culprits) == 0)
         return;
     heading(p, wedge_describe_is_everyone(p->report) ? "Who is in it: each could end the wait of another"
                                                      : "Cause: who could have acted and did not");
     json_array_foreach(culprits, i, party) {
-        for (at = 0; at < n && !wedge_describe_same_party(p->report, shown[at], party); at++)
+        wedge_describe_party_look(p->nodes, party, look, sizeof(look));
+        for (at = 0; at < n && strcmp(looks[at], look) != 0; at++)
             ;
         if (at < n) {
             counts[at]++;
         } else if (n < MOST_WAKERS) {
             shown[n] = party;
+            memcpy(looks[n], look, sizeof(look));
             counts[n++] = 0;
         } else {
             more++;
@@ -186,24 +192,50 @@ static bool is_wanted(const struct page *p, const json_t *thread)
     return p->all || !hang || !some_stuck || !json_is_true(json_object_get(thread, "live"));
 }
 
+/* A look, and the group that has it. */
+struct look {
+    size_t group; /* MOST_GROUPS: none, there were too many */
+    UT_hash_handle hh;
+    char text[];
+};
+
+/* Puts the thread into its group. */
+static void add_to_group(struct look **looks, struct group *groups, size_t *n, size_t *rest, const json_t *process,
+                         const json_t *thread)
+{
+    char text[LONGEST];
+    struct look *look;
+    wedge_describe_thread_look(process, thread, text, sizeof(text));
+    size_t len = strlen(text);
+    HASH_FIND(hh, *looks, text, len, look);
+    if (!look && (look = malloc(sizeof(*look) + len + 1))) {
+        memcpy(look->text, text, len + 1);
+        look->group = *n < MOST_GROUPS ? *n : MOST_GROUPS;
+        if (*n < MOST_GROUPS)
+            groups[(*n)++] = (struct group){process, thread, 0};
+        HASH_ADD(hh, *looks, text, len, look);
+    }
+    if (look && look->group < MOST_GROUPS)
+        groups[look->group].count++;
+    else
+        (*rest)++;
+}
+
 static size_t gather(const struct page *p, struct group *groups, size_t *ret_rest)
 {
-    size_t n = 0, i, j, g;
+    size_t n = 0, i, j;
     const json_t *process, *thread;
+    struct look *looks = NULL, *look, *next;
     *ret_rest = 0;
     json_array_foreach(json_object_get(p->report, "processes"), i, process)
-        json_array_foreach(json_object_get(process, "threads"), j, thread) {
-            if (!is_wanted(p, thread) || (!json_is_true(json_object_get(process, "in_tree")) && !p->all))
-                continue;
-            for (g = 0; g < n && !wedge_describe_same_thread(groups[g].process, groups[g].thread, process, thread); g++)
-                ;
-            if (g < n)
-                groups[g].count++;
-            else if (n < MOST_GROUPS)
-                groups[n++] = (struct group){process, thread, 1};
-            else
-                (*ret_rest)++;
-        }
+        json_array_foreach(json_object_get(process, "threads"), j, thread)
+            if (is_wanted(p, thread) && (json_is_true(json_object_get(process, "in_tree")) || p->all))
+                add_to_group(&looks, groups, &n, ret_rest, process, thread);
+    HASH_ITER(hh, looks, look, next)
+    {
+        HASH_DEL(looks, look);
+        free(look);
+    }
     return n;
 }
 
@@ -217,11 +249,11 @@ static void wakers(struct page *p, const json_t *thread)
     } shown[MOST_WAKERS];
     const json_t *edge;
     size_t i, n = 0, more = 0, at;
-    json_array_foreach(json_object_get(p->report, "edges"), i, edge) {
+    for (i = 0; (edge = wedge_describe_edge(p->nodes, get(thread, "node"), &i));) {
         char look[LONGEST];
-        if (strcmp(get(edge, "from"), get(thread, "node")) != 0 || strcmp(get(edge, "kind"), "signal") == 0)
+        if (strcmp(get(edge, "kind"), "signal") == 0)
             continue;
-        wedge_describe_edge_look(p->report, edge, look, sizeof(look));
+        wedge_describe_edge_look(p->nodes, edge, look, sizeof(look));
         for (at = 0; at < n && strcmp(shown[at].look, look) != 0; at++)
             ;
         if (at < n) {
@@ -236,7 +268,7 @@ static void wakers(struct page *p, const json_t *thread)
     }
     for (i = 0; i < n; i++) {
         char who[512], line[LONGEST], alike[48] = "";
-        wedge_describe_node(p->report, get(shown[i].edge, "to"), who, sizeof(who));
+        wedge_describe_node(p->nodes, get(shown[i].edge, "to"), who, sizeof(who));
         if (shown[i].count > 1)
             snprintf(alike, sizeof(alike), " and %zu alike", shown[i].count - 1);
         snprintf(line, sizeof(line), "%s%s%s%s", who, alike, *get(shown[i].edge, "why") ? ": " : "",
@@ -290,7 +322,7 @@ static void group_lines(struct page *p, const struct group *g)
     if (json_is_integer(wakes))
         snprintf(clock, sizeof(clock), "; the clock wakes it in %s",
                  wedge_duration_text(json_integer_value(wakes) * WEDGE_NS_PER_MS, in, sizeof(in)));
-    wedge_describe_node(p->report, get(g->thread, "node"), who, sizeof(who));
+    wedge_describe_node(p->nodes, get(g->thread, "node"), who, sizeof(who));
     if (g->count > 1)
         snprintf(line, sizeof(line), "%s and %zu alike", who, g->count - 1);
     else
@@ -528,6 +560,9 @@ int wedge_report_write_text(const json_t *report, FILE *out, const struct wedge_
                      .color = options->color,
                      .all = options->all_threads};
     p.columns = p.columns < 60 ? 60 : p.columns;
+    p.nodes = wedge_describe_new(report);
+    if (!p.nodes)
+        return wedge_err_set(err, -ENOMEM, "no memory for the report as text");
     headline(&p);
     cause(&p);
     who_waits(&p);
@@ -543,6 +578,7 @@ int wedge_report_write_text(const json_t *report, FILE *out, const struct wedge_
         rc = wedge_err_set(err, -ENOMEM, "no memory for the report as text");
     else if (put_lines(p.out.data, out))
         rc = wedge_err_set(err, -EIO, "cannot print the report: %s", strerror(errno ? errno : EIO));
+    wedge_describe_free(p.nodes);
     wedge_text_free(&p.out);
     return rc;
 }
