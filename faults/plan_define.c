@@ -201,7 +201,7 @@ static int parse_kind(const struct plan_source *source, const struct plan_token 
 
 int plan_parse_define(const struct plan_source *source, struct wedge_plan *plan, const struct plan_token *tokens, int n)
 {
-    int end_column = tokens[n - 1].column + tokens[n - 1].len, next, rc;
+    int end_column = tokens[n - 1].column + tokens[n - 1].len, next = n, rc;
     unsigned seen = 0;
     if (plan->n_defines == PLAN_DEFINES)
         return plan_error(source, tokens[0].column, "more than %u defines in one plan", PLAN_DEFINES);

@@ -152,7 +152,8 @@ void mode_child(void)
     char byte;
     long n = syscall(SYS_read, ends[0], &byte, 1L);
     must(waitpid(pid, &status, WUNTRACED) == pid);
-    say("bytes %ld, signal %d\n", n, WIFSIGNALED(status) ? WTERMSIG(status) : 0);
+    say("bytes %ld, %s %d\n", n, WIFSIGNALED(status) ? "signal" : "status",
+        WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
 }
 
 void mode_stop(void)

@@ -578,12 +578,61 @@ START_TEST(test_kill_before_and_after)
     expect("bytes 1, signal 9\n");
     finish();
     PLAY("f1 proc[2] write -> stop\nf2 proc[2] write -> kill TERM", "child"); /* for SIGTERM waits for the stop's end */
-    for (int i = 0; i < 10000 && atomic_load(&run_rule(&run, "f1")->fired) == 0; i++)
+    for (int i = 0; i < 20000 && atomic_load(&run_rule(&run, "f1")->fired) == 0; i++)
         usleep(500);
+    ck_assert_msg(atomic_load(&run_rule(&run, "f1")->fired) == 1, "the rule for the stop has not fired");
     const struct wedge_arena_proc *proc = wedge_arena_live(&run.arena, WEDGE_SEC_PROCS, 1);
     kill(proc->pid, SIGKILL);
     run_finish(&run);
     expect("bytes 0, signal 9\n");
+    finish();
+}
+END_TEST
+
+/* At a function, before its effect and after it, and at the end of a process. */
+START_TEST(test_exit_of_a_rule)
+{
+    static const struct {
+        const char *plan, *says;
+    } cases[] = {{"f1 proc[2] write -> exit 7", "bytes 0, status 7\n"},
+                 {"f1 proc[2] write -> exit 7 after", "bytes 1, status 7\n"},
+                 {"f1 proc[2] start -> exit 255", "bytes 0, status 255\n"},
+                 {"f1 proc[2] exit -> exit 9", "bytes 1, status 9\n"}};
+    PLAY(cases[_i].plan, "child");
+    run_finish(&run);
+    expect(cases[_i].says);
+    finish();
+}
+END_TEST
+
+/* Two processes, each of which yields for what the other one does: a meeting, and one before the other. */
+START_TEST(test_yield_across_processes)
+{
+    static const char *const plans[] = {
+        "f1 proc[2] write -> yield until=fired(f2)\nf2 root syscall arg1==0 -> delay 1ms",
+        "f1 root syscall arg1==0 -> yield until=fired(f2)\nf2 proc[2] exit -> delay 1ms",
+        "f1 root syscall arg1==0 -> yield until=fired(f2)\nf2 proc[2] write -> yield until=fired(f1)"};
+    PLAY(plans[_i], "child");
+    run_finish(&run);
+    expect("bytes 1, status 3\n");
+    ck_assert_uint_eq(atomic_load(&run_rule(&run, "f1")->fired), 1);
+    ck_assert_uint_eq(atomic_load(&run_rule(&run, "f2")->fired), 1);
+    /* Who yielded went on when the other one had fired, and not before. */
+    uint64_t released = 0, fired = 0;
+    struct wedge_arena_copy copy;
+    struct wedge_err err;
+    ck_assert_int_eq(wedge_arena_copy(&run.arena, true, &copy, &err), 0);
+    for (uint32_t slot = 0; slot < wedge_arena_count(WEDGE_SEC_THREADS); slot++)
+        for (uint32_t i = 0; wedge_arena_event(&copy, slot, i); i++) {
+            const struct wedge_arena_event *event = wedge_arena_event(&copy, slot, i);
+            if (event->kind == WEDGE_EV_RELEASED && event->rule == 1)
+                released = event->when_ns;
+            if (event->kind == WEDGE_EV_FIRED && event->rule == 2)
+                fired = event->when_ns;
+        }
+    ck_assert_msg(released && fired && fired <= released, "fired at %llu, released at %llu", (unsigned long long)fired,
+                  (unsigned long long)released);
+    wedge_arena_copy_free(&copy);
     finish();
 }
 END_TEST
@@ -673,6 +722,8 @@ static void fill(TCase *tcase)
     tcase_add_test(tcase, test_spurious_is_for_waits);
     tcase_add_loop_test(tcase, test_corrupt, 0, CARRIERS);
     tcase_add_test(tcase, test_kill_before_and_after);
+    tcase_add_loop_test(tcase, test_exit_of_a_rule, 0, 4);
+    tcase_add_loop_test(tcase, test_yield_across_processes, 0, 3);
     tcase_add_test(tcase, test_stop);
     tcase_add_test(tcase, test_quiesce_within_a_pass);
     tcase_add_loop_test(tcase, test_nothing_is_lost, 0, 5);

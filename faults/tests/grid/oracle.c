@@ -83,7 +83,7 @@ static bool fires(struct oracle *o, int number, int process, int thread, bool an
         return false;
     if (rule->every && (rule->from ? hit - rule->from : hit) % rule->every != 0)
         return false;
-    if (!lucky(o, number, process, thread, hit) || o->quiesced || (answers && !can_answer))
+    if (!lucky(o, number, process, thread, hit) || o->quiesced || o->released[number] || (answers && !can_answer))
         return false;
     if (rule->max && o->admitted[number][p][t] >= rule->max)
         return false;
@@ -113,6 +113,8 @@ static struct reply pass(struct oracle *o, int process, int thread, enum oracle_
             reply.given = true;
             reply.action = rule->action;
             reply.number = rule->number;
+        } else if (rule->action == ACT_BLOCK) {
+            o->released[i] = true;
         } else if (rule->action == ACT_QUIESCE) {
             o->quiesced = true;
         } else if (rule->action == ACT_KILL || rule->action == ACT_EXIT) {

@@ -26,6 +26,8 @@ enum oracle_action {
     ACT_QUIESCE,
     ACT_KILL,
     ACT_EXIT, /* number */
+    ACT_STOP, /* and is made to go on */
+    ACT_BLOCK, /* until the rule is released, which is at once, and for good */
 };
 
 struct oracle_rule {
@@ -63,7 +65,7 @@ struct oracle {
     uint64_t hits[RULES_MAX], fired[RULES_MAX];
     struct oracle_firing firings[FIRINGS_MAX];
     int n_firings;
-    bool quiesced;
+    bool quiesced, released[RULES_MAX];
     /* on the way */
     struct {
         uint64_t pedigree;

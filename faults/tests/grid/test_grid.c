@@ -7,6 +7,8 @@
  */
 #include <check.h>
 #include <errno.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/tests/suite.h"
+#include "faults/launch.h"
 #include "faults/tests/grid/oracle.h"
 #include "faults/tests/run.h"
 
@@ -124,12 +127,11 @@ static const struct deed of_ask[] = {{"errno EIO", ACT_ERRNO, EIO, false}, {"ret
                                      {"drop", ACT_DROP, 0, false},         {"full", ACT_FULL, 0, false},
                                      {"empty", ACT_EMPTY, 0, false},       NOTHING};
 static const struct deed of_life[] = {NOTHING};
-static const struct deed fatal[] = {{"kill KILL", ACT_KILL, 0, false},
-                                    {"exit 7", ACT_EXIT, 7, false},
-                                    {"quiesce", ACT_QUIESCE, 0, false},
-                                    {"kill KILL after", ACT_KILL, 0, true},
+static const struct deed fatal[] = {{"stop", ACT_STOP, 0, false},       {"block", ACT_BLOCK, 0, false},
+                                    {"kill KILL", ACT_KILL, 0, false},  {"exit 7", ACT_EXIT, 7, false},
+                                    {"quiesce", ACT_QUIESCE, 0, false}, {"kill KILL after", ACT_KILL, 0, true},
                                     {"exit 8 after", ACT_EXIT, 8, true}};
-enum { FATAL_ANYWHERE = 3 }; /* `after` is for functions */
+enum { FATAL_ANYWHERE = 5 }; /* `after` is for functions */
 
 #define DEEDS(list) list, LENGTH(list)
 static const struct {
@@ -302,6 +304,47 @@ static void compare_firings(const struct plan *plan, const struct oracle *o, con
     }
 }
 
+/* Beside the program: what is stopped goes on, and a rule that holds a thread is released. */
+struct helper {
+    struct run *run;
+    const struct plan *plan;
+    _Atomic bool over;
+};
+
+static void *help(void *arg)
+{
+    struct helper *helper = arg;
+    struct wedge_err err;
+    while (!helper->over) {
+        for (uint32_t i = 0; i < wedge_arena_count(WEDGE_SEC_PROCS); i++) {
+            const struct wedge_arena_proc *proc = wedge_arena_live(&helper->run->arena, WEDGE_SEC_PROCS, i);
+            if (proc->gen && proc->pid > 0)
+                kill(proc->pid, SIGCONT);
+        }
+        for (int i = 0; i < helper->plan->n_rules; i++)
+            if (helper->plan->rules[i].action == ACT_BLOCK && run_rule(helper->run, helper->plan->rules[i].id)->holding)
+                wedge_faults_release(&helper->run->arena, helper->plan->rules[i].id, &err);
+        usleep(200);
+    }
+    return NULL;
+}
+
+static void play(struct run *run, const struct plan *plan, const char *const *argv)
+{
+    struct helper helper = {run, plan, false};
+    pthread_t thread;
+    bool needed = false;
+    for (int i = 0; i < plan->n_rules; i++)
+        needed |= plan->rules[i].action == ACT_STOP || plan->rules[i].action == ACT_BLOCK;
+    run_start(run, plan->text, argv);
+    if (needed)
+        ck_assert_int_eq(pthread_create(&thread, NULL, help, &helper), 0);
+    run_finish(run);
+    helper.over = true;
+    if (needed)
+        pthread_join(thread, NULL);
+}
+
 static void try_plan(const struct plan *plan, bool parallel)
 {
     static struct oracle oracle;
@@ -317,7 +360,7 @@ static void try_plan(const struct plan *plan, bool parallel)
     oracle.n_rules = plan->n_rules;
     oracle.seed = plan->seed;
     oracle_run(&oracle);
-    RUN(&run, plan->text, target(), number, parallel ? "parallel" : "serial");
+    play(&run, plan, (const char *const[]){target(), number, parallel ? "parallel" : "serial", NULL});
 
     map->processes[P_ROOT].pid = run.pid;
     map->processes[P_ROOT].status = run.status;
