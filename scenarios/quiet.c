@@ -10,29 +10,47 @@ void wedge_quiet_start(struct wedge_quiet *q, int64_t now_ns)
     *q = (struct wedge_quiet){.tick_ns = WEDGE_QUIET_TICK_MIN_NS,
                               .pause_ns = WEDGE_QUIET_PAUSE_MIN_NS,
                               .last_examined_ns = now_ns,
+                              .allowed_ns = WEDGE_QUIET_ALLOWED_NS,
+                              .allowed_at_ns = now_ns,
                               .cpu_at_ns = now_ns,
                               .moved_at_ns = now_ns};
+}
+
+/* Adds what the time since the last sample allows. */
+static void allow(struct wedge_quiet *q, int64_t now_ns)
+{
+    int64_t more = (now_ns - q->allowed_at_ns) / WEDGE_QUIET_SHARE;
+    q->allowed_ns = at_most(q->allowed_ns + more, WEDGE_QUIET_ALLOWED_NS);
+    q->allowed_at_ns += more * WEDGE_QUIET_SHARE;
 }
 
 bool wedge_quiet_sample(struct wedge_quiet *q, int64_t now_ns, uint64_t activity)
 {
     bool same = q->sampled && activity == q->activity;
+    int64_t still_ns = now_ns - q->still_since_ns;
+    allow(q, now_ns);
     if (same && !q->still) {
         /* It has just become still: look soon, whatever the pauses were before. */
         q->pause_ns = WEDGE_QUIET_PAUSE_MIN_NS;
         q->tick_ns = WEDGE_QUIET_TICK_MIN_NS;
+        q->still_since_ns = now_ns;
+        still_ns = 0;
     } else {
         q->tick_ns = at_most(q->tick_ns * 3 / 2, WEDGE_QUIET_TICK_MAX_NS);
     }
+    if (!same && q->still && still_ns > q->longest_still_ns)
+        q->longest_still_ns = still_ns;
     q->sampled = true;
     q->still = same;
     q->activity = activity;
     if (now_ns < q->examine_at_ns)
         return false;
-    return same || now_ns - q->last_examined_ns >= WEDGE_QUIET_PAUSE_MAX_NS;
+    if (same)
+        return q->allowed_ns > 0 || still_ns > 2 * q->longest_still_ns;
+    return q->allowed_ns > 0 && now_ns - q->last_examined_ns >= WEDGE_QUIET_PAUSE_MAX_NS;
 }
 
-void wedge_quiet_examined(struct wedge_quiet *q, int64_t began_ns, int64_t ended_ns)
+void wedge_quiet_examined(struct wedge_quiet *q, int64_t began_ns, int64_t ended_ns, int64_t cpu_ns)
 {
     int64_t pause = q->pause_ns;
     if (pause < 10 * (ended_ns - began_ns))
@@ -40,6 +58,9 @@ void wedge_quiet_examined(struct wedge_quiet *q, int64_t began_ns, int64_t ended
     q->examine_at_ns = ended_ns + pause;
     q->last_examined_ns = ended_ns;
     q->pause_ns = at_most(q->pause_ns * 2, WEDGE_QUIET_PAUSE_MAX_NS);
+    q->allowed_ns -= cpu_ns;
+    if (q->still && began_ns - q->still_since_ns > q->longest_still_ns)
+        q->longest_still_ns = began_ns - q->still_since_ns;
 }
 
 int64_t wedge_quiet_stalled_ns(struct wedge_quiet *q, int64_t now_ns, uint64_t progress, int64_t cpu_ns)

@@ -5,6 +5,11 @@
  * between two samples an examination is due; while nothing comes of it, the next is due after a pause that doubles, and
  * that is never less than ten times what the last examination took. A tree that is never quite still is examined
  * at the longest pause.
+ *
+ * Examinations have an allowance of CPU time: some at the beginning, then a share of the time that passes. A program of a
+ * thousand threads that rests between two beats is still ten times a second; without it, looking each time would cost a
+ * tenth of a processor. Only a tree that is still for twice as long as ever before is looked at in any case, since that
+ * is news: that happens once for each doubling.
  */
 #ifndef WEDGE_SCENARIOS_QUIET_H
 #define WEDGE_SCENARIOS_QUIET_H
@@ -20,6 +25,10 @@ struct wedge_quiet {
     int64_t pause_ns; /* pause after an examination */
     int64_t examine_at_ns; /* none before */
     int64_t last_examined_ns;
+    int64_t allowed_ns,
+        allowed_at_ns; /* CPU time that examinations may use, below 0 after an expensive one; as of when */
+    int64_t still_since_ns;
+    int64_t longest_still_ns; /* that ended by itself, or was looked at */
     /* For the stall time. */
     uint64_t progress;
     int64_t cpu_ns, cpu_at_ns;
@@ -30,12 +39,14 @@ struct wedge_quiet {
 #define WEDGE_QUIET_TICK_MAX_NS  200000000ll
 #define WEDGE_QUIET_PAUSE_MIN_NS 100000000ll
 #define WEDGE_QUIET_PAUSE_MAX_NS 5000000000ll
+#define WEDGE_QUIET_SHARE        300 /* one part in so many of a processor's time is for examinations */
+#define WEDGE_QUIET_ALLOWED_NS   200000000ll /* at the beginning, and at most */
 
 void wedge_quiet_start(struct wedge_quiet *q, int64_t now_ns);
 /* Takes a sample; true when an examination is due. */
 bool wedge_quiet_sample(struct wedge_quiet *q, int64_t now_ns, uint64_t activity);
-/* An examination ended that found nothing to act on. */
-void wedge_quiet_examined(struct wedge_quiet *q, int64_t began_ns, int64_t ended_ns);
+/* An examination ended that found nothing to act on; `cpu_ns` is what it cost. */
+void wedge_quiet_examined(struct wedge_quiet *q, int64_t began_ns, int64_t ended_ns, int64_t cpu_ns);
 /* Everything stood still for a while, the program as well as we (a suspended machine, Ctrl-Z): that is no standing still of the
  * program's. The stall time begins anew. */
 void wedge_quiet_paused(struct wedge_quiet *q, int64_t now_ns);

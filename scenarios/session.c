@@ -14,6 +14,7 @@
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -55,6 +56,9 @@ struct state {
     int wstatus;
     int64_t began_ns, began_unix_ms, stall_ns;
     struct wedge_quiet quiet;
+    struct wedge_tree tree; /* as it was last listed */
+    bool listed, stale; /* somebody ran since then */
+    uint64_t figure;
     /* A hang that is not acted upon at once has to last for the stall time. */
     char lasting[80]; /* its signature */
     int64_t lasting_since_ns;
@@ -488,23 +492,61 @@ static int unexamined(struct state *st, int rc)
     return 0;
 }
 
+/* A figure that changes when anything of the tree moves. It is asked of the processes that are known: who is new has a
+ * parent that ran, so that the tree is listed anew, which costs a look at the whole machine, only when those that ran
+ * since the last list stand still again. */
+static int sample_tree(struct state *st, uint64_t *ret)
+{
+    uint64_t figure = st->listed ? wedge_tree_activity(&st->tree) : 0;
+    bool same = st->listed && figure == st->figure;
+    if (!st->listed || (same && st->stale)) {
+        struct wedge_tree tree;
+        int rc = list_tree(st, &tree);
+        if (rc)
+            return rc;
+        wedge_tree_free(&st->tree);
+        st->tree = tree;
+        st->listed = true;
+        st->stale = false;
+        figure = wedge_tree_activity(&st->tree);
+    } else if (!same) {
+        st->stale = true;
+    }
+    *ret = st->figure = figure;
+    return 0;
+}
+
+/* CPU time of this process and of the children that it waited for. */
+static int64_t own_cpu_ns(void)
+{
+    struct rusage self = {0}, children = {0};
+    getrusage(RUSAGE_SELF, &self);
+    getrusage(RUSAGE_CHILDREN, &children);
+    return ((int64_t)self.ru_utime.tv_sec + self.ru_stime.tv_sec + children.ru_utime.tv_sec +
+            children.ru_stime.tv_sec) *
+               WEDGE_NS_PER_S +
+           ((int64_t)self.ru_utime.tv_usec + self.ru_stime.tv_usec + children.ru_utime.tv_usec +
+            children.ru_stime.tv_usec) *
+               1000;
+}
+
 static int tick(struct state *st)
 {
-    struct wedge_tree tree;
     json_t *report;
+    uint64_t figure;
     reap(st);
-    if (st->ended || list_tree(st, &tree))
+    if (st->ended || sample_tree(st, &figure))
         return 0;
     int64_t now = wedge_clock_ns();
-    bool due = wedge_quiet_sample(&st->quiet, now, wedge_tree_activity(&tree));
-    int64_t stalled = stalled_ns(st, &tree, now);
-    look_for_absent(st, &tree, false);
-    wedge_tree_free(&tree);
+    bool due = wedge_quiet_sample(&st->quiet, now, figure);
+    int64_t stalled = stalled_ns(st, &st->tree, now);
+    look_for_absent(st, st->stale ? NULL : &st->tree, false);
     bool is_stalled = stalled >= st->stall_ns, ripe = st->ripe_at_ns && now >= st->ripe_at_ns;
     if (!due && !ripe && !(is_stalled && now >= st->quiet.examine_at_ns))
         return 0;
+    int64_t cpu_before = own_cpu_ns();
     int rc = examine(st, is_stalled ? stalled : 0, false, &report);
-    wedge_quiet_examined(&st->quiet, now, wedge_clock_ns());
+    wedge_quiet_examined(&st->quiet, now, wedge_clock_ns(), own_cpu_ns() - cpu_before);
     if (rc)
         return unexamined(st, rc);
     st->examined = true;
@@ -728,6 +770,7 @@ int wedge_session_run(const struct wedge_session *session, struct wedge_outcome 
         close(st.sigfd);
     if (st.arena.fd >= 0)
         wedge_arena_destroy(&st.arena);
+    wedge_tree_free(&st.tree);
     sigprocmask(SIG_SETMASK, &st.old_mask, NULL);
     if (rc)
         wedge_outcome_free(&out);

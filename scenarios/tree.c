@@ -1,6 +1,7 @@
 #include "scenarios/tree.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/pidfd.h>
@@ -12,11 +13,12 @@
 
 enum { MOST_PROCESSES = 1 << 22 }; /* the kernel's own limit of pid_max on 64 bits, proc(5) */
 
-static int read_member(pid_t pid, struct wedge_member *m)
+/* `dir` is /proc. */
+static int read_member_at(int dir, pid_t pid, struct wedge_member *m)
 {
     char text[1024];
     struct wedge_proc_stat stat;
-    ssize_t n = wedge_proc_read(pid, 0, "stat", text, sizeof(text));
+    ssize_t n = wedge_proc_read_at(dir, pid, "stat", text, sizeof(text));
     int rc = n < 0 ? (int)n : wedge_proc_stat_parse(text, &stat);
     if (rc)
         return rc;
@@ -27,22 +29,50 @@ static int read_member(pid_t pid, struct wedge_member *m)
     return 0;
 }
 
+static int open_proc(void)
+{
+    int dir = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return dir < 0 ? -errno : dir;
+}
+
+static int read_member(pid_t pid, struct wedge_member *m)
+{
+    int dir = open_proc();
+    if (dir < 0)
+        return dir;
+    int rc = read_member_at(dir, pid, m);
+    close(dir);
+    return rc;
+}
+
+/* By pid. */
 static int read_all(struct wedge_member **ret, size_t *ret_n)
 {
     pid_t *pids;
     size_t n, kept = 0;
-    int rc = wedge_proc_list(0, MOST_PROCESSES, &pids, &n);
-    if (rc)
+    int dir = open_proc();
+    int rc = dir < 0 ? dir : wedge_proc_list_at(dir, MOST_PROCESSES, &pids, &n);
+    if (rc) {
+        if (dir >= 0)
+            close(dir);
         return rc;
+    }
     struct wedge_member *all = calloc(n + 1, sizeof(*all));
     for (size_t i = 0; all && i < n; i++)
-        kept += read_member(pids[i], &all[kept]) == 0;
+        kept += read_member_at(dir, pids[i], &all[kept]) == 0;
+    close(dir);
     free(pids);
     if (!all)
         return -ENOMEM;
     *ret = all;
     *ret_n = kept;
     return 0;
+}
+
+static int compare_members(const void *a, const void *b)
+{
+    pid_t x = ((const struct wedge_member *)a)->pid, y = ((const struct wedge_member *)b)->pid;
+    return (x > y) - (x < y);
 }
 
 static bool contains(const pid_t *pids, size_t n, pid_t pid)
@@ -72,8 +102,9 @@ int wedge_tree_list(pid_t top, bool with_top, const pid_t *except, size_t n_exce
             if (in[i] || contains(except, n_except, all[i].pid))
                 continue;
             bool belongs = all[i].pid == top || all[i].ppid == top;
-            for (size_t j = 0; j < n && !belongs; j++)
-                belongs = in[j] && all[j].pid == all[i].ppid;
+            const struct wedge_member key = {.pid = all[i].ppid};
+            const struct wedge_member *parent = belongs ? NULL : bsearch(&key, all, n, sizeof(*all), compare_members);
+            belongs |= parent && in[parent - all];
             in[i] = belongs;
             grew |= belongs;
         }

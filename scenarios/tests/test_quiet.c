@@ -30,7 +30,7 @@ START_TEST(test_pauses_double_and_are_bounded)
         gap = now - last;
         last = now;
         examined++;
-        wedge_quiet_examined(&q, now, now + MS);
+        wedge_quiet_examined(&q, now, now + MS, MS);
     }
     ck_assert_int_ge(examined, 10);
     ck_assert_int_le(examined, 25);
@@ -46,7 +46,7 @@ START_TEST(test_never_still_is_examined_rarely)
     for (int64_t now = 0; now < 60000 * MS; now += q.tick_ns)
         if (wedge_quiet_sample(&q, now, ++activity)) {
             examined++;
-            wedge_quiet_examined(&q, now, now + MS);
+            wedge_quiet_examined(&q, now, now + MS, MS);
         }
     ck_assert_int_ge(examined, 8);
     ck_assert_int_le(examined, 12);
@@ -59,7 +59,7 @@ START_TEST(test_a_slow_examination_is_not_repeated_at_once)
     wedge_quiet_start(&q, 0);
     wedge_quiet_sample(&q, 20 * MS, 1);
     ck_assert(wedge_quiet_sample(&q, 40 * MS, 1));
-    wedge_quiet_examined(&q, 40 * MS, 140 * MS);
+    wedge_quiet_examined(&q, 40 * MS, 140 * MS, 100 * MS);
     ck_assert(!wedge_quiet_sample(&q, 1100 * MS, 1));
     ck_assert(wedge_quiet_sample(&q, 1150 * MS, 1));
 }
@@ -78,8 +78,41 @@ START_TEST(test_stall_counts_from_the_last_move)
 }
 END_TEST
 
+/* A beat ten times a second, and 30 ms for a look. */
+START_TEST(test_a_beating_program_costs_little)
+{
+    struct wedge_quiet q;
+    wedge_quiet_start(&q, 0);
+    int64_t cost = 0, now = 0;
+    for (; now < 600000 * MS; now += q.tick_ns)
+        if (wedge_quiet_sample(&q, now, (uint64_t)(now / (100 * MS)))) {
+            wedge_quiet_examined(&q, now, now + 30 * MS, 30 * MS);
+            cost += 30 * MS;
+        }
+    ck_assert_int_ge(cost, WEDGE_QUIET_ALLOWED_NS);
+    ck_assert_int_le(cost, now / 200);
+    /* Now it stops: that is found out soon, whatever was spent. */
+    q.allowed_ns = -1000 * MS;
+    int64_t stopped = now;
+    while (!wedge_quiet_sample(&q, now, 1))
+        now += q.tick_ns;
+    ck_assert_int_le(now - stopped, 500 * MS);
+    /* And is not looked at for ever after. */
+    int examined = 0;
+    for (int64_t end = now + 60000 * MS; now < end; now += q.tick_ns)
+        if (wedge_quiet_sample(&q, now, 1)) {
+            q.allowed_ns = -1000 * MS;
+            wedge_quiet_examined(&q, now, now + 30 * MS, 30 * MS);
+            examined++;
+        }
+    ck_assert_int_ge(examined, 5);
+    ck_assert_int_le(examined, 12);
+}
+END_TEST
+
 static void fill(TCase *tcase)
 {
+    tcase_add_test(tcase, test_a_beating_program_costs_little);
     tcase_add_test(tcase, test_due_as_soon_as_still);
     tcase_add_test(tcase, test_pauses_double_and_are_bounded);
     tcase_add_test(tcase, test_never_still_is_examined_rarely);
