@@ -43,19 +43,18 @@ bool wedge_quiet_sample(struct wedge_quiet *q, int64_t now_ns, uint64_t activity
     q->sampled = true;
     q->still = same;
     q->activity = activity;
-    if (now_ns < q->examine_at_ns)
+    if (same && still_ns > WEDGE_QUIET_PAUSE_MIN_NS && still_ns > 2 * q->longest_still_ns)
+        return now_ns >= q->rested_at_ns;
+    if (now_ns < q->examine_at_ns || q->allowed_ns <= 0)
         return false;
-    if (same)
-        return q->allowed_ns > 0 || still_ns > 2 * q->longest_still_ns;
-    return q->allowed_ns > 0 && now_ns - q->last_examined_ns >= WEDGE_QUIET_PAUSE_MAX_NS;
+    return same || now_ns - q->last_examined_ns >= WEDGE_QUIET_PAUSE_MAX_NS;
 }
 
 void wedge_quiet_examined(struct wedge_quiet *q, int64_t began_ns, int64_t ended_ns, int64_t cpu_ns)
 {
-    int64_t pause = q->pause_ns;
-    if (pause < 10 * (ended_ns - began_ns))
-        pause = 10 * (ended_ns - began_ns);
-    q->examine_at_ns = ended_ns + pause;
+    int64_t rest = 10 * (ended_ns - began_ns);
+    q->rested_at_ns = ended_ns + rest;
+    q->examine_at_ns = ended_ns + (rest > q->pause_ns ? rest : q->pause_ns);
     q->last_examined_ns = ended_ns;
     q->pause_ns = at_most(q->pause_ns * 2, WEDGE_QUIET_PAUSE_MAX_NS);
     q->allowed_ns -= cpu_ns;

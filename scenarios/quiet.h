@@ -24,6 +24,7 @@ struct wedge_quiet {
     int64_t tick_ns; /* pause until the next sample */
     int64_t pause_ns; /* pause after an examination */
     int64_t examine_at_ns; /* none before */
+    int64_t rested_at_ns; /* none before this in any case: ten times what the last one took */
     int64_t last_examined_ns;
     int64_t allowed_ns,
         allowed_at_ns; /* CPU time that examinations may use, below 0 after an expensive one; as of when */
