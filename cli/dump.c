@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "cli/brief.h"
 #include "cli/cli.h"
 #include "reports/examine.h"
 #include "reports/report.h"
@@ -22,9 +23,13 @@ struct options {
     enum wedge_members members;
     uid_t user;
     bool user_given, no_stop;
+    /* Asked by libwedge: for which thread, what it knows, and how long it waits. */
+    bool for_library;
+    pid_t blind_thread;
+    int64_t stalled_ns, deadline_ns;
 };
 
-enum { KEY_TREE = 256, KEY_USER };
+enum { KEY_TREE = 256, KEY_USER, KEY_LIBRARY, KEY_STALLED, KEY_DEADLINE };
 static const struct argp_option options[] = {
     {"no-stop", 's', NULL, 0, "Stop nothing: verdict and wait reasons without stacks", 0},
     {"core", 'c', "FILE", 0, "Explain a core file in the place of a process", 0},
@@ -33,6 +38,9 @@ static const struct argp_option options[] = {
      "Who belongs to PID's tree: its descendants, and its process group or session besides (children)", 0},
     {"all-of-user", KEY_USER, "USER", OPTION_ARG_OPTIONAL,
      "All processes of a user in one picture, without a PID; a name or a number (yours)", 0},
+    {"for-library", KEY_LIBRARY, "TID", OPTION_HIDDEN, NULL, 0}, /* detector/library/ask.h */
+    {"stalled", KEY_STALLED, "TIME", OPTION_HIDDEN, NULL, 0},
+    {"deadline", KEY_DEADLINE, "TIME", OPTION_HIDDEN, NULL, 0},
     {0}};
 
 static uid_t user_of(struct argp_state *state, const char *text)
@@ -98,6 +106,16 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         o->user = arg ? user_of(state, arg) : getuid();
         o->user_given = arg != NULL;
         return 0;
+    case KEY_LIBRARY:
+        o->for_library = true;
+        o->blind_thread = wedge_cli_pid(state, arg);
+        return 0;
+    case KEY_STALLED:
+        o->stalled_ns = wedge_cli_duration(state, "--stalled", arg);
+        return 0;
+    case KEY_DEADLINE:
+        o->deadline_ns = wedge_cli_duration(state, "--deadline", arg);
+        return 0;
     case ARGP_KEY_ARG:
         if (o->members == WEDGE_MEMBERS_OF_USER && !o->user_given) { /* --all-of-user USER, apart */
             o->user = user_of(state, arg);
@@ -151,6 +169,9 @@ static int dump(const struct options *o, pid_t pid, struct wedge_err *err, int *
         .user = o->user,
         .blind = &self,
         .n_blind = 1,
+        .blind_thread = o->blind_thread,
+        .stalled = o->stalled_ns > 0,
+        .stalled_ns = o->stalled_ns,
         /* Of a user's processes only those that take part in a hang stand still for their stacks. */
         .stacks = o->no_stop       ? WEDGE_STACKS_NEVER
                   : pid || o->core ? WEDGE_STACKS_ALWAYS
@@ -164,7 +185,8 @@ static int dump(const struct options *o, pid_t pid, struct wedge_err *err, int *
     char dir[4096];
     struct wedge_cli cli = place(o, pid, dir, sizeof(dir));
     json_t *report;
-    int rc = wedge_report_examine(&examine, DEADLINE_MS, &report, err);
+    int rc = wedge_report_examine(
+        &examine, o->deadline_ns ? (int)(o->deadline_ns / WEDGE_NS_PER_MS) : DEADLINE_MS, &report, err);
     if (rc)
         return rc;
     run.duration_ms = (wedge_clock_ns() - run.started_ns) / WEDGE_NS_PER_MS;
@@ -172,7 +194,9 @@ static int dump(const struct options *o, pid_t pid, struct wedge_err *err, int *
     struct wedge_headline headline = wedge_headline(report);
     if (headline.hang && headline.whole)
         *ret_status = WEDGE_EXIT_HANG;
-    if (!rc)
+    if (!rc && o->for_library)
+        rc = wedge_cli_brief(report, NULL);
+    else if (!rc)
         rc = wedge_cli_report(&cli, report, *ret_status, stdout, err);
     json_decref(report);
     return rc;
@@ -185,6 +209,8 @@ int wedge_cli_dump(int argc, char **argv)
     int status = WEDGE_EXIT_OK;
     wedge_cli_defaults(&o.cli);
     argp_parse(&argp, argc, argv, 0, NULL, &o);
+    if (o.for_library)
+        wedge_cli_brief_await();
     if ((o.core || o.members == WEDGE_MEMBERS_OF_USER) && dump(&o, 0, &err, &status))
         return wedge_cli_error(&err);
     for (size_t i = 0; i < o.n; i++) {
@@ -193,7 +219,7 @@ int wedge_cli_dump(int argc, char **argv)
             return wedge_cli_error(&err);
         }
         if (dump(&o, o.pids[i], &err, &status))
-            return wedge_cli_error(&err);
+            return o.for_library ? wedge_cli_brief(NULL, &err) : wedge_cli_error(&err);
     }
     return status;
 }

@@ -1,6 +1,7 @@
 # What an installed wedge offers to other builds: the CMake package "wedge" and the pkg-config modules.
 #
 #   wedge::point   <wedge/point.h>, headers alone: places in any program (pkg-config: wedge)
+#   wedge::watchdog  <wedge/detector.h>, libwedge: a watchdog inside a program (pkg-config: wedge-detector)
 #   wedge::pool    <wedge/pool.h>, the reference pool, where it was built (pkg-config: wedge-pool)
 #
 # Each folder installs its own programs and libraries; this file, read last, adds what spans folders.
@@ -26,6 +27,7 @@ function(wedge_install_pc name)
 endfunction()
 
 wedge_install_pc(wedge)
+wedge_install_pc(wedge-detector)
 if(TARGET wedge-pool)
   set_target_properties(wedge-pool PROPERTIES EXPORT_NAME pool)
   wedge_install_pc(wedge-pool)

@@ -33,6 +33,9 @@ struct wedge_examine {
     size_t n_skip;
     const pid_t *blind; /* wedge's own processes: never looked at, never wakers */
     size_t n_blind;
+    /* A thread of the root that waits for this very examination (libwedge): it counts neither as running nor as able to
+     * end a wait of its process. What it owns has a living owner all the same. 0 none. */
+    pid_t blind_thread;
     struct wedge_arena_copy *arena; /* the agent's record; NULL: no agent */
     /* Where `arena` is copied from again between the two passes, so that what it says of a thread that slept through
      * both is of that sleep, and no older. NULL: `arena` stays as it is. */

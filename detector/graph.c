@@ -22,7 +22,7 @@ static bool is_live_by_itself(const struct wedge_look *look, int i)
     const struct wedge_thread *t = &look->snapshot->threads[i];
     if (has_ended(t))
         return false;
-    return t->moved || t->wait.class == WEDGE_WAIT_NONE || t->wait.class == WEDGE_WAIT_UNKNOWN ||
+    return wedge_look_is_blind(look, i) || t->moved || t->wait.class == WEDGE_WAIT_NONE || t->wait.class == WEDGE_WAIT_UNKNOWN ||
            t->wait.earliest_ns < WEDGE_WAIT_FAR_NS;
 }
 
@@ -41,6 +41,8 @@ struct counts { /* of live threads */
 static void count(const struct wedge_look *look, struct counts *c, int thread)
 {
     const struct wedge_thread *t = &look->snapshot->threads[thread];
+    if (wedge_look_is_blind(look, thread)) /* live, but nobody's waker unless it is named */
+        return;
     c->by_proc[t->proc]++;
     c->tree += look->snapshot->procs[t->proc].in_tree;
 }

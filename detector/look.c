@@ -47,6 +47,11 @@ const char *wedge_look_textf(struct wedge_look *look, const char *fmt, ...)
     return wedge_look_text(look, buf);
 }
 
+bool wedge_look_is_blind(const struct wedge_look *look, int thread)
+{
+    return look->options->blind_thread && look->snapshot->threads[thread].tid == look->options->blind_thread;
+}
+
 int wedge_look_proc_of(const struct wedge_look *look, pid_t pid)
 {
     for (size_t i = 0; i < look->snapshot->n_procs; i++)

@@ -145,6 +145,8 @@ struct wedge_look {
 int wedge_look_twice(struct wedge_look *look, int (*decode)(struct wedge_look *), struct wedge_err *err);
 void wedge_look_free(struct wedge_look *look); /* what is not the snapshot's */
 
+/* Is it the thread that waits for this examination (options->blind_thread)? */
+bool wedge_look_is_blind(const struct wedge_look *look, int thread);
 /* Index of a process or thread of the snapshot, -1 none. */
 int wedge_look_proc_of(const struct wedge_look *look, pid_t pid);
 int wedge_look_thread_of(const struct wedge_look *look, int proc, pid_t ns_tid);

@@ -183,7 +183,7 @@ static enum wedge_scope scope_of(const struct wedge_look *look, const bool *live
     if (!root)
         return WEDGE_SCOPE_PART;
     for (int t = root->first_thread; t < root->first_thread + root->n_threads; t++)
-        if (live[t] && !has_ended(&look->snapshot->threads[t]))
+        if (live[t] && !has_ended(&look->snapshot->threads[t]) && !wedge_look_is_blind(look, t))
             return WEDGE_SCOPE_PART;
     for (size_t i = 0; i < n; i++)
         takes_part |= look->snapshot->threads[members[i]].proc == 0;
@@ -342,7 +342,7 @@ static struct wedge_verdict stalled(struct wedge_look *look)
               wedge_look_textf(look, "no progress for %.1f s", (double)look->options->stalled_ns / WEDGE_NS_PER_S));
     v.victims = obstack_alloc(&look->snapshot->mem, (int)((s->n_threads + 1) * sizeof(int)));
     for (size_t i = 0; i < s->n_threads; i++)
-        if (s->procs[s->threads[i].proc].in_tree && !has_ended(&s->threads[i]))
+        if (s->procs[s->threads[i].proc].in_tree && !has_ended(&s->threads[i]) && !wedge_look_is_blind(look, (int)i))
             v.victims[v.n_victims++] = (int)i;
     return v;
 }
@@ -369,7 +369,7 @@ static struct wedge_verdict healthy(struct wedge_look *look)
         return plain(look, WEDGE_VERDICT_FINISHED, "the process has ended");
     for (size_t i = 0; i < s->n_threads; i++) {
         const struct wedge_thread *t = &s->threads[i];
-        if (!s->procs[t->proc].in_tree || has_ended(t))
+        if (!s->procs[t->proc].in_tree || has_ended(t) || wedge_look_is_blind(look, (int)i))
             continue;
         runs |= t->moved || t->wait.class == WEDGE_WAIT_NONE || t->wait.class == WEDGE_WAIT_UNKNOWN;
         outside |= waits_for_outside(look, (int)i);
