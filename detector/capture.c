@@ -343,11 +343,14 @@ static void note_end(struct wedge_capture *capture, struct wedge_thread *thread,
     const char *module = image ? image->region->path : "no module";
     switch (stack->end) {
     case WEDGE_UNWIND_COMPLETE:
-        if (stack->guessed)
+        if (stack->omitted)
+            note_stack(capture, thread, "%zu frames after the first %d are left out", stack->omitted,
+                       WEDGE_UNWIND_INNER);
+        else if (stack->guessed)
             note_stack(capture, thread, "the outermost %zu frames were found by frame pointers alone", stack->guessed);
         return;
     case WEDGE_UNWIND_LIMIT:
-        note_stack(capture, thread, "cut after %d frames", WEDGE_UNWIND_FRAMES_MAX);
+        note_stack(capture, thread, "cut after %zu frames", stack->n_frames + stack->omitted);
         return;
     case WEDGE_UNWIND_NEED:
         note_stack(capture, thread, "cut: %s 0x%" PRIx64,

@@ -19,6 +19,7 @@ struct wedge_unwinder {
     struct wedge_unwind_stack *stack; /* the one being unwound */
     bool missed; /* no unwind information for the pc last asked for */
     bool searching; /* in the tables */
+    size_t omitted; /* in all */
     const char *reason;
     struct wedge_unwind_dwfl *dwfl;
     bool dwfl_tried;
@@ -60,11 +61,10 @@ bool wedge_unwind_is_trampoline(struct wedge_images *images, uint64_t pc)
     return wedge_target_memory_read(images->memory, pc, bytes, sizeof(bytes)) && memcmp(bytes, code, sizeof(code)) == 0;
 }
 
-struct wedge_unwind_frame wedge_unwind_frame_at(const struct wedge_unwind_stack *stack, size_t n, uint64_t pc,
-                                                bool signal)
+struct wedge_unwind_frame wedge_unwind_frame_at(const struct wedge_unwind_frame *before, uint64_t pc, bool signal)
 {
     /* What a signal interrupted, and the trampoline itself, are no return addresses. */
-    bool exact = n == 0 || signal || stack->frames[n - 1].signal;
+    bool exact = !before || signal || before->signal;
     return (struct wedge_unwind_frame){.pc = pc, .signal = signal, .exact = exact};
 }
 
@@ -258,11 +258,11 @@ static void settle(struct wedge_unwinder *unwinder, struct wedge_unwind_stack *s
     stack->reason = "";
 }
 
-static void fail(struct wedge_unwinder *unwinder, struct wedge_unwind_stack *stack)
+static void fail(struct wedge_unwinder *unwinder, struct wedge_unwind_stack *stack, bool signal)
 {
     /* Without information libunwind follows the frame pointer, which then is any number: what it wanted there says
      * nothing of the stack. */
-    if (unwinder->missed && !stack->frames[stack->n_frames - 1].signal)
+    if (unwinder->missed && !signal)
         stack->need = 0;
     if (wedge_unwind_is_lacking(unwinder->images, stack->need))
         stack->end = WEDGE_UNWIND_NEED;
@@ -273,45 +273,79 @@ static void fail(struct wedge_unwinder *unwinder, struct wedge_unwind_stack *sta
     stack->reason = stack->end == WEDGE_UNWIND_NO_INFO ? unwinder->reason : "";
 }
 
-static void run_fast(struct wedge_unwinder *unwinder, struct wedge_unwind_stack *stack)
+/* Where the nth frame goes, from 0: the last places are used again and again. */
+static size_t place_of(size_t nth)
 {
-    unw_cursor_t cursor;
-    unwinder->stack = stack;
-    stack->frames[0] = (struct wedge_unwind_frame){.pc = stack->regs.rip, .exact = true};
-    stack->n_frames = 1;
-    stack->guessed = 0;
-    stack->end = WEDGE_UNWIND_LOST;
-    stack->need = 0;
-    stack->reason = "";
-    if (unw_init_remote(&cursor, unwinder->space, unwinder) < 0)
+    return nth < WEDGE_UNWIND_FRAMES_MAX ? nth : WEDGE_UNWIND_INNER + (nth - WEDGE_UNWIND_INNER) % WEDGE_UNWIND_OUTER;
+}
+
+/* Puts the outermost frames in their order. */
+static void straighten(struct wedge_unwind_stack *stack)
+{
+    struct wedge_unwind_frame outer[WEDGE_UNWIND_OUTER];
+    size_t total = stack->n_frames + stack->omitted;
+    if (!stack->omitted)
         return;
-    for (size_t n = 0;;) {
+    for (size_t i = 0; i < WEDGE_UNWIND_OUTER; i++)
+        outer[i] = stack->frames[place_of(total - WEDGE_UNWIND_OUTER + i)];
+    memcpy(stack->frames + WEDGE_UNWIND_INNER, outer, sizeof(outer));
+}
+
+/* Steps to the end. `missed` and `need` are of the last step. */
+static void step_through(struct wedge_unwinder *unwinder, struct wedge_unwind_stack *stack, unw_cursor_t *cursor)
+{
+    const struct wedge_unwind_frame *before = NULL;
+    for (size_t n = 0;; n++) {
+        struct wedge_unwind_frame *frame = &stack->frames[place_of(n)];
         unw_word_t pc;
-        if (unw_get_reg(&cursor, UNW_REG_IP, &pc) < 0)
+        if (unw_get_reg(cursor, UNW_REG_IP, &pc) < 0)
             return;
         if (n && !wedge_unwind_is_text(unwinder->images, pc))
             return; /* what looked like a return address is none */
+        if (n == WEDGE_UNWIND_FRAMES_MAX + WEDGE_UNWIND_OMITTED_MAX ||
+            (n >= WEDGE_UNWIND_FRAMES_MAX && unwinder->omitted == WEDGE_UNWIND_OMITTED_ALL)) {
+            stack->end = WEDGE_UNWIND_LIMIT;
+            return;
+        }
         /* Not unw_is_signal_frame: that is true of the frame after the trampoline. */
         bool signal = wedge_unwind_is_trampoline(unwinder->images, pc);
-        stack->frames[n] = wedge_unwind_frame_at(stack, n, pc, signal);
-        stack->n_frames = ++n;
+        *frame = wedge_unwind_frame_at(before, pc, signal);
+        before = frame;
+        if (n < WEDGE_UNWIND_FRAMES_MAX) {
+            stack->n_frames = n + 1;
+        } else {
+            stack->omitted++;
+            unwinder->omitted++;
+        }
         unwinder->missed = false;
         stack->need = 0;
-        int rc = unw_step(&cursor);
+        int rc = unw_step(cursor);
         /* Where it has no information libunwind follows the frame pointer and calls that a success. */
         if (rc < 0 || (unwinder->missed && !signal)) {
-            fail(unwinder, stack);
+            fail(unwinder, stack, signal);
             return;
         }
         if (rc == 0) {
             stack->end = WEDGE_UNWIND_COMPLETE;
             return;
         }
-        if (n == WEDGE_UNWIND_FRAMES_MAX) {
-            stack->end = WEDGE_UNWIND_LIMIT;
-            return;
-        }
     }
+}
+
+static void run_fast(struct wedge_unwinder *unwinder, struct wedge_unwind_stack *stack)
+{
+    unw_cursor_t cursor;
+    unwinder->stack = stack;
+    stack->frames[0] = (struct wedge_unwind_frame){.pc = stack->regs.rip, .exact = true};
+    stack->n_frames = 1;
+    stack->omitted = stack->guessed = 0;
+    stack->end = WEDGE_UNWIND_LOST;
+    stack->need = 0;
+    stack->reason = "";
+    if (unw_init_remote(&cursor, unwinder->space, unwinder) < 0)
+        return;
+    step_through(unwinder, stack, &cursor);
+    straighten(stack);
 }
 
 void wedge_unwind_fast(struct wedge_unwinder *unwinder, struct wedge_unwind_stack *stack)

@@ -19,7 +19,13 @@
 
 #include "detector/elf_image.h"
 
-#define WEDGE_UNWIND_FRAMES_MAX  256
+#define WEDGE_UNWIND_FRAMES_MAX 256
+/* Of a deeper stack, as far as libunwind goes it: the innermost and the outermost, for who began a recursion tells as
+ * much as where it is. */
+#define WEDGE_UNWIND_OUTER       64
+#define WEDGE_UNWIND_INNER       (WEDGE_UNWIND_FRAMES_MAX - WEDGE_UNWIND_OUTER)
+#define WEDGE_UNWIND_OMITTED_MAX 32768 /* of one stack; a stack that leads in circles ends there */
+#define WEDGE_UNWIND_OMITTED_ALL (1u << 18) /* of all stacks of a process */
 #define WEDGE_UNWIND_WINDOWS_MAX 3
 
 struct wedge_unwind_window { /* copied bytes of [from, from + len) */
@@ -36,7 +42,7 @@ struct wedge_unwind_frame {
 
 enum wedge_unwind_end {
     WEDGE_UNWIND_COMPLETE, /* to where the thread began */
-    WEDGE_UNWIND_LIMIT, /* more than WEDGE_UNWIND_FRAMES_MAX */
+    WEDGE_UNWIND_LIMIT, /* too many frames */
     WEDGE_UNWIND_NEED, /* the copy does not reach to `need` */
     WEDGE_UNWIND_NO_INFO, /* no unwind information at the last pc */
     WEDGE_UNWIND_LOST, /* the unwind information does not fit the stack */
@@ -48,6 +54,7 @@ struct wedge_unwind_stack { /* one thread's: regs and windows in, the rest out *
     size_t n_windows;
     struct wedge_unwind_frame frames[WEDGE_UNWIND_FRAMES_MAX];
     size_t n_frames;
+    size_t omitted; /* frames left out after the first WEDGE_UNWIND_INNER */
     size_t guessed; /* how many of them lie beyond the first pc without unwind information */
     enum wedge_unwind_end end;
     uint64_t need; /* NEED: the address */
@@ -73,9 +80,8 @@ bool wedge_unwind_is_text(struct wedge_images *images, uint64_t pc); /* may a ca
 /* mov $15, %rax; syscall: what a signal handler returns to, in every libc (rt_sigreturn, x86-64 ABI of the kernel). */
 bool wedge_unwind_is_trampoline(struct wedge_images *images, uint64_t pc);
 
-/* Frame `n` of *stack, of which those before it are there. */
-struct wedge_unwind_frame wedge_unwind_frame_at(const struct wedge_unwind_stack *stack, size_t n, uint64_t pc,
-                                                bool signal);
+/* The frame at `pc`; `before` is the one that it called, NULL: it is the innermost. */
+struct wedge_unwind_frame wedge_unwind_frame_at(const struct wedge_unwind_frame *before, uint64_t pc, bool signal);
 
 /* unwind_dwfl.c: the thorough way, a session of its own. */
 struct wedge_unwind_dwfl;

@@ -196,8 +196,8 @@ static int add_frame(Dwfl_Frame *frame, void *arg)
         out->end = WEDGE_UNWIND_LIMIT;
         return DWARF_CB_ABORT;
     }
-    out->frames[out->n_frames] =
-        wedge_unwind_frame_at(out, out->n_frames, pc, wedge_unwind_is_trampoline(session->images, pc));
+    out->frames[out->n_frames] = wedge_unwind_frame_at(out->n_frames ? &out->frames[out->n_frames - 1] : NULL, pc,
+                                                       wedge_unwind_is_trampoline(session->images, pc));
     out->n_frames++;
     if (!session->exact && !has_information(session, pc, activation))
         session->exact = out->n_frames;
@@ -230,6 +230,7 @@ void wedge_unwind_dwfl_run(struct wedge_unwind_dwfl *session, struct wedge_unwin
         (out->n_frames == stack->n_frames && (rc == 0 || out->end == WEDGE_UNWIND_NEED))) {
         memcpy(stack->frames, out->frames, out->n_frames * sizeof(out->frames[0]));
         stack->n_frames = out->n_frames;
+        stack->omitted = 0;
         stack->guessed = session->exact ? out->n_frames - session->exact : 0;
         stack->end = out->end;
         stack->need = need;

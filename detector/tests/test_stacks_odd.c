@@ -72,7 +72,7 @@ START_TEST(test_odd)
     struct stacks_target target;
     struct wedge_snapshot snapshot;
     const char *build = builds[_i];
-    bool debug = strcmp(build, "stacks_odd_o0") == 0;
+    bool debug = strcmp(build, "stacks_odd_o0") == 0, fixed = strcmp(build, "stacks_odd_static") == 0;
     stacks_target_start(&target, build, NULL);
     capture_all(&snapshot, target.pid);
     ck_assert_uint_ge(target.n, 10);
@@ -81,8 +81,10 @@ START_TEST(test_odd)
         const struct wedge_thread *thread = stacks_thread(&snapshot, said->tid);
         const char *note = thread->stack_note;
         check_said(thread, said, build);
-        if (strcmp(said->name, "recursion") == 0)
-            ck_assert_msg(strstr(note, "cut after 256 frames"), "%s", note);
+        if (strcmp(said->name, "recursion") == 0) /* its beginning is there, where libunwind alone gets through */
+            ck_assert_msg(fixed ? strstr(note, "cut after 256 frames") != NULL
+                                : strstr(note, "are left out") && has_function(thread, "in_recursion"),
+                          "%s", note);
         else if (strcmp(said->name, "jit") == 0) /* nothing describes the code: its frame pointer was followed */
             ck_assert_msg(strstr(note, "by frame pointers alone"), "%s", note);
         else if (strcmp(said->name, "frameless") ==

@@ -77,7 +77,8 @@ START_TEST(test_same_frames)
         ck_assert_uint_ge(oracles[i].n, 3);
         ck_assert_msg(thread->n_frames == oracles[i].n, "thread %d: %zu frames, eu-stack has %zu", thread->tid,
                       thread->n_frames, oracles[i].n);
-        for (size_t k = 0; k < oracles[i].n; k++)
+        bool deep = strstr(thread->stack_note, "are left out");
+        for (size_t k = 0; k < (deep ? WEDGE_UNWIND_INNER : oracles[i].n); k++)
             ck_assert_msg(thread->frames[k].pc == oracles[i].pcs[k], "thread %d, frame %zu: 0x%lx, eu-stack has 0x%lx",
                           thread->tid, k, (unsigned long)thread->frames[k].pc, (unsigned long)oracles[i].pcs[k]);
     }
