@@ -238,9 +238,20 @@ static int compare_threads(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+/* The beginnings of what systemd-coredump and its like make of a core. */
+static bool is_packed(const void *begin)
+{
+    static const uint8_t magics[][4] = {
+        {0x28, 0xb5, 0x2f, 0xfd}, {0x04, 0x22, 0x4d, 0x18}, {0xfd, 0x37, 0x7a, 0x58}, {0x1f, 0x8b, 0x08, 0x00}};
+    for (size_t i = 0; i < sizeof(magics) / sizeof(magics[0]); i++)
+        if (memcmp(begin, magics[i], i + 1 < sizeof(magics) / sizeof(magics[0]) ? 4 : 3) == 0)
+            return true;
+    return false;
+}
+
 int wedge_core_parse(int fd, const char *name, struct wedge_core **ret, struct wedge_err *err)
 {
-    Elf64_Ehdr ehdr;
+    Elf64_Ehdr ehdr = {0};
     struct stat st;
     struct wedge_core *core = calloc(1, sizeof(*core));
     if (!core) {
@@ -255,6 +266,10 @@ int wedge_core_parse(int fd, const char *name, struct wedge_core **ret, struct w
     if (!wedge_core_pread(core, 0, &ehdr, sizeof(ehdr)) || memcmp(ehdr.e_ident, ELFMAG, SELFMAG) != 0 ||
         ehdr.e_type != ET_CORE) {
         rc = wedge_err_input(err, name, 0, 0, "this is no core file");
+        if (is_packed(&ehdr))
+            wedge_err_remedy(err,
+                             "it is compressed: unpack it first (zstd -d, lz4 -d, xz -d, gzip -d), or take it from "
+                             "`coredumpctl dump -o core`");
         goto fail;
     }
     if (ehdr.e_ident[EI_CLASS] != ELFCLASS64 || ehdr.e_ident[EI_DATA] != ELFDATA2LSB || ehdr.e_machine != EM_X86_64 ||

@@ -17,10 +17,12 @@
 #include "base/clock.h"
 #include "base/tests/suite.h"
 #include "detector/core_file.h"
+#include "detector/core_write.h"
 #include "detector/tests/harness.h"
 
 #define MUTATIONS 3000
 #define CUTS      40
+#define CORE_KB   (256 * 1024) /* no core of a test is larger: a mistake must not fill the disk */
 
 static char folder[] = "/tmp/wedge-core-XXXXXX";
 
@@ -40,9 +42,10 @@ static void remove_folder(void)
 static const char *take_core(pid_t pid)
 {
     static char path[128];
-    char line[256];
+    char line[512];
     snprintf(path, sizeof(path), "%s/core.%d", folder, pid);
-    snprintf(line, sizeof(line), "gcore -o %s/core %d >/dev/null 2>&1", folder, pid);
+    snprintf(line, sizeof(line), "bash -c 'ulimit -f %d && exec gcore -o %s/core %d' >/dev/null 2>&1", CORE_KB, folder,
+             pid);
     ck_assert_int_eq(system(line), 0);
     return path;
 }
@@ -127,6 +130,33 @@ START_TEST(test_hangs)
 }
 END_TEST
 
+/* wedge's own core tells what gdb's tells. */
+START_TEST(test_own_core)
+{
+    struct factory factory = factory_start(hangs[_i].name);
+    struct wedge_err err = {0};
+    char path[128];
+    wedge_snapshot_free(examine_until_hang(factory.pid, WEDGE_STACKS_ALWAYS));
+    snprintf(path, sizeof(path), "%s/own", folder);
+    struct wedge_core_order order = {.pid = factory.pid,
+                                     .fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600),
+                                     .max_bytes = CORE_KB * 1024ul,
+                                     .deadline_ms = 5000};
+    ck_assert_int_ge(order.fd, 0);
+    ck_assert_msg(wedge_core_write(&order, &err) == 0, "%s", err.message);
+    close(order.fd);
+    struct wedge_snapshot *live = examine_until_hang(factory.pid, WEDGE_STACKS_ALWAYS);
+    factory_end(&factory);
+    struct wedge_snapshot *core = examine_core(path);
+    ck_assert_int_eq(core->verdicts[0].kind, hangs[_i].kind);
+    ck_assert_int_eq(core->verdicts[0].certainty, hangs[_i].certainty);
+    ck_assert_str_eq(core->verdicts[0].signature, live->verdicts[0].signature);
+    check_same_stacks(live, core);
+    wedge_snapshot_free(live);
+    wedge_snapshot_free(core);
+}
+END_TEST
+
 /* Programs in which something runs, or waits for what a core does not hold. "unlocked-by-another" has a thread that
  * will unlock what it does not own: it only sleeps. */
 static const char *const healthy[] = {
@@ -161,7 +191,7 @@ START_TEST(test_kernel_core)
     close(fd);
     if (strcmp(pattern, "core\n") != 0)
         return; /* the machine sends them elsewhere */
-    struct rlimit limit = {RLIM_INFINITY, RLIM_INFINITY};
+    struct rlimit limit = {CORE_KB * 1024ul, CORE_KB * 1024ul};
     char here[4096];
     ck_assert_ptr_nonnull(getcwd(here, sizeof(here)));
     ck_assert_int_eq(setrlimit(RLIMIT_CORE, &limit), 0);
@@ -457,6 +487,20 @@ START_TEST(test_wrong_files)
 }
 END_TEST
 
+/* As systemd-coredump leaves them. */
+START_TEST(test_packed)
+{
+    struct wedge_err err;
+    struct wedge_snapshot *s = NULL;
+    char path[128], line[300];
+    snprintf(path, sizeof(path), "%s/packed.xz", folder);
+    snprintf(line, sizeof(line), "xz -c /bin/true >%s", path);
+    ck_assert_int_eq(system(line), 0);
+    ck_assert_int_eq(examine(path, NULL, &s, &err), -EINVAL);
+    ck_assert_ptr_nonnull(strstr(err.remedy, "compressed"));
+}
+END_TEST
+
 /* A header that promises the most of everything. */
 START_TEST(test_greedy)
 {
@@ -486,6 +530,7 @@ static void fill(TCase *tcase)
 {
     tcase_add_unchecked_fixture(tcase, make_folder, remove_folder);
     tcase_add_loop_test(tcase, test_hangs, 0, sizeof(hangs) / sizeof(hangs[0]));
+    tcase_add_loop_test(tcase, test_own_core, 0, sizeof(hangs) / sizeof(hangs[0]));
     tcase_add_loop_test(tcase, test_healthy, 0, sizeof(healthy) / sizeof(healthy[0]));
     tcase_add_loop_test(tcase, test_kernel_core, 0, sizeof(aborted) / sizeof(aborted[0]));
     tcase_add_test(tcase, test_executable_of_another_build);
@@ -493,6 +538,7 @@ static void fill(TCase *tcase)
     tcase_add_test(tcase, test_cut_off);
     tcase_add_test(tcase, test_mutated);
     tcase_add_loop_test(tcase, test_wrong_files, 0, sizeof(wrong) / sizeof(wrong[0]));
+    tcase_add_test(tcase, test_packed);
     tcase_add_test(tcase, test_greedy);
 }
 
