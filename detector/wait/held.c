@@ -114,6 +114,8 @@ bool wedge_wait_held(struct wedge_look *look, int thread)
     wedge_waker_add(look, thread, 0, WEDGE_TO_RULE, rule, 0, "holds it");
     if (r->action == WEDGE_ACT_YIELD)
         wedge_waker_add(look, thread, 0, WEDGE_TO_TREE, -1, 0, "may make its condition true");
+    if (r->action == WEDGE_ACT_FULL || r->action == WEDGE_ACT_EMPTY) /* wedge-plan(5): it counts as open again then */
+        wedge_waker_add(look, thread, 0, WEDGE_TO_TREE, -1, 0, "may close the other end, or destroy it");
     if (wait->deadline_ns != UINT64_MAX) {
         int64_t left = (int64_t)wait->deadline_ns - wedge_clock_ns();
         t->wait.earliest_ns = left > 0 ? left : 0;

@@ -200,7 +200,7 @@ void agent_name_changed(bool own);
 void agent_hold(const struct agent_here *here, uint32_t rule, uint64_t deadline_ns, const struct wedge_rule_when *until,
                 const struct agent_site *site);
 /* As long as `holds` names a rule; it is asked anew after each sleep, and where it `looks` for itself every
- * AGENT_SHUT_END_NS. */
+ * AGENT_SHUT_END_NS. `ends`: any handler ends it, as one does a poll, not only one without SA_RESTART. */
 struct agent_until {
     uint64_t ns; /* UINT64_MAX: none */
     clockid_t clock;
@@ -208,7 +208,7 @@ struct agent_until {
 enum agent_hold_end { AGENT_HOLD_RELEASED, AGENT_HOLD_TIMED_OUT, AGENT_HOLD_INTERRUPTED };
 enum agent_hold_end agent_hold_while(const struct agent_here *here, const struct agent_site *site,
                                      uint32_t (*holds)(const void *), const void *arg, const struct agent_until *until,
-                                     bool looks);
+                                     bool looks, bool ends);
 void agent_quiesce(void);
 
 /* cancel.c */

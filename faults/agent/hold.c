@@ -115,7 +115,7 @@ static bool is_over(const struct agent_until *until, uint64_t *ret_left_ns)
 
 enum agent_hold_end agent_hold_while(const struct agent_here *here, const struct agent_site *site,
                                      uint32_t (*holds)(const void *), const void *arg, const struct agent_until *until,
-                                     bool looks)
+                                     bool looks, bool ends)
 {
     uint32_t number = holds(arg), first = number;
     enum agent_hold_end how = AGENT_HOLD_RELEASED;
@@ -137,7 +137,7 @@ enum agent_hold_end agent_hold_while(const struct agent_here *here, const struct
             left = AGENT_SHUT_END_NS;
         long rc = sleep_on(&agent_arena.rules[number].released, armed, left == UINT64_MAX ? left : sys_now_ns() + left,
                            site->cancels);
-        if (rc == -EINTR && interrupts()) {
+        if (rc == -EINTR && (ends || interrupts())) {
             how = AGENT_HOLD_INTERRUPTED;
             break;
         }

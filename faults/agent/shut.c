@@ -297,7 +297,7 @@ static bool pass_side(struct agent_call *call, uint32_t row, unsigned side, int 
     }
     if (!find_end(call, how, fd, side, &until, &code))
         return true;
-    switch (agent_hold_while(&call->here, &call->site, still_shut, &look, &until, fd >= 0)) {
+    switch (agent_hold_while(&call->here, &call->site, still_shut, &look, &until, fd >= 0, false)) {
     case AGENT_HOLD_TIMED_OUT:
         fail(call, code);
         return false;

@@ -56,13 +56,46 @@ static void restore_sets(const struct pollfd *fds, size_t n)
     }
 }
 
-/* As ppoll(2), until a time of CLOCK_MONOTONIC. */
-static int look(struct pollfd *fds, size_t n, uint64_t deadline_ns, const sigset_t *mask)
+struct question {
+    const struct pollfd *fds;
+    size_t n;
+};
+
+/* The rule by which nothing of what is asked can come; AGENT_NONE: something can. */
+static uint32_t all_shut(const void *arg)
 {
+    const struct question *question = arg;
+    uint32_t by = AGENT_NONE;
+    for (size_t i = 0; i < question->n; i++) {
+        unsigned events = (unsigned short)question->fds[i].events, sides;
+        if (question->fds[i].fd < 0)
+            continue;
+        sides = agent_shut_sides(question->fds[i].fd);
+        if (!sides || !events || agent_shut_events(sides, events) != events)
+            return AGENT_NONE;
+        uint32_t row = agent_descriptor_row(question->fds[i].fd);
+        by = agent_shut_by(row, sides & AGENT_SHUT_FULL ? AGENT_SHUT_FULL : AGENT_SHUT_EMPTY);
+        if (by == AGENT_NONE)
+            return by;
+    }
+    return by;
+}
+
+/* As ppoll(2), until a time of CLOCK_MONOTONIC. A look at nothing but shut descriptors is held as a call about one of
+ * them is, with a record that says so. */
+static int look(struct agent_call *call, struct pollfd *fds, size_t n, uint64_t deadline_ns, const sigset_t *mask)
+{
+    struct question question = {fds, n};
+    struct agent_until until = {.ns = deadline_ns, .clock = CLOCK_MONOTONIC};
     struct pollfd *asked = __builtin_alloca(n * sizeof(*asked)); /* at most MOST */
     struct agent_shut_signals signals = {.blocked = false};
     bool in_full = false;
     int rc;
+    if (!mask && agent_shut_left_ns(deadline_ns, false) > 0 && all_shut(&question) != AGENT_NONE &&
+        agent_hold_while(&call->here, &call->site, all_shut, &question, &until, true, true) == AGENT_HOLD_INTERRUPTED) {
+        errno = EINTR;
+        return -1;
+    }
     for (;;) {
         bool less = ask(fds, n, asked);
         if (less)
@@ -129,7 +162,7 @@ int64_t agent_shut_poll(struct agent_call *call)
     }
     if (!deadline_of(timeout, &deadline_ns) || too_many(n) || agent_is_vfork_child(&call->here))
         return agent_real.ppoll(fds, n, timeout, mask);
-    return look(fds, n, deadline_ns, mask);
+    return look(call, fds, n, deadline_ns, mask);
 }
 
 /* The events that the kernel takes for each of the three sets, fs/select.c. */
@@ -156,7 +189,8 @@ static int put(unsigned long *set, size_t fd, bool on)
 }
 
 /* As pselect(2). `count` numbers stand in one of the sets. */
-static int look_at_sets(size_t n, size_t count, unsigned long *sets[3], uint64_t deadline_ns, const sigset_t *mask)
+static int look_at_sets(struct agent_call *call, size_t n, size_t count, unsigned long *sets[3], uint64_t deadline_ns,
+                        const sigset_t *mask)
 {
     struct pollfd *fds = __builtin_alloca(count * sizeof(*fds)); /* at most MOST */
     size_t at = 0;
@@ -167,7 +201,7 @@ static int look_at_sets(size_t n, size_t count, unsigned long *sets[3], uint64_t
         if (events && at < count)
             fds[at++] = (struct pollfd){.fd = (int)fd, .events = (short)events};
     }
-    while ((rc = look(fds, at, deadline_ns, mask)) > 0) {
+    while ((rc = look(call, fds, at, deadline_ns, mask)) > 0) {
         for (size_t i = 0; i < at; i++) {
             int said = fds[i].revents;
             if (said & POLLNVAL) {
@@ -229,7 +263,7 @@ int64_t agent_shut_select(struct agent_call *call)
         count += is_in(sets[0], fd) || is_in(sets[1], fd) || is_in(sets[2], fd);
     if (!deadline_of(timeout, &deadline_ns) || too_many(count))
         return select_really(call);
-    int rc = look_at_sets(args[0], count, sets, deadline_ns,
+    int rc = look_at_sets(call, args[0], count, sets, deadline_ns,
                           call->function == WEDGE_FN_pselect ? (const sigset_t *)(uintptr_t)args[5] : NULL);
     if (tv && deadline_ns != UINT64_MAX) { /* select(2): Linux tells what was left */
         uint64_t left = agent_shut_left_ns(deadline_ns, false);

@@ -473,6 +473,24 @@ START_TEST(test_cancelled_in_a_hold)
 }
 END_TEST
 
+/* A look at nothing but what is shut is told as held, by which rule, and goes on when it is released. */
+START_TEST(test_held_in_a_look)
+{
+    PLAY("define q = pipe created-in=queue_open\nf1 * write obj=q nth=1 -> full", "op", "block", "poll");
+    run_read_until(&run, "shut\n");
+    run_await(&run_rule(&run, "f1")->holding, 1);
+    const struct wedge_arena_thread *thread = wedge_arena_live(&run.arena, WEDGE_SEC_THREADS, 0);
+    ck_assert_uint_eq(thread->wait[0].kind, WEDGE_WAITING_HELD);
+    ck_assert_uint_eq(thread->wait[0].rule, 1);
+    ck_assert_uint_eq(thread->wait[0].deadline_ns, UINT64_MAX);
+    release("f1");
+    run_finish(&run);
+    ck_assert_ptr_nonnull(strstr(run.text, "poll 1\n"));
+    ck_assert_uint_eq(run_rule(&run, "f1")->holding, 0);
+    finish();
+}
+END_TEST
+
 START_TEST(test_cancelled_in_a_look)
 {
     const char *name = _i ? "epoll_wait" : "poll";
@@ -716,6 +734,7 @@ static void fill(TCase *tcase)
     tcase_add_loop_test(tcase, test_signals_interrupt, 0, 2);
     tcase_add_loop_test(tcase, test_jumps_out_of_a_hold, 0, 4);
     tcase_add_loop_test(tcase, test_cancelled_in_a_hold, 0, 5);
+    tcase_add_test(tcase, test_held_in_a_look);
     tcase_add_loop_test(tcase, test_cancelled_in_a_look, 0, 2);
     tcase_add_test(tcase, test_not_cancelled_in_a_lock);
     tcase_add_test(tcase, test_spurious);
