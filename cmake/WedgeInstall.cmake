@@ -36,7 +36,8 @@ endif()
 install(EXPORT wedge-targets NAMESPACE wedge:: DESTINATION ${wedge_package_dir})
 configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/wedgeConfig.cmake.in
   ${PROJECT_BINARY_DIR}/wedgeConfig.cmake INSTALL_DESTINATION ${wedge_package_dir}
-  PATH_VARS CMAKE_INSTALL_LIBDIR)
+  PATH_VARS CMAKE_INSTALL_LIBDIR CMAKE_INSTALL_BINDIR)
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/wedgeConfigVersion.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${PROJECT_BINARY_DIR}/wedgeConfig.cmake ${PROJECT_BINARY_DIR}/wedgeConfigVersion.cmake
+  ${PROJECT_SOURCE_DIR}/cmake/WedgeTest.cmake
   DESTINATION ${wedge_package_dir})
