@@ -176,53 +176,8 @@ static void note_outcomes(struct wedge_capture *capture)
     }
 }
 
-int wedge_capture_proc(struct wedge_snapshot *snapshot, int proc, int deadline_ms, struct wedge_job_note *note,
-                       struct wedge_capture **ret, struct wedge_err *err)
+static int explain(const struct wedge_proc *target, int rc, struct wedge_err *err)
 {
-    struct wedge_proc *target = &snapshot->procs[proc];
-    struct wedge_capture *capture = calloc(1, sizeof(*capture));
-    int rc = -ENOMEM;
-    if (!capture)
-        goto fail;
-    capture->snapshot = snapshot;
-    capture->proc = target;
-    capture->threads = &snapshot->threads[target->first_thread];
-    capture->n = target->n_threads > 0 ? (size_t)target->n_threads : 0;
-    if (capture->n > WEDGE_STOP_THREADS_MAX)
-        capture->n = WEDGE_STOP_THREADS_MAX;
-    capture->deadline_ms = deadline_ms > 0 ? deadline_ms : DEADLINE_MS;
-    capture->note = note;
-    capture->memory.fd = -1;
-    capture->images.memory = &capture->memory;
-    say(capture, "read what the process has mapped");
-    rc = open_process(capture);
-    if (rc)
-        goto fail;
-    rc = -ENOMEM;
-    capture->shared = wedge_stop_alloc(capture->n, WEDGE_STOP_WINDOW_BYTES);
-    capture->copies = calloc(capture->n, sizeof(*capture->copies));
-    if (!capture->shared || !capture->copies)
-        goto fail;
-    choose_threads(capture);
-    say(capture, "stop the process to copy its stacks");
-    struct wedge_stop stop = {.pid = target->pid,
-                              .start_ticks = target->start_ticks,
-                              .whole = true,
-                              .deadline_ms = capture->deadline_ms,
-                              .regions = &capture->regions,
-                              .threads = capture->shared,
-                              .n_threads = capture->n};
-    rc = wedge_stop_run(&stop);
-    if (rc && rc != -ETIMEDOUT)
-        goto fail;
-    memcpy(capture->copies, capture->shared, capture->n * sizeof(*capture->copies));
-    note_outcomes(capture);
-    for (size_t i = capture->n; i < (size_t)target->n_threads; i++)
-        note_stack(capture, &snapshot->threads[target->first_thread + (int)i], "no stack: too many threads");
-    *ret = capture;
-    return 0;
-fail:
-    wedge_capture_free(capture);
     if (rc == -ESRCH)
         return wedge_err_set(err, rc, "process %d is gone", target->pid);
     if (rc != -EPERM)
@@ -231,6 +186,105 @@ fail:
     wedge_err_remedy(err, "run as its owner or as root (see ptrace(2), PTRACE_MODE_ATTACH); a process that is traced "
                           "already (gdb, strace) cannot be traced again");
     return rc;
+}
+
+/* Everything before the stop. */
+static int prepare(struct wedge_snapshot *snapshot, const struct wedge_capture_ask *ask, struct wedge_job_note *note,
+                   struct wedge_capture **ret)
+{
+    struct wedge_proc *target = &snapshot->procs[ask->proc];
+    struct wedge_capture *capture = calloc(1, sizeof(*capture));
+    if (!capture)
+        return -ENOMEM;
+    capture->snapshot = snapshot;
+    capture->proc = target;
+    capture->threads = &snapshot->threads[target->first_thread];
+    capture->n = target->n_threads > 0 ? (size_t)target->n_threads : 0;
+    if (capture->n > WEDGE_STOP_THREADS_MAX)
+        capture->n = WEDGE_STOP_THREADS_MAX;
+    capture->deadline_ms = ask->deadline_ms > 0 ? ask->deadline_ms : DEADLINE_MS;
+    capture->note = note;
+    capture->memory.fd = -1;
+    capture->images.memory = &capture->memory;
+    say(capture, "read what the process has mapped");
+    int rc = open_process(capture);
+    if (!rc) {
+        capture->shared = wedge_stop_alloc(capture->n, WEDGE_STOP_WINDOW_BYTES);
+        capture->copies = calloc(capture->n, sizeof(*capture->copies));
+        rc = capture->shared && capture->copies ? 0 : -ENOMEM;
+    }
+    if (rc) {
+        wedge_capture_free(capture);
+        return rc;
+    }
+    choose_threads(capture);
+    *ret = capture;
+    return 0;
+}
+
+/* After the stop. */
+static void take_over(struct wedge_capture *capture)
+{
+    memcpy(capture->copies, capture->shared, capture->n * sizeof(*capture->copies));
+    note_outcomes(capture);
+    for (size_t i = capture->n; i < (size_t)capture->proc->n_threads; i++)
+        note_stack(capture, &capture->snapshot->threads[capture->proc->first_thread + (int)i],
+                   "no stack: too many threads");
+}
+
+int wedge_capture_procs(struct wedge_snapshot *snapshot, struct wedge_capture_ask *asks, size_t n,
+                        struct wedge_job_note *note)
+{
+    struct wedge_stop *stops = calloc(n + 1, sizeof(*stops));
+    int *rcs = calloc(n + 1, sizeof(*rcs)), rc = stops && rcs ? 0 : -ENOMEM;
+    size_t n_stops = 0;
+    for (size_t i = 0; i < n && !rc; i++) {
+        struct wedge_capture_ask *ask = &asks[i];
+        ask->capture = NULL;
+        ask->rc = prepare(snapshot, ask, note, &ask->capture);
+        if (!ask->rc)
+            stops[n_stops++] = (struct wedge_stop){.pid = ask->capture->proc->pid,
+                                                   .start_ticks = ask->capture->proc->start_ticks,
+                                                   .whole = true,
+                                                   .deadline_ms = ask->capture->deadline_ms,
+                                                   .regions = &ask->capture->regions,
+                                                   .threads = ask->capture->shared,
+                                                   .n_threads = ask->capture->n};
+    }
+    if (note)
+        note->step = "stop the processes to copy their stacks";
+    if (!rc)
+        rc = wedge_stop_run_all(stops, n_stops, rcs);
+    for (size_t i = 0, at = 0; i < n; i++) {
+        struct wedge_capture_ask *ask = &asks[i];
+        if (!ask->capture)
+            continue;
+        ask->rc = rc ? rc : rcs[at++];
+        if (ask->rc && ask->rc != -ETIMEDOUT) {
+            wedge_capture_free(ask->capture);
+            ask->capture = NULL;
+        } else {
+            ask->rc = 0;
+            take_over(ask->capture);
+        }
+    }
+    for (size_t i = 0; i < n; i++)
+        if (asks[i].rc)
+            explain(&snapshot->procs[asks[i].proc], asks[i].rc, &asks[i].err);
+    free(stops);
+    free(rcs);
+    return rc;
+}
+
+int wedge_capture_proc(struct wedge_snapshot *snapshot, int proc, int deadline_ms, struct wedge_job_note *note,
+                       struct wedge_capture **ret, struct wedge_err *err)
+{
+    struct wedge_capture_ask ask = {.proc = proc, .deadline_ms = deadline_ms};
+    int rc = wedge_capture_procs(snapshot, &ask, 1, note);
+    if (ask.rc || rc)
+        return explain(&snapshot->procs[proc], ask.rc ? ask.rc : rc, err);
+    *ret = ask.capture;
+    return 0;
 }
 
 int wedge_capture_core(struct wedge_snapshot *snapshot, int proc, struct wedge_core *core, struct wedge_job_note *note,

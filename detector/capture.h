@@ -20,6 +20,16 @@ struct wedge_core;
  * thread->stopped_ns and stack_note. Returns 0 even where single threads could not be stopped; -EPERM, -ESRCH. */
 int wedge_capture_proc(struct wedge_snapshot *snapshot, int proc, int deadline_ms, struct wedge_job_note *note,
                        struct wedge_capture **ret, struct wedge_err *err);
+/* The same of several processes, one stopped after the other. Each gets a capture, or `rc` and why. 0, or when none could
+ * be had a negative errno, which is then that of each. */
+struct wedge_capture_ask {
+    int proc, deadline_ms;
+    struct wedge_capture *capture;
+    int rc;
+    struct wedge_err err;
+};
+int wedge_capture_procs(struct wedge_snapshot *snapshot, struct wedge_capture_ask *asks, size_t n,
+                        struct wedge_job_note *note);
 /* The same from a core file: nothing is stopped, everything is there already. The threads of the snapshot are those of
  * the core, in its order; `core` must outlive the capture. -ENOMEM. */
 int wedge_capture_core(struct wedge_snapshot *snapshot, int proc, struct wedge_core *core, struct wedge_job_note *note,

@@ -71,30 +71,47 @@ static int patience_ms(const struct wedge_look *look, size_t proc)
     return given > STUCK_STOP_DEADLINE_MS ? given : STUCK_STOP_DEADLINE_MS;
 }
 
+/* Is the stack of this process asked for? */
+static bool is_wanted(const struct stacks *stacks, size_t proc, bool all)
+{
+    const struct wedge_look_proc *own = &stacks->look->procs[proc];
+    return stacks->snapshot->procs[proc].in_tree && !own->skipped && !own->zombie &&
+           (all || has_victims(stacks->snapshot, (int)proc));
+}
+
+static void capture_live(struct stacks *stacks, bool all)
+{
+    struct wedge_look *look = stacks->look;
+    struct wedge_capture_ask *asks = calloc(stacks->snapshot->n_procs + 1, sizeof(*asks));
+    size_t n = 0;
+    for (size_t i = 0; asks && i < stacks->snapshot->n_procs; i++)
+        if (is_wanted(stacks, i, all))
+            asks[n++] = (struct wedge_capture_ask){.proc = (int)i, .deadline_ms = patience_ms(look, i)};
+    if (n)
+        wedge_capture_procs(stacks->snapshot, asks, n, look->note);
+    for (size_t i = 0; i < n; i++) {
+        stacks->captures[asks[i].proc] = asks[i].capture;
+        if (!asks[i].capture)
+            note_failure(look, (size_t)asks[i].proc, asks[i].err.message, true);
+    }
+    free(asks);
+}
+
 static void capture_all(struct stacks *stacks)
 {
     struct wedge_look *look = stacks->look;
     const struct wedge_examine *options = look->options;
     const struct wedge_verdict *headline = &stacks->snapshot->verdicts[0];
+    struct wedge_err err = {0};
     /* Of a hang of the whole everything is kept: whoever watches is about to end it, and what is not recorded is lost. */
     bool all = options->stacks == WEDGE_STACKS_ALWAYS ||
                (headline->scope == WEDGE_SCOPE_WHOLE && wedge_verdict_is_hang(headline->kind) &&
                 (headline->certainty == WEDGE_PROVED || options->stalled));
-    for (size_t i = 0; i < stacks->snapshot->n_procs; i++) {
-        const struct wedge_proc *p = &stacks->snapshot->procs[i];
-        struct wedge_err err = {0};
-        bool wanted = all || has_victims(stacks->snapshot, (int)i);
-        if (!wanted || !p->in_tree || look->procs[i].skipped || look->procs[i].zombie)
-            continue;
-        wedge_look_note(look, p->pid, "stopping for stacks");
-        struct wedge_capture **capture = &stacks->captures[i];
-        if (look->core
-                ? wedge_capture_core(stacks->snapshot, (int)i, look->core, look->note, capture, &err)
-                : wedge_capture_proc(stacks->snapshot, (int)i, patience_ms(look, i), look->note, capture, &err)) {
-            note_failure(look, i, err.message, true);
-            stacks->captures[i] = NULL;
-        }
-    }
+    if (!look->core)
+        capture_live(stacks, all);
+    else if (is_wanted(stacks, 0, all) &&
+             wedge_capture_core(stacks->snapshot, 0, look->core, look->note, &stacks->captures[0], &err))
+        note_failure(look, 0, err.message, true);
 }
 
 /* ---- in the child ---- */

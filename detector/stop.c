@@ -2,11 +2,13 @@
 
 #include <elf.h>
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
+#include <sys/time.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 
@@ -84,11 +86,16 @@ static uint64_t start_ticks_of(pid_t pid)
     return stat.start_ticks;
 }
 
-static bool is_held(const struct tracer *tracer, pid_t tid)
+/* Both lists are in order, as a rule: where the one before was found, the next stands behind it. */
+static bool is_held(const struct tracer *tracer, pid_t tid, size_t *hint)
 {
-    for (size_t i = 0; i < tracer->n; i++)
-        if (tracer->held[i].tid == tid)
+    for (size_t i = 0; i < tracer->n; i++) {
+        size_t at = *hint + i < tracer->n ? *hint + i : *hint + i - tracer->n;
+        if (tracer->held[at].tid == tid) {
+            *hint = at + 1 < tracer->n ? at + 1 : 0;
             return true;
+        }
+    }
     return false;
 }
 
@@ -132,11 +139,11 @@ static void ask(struct tracer *tracer, size_t from)
 static size_t seize_others(struct tracer *tracer)
 {
     pid_t *tids;
-    size_t n, found = 0;
+    size_t n, found = 0, hint = 0;
     if (wedge_proc_list(tracer->stop->pid, WEDGE_STOP_THREADS_MAX, &tids, &n))
         return 0;
     for (size_t i = 0; i < n; i++)
-        if (!is_held(tracer, tids[i]) && !is_skipped(tracer->stop, tids[i]) && seize(tracer, tids[i], NULL) == 0)
+        if (!is_held(tracer, tids[i], &hint) && !is_skipped(tracer->stop, tids[i]) && seize(tracer, tids[i], NULL) == 0)
             found++;
     free(tids);
     return found;
@@ -323,22 +330,11 @@ static int wait_and_copy(struct tracer *tracer)
     return rc;
 }
 
-/* The tracing child. Whatever it still holds at its end, the kernel lets go of. */
-static int trace(void *arg, int out, struct wedge_job_note *note)
+/* One process. 0, a negative errno; *ret_clean: nothing of it is still traced. */
+static int trace_one(struct wedge_stop *stop, struct held *held, size_t cap, bool *ret_clean)
 {
-    struct wedge_stop *stop = arg;
-    struct tracer tracer = {.stop = stop, .cap = WEDGE_STOP_THREADS_MAX};
-    (void)out;
-    note->pid = stop->pid;
-    note->step = "stop the process to copy its stacks";
-    signal(SIGCHLD, SIG_DFL); /* an ignored SIGCHLD would not be sent */
-    sigset_t child;
-    sigemptyset(&child);
-    sigaddset(&child, SIGCHLD);
-    sigprocmask(SIG_BLOCK, &child, NULL);
-    tracer.held = calloc(tracer.cap, sizeof(*tracer.held));
-    if (!tracer.held)
-        return -ENOMEM;
+    struct tracer tracer = {.stop = stop, .held = held, .cap = cap};
+    *ret_clean = false;
     int rc = seize_asked(&tracer);
     if (rc)
         return rc;
@@ -354,16 +350,100 @@ static int trace(void *arg, int out, struct wedge_job_note *note)
             break;
         ask(&tracer, before);
     }
-    return wait_and_copy(&tracer);
+    rc = wait_and_copy(&tracer);
+    *ret_clean = true;
+    for (size_t i = 0; i < tracer.n; i++)
+        *ret_clean &= tracer.held[i].state == LET_GO;
+    return rc;
+}
+
+struct progress { /* shared with the tracing child */
+    size_t at; /* the one that it is at, or is to begin with */
+    int rcs[];
+};
+struct batch {
+    struct wedge_stop *stops;
+    size_t n;
+    struct progress *progress;
+};
+
+static int limit_ms(const struct wedge_stop *stop)
+{
+    return 2 * stop->deadline_ms + KILL_GRACE_MS;
+}
+
+/* The tracing child. Whatever it still holds at its end, the kernel lets go of: so it ends as soon as something did not
+ * come to its stop, and another one goes on. */
+static int trace(void *arg, int out, struct wedge_job_note *note)
+{
+    struct batch *batch = arg;
+    size_t cap = WEDGE_STOP_THREADS_MAX;
+    sigset_t child;
+    bool clean = true;
+    (void)out;
+    signal(SIGCHLD, SIG_DFL); /* an ignored SIGCHLD would not be sent */
+    /* The alarm is what ends us when one process takes too long; nobody's handler or mask may be in its way. */
+    signal(SIGALRM, SIG_DFL);
+    sigemptyset(&child);
+    sigaddset(&child, SIGALRM);
+    sigprocmask(SIG_UNBLOCK, &child, NULL);
+    sigemptyset(&child);
+    sigaddset(&child, SIGCHLD);
+    sigprocmask(SIG_BLOCK, &child, NULL);
+    struct held *held = malloc(cap * sizeof(*held));
+    if (!held)
+        return -ENOMEM;
+    for (size_t i = batch->progress->at; i < batch->n && clean; i++) {
+        struct wedge_stop *stop = &batch->stops[i];
+        int ms = limit_ms(stop);
+        struct itimerval limit = {.it_value = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000}};
+        note->pid = stop->pid;
+        note->step = "stop the process to copy its stacks";
+        setitimer(ITIMER_REAL, &limit, NULL);
+        batch->progress->rcs[i] = trace_one(stop, held, cap, &clean);
+        __atomic_store_n(&batch->progress->at, i + 1, __ATOMIC_RELEASE);
+    }
+    return 0;
+}
+
+/* Goes on where the child before left off. */
+static int run_batch(struct batch *batch)
+{
+    struct wedge_job_result result;
+    size_t at = batch->progress->at;
+    int64_t all_ms = KILL_GRACE_MS;
+    for (size_t i = at; i < batch->n; i++)
+        all_ms += limit_ms(&batch->stops[i]);
+    int rc = wedge_job_run(trace, batch, all_ms < INT_MAX / 2 ? (int)all_ms : INT_MAX / 2, 1, &result);
+    if (rc)
+        return rc;
+    bool timed_out = result.status == -ETIMEDOUT || (result.status == -ECHILD && result.signal == SIGALRM);
+    rc = timed_out ? -ETIMEDOUT : result.status;
+    wedge_job_result_free(&result);
+    /* It ended at one of them, which is then through with. */
+    if (rc && batch->progress->at < batch->n)
+        batch->progress->rcs[batch->progress->at++] = rc;
+    return 0;
+}
+
+int wedge_stop_run_all(struct wedge_stop *stops, size_t n, int *ret_rcs)
+{
+    size_t bytes = round_page(sizeof(struct progress) + n * sizeof(int));
+    struct progress *progress = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (progress == MAP_FAILED)
+        return -errno;
+    struct batch batch = {.stops = stops, .n = n, .progress = progress};
+    int rc = 0;
+    while (progress->at < n && !rc)
+        rc = run_batch(&batch);
+    for (size_t i = 0; i < n && !rc; i++)
+        ret_rcs[i] = progress->rcs[i];
+    munmap(progress, bytes);
+    return rc;
 }
 
 int wedge_stop_run(struct wedge_stop *stop)
 {
-    struct wedge_job_result result;
-    int rc = wedge_job_run(trace, stop, 2 * stop->deadline_ms + KILL_GRACE_MS, 1, &result);
-    if (rc)
-        return rc;
-    rc = result.status;
-    wedge_job_result_free(&result);
-    return rc;
+    int own = 0, rc = wedge_stop_run_all(stop, 1, &own);
+    return rc ? rc : own;
 }

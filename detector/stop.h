@@ -5,7 +5,7 @@
  *                                          │ not in time, or in uninterruptible sleep: LATE
  *                                          │ its own signal came first: it is handed back with it at the detach
  *
- * Invariant: nothing stays stopped. The tracing is done by a child of its own that lives only as long as the stop:
+ * Invariant: nothing stays stopped. The tracing is done by a child of its own that lives only as long as the stops:
  * when it ends, however it ends, the kernel lets go of whatever it traced (PTRACE_SEIZE leaves no SIGSTOP behind,
  * ptrace(2)), threads that never reached their stop included. It dies with its parent and is killed past the deadline.
  */
@@ -75,5 +75,8 @@ void wedge_stop_dispose(struct wedge_stop_thread *threads, size_t n, size_t room
  * callers alone: it forks.
  */
 int wedge_stop_run(struct wedge_stop *stop);
+/* The same of `n` processes, one after the other, each let go before the next is asked: by one tracing child as long as
+ * everything comes to its stop in time. Each one's result into ret_rcs. -ENOMEM and errors of fork: none is there. */
+int wedge_stop_run_all(struct wedge_stop *stops, size_t n, int *ret_rcs);
 
 #endif

@@ -18,6 +18,9 @@
 #include "detector/proc.h"
 #include "detector/tests/stacks_harness.h"
 
+#define obstack_chunk_alloc malloc
+#define obstack_chunk_free  free
+
 #define KILLS    50
 #define CAPTURES 100
 
@@ -474,8 +477,55 @@ START_TEST(test_refusals)
 }
 END_TEST
 
+/* Several at once: each has its own result, whatever became of the one before. */
+START_TEST(test_several)
+{
+    enum { N = 4, GONE = 1, OTHER = 2 };
+    struct stacks_target targets[N];
+    struct wedge_snapshot snapshots[N], all = {.n_procs = N};
+    struct wedge_proc procs[N];
+    struct wedge_thread threads[64];
+    struct wedge_capture_ask asks[N];
+    static const char *const cases[] = {"read", NULL};
+    obstack_init(&all.mem);
+    all.procs = procs;
+    all.threads = threads;
+    for (int i = 0; i < N; i++) {
+        stacks_target_start(&targets[i], "stacks_target_o2", cases);
+        stacks_snapshot_init(&snapshots[i], targets[i].pid);
+        procs[i] = snapshots[i].procs[0];
+        procs[i].first_thread = (int)all.n_threads;
+        ck_assert_uint_lt(all.n_threads + snapshots[i].n_threads, 64);
+        memcpy(threads + all.n_threads, snapshots[i].threads, snapshots[i].n_threads * sizeof(*threads));
+        all.n_threads += snapshots[i].n_threads;
+        asks[i] = (struct wedge_capture_ask){.proc = i, .deadline_ms = 1000};
+    }
+    stacks_target_end(&targets[GONE]);
+    procs[OTHER].start_ticks++;
+    ck_assert_int_eq(wedge_capture_procs(&all, asks, N, NULL), 0);
+    for (int i = 0; i < N; i++) {
+        bool had = i != GONE && i != OTHER;
+        ck_assert_int_eq(asks[i].rc, had ? 0 : -ESRCH);
+        ck_assert_int_eq(asks[i].capture != NULL, had);
+        ck_assert_int_eq(asks[i].err.code, had ? 0 : -ESRCH);
+        for (int t = 0; had && t < procs[i].n_threads; t++)
+            ck_assert_int_gt(threads[procs[i].first_thread + t].stopped_ns, 0);
+        if (had)
+            ck_assert_int_eq(wedge_capture_unwind(asks[i].capture, NULL), 0);
+        for (int t = 0; had && t < procs[i].n_threads; t++)
+            ck_assert_uint_gt(threads[procs[i].first_thread + t].n_frames, 2);
+        wedge_capture_free(asks[i].capture);
+        stacks_snapshot_done(&snapshots[i]);
+        if (i != GONE)
+            stacks_target_end(&targets[i]);
+    }
+    obstack_free(&all.mem, NULL);
+}
+END_TEST
+
 static void fill(TCase *tcase)
 {
+    tcase_add_test(tcase, test_several);
     tcase_add_loop_test(tcase, test_frames, 0, sizeof(variants) / sizeof(variants[0]));
     tcase_add_loop_test(tcase, test_deleted_or_replaced, 0, 2);
     tcase_add_test(tcase, test_signal_frames);
