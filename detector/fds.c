@@ -86,7 +86,7 @@ static bool read_one(int dir, const char *name, struct wedge_fd *ret)
             return fd.kind != WEDGE_FD_PIPE;
         }
         if (fd.kind != WEDGE_FD_PIPE && S_ISFIFO(sx.stx_mode))
-            fd.kind = WEDGE_FD_FIFO;
+            fd.kind = sx.stx_nlink == 0 ? WEDGE_FD_PIPE : WEDGE_FD_FIFO;
         else if (fd.kind != WEDGE_FD_PIPE && S_ISREG(sx.stx_mode) && (sx.stx_nlink == 0 || ends(link, " (deleted)")))
             fd.kind = WEDGE_FD_UNLINKED;
         else if (fd.kind != WEDGE_FD_PIPE && S_ISREG(sx.stx_mode))

@@ -16,7 +16,7 @@
 
 enum wedge_fd_kind {
     WEDGE_FD_OTHER, /* not looked into: whoever waits on it waits for the outside */
-    WEDGE_FD_PIPE,
+    WEDGE_FD_PIPE, /* and a FIFO whose last name is gone */
     WEDGE_FD_FIFO, /* with a name: anyone may open it */
     WEDGE_FD_SOCKET,
     WEDGE_FD_EVENTFD,

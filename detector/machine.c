@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "detector/members.h"
@@ -299,23 +300,38 @@ static int add_carrier(struct wedge_look *look, uint64_t inode)
     return 0;
 }
 
+/* Most sockets carry none for certain: what is no UNIX socket, and streams without a byte to be read (a message with
+ * descriptors has one at least, and who reads it takes them out). Saves their fdinfo. */
+static bool is_empty(const struct wedge_sockets *sockets, uint64_t inode)
+{
+    const struct wedge_unix_socket *s = wedge_sockets_unix(sockets, inode);
+    return s ? s->type == SOCK_STREAM && s->state == WEDGE_SOCKET_ESTABLISHED && !s->rqueue
+             : wedge_sockets_inet(sockets, inode) != NULL;
+}
+
+/* Read after the tables of descriptors, so that what left one of those on its way is seen here. */
 static void read_carriers(struct wedge_look *look)
 {
-    uint64_t sockets = wedge_fds_device(WEDGE_FD_SOCKET), async = wedge_fds_device(WEDGE_FD_ASYNC), last = 0;
+    uint64_t device = wedge_fds_device(WEDGE_FD_SOCKET), async = wedge_fds_device(WEDGE_FD_ASYNC), last = 0;
+    struct wedge_sockets *sockets = wedge_sockets_read(getpid(), 0);
     look->carriers_read = true;
     look->n_carriers = 0;
     for (size_t i = 0; i < look->n_ends; i++) {
         const struct wedge_machine_end *end = &look->ends[i];
+        if (end->dev != async &&
+            (end->dev != device || end->inode == last || (sockets && is_empty(sockets, end->inode))))
+            continue;
         const struct wedge_machine_proc *m = find(look, end->pid);
-        if (!m || !(end->dev == async ? m->tree : end->dev == sockets && end->inode != last))
+        if (!m || (end->dev == async && !m->tree))
             continue;
         long n = descriptors_inside(end, reader_of(m));
         if (n < 0) /* gone; another who has it may tell */
             continue;
-        last = end->dev == sockets ? end->inode : last;
+        last = end->dev == device ? end->inode : last;
         if (n && (end->dev == async || (is_in_reach(look, end->inode, m) && add_carrier(look, end->inode))))
             look->hidden_carriers = true;
     }
+    wedge_sockets_free(sockets);
 }
 
 const uint64_t *wedge_look_carriers(struct wedge_look *look, size_t *ret_n)

@@ -20,10 +20,10 @@
 
 #include "detector/proc.h"
 
-#define MOST_SOCKETS   65536
-#define MOST_TCP_BYTES (16u << 20)
-#define ANSWER_BYTES   65536
-#define TIME_WAIT      6
+#define MOST_SOCKETS    65536
+#define MOST_INET_BYTES (16u << 20)
+#define ANSWER_BYTES    65536
+#define TIME_WAIT       6
 
 uint64_t wedge_sockets_namespace(pid_t pid, pid_t tid)
 {
@@ -232,11 +232,11 @@ static void read_unix(struct wedge_sockets *sockets, pid_t pid, pid_t tid)
         qsort(sockets->unix_sockets, sockets->n_unix, sizeof(*sockets->unix_sockets), compare_unix);
 }
 
-/* ---- TCP ---- */
+/* ---- TCP and UDP ---- */
 
 /* "0100007F:0016" or four such words: each word is a number in the machine's own order, over the bytes of the address
  * as they are sent. Returns what follows, NULL: no such thing. */
-static const char *parse_end(const char *s, struct wedge_tcp_end *ret)
+static const char *parse_end(const char *s, struct wedge_inet_end *ret)
 {
     static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
     uint32_t words[4];
@@ -253,9 +253,9 @@ static const char *parse_end(const char *s, struct wedge_tcp_end *ret)
 }
 
 /* "  0: LOCAL REMOTE ST TX:RX TR:WHEN RETRANSMITS UID TIMEOUT INODE …" */
-bool wedge_sockets_parse_tcp(const char *line, struct wedge_tcp_socket *ret)
+bool wedge_sockets_parse_inet(const char *line, struct wedge_inet_socket *ret)
 {
-    struct wedge_tcp_socket s = {0};
+    struct wedge_inet_socket s = {0};
     unsigned state, timer;
     const char *at = strchr(line, ':');
     if (!at || at[1] != ' ')
@@ -273,42 +273,48 @@ bool wedge_sockets_parse_tcp(const char *line, struct wedge_tcp_socket *ret)
     return true;
 }
 
-static int compare_tcp(const void *a, const void *b)
+static int compare_inet(const void *a, const void *b)
 {
-    const struct wedge_tcp_socket *x = a, *y = b;
+    const struct wedge_inet_socket *x = a, *y = b;
     return (x->inode > y->inode) - (x->inode < y->inode);
 }
 
-static int add_tcp(struct wedge_sockets *sockets, pid_t pid, pid_t tid, const char *file, size_t *cap)
+static int add_inet(struct wedge_sockets *sockets, pid_t pid, pid_t tid, const char *file, bool udp, size_t *cap)
 {
     char *text = NULL;
-    ssize_t len = wedge_proc_read_all(pid, tid, file, MOST_TCP_BYTES, &text);
-    int rc = len < 0 ? (int)len : len >= (ssize_t)MOST_TCP_BYTES ? -EOVERFLOW : 0;
+    ssize_t len = wedge_proc_read_all(pid, tid, file, MOST_INET_BYTES, &text);
+    int rc = len < 0 ? (int)len : len >= (ssize_t)MOST_INET_BYTES ? -EOVERFLOW : 0;
     const char *line = rc ? NULL : strchr(text, '\n'); /* the first one has the titles */
     for (; line && line[1] && !rc; line = strchr(line + 1, '\n')) {
-        rc = room((void **)&sockets->tcp_sockets, sockets->n_tcp, 1, sizeof(*sockets->tcp_sockets), cap);
-        if (!rc && !wedge_sockets_parse_tcp(line + 1, &sockets->tcp_sockets[sockets->n_tcp]))
+        struct wedge_inet_socket s;
+        if (!wedge_sockets_parse_inet(line + 1, &s))
             rc = -EBADMSG;
-        /* Connections that are over are many, and nobody waits on them. */
-        sockets->n_tcp += !rc && sockets->tcp_sockets[sockets->n_tcp].state != TIME_WAIT;
+        else if (s.state == TIME_WAIT) /* connections that are over are many, and nobody waits on them */
+            continue;
+        else
+            rc = room((void **)&sockets->inet_sockets, sockets->n_inet, 1, sizeof(s), cap);
+        s.udp = udp;
+        if (!rc)
+            sockets->inet_sockets[sockets->n_inet++] = s;
     }
     free(text);
     return rc;
 }
 
-static void read_tcp(struct wedge_sockets *sockets, pid_t pid, pid_t tid)
+static void read_inet(struct wedge_sockets *sockets, pid_t pid, pid_t tid)
 {
+    static const char *const files[] = {"net/tcp", "net/tcp6", "net/udp", "net/udp6"};
     size_t cap = 0;
-    int rc = add_tcp(sockets, pid, tid, "net/tcp", &cap);
-    if (!rc)
-        rc = add_tcp(sockets, pid, tid, "net/tcp6", &cap);
-    if (rc == -ENOENT && wedge_sockets_namespace(pid, tid) == sockets->namespace)
-        rc = 0; /* a kernel without IPv6 */
-    sockets->tcp_error = rc;
-    if (rc)
-        sockets->n_tcp = 0;
-    if (sockets->n_tcp)
-        qsort(sockets->tcp_sockets, sockets->n_tcp, sizeof(*sockets->tcp_sockets), compare_tcp);
+    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]) && !sockets->inet_error; i++) {
+        int rc = add_inet(sockets, pid, tid, files[i], i >= 2, &cap);
+        /* A kernel without IPv6 has no such files. */
+        if (rc != -ENOENT || wedge_sockets_namespace(pid, tid) != sockets->namespace)
+            sockets->inet_error = rc;
+    }
+    if (sockets->inet_error)
+        sockets->n_inet = 0;
+    if (sockets->n_inet)
+        qsort(sockets->inet_sockets, sockets->n_inet, sizeof(*sockets->inet_sockets), compare_inet);
 }
 
 /* ---- together ---- */
@@ -320,11 +326,11 @@ struct wedge_sockets *wedge_sockets_read(pid_t pid, pid_t tid)
         return NULL;
     sockets->namespace = wedge_sockets_namespace(pid, tid);
     if (!sockets->namespace) {
-        sockets->unix_error = sockets->tcp_error = -EACCES;
+        sockets->unix_error = sockets->inet_error = -EACCES;
         return sockets;
     }
     read_unix(sockets, pid, tid);
-    read_tcp(sockets, pid, tid);
+    read_inet(sockets, pid, tid);
     return sockets;
 }
 
@@ -334,7 +340,7 @@ void wedge_sockets_free(struct wedge_sockets *sockets)
         struct wedge_sockets *next = sockets->next;
         free(sockets->unix_sockets);
         free(sockets->waiting);
-        free(sockets->tcp_sockets);
+        free(sockets->inet_sockets);
         free(sockets);
         sockets = next;
     }
@@ -347,11 +353,11 @@ const struct wedge_unix_socket *wedge_sockets_unix(const struct wedge_sockets *s
                                     : NULL;
 }
 
-const struct wedge_tcp_socket *wedge_sockets_tcp(const struct wedge_sockets *sockets, uint64_t inode)
+const struct wedge_inet_socket *wedge_sockets_inet(const struct wedge_sockets *sockets, uint64_t inode)
 {
-    struct wedge_tcp_socket key = {.inode = inode};
-    return inode && sockets->n_tcp ? bsearch(&key, sockets->tcp_sockets, sockets->n_tcp, sizeof(key), compare_tcp)
-                                   : NULL;
+    struct wedge_inet_socket key = {.inode = inode};
+    return inode && sockets->n_inet ? bsearch(&key, sockets->inet_sockets, sockets->n_inet, sizeof(key), compare_inet)
+                                    : NULL;
 }
 
 const struct wedge_unix_socket *wedge_sockets_unix_listener(const struct wedge_sockets *sockets, uint64_t inode)
@@ -365,18 +371,19 @@ const struct wedge_unix_socket *wedge_sockets_unix_listener(const struct wedge_s
     return NULL;
 }
 
-static bool is_same_end(const struct wedge_tcp_end *a, const struct wedge_tcp_end *b)
+static bool is_same_end(const struct wedge_inet_end *a, const struct wedge_inet_end *b)
 {
     return a->port == b->port && memcmp(a->address, b->address, sizeof(a->address)) == 0;
 }
 
-const struct wedge_tcp_socket *wedge_sockets_tcp_peer(const struct wedge_sockets *sockets,
-                                                      const struct wedge_tcp_socket *of)
+const struct wedge_inet_socket *wedge_sockets_inet_peer(const struct wedge_sockets *sockets,
+                                                        const struct wedge_inet_socket *of)
 {
-    const struct wedge_tcp_socket *peer = NULL;
-    for (size_t i = 0; i < sockets->n_tcp; i++) {
-        const struct wedge_tcp_socket *s = &sockets->tcp_sockets[i];
-        if (s == of || !is_same_end(&s->local, &of->remote) || !is_same_end(&s->remote, &of->local))
+    const struct wedge_inet_socket *peer = NULL;
+    for (size_t i = 0; i < sockets->n_inet; i++) {
+        const struct wedge_inet_socket *s = &sockets->inet_sockets[i];
+        if (s == of || s->udp != of->udp || !is_same_end(&s->local, &of->remote) ||
+            !is_same_end(&s->remote, &of->local))
             continue;
         if (peer)
             return NULL;

@@ -1,6 +1,6 @@
 /*
  * The sockets of a network namespace: UNIX sockets with their peers (sock_diag(7)), TCP connections with their queues
- * and timers (/proc/PID/net/tcp, tcp6). One dump of each, bounded, kept for as long as one round of a look.
+ * and timers, connected UDP (/proc/PID/net/tcp, tcp6, udp, udp6). One dump of each, bounded, kept for as long as one round of a look.
  *
  * Blocking: none that a target could decide; netlink answers at once and has a limit of a second all the same.
  * Threads: all safe; reading another namespace takes the calling thread there and back.
@@ -40,13 +40,14 @@ struct wedge_unix_socket {
     size_t first_waiting, n_waiting; /* in ->waiting: inodes of those whose connection is not accepted yet */
 };
 
-struct wedge_tcp_end {
+struct wedge_inet_end {
     uint8_t address[16]; /* IPv4 as ::ffff:a.b.c.d */
     uint16_t port;
 };
-struct wedge_tcp_socket {
+struct wedge_inet_socket {
     uint64_t inode; /* 0: nobody's, not accepted yet or closed */
-    struct wedge_tcp_end local, remote;
+    bool udp; /* else TCP */
+    struct wedge_inet_end local, remote;
     uint8_t state; /* as above */
     uint8_t timer; /* 0 none, 1 to send again, 2 keep-alive or the end of a closed one, 3 TIME_WAIT, 4 zero window */
     uint32_t tx, rx; /* bytes not yet acknowledged or not sent; not read. Of a listening one rx: not accepted */
@@ -55,13 +56,13 @@ struct wedge_tcp_socket {
 struct wedge_sockets {
     struct wedge_sockets *next;
     uint64_t namespace; /* inode of ns/net */
-    int unix_error, tcp_error; /* 0, or why there is no table; -EPERM: the namespace may not be entered */
+    int unix_error, inet_error; /* 0, or why there is no table; -EPERM: the namespace may not be entered */
     struct wedge_unix_socket *unix_sockets; /* by inode */
     size_t n_unix;
     uint64_t *waiting;
     size_t n_waiting;
-    struct wedge_tcp_socket *tcp_sockets; /* by inode */
-    size_t n_tcp;
+    struct wedge_inet_socket *inet_sockets; /* by inode */
+    size_t n_inet;
 };
 
 /* The network namespace of a process, through its thread `tid`; 0 unknown. */
@@ -72,14 +73,14 @@ void wedge_sockets_free(struct wedge_sockets *sockets); /* takes NULL; frees ->n
 
 /* By inode; NULL none. */
 const struct wedge_unix_socket *wedge_sockets_unix(const struct wedge_sockets *sockets, uint64_t inode);
-const struct wedge_tcp_socket *wedge_sockets_tcp(const struct wedge_sockets *sockets, uint64_t inode);
+const struct wedge_inet_socket *wedge_sockets_inet(const struct wedge_sockets *sockets, uint64_t inode);
 /* The listening socket in whose queue the connection of `inode` waits to be accepted; NULL none. */
 const struct wedge_unix_socket *wedge_sockets_unix_listener(const struct wedge_sockets *sockets, uint64_t inode);
 /* The other end of a connection whose both ends are in this namespace; NULL none, or more than one. */
-const struct wedge_tcp_socket *wedge_sockets_tcp_peer(const struct wedge_sockets *sockets,
-                                                      const struct wedge_tcp_socket *of);
+const struct wedge_inet_socket *wedge_sockets_inet_peer(const struct wedge_sockets *sockets,
+                                                        const struct wedge_inet_socket *of);
 
-/* Parses one line of /proc/net/tcp or tcp6. False: not such a line. */
-bool wedge_sockets_parse_tcp(const char *line, struct wedge_tcp_socket *ret);
+/* Parses one line of /proc/net/tcp and its kin; udp is left to the caller. False: not such a line. */
+bool wedge_sockets_parse_inet(const char *line, struct wedge_inet_socket *ret);
 
 #endif

@@ -3,12 +3,13 @@
 target_sources(wedge-detector PRIVATE
   sockets.c
   wait/descriptor.c wait/poll.c wait/epoll.c wait/pipe.c wait/pidfd.c
-  wait/socket.c wait/socket_unix.c wait/socket_tcp.c)
+  wait/socket.c wait/socket_unix.c wait/socket_inet.c)
 if(NOT BUILD_TESTING)
   return()
 endif()
 
 target_sources(wedge-factory PRIVATE tests/factory_descriptor.c tests/factory_socket.c)
+wedge_add_unit_test(test_sockets SOURCES tests/test_sockets.c LIBS wedge::detector)
 foreach(name test_descriptor test_socket)
   wedge_add_unit_test(${name} SOURCES tests/${name}.c tests/harness.c tests/cases.c LIBS wedge::detector LABELS integration)
   target_compile_definitions(${name} PRIVATE WEDGE_FACTORY="$<TARGET_FILE:wedge-factory>")

@@ -1,10 +1,13 @@
 /* Cases of the factory: pipes in the hands of poll, epoll and splice, and descriptors that travel in messages. */
 #include <fcntl.h>
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/select.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "detector/tests/factory.h"
@@ -85,6 +88,44 @@ static void end_in_message_for_nobody(void)
     factory_ready();
     if (read(ends[0], &byte, 1) == 1 && write(other[1], "x", 1) == 1)
         return;
+}
+
+/* To a name, from a socket that is closed by then: in a datagram, or on a connection that nobody has accepted yet. */
+static void end_to_name(int type)
+{
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+    socklen_t size = sizeof(at);
+    int ends[2], named = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
+    if (named < 0 || bind(named, (struct sockaddr *)&at, sizeof(sa_family_t)) ||
+        (type == SOCK_STREAM && listen(named, 4)) || getsockname(named, (struct sockaddr *)&at, &size))
+        factory_die("bind");
+    if (factory_child() == 0)
+        for (;;) {
+            factory_nap(30);
+            int from = type == SOCK_STREAM ? accept(named, NULL, NULL) : dup(named), end = receive_end(from);
+            close(from);
+            if (write(end, "x", 1) != 1)
+                _exit(0);
+            close(end);
+        }
+    close(named);
+    factory_pipe(ends);
+    factory_ready();
+    do {
+        int by = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
+        if (by < 0 || connect(by, (struct sockaddr *)&at, size))
+            factory_die("connect");
+        send_end(by, ends[1]);
+        close(by);
+    } while (read(ends[0], &byte, 1) == 1);
+}
+static void end_in_datagram(void)
+{
+    end_to_name(SOCK_DGRAM);
+}
+static void end_not_accepted(void)
+{
+    end_to_name(SOCK_STREAM);
 }
 
 /* The parent polls for room in a pipe whose reader waits for an answer to what did not fit. */
@@ -310,6 +351,35 @@ static void splice_own_pipe(void)
     factory_ready();
     splice(from[0], NULL, to[1], NULL, 4096, 0);
 }
+/* A FIFO of which the process has both ends, as long as its name is there for a child to open. */
+static void fifo(bool opened)
+{
+    char name[64];
+    snprintf(name, sizeof(name), "/tmp/wedge-factory-%d", (int)getpid());
+    if (mkfifo(name, 0600))
+        factory_die("mkfifo");
+    int fd = open(name, O_RDWR | O_CLOEXEC);
+    if (opened && factory_child() == 0) {
+        close(fd);
+        factory_nap(50);
+        fd = open(name, O_WRONLY | O_CLOEXEC);
+        unlink(name);
+        write_now_and_then(fd);
+    }
+    if (!opened)
+        unlink(name);
+    factory_ready();
+    while (read(fd, &byte, 1) == 1)
+        ;
+}
+static void fifo_without_name(void)
+{
+    fifo(false);
+}
+static void fifo_opened_late(void)
+{
+    fifo(true);
+}
 static void splice_served(void)
 {
     int from[2], to = open("/dev/null", O_WRONLY | O_CLOEXEC);
@@ -323,6 +393,8 @@ static void splice_served(void)
 
 const struct factory_case factory_descriptor[] = {
     {"end-in-message", end_in_message, true},
+    {"end-in-datagram", end_in_datagram, true},
+    {"end-not-accepted", end_not_accepted, true},
     {"end-in-message-for-nobody", end_in_message_for_nobody, false},
     {"poll-for-room", poll_for_room, false},
     {"poll-for-slow-reader", poll_for_slow_reader, true},
@@ -337,5 +409,7 @@ const struct factory_case factory_descriptor[] = {
     {"epoll-member-elsewhere", epoll_member_elsewhere, true},
     {"splice-own-pipe", splice_own_pipe, false},
     {"splice-served", splice_served, true},
+    {"fifo-without-name", fifo_without_name, false},
+    {"fifo-opened-late", fifo_opened_late, true},
     {NULL, NULL, false},
 };

@@ -1,12 +1,15 @@
 /* Cases of the factory: UNIX sockets and TCP on this machine. */
 #include <errno.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -110,6 +113,18 @@ static void mapped(int ends[2])
     close(p.fd);
 }
 
+/* A network namespace of its own, with a loopback. False: it may not have one. */
+static bool enter_another_network(void)
+{
+    struct ifreq up = {.ifr_name = "lo", .ifr_flags = IFF_UP};
+    if (unshare(CLONE_NEWNET) && unshare(CLONE_NEWUSER | CLONE_NEWNET))
+        return false;
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    bool done = fd >= 0 && ioctl(fd, SIOCSIFFLAGS, &up) == 0;
+    close(fd);
+    return done;
+}
+
 /* ---- two processes on two ends ---- */
 
 static void apart(const int ends[2], void (*parent)(int fd), void (*child)(int fd))
@@ -170,6 +185,36 @@ static void tcp_served(void)
     int ends[2];
     connection(AF_INET, ends);
     apart(ends, get_all, answer_slowly);
+}
+/* Without the right to a namespace the same hang without one. */
+static void unix_other_network(void)
+{
+    enter_another_network();
+    both_read(AF_UNIX);
+}
+static void tcp_other_network(void)
+{
+    enter_another_network();
+    both_read(AF_INET);
+}
+/* The kernel asks now and then whether the other end is there. */
+static void tcp_keep_alive(void)
+{
+    int ends[2], on = 1;
+    connection(AF_INET, ends);
+    if (setsockopt(ends[0], SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on)))
+        factory_die("setsockopt");
+    apart(ends, get_one, get_one);
+}
+/* Each has connected a socket to the other's, and each waits. */
+static void udp_both_read(void)
+{
+    struct place a, b;
+    place(&a, AF_INET, SOCK_DGRAM);
+    place(&b, AF_INET, SOCK_DGRAM);
+    if (connect(a.fd, &b.at.any, b.size) || connect(b.fd, &a.at.any, a.size))
+        factory_die("connect");
+    apart((int[2]){a.fd, b.fd}, get_one, get_one);
 }
 static void unix_served(void)
 {
@@ -391,10 +436,10 @@ static void dgram_peer_gone(void)
     get(ends[0]);
 }
 /* Nobody but the reader has the socket, and a child that has not sends to its name. */
-static void dgram_by_name(void)
+static void by_name(int family)
 {
     struct place p;
-    place(&p, AF_UNIX, SOCK_DGRAM);
+    place(&p, family, SOCK_DGRAM);
     if (factory_child() == 0) {
         close(p.fd);
         for (;;) {
@@ -407,6 +452,14 @@ static void dgram_by_name(void)
     }
     factory_ready();
     get_all(p.fd);
+}
+static void dgram_by_name(void)
+{
+    by_name(AF_UNIX);
+}
+static void udp_by_address(void)
+{
+    by_name(AF_INET);
 }
 
 /* ---- connecting ---- */
@@ -488,6 +541,22 @@ static void unix_accepted_late(void)
 static void tcp_accepted_late(void)
 {
     not_accepted(AF_INET, true);
+}
+
+/* Connecting by TCP has a limit of time of the kernel's. */
+static void tcp_backlog_full(void)
+{
+    struct place p;
+    int other[2];
+    place(&p, AF_INET, SOCK_STREAM);
+    factory_pipe(other);
+    if (factory_child() == 0) {
+        close(other[1]);
+        _exit(get(other[0]));
+    }
+    factory_ready();
+    for (;;)
+        to(&p, SOCK_STREAM);
 }
 
 /* A server of the tree in accept, and a client that comes when it likes: anybody else could as well. */
@@ -679,6 +748,12 @@ const struct factory_case factory_socket[] = {
     {"unix-loops", unix_loops, false},
     {"tcp-loops", tcp_loops, false},
     {"mixed", mixed, false},
+    {"unix-other-network", unix_other_network, false},
+    {"tcp-other-network", tcp_other_network, false},
+    {"tcp-keep-alive", tcp_keep_alive, false},
+    {"udp-both-read", udp_both_read, false},
+    {"udp-by-address", udp_by_address, true},
+    {"tcp-backlog-full", tcp_backlog_full, true},
     {"unix-served", unix_served, true},
     {"tcp-served", tcp_served, true},
     {"unix-slow-reader", unix_slow_reader, true},

@@ -14,14 +14,22 @@ static const struct hang hangs[] = {
      "1 polled descriptor", NULL},
     {"epoll-in-epoll", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 1, "epoll_pwait",
      "1 polled descriptor", NULL},
+    {"fifo-without-name", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 1, "read", "empty pipe", NULL},
     {"splice-own-pipe", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 1, "splice", "empty pipe", NULL},
 };
 
 static const struct healthy healthy[] = {
-    {"end-in-message", false, WEDGE_WAIT_PIPE_READ},    {"poll-for-slow-reader", false, WEDGE_WAIT_POLL},
-    {"one-shot-again", false, WEDGE_WAIT_POLL},         {"edges", false, WEDGE_WAIT_POLL},
-    {"epoll-in-epoll-served", false, WEDGE_WAIT_POLL},  {"epoll-shared", false, WEDGE_WAIT_POLL},
-    {"epoll-member-elsewhere", false, WEDGE_WAIT_POLL}, {"splice-served", false, WEDGE_WAIT_PIPE_READ},
+    {"end-in-message", false, WEDGE_WAIT_PIPE_READ},
+    {"end-in-datagram", false, WEDGE_WAIT_PIPE_READ},
+    {"end-not-accepted", false, WEDGE_WAIT_PIPE_READ},
+    {"fifo-opened-late", false, WEDGE_WAIT_PIPE_READ},
+    {"poll-for-slow-reader", false, WEDGE_WAIT_POLL},
+    {"one-shot-again", false, WEDGE_WAIT_POLL},
+    {"edges", false, WEDGE_WAIT_POLL},
+    {"epoll-in-epoll-served", false, WEDGE_WAIT_POLL},
+    {"epoll-shared", false, WEDGE_WAIT_POLL},
+    {"epoll-member-elsewhere", false, WEDGE_WAIT_POLL},
+    {"splice-served", false, WEDGE_WAIT_PIPE_READ},
 };
 
 int main(void)

@@ -1,5 +1,6 @@
 /* Waits on sockets: UNIX sockets of every type, TCP on this machine. */
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "detector/tests/cases.h"
@@ -34,6 +35,8 @@ static const struct hang hangs[] = {
     {"tcp-not-accepted", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "read", "not accepted", NULL},
     {"unix-loops", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "epoll_pwait", "1 polled", NULL},
     {"tcp-loops", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "epoll_pwait", "1 polled", NULL},
+    {"tcp-keep-alive", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_EVIDENT, WEDGE_SCOPE_WHOLE, 2, "read", "TCP connection", NULL},
+    {"udp-both-read", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_EVIDENT, WEDGE_SCOPE_WHOLE, 2, "read", "UDP socket", NULL},
     {"mixed", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "poll", "3 polled", NULL},
 };
 
@@ -43,6 +46,7 @@ static const struct healthy healthy[] = {
     {"dgram-slow-reader", false, WEDGE_WAIT_SOCKET}, {"dgram-by-name", false, WEDGE_WAIT_SOCKET},
     {"unix-backlog-slow", false, WEDGE_WAIT_SOCKET}, {"unix-accepted-late", false, WEDGE_WAIT_SOCKET},
     {"tcp-accepted-late", false, WEDGE_WAIT_SOCKET}, {"unix-accept", false, WEDGE_WAIT_SOCKET},
+    {"tcp-backlog-full", false, WEDGE_WAIT_SOCKET},  {"udp-by-address", false, WEDGE_WAIT_SOCKET},
     {"tcp-loop-served", false, WEDGE_WAIT_POLL},     {"mixed-served", false, WEDGE_WAIT_POLL},
     {"receive-limit", false, WEDGE_WAIT_SOCKET},     {"send-limit", false, WEDGE_WAIT_SOCKET},
     {"tcp-user-limit", false, WEDGE_WAIT_SOCKET},    {"shut-down-by-another", true, WEDGE_WAIT_SOCKET},
@@ -83,10 +87,32 @@ START_TEST(test_outside_the_tree)
 }
 END_TEST
 
+/* In another network namespace, which root may enter and hardly anybody else. */
+START_TEST(test_other_network)
+{
+    static const char *const names[] = {"unix-other-network", "tcp-other-network"};
+    struct hang hang = {.name = names[_i],
+                        .kind = WEDGE_VERDICT_CLOSED_WAIT,
+                        .certainty = WEDGE_PROVED,
+                        .scope = WEDGE_SCOPE_WHOLE,
+                        .victims = 2};
+    if (geteuid() == 0) {
+        hang_check_without_stacks(&hang);
+        return;
+    }
+    struct factory factory = factory_start(names[_i]);
+    struct wedge_snapshot *s = examine_once(factory.pid, WEDGE_STACKS_NEVER);
+    ck_assert(!wedge_verdict_is_hang(s->verdicts[0].kind) || s->verdicts[0].n_victims == 2);
+    wedge_snapshot_free(s);
+    factory_end(&factory);
+}
+END_TEST
+
 static void more(TCase *tcase)
 {
     tcase_add_test(tcase, test_tcp_both_write);
     tcase_add_test(tcase, test_outside_the_tree);
+    tcase_add_loop_test(tcase, test_other_network, 0, 2);
 }
 
 int main(void)

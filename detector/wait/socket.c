@@ -105,17 +105,17 @@ static void wakers(struct wedge_look *look, struct wedge_descriptor_wait *wait)
 {
     const struct wedge_sockets *sockets = wedge_look_sockets(look, look->snapshot->threads[wait->thread].proc);
     const struct wedge_unix_socket *local = sockets ? wedge_sockets_unix(sockets, wait->fd->inode) : NULL;
-    const struct wedge_tcp_socket *tcp = sockets ? wedge_sockets_tcp(sockets, wait->fd->inode) : NULL;
+    const struct wedge_inet_socket *inet = sockets ? wedge_sockets_inet(sockets, wait->fd->inode) : NULL;
     wait->class = WEDGE_WAIT_SOCKET;
     wait->reason = wait->want & WEDGE_WANT_READ ? "its peer must send" : "its peer must receive";
     snprintf(wait->key, sizeof(wait->key), "socket:[%" PRIu64 "]", wait->fd->inode);
     if (local)
         wedge_socket_unix(look, wait, sockets, local);
-    else if (tcp)
-        wedge_socket_tcp(look, wait, sockets, tcp);
+    else if (inet)
+        wedge_socket_inet(look, wait, sockets, inet);
     else
         wedge_descriptor_by_outside(look, wait,
-                                    !sockets || sockets->unix_error || sockets->tcp_error
+                                    !sockets || sockets->unix_error || sockets->inet_error
                                         ? "the sockets of its network namespace cannot be read"
                                         : "a peer outside may end it");
     if (!wait->outside && !wait->ready)

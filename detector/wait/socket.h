@@ -7,8 +7,8 @@
 
 void wedge_socket_unix(struct wedge_look *look, struct wedge_descriptor_wait *wait, const struct wedge_sockets *sockets,
                        const struct wedge_unix_socket *socket);
-void wedge_socket_tcp(struct wedge_look *look, struct wedge_descriptor_wait *wait, const struct wedge_sockets *sockets,
-                      const struct wedge_tcp_socket *socket);
+void wedge_socket_inet(struct wedge_look *look, struct wedge_descriptor_wait *wait, const struct wedge_sockets *sockets,
+                       const struct wedge_inet_socket *socket);
 
 /* Everyone who holds the socket of this inode; complains to the outside where nobody is seen to, or somebody who may
  * cannot be read. Writes for people who that is into `ret` ("its peer is held by 77"). */

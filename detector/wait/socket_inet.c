@@ -1,11 +1,13 @@
 /*
- * TCP with both ends on this machine, in one network namespace: found by its two addresses.
+ * TCP, and UDP, with both ends on this machine, in one network namespace: found by its two addresses.
  *
  * A reader waits for whoever holds the other end, if nothing is on its way: what the other end has written and this one
  * has not acknowledged counts as on its way (Nagle's algorithm against delayed acknowledgements looks like a deadlock 40
  * ms long). A writer waits for whoever reads at the other end, if that one's window is closed and will stay so: the
  * kernel then only probes it (timer 4). The other end is read after this one was seen asleep and before it is seen
  * asleep again: whatever arrived in between would have woken it.
+ *
+ * UDP that is connected on both sides is evident at most: datagrams come from anywhere.
  *
  * Source: net/ipv4/tcp_ipv4.c (get_tcp4_sock), tcp_timer.c, tcp_output.c (tcp_send_probe0).
  */
@@ -20,7 +22,7 @@
 #define TIMER_KEEP_ALIVE  2
 #define TIMER_ZERO_WINDOW 4
 
-static const char *write_end(const struct wedge_tcp_end *end, char buf[64])
+static const char *write_end(const struct wedge_inet_end *end, char buf[64])
 {
     char text[INET6_ADDRSTRLEN] = "";
     bool v4 = memcmp(end->address, "\0\0\0\0\0\0\0\0\0\0\xff\xff", 12) == 0;
@@ -29,25 +31,25 @@ static const char *write_end(const struct wedge_tcp_end *end, char buf[64])
     return buf;
 }
 
-static void describe(struct wedge_descriptor_wait *wait, const struct wedge_tcp_socket *socket, const char *peer)
+static void describe(struct wedge_descriptor_wait *wait, const struct wedge_inet_socket *socket, const char *peer)
 {
     char from[64], to[64];
     if (socket->state == WEDGE_SOCKET_LISTEN)
         snprintf(wait->describe, sizeof(wait->describe), "listening TCP socket %s, descriptor %d",
                  write_end(&socket->local, from), wait->fd->number);
     else
-        snprintf(wait->describe, sizeof(wait->describe), "%sTCP connection %s to %s, descriptor %d%s%s",
-                 wait->full ? "full " : "", write_end(&socket->local, from), write_end(&socket->remote, to),
-                 wait->fd->number, *peer ? ", " : "", peer);
+        snprintf(wait->describe, sizeof(wait->describe), "%s%s %s to %s, descriptor %d%s%s", wait->full ? "full " : "",
+                 socket->udp ? "UDP socket" : "TCP connection", write_end(&socket->local, from),
+                 write_end(&socket->remote, to), wait->fd->number, *peer ? ", " : "", peer);
 }
 
 /* Not accepted yet: whoever holds a socket that listens at the port of the other end may do that. */
 static void by_acceptors(struct wedge_look *look, struct wedge_descriptor_wait *wait,
-                         const struct wedge_sockets *sockets, const struct wedge_tcp_socket *other, char peer[64])
+                         const struct wedge_sockets *sockets, const struct wedge_inet_socket *other, char peer[64])
 {
     bool any = false;
-    for (size_t i = 0; i < sockets->n_tcp; i++) {
-        const struct wedge_tcp_socket *s = &sockets->tcp_sockets[i];
+    for (size_t i = 0; i < sockets->n_inet; i++) {
+        const struct wedge_inet_socket *s = &sockets->inet_sockets[i];
         if (s->state != WEDGE_SOCKET_LISTEN || s->local.port != other->local.port)
             continue;
         any = true;
@@ -58,8 +60,8 @@ static void by_acceptors(struct wedge_look *look, struct wedge_descriptor_wait *
 }
 
 /* Is anything on its way that ends the wait without anybody doing something? NULL: no. */
-static const char *on_its_way(const struct wedge_descriptor_wait *wait, const struct wedge_tcp_socket *socket,
-                              const struct wedge_tcp_socket *other)
+static const char *on_its_way(const struct wedge_descriptor_wait *wait, const struct wedge_inet_socket *socket,
+                              const struct wedge_inet_socket *other)
 {
     bool open = socket->state == WEDGE_SOCKET_ESTABLISHED || socket->state == WEDGE_SOCKET_FIN_WAIT2 ||
                 socket->state == WEDGE_SOCKET_CLOSE_WAIT;
@@ -80,7 +82,7 @@ static const char *on_its_way(const struct wedge_descriptor_wait *wait, const st
 
 /* What the kernel may do by itself in the long run: give the connection up. */
 static void heed_timers(struct wedge_look *look, struct wedge_descriptor_wait *wait,
-                        const struct wedge_tcp_socket *socket, const struct wedge_tcp_socket *other)
+                        const struct wedge_inet_socket *socket, const struct wedge_inet_socket *other)
 {
     struct wedge_socket_options options;
     if (wait->outside)
@@ -95,34 +97,65 @@ static void heed_timers(struct wedge_look *look, struct wedge_descriptor_wait *w
         wedge_descriptor_by_chance(look, wait, "the other end may still take a little of what was sent");
 }
 
-void wedge_socket_tcp(struct wedge_look *look, struct wedge_descriptor_wait *wait, const struct wedge_sockets *sockets,
-                      const struct wedge_tcp_socket *socket)
+static void key(struct wedge_descriptor_wait *wait, const char *protocol, uint64_t own, uint64_t other)
+{
+    snprintf(wait->key, sizeof(wait->key), "%s:[%" PRIu64 ",%" PRIu64 "]", protocol, own, other);
+}
+
+static void tcp(struct wedge_look *look, struct wedge_descriptor_wait *wait, const struct wedge_sockets *sockets,
+                const struct wedge_inet_socket *socket)
 {
     static const char *const wchans[] = {"wait_woken", "sk_wait_data", "sk_stream_wait", "inet_csk_", "tcp_", NULL};
-    const struct wedge_tcp_socket *other = wedge_sockets_tcp_peer(sockets, socket);
+    const struct wedge_inet_socket *other = wedge_sockets_inet_peer(sockets, socket);
     const char *moves;
     char peer[64] = "";
-    wait->full = wait->want == WEDGE_WANT_WRITE;
-    describe(wait, socket, peer);
-    if (socket->state == WEDGE_SOCKET_LISTEN) {
+    if (socket->state == WEDGE_SOCKET_LISTEN)
         wedge_descriptor_by_outside(look, wait, "anybody may connect");
-    } else if (wait->want & WEDGE_WANT_CONNECT || !other) {
-        wedge_descriptor_by_outside(look, wait,
-                                    other ? "making a connection has a limit of time" : "a peer outside may end it");
-    } else if (!wedge_descriptor_sleeps_in(look, wait, wchans)) {
+    else if (wait->want & WEDGE_WANT_CONNECT)
+        wedge_descriptor_will_wake(wait, "making a connection has a limit of time");
+    else if (!other)
+        wedge_descriptor_by_outside(look, wait, "a peer outside may end it");
+    else if (!wedge_descriptor_sleeps_in(look, wait, wchans))
         wedge_descriptor_will_wake(wait, "it sleeps in another place of the kernel than its call would");
-    } else if ((moves = on_its_way(wait, socket, other))) {
+    else if ((moves = on_its_way(wait, socket, other)))
         wedge_descriptor_will_wake(wait, moves);
-    } else if (wait->want & WEDGE_WANT_READ && socket->rx) {
+    else if (wait->want & WEDGE_WANT_READ && socket->rx)
         wedge_descriptor_is_ready(wait, "there is something to read: it is about to wake");
-    }
     if (wait->outside || wait->ready)
         return;
-    snprintf(wait->key, sizeof(wait->key), "tcp:[%" PRIu64 ",%" PRIu64 "]", socket->inode, other->inode);
+    key(wait, "tcp", socket->inode, other->inode);
     if (other->inode)
         wedge_socket_by_peer(look, wait, other->inode, "its peer is held", "holds the peer", peer);
     else
         by_acceptors(look, wait, sockets, other, peer);
     describe(wait, socket, peer);
     heed_timers(look, wait, socket, other);
+}
+
+/* Two sockets that are connected to each other. What comes from elsewhere with the address of the other one is taken as
+ * well. */
+static void udp(struct wedge_look *look, struct wedge_descriptor_wait *wait, const struct wedge_sockets *sockets,
+                const struct wedge_inet_socket *socket)
+{
+    const struct wedge_inet_socket *other =
+        socket->state == WEDGE_SOCKET_ESTABLISHED ? wedge_sockets_inet_peer(sockets, socket) : NULL;
+    char peer[64] = "";
+    if (!other || !other->inode || wait->want & WEDGE_WANT_WRITE)
+        wedge_descriptor_by_outside(look, wait, "a datagram may come from outside");
+    else if (socket->rx || other->tx)
+        wedge_descriptor_is_ready(wait, "there is something to read: it is about to wake");
+    if (wait->outside || wait->ready)
+        return;
+    key(wait, "udp", socket->inode, other->inode);
+    wedge_socket_by_peer(look, wait, other->inode, "its peer is held", "holds the peer", peer);
+    wedge_descriptor_by_chance(look, wait, "a datagram with the address of its peer may come from elsewhere");
+    describe(wait, socket, peer);
+}
+
+void wedge_socket_inet(struct wedge_look *look, struct wedge_descriptor_wait *wait, const struct wedge_sockets *sockets,
+                       const struct wedge_inet_socket *socket)
+{
+    wait->full = wait->want == WEDGE_WANT_WRITE;
+    describe(wait, socket, "");
+    (socket->udp ? udp : tcp)(look, wait, sockets, socket);
 }
