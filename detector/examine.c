@@ -57,6 +57,7 @@ static int examine(struct wedge_look *look, struct wedge_err *err)
         return rc;
     look->snapshot->complete = what_is_lacking(look);
     wedge_verdict_record(look);
+    wedge_history_recall(look);
     rc = wedge_graph_build(look, &graph);
     if (!rc)
         rc = wedge_verdict_make(look, &graph);
@@ -64,6 +65,8 @@ static int examine(struct wedge_look *look, struct wedge_err *err)
         rc = wedge_graph_edges(look, &graph);
     if (!rc)
         rc = wedge_stacks_take(look);
+    if (!rc)
+        wedge_history_remember(look);
     wedge_graph_free(&graph);
     if (rc)
         return wedge_err_set(err, rc, "cannot examine process %d: %s", (int)look->options->root, strerror(-rc));

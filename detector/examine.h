@@ -11,6 +11,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "base/job.h"
+#include "detector/history.h"
 #include "detector/model.h"
 
 enum wedge_stacks { WEDGE_STACKS_NEVER, WEDGE_STACKS_ON_HANG, WEDGE_STACKS_ALWAYS };
@@ -41,6 +42,8 @@ struct wedge_examine {
      * both is of that sleep, and no older. NULL: `arena` stays as it is. */
     const struct wedge_arena *live;
     enum wedge_stacks stacks;
+    struct wedge_history *history; /* of earlier examinations of this tree; NULL: none is kept */
+    int64_t patience_ns; /* how long a thread may wait behind one holder that runs; 0: for ever. Needs a history */
     bool stalled; /* the caller measured that nothing moved for the stall time: no-progress may be said */
     int64_t stalled_ns;
     int stop_deadline_ms; /* how long one process may be kept stopped; 0: 100. At least 2000 where nothing in it is live */

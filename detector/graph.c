@@ -10,6 +10,10 @@
 /* Edges to a group are written out for reports up to this many threads; a deadlock's own edges are never groups. */
 #define MOST_WRITTEN_OF_GROUP 64
 #define MOST_WRITTEN          20000
+/* A waker that changed the word is given this long to call the kernel. */
+#define FORGOTTEN_NS (1000000000ll)
+
+enum level { PROVED, EVIDENT, SUSPECTED };
 
 static bool has_ended(const struct wedge_thread *t)
 {
@@ -17,13 +21,33 @@ static bool has_ended(const struct wedge_thread *t)
 }
 
 /* Live before anybody is asked: it moves, it is about to, or nobody knows. */
-static bool is_live_by_itself(const struct wedge_look *look, int i)
+static bool is_live_by_itself(const struct wedge_look *look, int i, enum level level)
 {
     const struct wedge_thread *t = &look->snapshot->threads[i];
+    enum wedge_inert inert = look->threads[i].inert;
+    bool only_asks = (level >= EVIDENT && inert == WEDGE_INERT_BY_RECORD) || (level == SUSPECTED && inert);
     if (has_ended(t))
         return false;
-    return wedge_look_is_blind(look, i) || t->moved || t->wait.class == WEDGE_WAIT_NONE || t->wait.class == WEDGE_WAIT_UNKNOWN ||
-           t->wait.earliest_ns < WEDGE_WAIT_FAR_NS;
+    return wedge_look_is_blind(look, i) || t->moved || t->wait.class == WEDGE_WAIT_NONE ||
+           t->wait.class == WEDGE_WAIT_UNKNOWN || (t->wait.earliest_ns < WEDGE_WAIT_FAR_NS && !only_asks);
+}
+
+/* What it waits for has happened, and for several examinations nobody has told it. */
+static bool is_forgotten(const struct wedge_look *look, int i)
+{
+    const struct wedge_look_thread *own = &look->threads[i];
+    return own->happened && own->rounds >= WEDGE_HISTORY_ROUNDS && own->asleep_ns >= FORGOTTEN_NS;
+}
+
+int wedge_graph_aloof(const struct wedge_look *look, int thread, const struct wedge_waker *w)
+{
+    const struct wedge_snapshot *s = look->snapshot;
+    const struct wedge_proc *root = &s->procs[0];
+    int proc = w->target == WEDGE_TO_PROC ? w->to : w->target == WEDGE_TO_THREAD ? s->threads[w->to].proc : -1;
+    if (proc < 0 || s->procs[proc].in_tree || look->threads[thread].rounds < WEDGE_HISTORY_ROUNDS ||
+        s->procs[proc].start_ticks < root->start_ticks || s->procs[proc].ppid == root->ppid)
+        return -1;
+    return proc;
 }
 
 bool wedge_graph_is_past_limit(const struct wedge_look *look, int thread)
@@ -47,10 +71,12 @@ static void count(const struct wedge_look *look, struct counts *c, int thread)
     c->tree += look->snapshot->procs[t->proc].in_tree;
 }
 
-static bool is_waker_live(const struct wedge_look *look, const struct wedge_waker *w, const bool *live,
-                          const struct counts *c, bool posix)
+static bool is_waker_live(const struct wedge_look *look, int i, const struct wedge_waker *w, const bool *live,
+                          const struct counts *c, enum level level)
 {
-    if (posix && w->flags & WEDGE_WAKER_WEAK)
+    if (level >= EVIDENT && w->flags & WEDGE_WAKER_WEAK)
+        return false;
+    if (level == SUSPECTED && wedge_graph_aloof(look, i, w) >= 0)
         return false;
     switch (w->target) {
     case WEDGE_TO_THREAD:
@@ -70,13 +96,13 @@ static bool is_waker_live(const struct wedge_look *look, const struct wedge_wake
 }
 
 /* The waiting thread itself is never in the count: it is not live while it is asked. */
-static bool can_wake(const struct wedge_look *look, int i, const bool *live, const struct counts *c, bool posix)
+static bool can_wake(const struct wedge_look *look, int i, const bool *live, const struct counts *c, enum level level)
 {
     const struct wedge_look_thread *own = &look->threads[i];
     const struct wedge_waker *wakers = look->wakers + own->first_waker;
     uint64_t met = 0;
     for (size_t k = 0; k < own->n_wakers; k++) {
-        if (!is_waker_live(look, &wakers[k], live, c, posix))
+        if (!is_waker_live(look, i, &wakers[k], live, c, level))
             continue;
         if (wakers[k].flags & WEDGE_WAKER_BY_SIGNAL)
             return true;
@@ -87,7 +113,13 @@ static bool can_wake(const struct wedge_look *look, int i, const bool *live, con
     return own->n_sets && met == (own->n_sets == 64 ? ~0ull : (1ull << own->n_sets) - 1);
 }
 
-static int fixpoint(const struct wedge_look *look, bool *live, bool posix)
+/* Not live whoever lives. */
+static bool is_stuck(const struct wedge_look *look, int i, enum level level)
+{
+    return (level >= EVIDENT && wedge_graph_is_past_limit(look, i)) || (level == SUSPECTED && is_forgotten(look, i));
+}
+
+static int fixpoint(const struct wedge_look *look, bool *live, enum level level)
 {
     size_t n = look->snapshot->n_threads;
     struct counts c = {.by_proc = calloc(look->snapshot->n_procs + 1, sizeof(int))};
@@ -97,17 +129,17 @@ static int fixpoint(const struct wedge_look *look, bool *live, bool posix)
     if (!c.by_proc)
         return -ENOMEM;
     for (size_t i = 0; i < n; i++) {
-        if (posix && wedge_graph_is_past_limit(look, (int)i))
+        if (is_stuck(look, (int)i, level))
             continue;
-        live[i] = changed ? !has_ended(&look->snapshot->threads[i]) : is_live_by_itself(look, (int)i);
+        live[i] = changed ? !has_ended(&look->snapshot->threads[i]) : is_live_by_itself(look, (int)i, level);
         if (live[i])
             count(look, &c, (int)i);
     }
     for (bool again = true; again;) {
         again = false;
         for (size_t i = 0; i < n; i++) {
-            if (live[i] || has_ended(&look->snapshot->threads[i]) || !can_wake(look, (int)i, live, &c, posix) ||
-                (posix && wedge_graph_is_past_limit(look, (int)i)))
+            if (live[i] || has_ended(&look->snapshot->threads[i]) || !can_wake(look, (int)i, live, &c, level) ||
+                is_stuck(look, (int)i, level))
                 continue;
             live[i] = again = true;
             count(look, &c, (int)i);
@@ -212,16 +244,16 @@ static void find_ends(const struct walk *w, int *end_of, const bool *has_thread)
     }
 }
 
-static int collect(struct wedge_graph *graph, const struct walk *w, const int *end_of)
+static int collect(struct wedge_graph_set **ret, size_t *ret_n, const struct walk *w, const int *end_of)
 {
     for (int c = 0; c < w->n_components; c++) {
         if (end_of[c] != c)
             continue;
-        struct wedge_graph_set *sets = realloc(graph->sets, (graph->n_sets + 1) * sizeof(*sets));
+        struct wedge_graph_set *sets = realloc(*ret, (*ret_n + 1) * sizeof(*sets));
         if (!sets)
             return -ENOMEM;
-        graph->sets = sets;
-        struct wedge_graph_set *set = &sets[graph->n_sets++];
+        *ret = sets;
+        struct wedge_graph_set *set = &sets[(*ret_n)++];
         *set = (struct wedge_graph_set){.members = calloc((size_t)w->n_threads, sizeof(int))};
         if (!set->members)
             return -ENOMEM;
@@ -237,10 +269,10 @@ static int collect(struct wedge_graph *graph, const struct walk *w, const int *e
     return 0;
 }
 
-static int find_sets(struct wedge_graph *graph, const struct wedge_look *look)
+static int find_sets(const struct wedge_look *look, const bool *live, struct wedge_graph_set **ret, size_t *ret_n)
 {
     struct walk w = {.look = look,
-                     .live = graph->live_posix,
+                     .live = live,
                      .n_threads = (int)look->snapshot->n_threads,
                      .n_procs = (int)look->snapshot->n_procs};
     w.n = w.n_threads + w.n_procs + 1;
@@ -265,7 +297,7 @@ static int find_sets(struct wedge_graph *graph, const struct wedge_look *look)
         if (w.index[t] >= 0)
             has_thread[w.component[t]] = true;
     find_ends(&w, end_of, has_thread);
-    rc = collect(graph, &w, end_of);
+    rc = collect(ret, ret_n, &w, end_of);
 out:
     free(memory);
     free(has_thread);
@@ -275,24 +307,42 @@ out:
 int wedge_graph_build(struct wedge_look *look, struct wedge_graph *ret)
 {
     size_t n = look->snapshot->n_threads;
-    *ret = (struct wedge_graph){.live = calloc(n + 1, sizeof(bool)), .live_posix = calloc(n + 1, sizeof(bool))};
-    if (!ret->live || !ret->live_posix)
+    bool more = false;
+    *ret = (struct wedge_graph){.live = calloc(n + 1, sizeof(bool)),
+                                .live_posix = calloc(n + 1, sizeof(bool)),
+                                .live_suspect = calloc(n + 1, sizeof(bool))};
+    if (!ret->live || !ret->live_posix || !ret->live_suspect)
         return -ENOMEM;
-    int rc = fixpoint(look, ret->live, false);
+    int rc = fixpoint(look, ret->live, PROVED);
     if (!rc)
-        rc = fixpoint(look, ret->live_posix, true);
-    for (size_t i = 0; i < n && !rc; i++)
+        rc = fixpoint(look, ret->live_posix, EVIDENT);
+    if (!rc)
+        rc = fixpoint(look, ret->live_suspect, SUSPECTED);
+    for (size_t i = 0; i < n && !rc; i++) {
         look->snapshot->threads[i].live = ret->live_posix[i];
-    return rc ? rc : find_sets(ret, look);
+        more |= ret->live_posix[i] && !ret->live_suspect[i];
+    }
+    if (!rc)
+        rc = find_sets(look, ret->live_posix, &ret->sets, &ret->n_sets);
+    if (!rc && more)
+        rc = find_sets(look, ret->live_suspect, &ret->suspects, &ret->n_suspects);
+    return rc;
+}
+
+static void free_sets(struct wedge_graph_set *sets, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        free(sets[i].members);
+    free(sets);
 }
 
 void wedge_graph_free(struct wedge_graph *graph)
 {
-    for (size_t i = 0; i < graph->n_sets; i++)
-        free(graph->sets[i].members);
-    free(graph->sets);
+    free_sets(graph->sets, graph->n_sets);
+    free_sets(graph->suspects, graph->n_suspects);
     free(graph->live);
     free(graph->live_posix);
+    free(graph->live_suspect);
     memset(graph, 0, sizeof(*graph));
 }
 

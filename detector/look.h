@@ -31,8 +31,10 @@ enum wedge_target { WEDGE_TO_THREAD, WEDGE_TO_PROC, WEDGE_TO_TREE, WEDGE_TO_OUTS
 #define WEDGE_WAKER_UNLESS_RARE  16u /* what could happen and hardly ever does; `why` says it */
 /* Somebody who could act only if he should have, unseen, what the wait is about: as long as he lives it is no hang, but
  * he is no party to one. */
-#define WEDGE_WAKER_BYSTANDER 8u
-#define WEDGE_WAKER_WEAK      (WEDGE_WAKER_UNLESS_POSIX | WEDGE_WAKER_UNLESS_ALARM | WEDGE_WAKER_UNLESS_RARE)
+#define WEDGE_WAKER_BYSTANDER     8u
+#define WEDGE_WAKER_UNLESS_RECORD 32u /* by the agent's record it never did anything to the object */
+#define WEDGE_WAKER_WEAK                                                                                               \
+    (WEDGE_WAKER_UNLESS_POSIX | WEDGE_WAKER_UNLESS_ALARM | WEDGE_WAKER_UNLESS_RARE | WEDGE_WAKER_UNLESS_RECORD)
 
 struct wedge_waker {
     enum wedge_target target;
@@ -66,6 +68,9 @@ struct wedge_look_proc {
     struct wedge_map_set maps;
 };
 
+/* A thread that only times out and asks again (detector/history.h): its deadline makes it live no more. */
+enum wedge_inert { WEDGE_NOT_INERT, WEDGE_INERT_BY_RECORD, WEDGE_INERT_BY_LOOKS };
+
 struct wedge_look_thread {
     struct wedge_proc_status status;
     char wchan[WEDGE_WCHAN_BYTES]; /* "" or "0" when the kernel does not say */
@@ -80,6 +85,11 @@ struct wedge_look_thread {
     bool happened; /* what it waits for has happened already */
     bool own_process_only; /* nobody but its own process is left to end the wait */
     bool shared; /* what it waits for is visible to other processes */
+    /* From earlier examinations, 0 without: how many found it in this very sleep and for how long that has lasted; CPU
+     * time since the tree's last progress, and how long ago that was. */
+    uint32_t rounds;
+    int64_t asleep_ns, cpu_ns, cpu_span_ns;
+    enum wedge_inert inert;
     bool room; /* it waits for room in a full buffer */
     unsigned assumptions;
 };

@@ -136,16 +136,21 @@ static enum wedge_verdict_kind kind_of(const struct wedge_look *look, const stru
 
 /* ---- certainty and scope ---- */
 
+static const char only_asks[] = "some of these threads wake, but only time out and ask again";
 static const char core_doubt[] =
     "a core file is one still image: descriptors, handlers, timers and other processes are not in it";
 
 /* Why a set is not proved: the waker that only a program outside POSIX, or a timer, would need. NULL: it is. */
 static const char *doubt(struct wedge_look *look, const struct wedge_graph *graph, const struct wedge_graph_set *set)
 {
+    bool moves = false;
     for (size_t i = 0; i < set->n_core; i++) {
         const struct wedge_look_thread *own = &look->threads[set->core[i]];
         if (!graph->live[set->core[i]])
             continue;
+        moves = true;
+        if (own->inert)
+            return only_asks;
         if (wedge_graph_is_past_limit(look, set->core[i]))
             return "the user's function is past its limit, and may return all the same";
         for (size_t k = 0; k < own->n_wakers; k++) {
@@ -154,8 +159,12 @@ static const char *doubt(struct wedge_look *look, const struct wedge_graph *grap
                 return w->why;
             if (w->flags & WEDGE_WAKER_UNLESS_POSIX)
                 return "a live thread reaches the lock and might release what it does not own";
+            if (w->flags & WEDGE_WAKER_UNLESS_RECORD)
+                return "by the agent's record nobody but these ever woke anyone there";
         }
     }
+    if (moves)
+        return only_asks;
     for (size_t i = 0; i < set->n_core; i++)
         if (look->procs[look->snapshot->threads[set->core[i]].proc].async)
             return "its process has work done by the kernel (io_uring, AIO or KVM) that /proc does not show";
@@ -278,18 +287,45 @@ static void order_core(const struct wedge_look *look, enum wedge_verdict_kind ki
     }
 }
 
-static void fill(struct wedge_look *look, const struct wedge_graph *graph, const struct wedge_graph_set *set,
-                 struct wedge_verdict *v, size_t *ret_core)
+struct made { /* a verdict and how many of its victims are the set's core */
+    struct wedge_verdict verdict;
+    size_t core;
+};
+
+/* Why it is worth saying at all. */
+static const char *suspicion(struct wedge_look *look, const struct wedge_graph *graph,
+                             const struct wedge_graph_set *set)
 {
-    const char *why_not = doubt(look, graph, set);
+    const struct wedge_snapshot *s = look->snapshot;
+    for (size_t i = 0; i < set->n_members; i++) {
+        const struct wedge_look_thread *own = &look->threads[set->members[i]];
+        if (own->inert)
+            return only_asks;
+        for (size_t k = 0; k < own->n_wakers; k++) {
+            const struct wedge_waker *w = &look->wakers[own->first_waker + k];
+            int proc = wedge_graph_aloof(look, set->members[i], w);
+            if (proc >= 0 && graph->live_posix[set->members[i]])
+                return wedge_look_textf(look, "%s (pid %d), outside the tree, %s, and did not for %.1f s",
+                                        s->procs[proc].comm, (int)s->procs[proc].pid, w->why,
+                                        (double)own->asleep_ns / WEDGE_NS_PER_S);
+        }
+    }
+    return "it has happened for some time, and a thread that runs may still wake who waits for it";
+}
+
+static void fill(struct wedge_look *look, const struct wedge_graph *graph, const struct wedge_graph_set *set,
+                 bool suspect, struct made *ret)
+{
+    const char *why_not = suspect ? suspicion(look, graph, set) : doubt(look, graph, set);
     bool proved = !why_not;
-    const bool *live = proved ? graph->live : graph->live_posix;
+    const bool *live = proved ? graph->live : suspect ? graph->live_suspect : graph->live_posix;
     int *victims = obstack_alloc(&look->snapshot->mem, (int)((set->n_members + 1) * sizeof(int)));
+    struct wedge_verdict *v = &ret->verdict;
     *v = (struct wedge_verdict){
         .kind = kind_of(look, set),
-        .certainty = proved                 ? WEDGE_PROVED
-                     : is_unsure(look, set) ? WEDGE_SUSPECTED
-                                            : WEDGE_EVIDENT,
+        .certainty = proved                            ? WEDGE_PROVED
+                     : suspect || is_unsure(look, set) ? WEDGE_SUSPECTED
+                                                       : WEDGE_EVIDENT,
         .summary = "",
         .signature = "",
         .signature_roles = "",
@@ -297,7 +333,7 @@ static void fill(struct wedge_look *look, const struct wedge_graph *graph, const
         .assumptions = WEDGE_ASSUME_NO_OUTSIDE_KILL,
         .stuck_until_ns = INT64_MAX,
     };
-    *ret_core = set->n_core;
+    ret->core = set->n_core;
     order_core(look, v->kind, set);
     for (size_t i = 0; i < set->n_members; i++) {
         int t = set->members[i];
@@ -321,7 +357,8 @@ static struct wedge_verdict plain(struct wedge_look *look, enum wedge_verdict_ki
 {
     return (struct wedge_verdict){
         .kind = kind,
-        .certainty = kind == WEDGE_VERDICT_NO_PROGRESS ? WEDGE_SUSPECTED : WEDGE_EVIDENT,
+        .certainty =
+            kind == WEDGE_VERDICT_NO_PROGRESS || kind == WEDGE_VERDICT_LIVELOCK ? WEDGE_SUSPECTED : WEDGE_EVIDENT,
         .scope = WEDGE_SCOPE_WHOLE,
         .reason = reason,
         .summary = "",
@@ -333,18 +370,72 @@ static struct wedge_verdict plain(struct wedge_look *look, enum wedge_verdict_ki
     };
 }
 
-/* Every thread of the tree stands still by its own account: they are all named. */
+/* It burned at least half of a processor since the tree's last progress. */
+static bool burns(const struct wedge_look *look, size_t thread)
+{
+    const struct wedge_look_thread *own = &look->threads[thread];
+    return own->cpu_span_ns >= look->options->stalled_ns / 2 && own->cpu_span_ns > 0 &&
+           own->cpu_ns >= own->cpu_span_ns / 2;
+}
+
+/* The program's own account of its progress stands still. Where some of its threads burn CPU meanwhile it is they, else
+ * all are named. */
 static struct wedge_verdict stalled(struct wedge_look *look)
 {
     const struct wedge_snapshot *s = look->snapshot;
+    bool busy = false;
+    for (size_t i = 0; i < s->n_threads; i++)
+        busy |= s->procs[s->threads[i].proc].in_tree && burns(look, i);
     struct wedge_verdict v =
-        plain(look, WEDGE_VERDICT_NO_PROGRESS,
-              wedge_look_textf(look, "no progress for %.1f s", (double)look->options->stalled_ns / WEDGE_NS_PER_S));
+        plain(look, busy ? WEDGE_VERDICT_LIVELOCK : WEDGE_VERDICT_NO_PROGRESS,
+              wedge_look_textf(look, "no progress for %.1f s%s", (double)look->options->stalled_ns / WEDGE_NS_PER_S,
+                               busy ? ", and yet it burns CPU time" : ""));
     v.victims = obstack_alloc(&look->snapshot->mem, (int)((s->n_threads + 1) * sizeof(int)));
     for (size_t i = 0; i < s->n_threads; i++)
-        if (s->procs[s->threads[i].proc].in_tree && !has_ended(&s->threads[i]) && !wedge_look_is_blind(look, (int)i))
+        if (s->procs[s->threads[i].proc].in_tree && !has_ended(&s->threads[i]) && !wedge_look_is_blind(look, (int)i) &&
+            (!busy || burns(look, i)))
             v.victims[v.n_victims++] = (int)i;
+    if (busy) {
+        v.culprits = copy(look, v.victims, v.n_victims * sizeof(int));
+        v.n_culprits = v.n_victims;
+    }
     return v;
+}
+
+/* One for each holder that runs while others have waited for its lock for longer than the patience. */
+static void add_contention(struct wedge_look *look, const struct wedge_graph *graph, struct made *made, size_t *n)
+{
+    const struct wedge_snapshot *s = look->snapshot;
+    if (!look->options->patience_ns)
+        return;
+    for (size_t holder = 0; holder < s->n_threads; holder++) {
+        int *victims = obstack_alloc(&look->snapshot->mem, (int)((s->n_threads + 1) * sizeof(int)));
+        size_t n_victims = 0;
+        int64_t longest = 0;
+        for (size_t i = 0; i < s->n_threads && graph->live_suspect[holder]; i++) {
+            const struct wedge_look_thread *own = &look->threads[i];
+            if (own->owner != (int)holder || i == holder || own->asleep_ns < look->options->patience_ns ||
+                s->threads[i].moved || !s->procs[s->threads[i].proc].in_tree)
+                continue;
+            victims[n_victims++] = (int)i;
+            longest = own->asleep_ns > longest ? own->asleep_ns : longest;
+        }
+        if (!n_victims) {
+            obstack_free(&look->snapshot->mem, victims);
+            continue;
+        }
+        const int culprit = (int)holder;
+        struct wedge_verdict v = plain(look, WEDGE_VERDICT_CONTENTION,
+                                       wedge_look_textf(look, "waited for %.1f s for what a thread that runs has",
+                                                        (double)longest / WEDGE_NS_PER_S));
+        v.scope = WEDGE_SCOPE_PART;
+        v.victims = victims;
+        v.n_victims = n_victims;
+        v.culprits = copy(look, &culprit, sizeof(culprit));
+        v.n_culprits = 1;
+        made[*n] = (struct made){.verdict = v, .core = n_victims};
+        (*n)++;
+    }
 }
 
 static bool waits_for_outside(const struct wedge_look *look, int thread)
@@ -380,11 +471,6 @@ static struct wedge_verdict healthy(struct wedge_look *look)
 
 /* ---- all together ---- */
 
-struct made {
-    struct wedge_verdict verdict;
-    size_t core;
-};
-
 static int compare_made(const void *a, const void *b)
 {
     const struct wedge_verdict *x = &((const struct made *)a)->verdict, *y = &((const struct made *)b)->verdict;
@@ -405,20 +491,46 @@ static bool is_of_tree(const struct wedge_look *look, const struct wedge_graph_s
     return false;
 }
 
+/* A suspicion is worth a word if it is of something that is not said already; if not all of it goes on by the clock, as
+ * threads that all look after the time are no hang; and if the others slept all through the examinations. */
+static bool is_worth_suspecting(const struct wedge_look *look, const struct wedge_graph *graph,
+                                const struct wedge_graph_set *set)
+{
+    bool more = false, sleeps = false;
+    const struct wedge_proc *root = wedge_members_root(look);
+    for (size_t i = 0; i < set->n_members; i++) {
+        int t = set->members[i];
+        bool news = graph->live_posix[t];
+        more |= news && (i < set->n_core || (root && look->snapshot->threads[t].proc == 0));
+        sleeps |= !look->threads[t].inert;
+        if (i < set->n_core && news && !look->threads[t].inert && look->threads[t].rounds < WEDGE_HISTORY_ROUNDS)
+            return false;
+    }
+    return more && sleeps && is_of_tree(look, set);
+}
+
+static void make_sets(struct wedge_look *look, const struct wedge_graph *graph, struct made *made, size_t *n)
+{
+    for (size_t i = 0; i < graph->n_sets; i++)
+        if (is_of_tree(look, &graph->sets[i]))
+            fill(look, graph, &graph->sets[i], false, &made[(*n)++]);
+    for (size_t i = 0; i < graph->n_suspects; i++)
+        if (is_worth_suspecting(look, graph, &graph->suspects[i]))
+            fill(look, graph, &graph->suspects[i], true, &made[(*n)++]);
+}
+
 int wedge_verdict_make(struct wedge_look *look, const struct wedge_graph *graph)
 {
     struct wedge_snapshot *s = look->snapshot;
-    struct made *made = calloc(graph->n_sets + 2, sizeof(*made));
+    struct made *made = calloc(graph->n_sets + graph->n_suspects + s->n_threads + 2, sizeof(*made));
     size_t n = 0;
     bool whole = false;
     if (!made)
         return -ENOMEM;
-    for (size_t i = 0; i < graph->n_sets; i++) {
-        if (!is_of_tree(look, &graph->sets[i]))
-            continue;
-        fill(look, graph, &graph->sets[i], &made[n].verdict, &made[n].core);
-        whole |= made[n++].verdict.scope == WEDGE_SCOPE_WHOLE;
-    }
+    make_sets(look, graph, made, &n);
+    for (size_t i = 0; i < n; i++)
+        whole |= made[i].verdict.scope == WEDGE_SCOPE_WHOLE;
+    add_contention(look, graph, made, &n);
     if (look->options->stalled && !whole && !look->procs[0].zombie) {
         made[n].verdict = stalled(look);
         made[n].core = made[n].verdict.n_victims;

@@ -226,6 +226,14 @@ static void say_hang(struct wedge_text *text, const struct wedge_look *look, con
         wedge_text_add(text,
                        ". It has happened already: whoever did it did not wake who waits, and nobody is left to.");
         break;
+    case WEDGE_VERDICT_CONTENTION:
+        add_waits(text, look, v->victims, core);
+        wedge_text_addf(text, ". For %.1f s ", (double)look->threads[v->victims[0]].asleep_ns / WEDGE_NS_PER_S);
+        add_who(text, look, v->culprits[0]);
+        wedge_text_add(text, " has had it: ");
+        add_wait(text, look, v->culprits[0]);
+        wedge_text_add(text, ".");
+        break;
     case WEDGE_VERDICT_MUTUAL_BACKPRESSURE:
         add_waits(text, look, v->victims, core);
         wedge_text_add(text, ": a buffer is full, and whoever would empty it waits as well.");

@@ -59,6 +59,7 @@ struct state {
     struct wedge_tree tree; /* as it was last listed */
     bool listed, stale; /* somebody ran since then */
     uint64_t figure;
+    struct wedge_history *history; /* of the examinations so far */
     /* A hang that is not acted upon at once has to last for the stall time. */
     char lasting[80]; /* its signature */
     int64_t lasting_since_ns;
@@ -317,6 +318,8 @@ static int examine(struct state *st, int64_t stalled, bool always, json_t **ret)
                                     .blind = own,
                                     .n_blind = own_pids(st, own),
                                     .stacks = always ? WEDGE_STACKS_ALWAYS : WEDGE_STACKS_ON_HANG,
+                                    .history = st->history,
+                                    .patience_ns = st->stall_ns,
                                     .stalled = stalled > 0,
                                     .stalled_ns = stalled};
     int rc = 0;
@@ -454,7 +457,8 @@ static void judge(struct state *st, json_t *report, bool stalled, int64_t now)
     bool lasts = (!h.whole || !h.proved) && lasted(st, &h, now);
     bool waits = !lasts && (!h.whole || !h.proved);
     st->ripe_at_ns = waits ? st->lasting_since_ns + st->stall_ns : 0;
-    if (h.whole && (h.proved || stalled || (lasts && st->s->act_on_evident))) {
+    bool evident = strcmp(h.certainty, "evident") == 0;
+    if (h.whole && (h.proved || stalled || (lasts && evident && st->s->act_on_evident))) {
         if (st->out->end == WEDGE_HUNG)
             json_decref(report);
         else
@@ -462,7 +466,8 @@ static void judge(struct state *st, json_t *report, bool stalled, int64_t now)
         return;
     }
     /* What is not acted upon is reported once, unless its words change. */
-    bool worth = (h.whole && lasts) || (!h.whole && h.proved);
+    bool contention = strcmp(h.kind, "contention") == 0; /* has lasted, else it would not be said */
+    bool worth = lasts || contention || (!h.whole && h.proved);
     if (worth && strcmp(st->reported, h.signature) != 0) {
         snprintf(st->reported, sizeof(st->reported), "%s", h.signature);
         take_report(st, json_incref(report));
@@ -744,6 +749,7 @@ int wedge_session_run(const struct wedge_session *session, struct wedge_outcome 
     st.stall_ns = session->stall_ns ? session->stall_ns : DEFAULT_STALL_NS;
     st.ahead_ns = boot_ahead_ns();
     wedge_quiet_start(&st.quiet, st.began_ns);
+    st.history = wedge_history_new(); /* without one some suspicions are not raised */
 
     int rc = open_fds(&st);
     if (!rc && !session->attach)
@@ -764,6 +770,7 @@ int wedge_session_run(const struct wedge_session *session, struct wedge_outcome 
         wedge_tee_free(&st.tees[i]);
     }
     wedge_guard_end(st.guard);
+    wedge_history_free(st.history);
     if (st.pidfd >= 0)
         close(st.pidfd);
     if (st.sigfd >= 0)

@@ -1,0 +1,158 @@
+/* What several examinations of the same tree tell, and one alone does not: each suspicion, and the program that does the
+ * same and gets on. */
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/tests/suite.h"
+#include "detector/tests/cases.h"
+
+#define PATIENCE_NS (400 * WEDGE_NS_PER_MS)
+
+static struct wedge_history *history;
+
+static void setup(void)
+{
+    history = wedge_history_new();
+    ck_assert_ptr_nonnull(history);
+}
+static void teardown(void)
+{
+    wedge_history_free(history);
+}
+
+static struct wedge_snapshot *examine_again(pid_t root, enum wedge_stacks stacks, int64_t stalled_ns)
+{
+    struct wedge_err err = {0};
+    struct wedge_snapshot *s = NULL;
+    struct wedge_examine options = {.root = root,
+                                    .history = history,
+                                    .patience_ns = PATIENCE_NS,
+                                    .stacks = stacks,
+                                    .stalled = stalled_ns > 0,
+                                    .stalled_ns = stalled_ns};
+    ck_assert_msg(wedge_detector_examine(&options, NULL, &s, &err) == 0, "%s", err.message);
+    return s;
+}
+
+static const struct {
+    const char *name;
+    enum wedge_verdict_kind kind;
+    enum wedge_certainty certainty;
+    enum wedge_scope scope;
+    size_t victims;
+    const char *reason, *words;
+} suspected[] = {
+    {"join-by-and-by", WEDGE_VERDICT_LOCK_CYCLE, WEDGE_SUSPECTED, WEDGE_SCOPE_WHOLE, 3, "time out and ask again",
+     "join_by_and_by()"},
+    {"ask-by-and-by", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_SUSPECTED, WEDGE_SCOPE_WHOLE, 2, "time out and ask again",
+     "wait_for_post()"},
+    {"word-forgotten", WEDGE_VERDICT_LOST_WAKEUP, WEDGE_SUSPECTED, WEDGE_SCOPE_PART, 1, "may still wake",
+     "which is 1 and no longer 0"},
+    {"keep-long", WEDGE_VERDICT_CONTENTION, WEDGE_EVIDENT, WEDGE_SCOPE_PART, 1, "waited for", "take_one()"},
+    {"daemon-silent", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_SUSPECTED, WEDGE_SCOPE_WHOLE, 1, "outside the tree",
+     "daemon_writes()"},
+};
+
+/* Found within the deadline, and then again and again: a stop for a stack does not make it forget. */
+START_TEST(test_suspected)
+{
+    struct factory factory = factory_start(suspected[_i].name);
+    int64_t deadline = wedge_clock_ns() + 20 * WEDGE_NS_PER_S;
+    int found = 0;
+    while (found < 3) {
+        /* A stop for a stack would wake who was forgotten: the kernel looks at the word again. */
+        bool forgotten = suspected[_i].kind == WEDGE_VERDICT_LOST_WAKEUP;
+        struct wedge_snapshot *s = examine_again(factory.pid, forgotten ? WEDGE_STACKS_NEVER : WEDGE_STACKS_ON_HANG, 0);
+        const struct wedge_verdict *v = &s->verdicts[0];
+        if (v->kind == suspected[_i].kind && v->certainty == suspected[_i].certainty &&
+            v->scope == suspected[_i].scope && v->n_victims == suspected[_i].victims) {
+            ck_assert_msg(strstr(v->reason, suspected[_i].reason), "%s: %s", suspected[_i].name, v->reason);
+            if (!strstr(v->signature, "weak"))
+                ck_assert_msg(strstr(v->summary, suspected[_i].words), "%s: %s", suspected[_i].name, v->summary);
+            found++;
+        }
+        ck_assert_msg(wedge_clock_ns() < deadline, "%s: %s, %s, %s: %s", suspected[_i].name,
+                      wedge_verdict_words[v->kind], wedge_certainty_words[v->certainty], wedge_scope_words[v->scope],
+                      v->summary);
+        wedge_snapshot_free(s);
+        poll(NULL, 0, 20);
+    }
+    factory_end(&factory);
+}
+END_TEST
+
+static const char *const healthy[] = {"ask-and-post",       "ask-with-handler",   "word-late",   "keep-shortly",
+                                      "daemon-busy",        "poll-with-timeouts", "slow-writer", "timed-semaphore",
+                                      "self-with-deadline", "sleep-then-post",    "server"};
+START_TEST(test_never_suspected)
+{
+    struct factory factory = factory_start(healthy[_i]);
+    int64_t until = wedge_clock_ns() + 1500 * WEDGE_NS_PER_MS;
+    while (wedge_clock_ns() < until) {
+        struct wedge_snapshot *s = examine_again(factory.pid, WEDGE_STACKS_NEVER, 0);
+        for (size_t i = 0; i < s->n_verdicts; i++)
+            ck_assert_msg(!wedge_verdict_is_hang(s->verdicts[i].kind), "%s: %s, %s: %s", healthy[_i],
+                          wedge_verdict_words[s->verdicts[i].kind], wedge_certainty_words[s->verdicts[i].certainty],
+                          s->verdicts[i].reason);
+        wedge_snapshot_free(s);
+        poll(NULL, 0, 20);
+    }
+    factory_end(&factory);
+}
+END_TEST
+
+/* The caller measured that nothing got on. What burns CPU time meanwhile is a livelock, what sleeps is none. */
+START_TEST(test_stalled)
+{
+    bool spins = _i;
+    struct factory factory = factory_start(spins ? "spin" : "poll-with-timeouts");
+    int64_t began = wedge_clock_ns(), until = began + (spins ? 20000 : 1500) * WEDGE_NS_PER_MS;
+    bool found = false;
+    while (wedge_clock_ns() < until && !found) {
+        struct wedge_snapshot *s = examine_again(factory.pid, WEDGE_STACKS_NEVER, wedge_clock_ns() - began);
+        const struct wedge_verdict *v = &s->verdicts[0];
+        ck_assert_int_eq(v->certainty, WEDGE_SUSPECTED);
+        ck_assert(v->kind == WEDGE_VERDICT_NO_PROGRESS || (spins && v->kind == WEDGE_VERDICT_LIVELOCK));
+        if (v->kind == WEDGE_VERDICT_LIVELOCK) {
+            found = true;
+            ck_assert_uint_eq(v->n_victims, 1);
+            ck_assert_uint_eq(v->n_culprits, 1);
+            ck_assert_int_ne(s->threads[v->victims[0]].tid, factory.pid);
+        }
+        wedge_snapshot_free(s);
+        poll(NULL, 0, 20);
+    }
+    ck_assert_int_eq(found, spins);
+    factory_end(&factory);
+}
+END_TEST
+
+/* It is shared with children that may die: whatever stands in it, an examination ends and claims no more than before. */
+START_TEST(test_scribbled)
+{
+    struct factory factory = factory_start("sleep-then-post");
+    for (int value = 0; value < 256; value += 51) {
+        memset(history, value, 65536);
+        struct wedge_snapshot *s = examine_again(factory.pid, WEDGE_STACKS_NEVER, 0);
+        ck_assert(!wedge_verdict_is_hang(s->verdicts[0].kind));
+        wedge_snapshot_free(s);
+    }
+    factory_end(&factory);
+}
+END_TEST
+
+static void fill(TCase *tcase)
+{
+    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_loop_test(tcase, test_suspected, 0, sizeof(suspected) / sizeof(suspected[0]));
+    tcase_add_loop_test(tcase, test_never_suspected, 0, sizeof(healthy) / sizeof(healthy[0]));
+    tcase_add_loop_test(tcase, test_stalled, 0, 2);
+    tcase_add_test(tcase, test_scribbled);
+}
+
+int main(void)
+{
+    return wedge_test_main("history", 60, fill);
+}
