@@ -21,6 +21,7 @@
 struct wedge_elf_lookup {
     uint64_t address;
     size_t n;
+    bool short_name; /* the outermost one's is not all of it: without the class or namespace that it is in */
     struct wedge_symbol symbols[WEDGE_SYMBOLS_INLINED_MAX + 1];
     UT_hash_handle hh;
 };
@@ -62,9 +63,14 @@ bool wedge_symbols_is_libc(const char *module)
     return false;
 }
 
+static bool is_mangled(const char *name)
+{
+    return name[0] == '_' && (name[1] == 'Z' || name[1] == 'R');
+}
+
 static char *demangle(const char *name)
 {
-    if (name[0] == '_' && (name[1] == 'Z' || name[1] == 'R') && strlen(name) < NAME_MAX_BYTES) {
+    if (is_mangled(name) && strlen(name) < NAME_MAX_BYTES) {
         char *plain = cplus_demangle(name, DMGL_AUTO | DMGL_PARAMS | DMGL_ANSI);
         if (plain)
             return plain;
@@ -167,7 +173,7 @@ static const char *name_of(Dwarf_Die *die)
         dwarf_attr_integrate(die, DW_AT_MIPS_linkage_name, &attr))
         name = dwarf_formstring(&attr);
     /* A linkage name serves where the language has more to say than the plain one. */
-    if (name && (strncmp(name, "_Z", 2) == 0 || strncmp(name, "_R", 2) == 0))
+    if (name && is_mangled(name))
         return name;
     const char *plain = dwarf_attr_integrate(die, DW_AT_name, &attr) ? dwarf_formstring(&attr) : NULL;
     return plain ? plain : name;
@@ -213,6 +219,22 @@ static void innermost_line(Dwarf_Die *unit, uint64_t address, struct wedge_symbo
         symbol->line = number;
 }
 
+/* Is there more to a name than DWARF says at once? A member of a local class or of a lambda's template has no linkage
+ * name there. */
+static bool may_be_short(Dwarf_Die *unit, const char *name)
+{
+    switch (dwarf_srclang(unit)) {
+    case DW_LANG_C_plus_plus:
+    case DW_LANG_C_plus_plus_03:
+    case DW_LANG_C_plus_plus_11:
+    case DW_LANG_C_plus_plus_14:
+    case DW_LANG_Rust:
+        return name && !is_mangled(name) && strcmp(name, "main") != 0;
+    default:
+        return false;
+    }
+}
+
 static void from_dwarf(struct wedge_elf_file *file, uint64_t address, struct wedge_elf_lookup *lookup)
 {
     Dwarf *dwarf = wedge_elf_dwarf(file);
@@ -228,6 +250,7 @@ static void from_dwarf(struct wedge_elf_file *file, uint64_t address, struct wed
         const char *name = name_of(die);
         symbol->function = name ? demangle(name) : NULL;
         symbol->inlined = i + 1 < nest->n && dwarf_tag(die) == DW_TAG_inlined_subroutine;
+        lookup->short_name = i + 1 == nest->n && may_be_short(&unit, name);
         if (i + 1 < nest->n)
             call_site(&unit, die, &lookup->symbols[i + 1]);
     }
@@ -258,16 +281,16 @@ bool wedge_symbols_begin(struct wedge_elf_file *file, uint64_t address, uint64_t
     return symbol != NULL;
 }
 
-/* The outermost function's name by the symbol table: where DWARF has none, and for the C library the name by which it
+/* The outermost function's name by the symbol table: where DWARF has none or a part of one, and for the C library the name by which it
  * is called from outside. */
 static void from_symbols(struct wedge_elf_file *file, uint64_t address, bool libc, struct wedge_elf_lookup *lookup)
 {
     struct wedge_symbol *outermost = &lookup->symbols[lookup->n - 1];
-    if (outermost->function && !libc)
+    if (outermost->function && !libc && !lookup->short_name)
         return;
     const struct wedge_elf_symbols *symbols = symbols_of(file);
     const struct wedge_elf_symbol *symbol = symbols ? wedge_elf_symbols_find(symbols, address) : NULL;
-    if (!symbol || (outermost->function && !symbol->dynamic))
+    if (!symbol || (outermost->function && !(lookup->short_name ? is_mangled(symbol->name) : symbol->dynamic)))
         return;
     char *name = demangle(symbol->name);
     if (!name)

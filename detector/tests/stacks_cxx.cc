@@ -1,14 +1,15 @@
 /* A C++ program whose blocked thread has frames with landing pads, as most of C++ has. Speaks as stacks_target.c does. */
+#include <csignal>
 #include <cstdio>
 #include <string>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
-#include <csignal>
 #include <unistd.h>
 
 #define NOINLINE __attribute__((noinline))
 
-namespace pool {
+namespace pool
+{
 static int silent[2];
 
 template <class T> struct Queue {
@@ -37,6 +38,22 @@ struct Loader : Task {
     }
 };
 
+/* A member of a template over a lambda: DWARF has neither a linkage name for it nor the class in its own. */
+template <class F> struct Call {
+    F function;
+    NOINLINE size_t enter()
+    {
+        return function() + 1;
+    }
+};
+NOINLINE size_t guarded(Task &task);
+static size_t local(Task &task)
+{
+    auto inner = [&task] { return guarded(task); };
+    Call<decltype(inner)> call{inner};
+    return call.enter() + 1;
+}
+
 NOINLINE size_t guarded(Task &task)
 {
     try {
@@ -54,9 +71,10 @@ int main()
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (pipe(pool::silent))
         return 1;
-    std::printf("thread %d cxx read\nframe pool::Queue<long>::take 0\nframe pool::Loader::run 0\nframe pool::guarded 0\n"
-                "frame main 0\nready\n",
-                getpid());
+    std::printf(
+        "thread %d cxx read\nframe pool::Queue<long>::take 0\nframe pool::Loader::run 0\nframe pool::guarded 0\n"
+        "frame pool::Call<pool::local( 0\nframe main 0\nready\n",
+        getpid());
     std::fflush(stdout);
-    return static_cast<int>(pool::guarded(loader));
+    return static_cast<int>(pool::local(loader));
 }
