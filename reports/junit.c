@@ -1,11 +1,10 @@
 /*
- * JUnit with libxml2's writer. All cases are kept and the whole file is written anew, because a testsuite states its
+ * JUnit. All cases are kept and the whole file is written anew, because a testsuite states its
  * counts at its head; what stands on disk is always complete.
  */
 #include "reports/junit.h"
 
 #include <errno.h>
-#include <libxml/xmlwriter.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +14,8 @@
 #include "base/clock.h"
 #include "base/text.h"
 #include "reports/write.h"
+
+enum { MOST_BYTES = 256 << 20 };
 
 struct kept {
     char *name, *classname, *message, *details;
@@ -78,73 +79,99 @@ static size_t count(const struct wedge_junit *j, enum wedge_junit_status status)
     return n;
 }
 
-/* Each step returns false once something failed; nothing is written after that. */
-static bool attribute(xmlTextWriter *w, const char *name, const char *value)
+/* Escaped for XML, inside an attribute or between tags; texts have no control characters but line ends left. */
+static void put_text(struct wedge_text *out, const char *text, bool attribute)
 {
-    return xmlTextWriterWriteAttribute(w, BAD_CAST name, BAD_CAST value) >= 0;
-}
-
-static bool number(xmlTextWriter *w, const char *name, size_t value)
-{
-    return xmlTextWriterWriteFormatAttribute(w, BAD_CAST name, "%zu", value) >= 0;
-}
-
-static bool outcome(xmlTextWriter *w, const struct kept *c)
-{
-    static const char *const elements[] = {
-        [WEDGE_JUNIT_FAILED] = "failure", [WEDGE_JUNIT_ERROR] = "error", [WEDGE_JUNIT_SKIPPED] = "skipped"};
-    if (c->status == WEDGE_JUNIT_PASSED) {
-        if (!*c->message && !*c->details)
-            return true;
-        return xmlTextWriterStartElement(w, BAD_CAST "system-out") >= 0 &&
-               xmlTextWriterWriteString(w, BAD_CAST c->message) >= 0 &&
-               (!*c->details || (xmlTextWriterWriteString(w, BAD_CAST "\n") >= 0 &&
-                                 xmlTextWriterWriteString(w, BAD_CAST c->details) >= 0)) &&
-               xmlTextWriterEndElement(w) >= 0;
+    for (size_t len; *text; text += len) {
+        len = strcspn(text, attribute ? "<>&\"\r\n\t" : "<>&\"\r");
+        wedge_text_add_bytes(out, text, len);
+        if (!text[len])
+            break;
+        switch (text[len]) {
+        case '<':
+            wedge_text_add(out, "&lt;");
+            break;
+        case '>':
+            wedge_text_add(out, "&gt;");
+            break;
+        case '&':
+            wedge_text_add(out, "&amp;");
+            break;
+        case '"':
+            wedge_text_add(out, "&quot;");
+            break;
+        default:
+            wedge_text_addf(out, "&#%d;", text[len]);
+        }
+        len++;
     }
-    bool good = xmlTextWriterStartElement(w, BAD_CAST elements[c->status]) >= 0 && attribute(w, "message", c->message);
-    if (good && c->status != WEDGE_JUNIT_SKIPPED)
-        good = attribute(w, "type", c->status == WEDGE_JUNIT_FAILED ? "unexpected" : "could-not-play");
-    return good && (!*c->details || xmlTextWriterWriteString(w, BAD_CAST c->details) >= 0) &&
-           xmlTextWriterEndElement(w) >= 0;
 }
 
-static bool testcase(xmlTextWriter *w, const struct kept *c)
+static void put_attribute(struct wedge_text *out, const char *name, const char *value)
 {
-    return xmlTextWriterStartElement(w, BAD_CAST "testcase") >= 0 && attribute(w, "name", c->name) &&
-           attribute(w, "classname", c->classname) &&
-           xmlTextWriterWriteFormatAttribute(w, BAD_CAST "time", "%.3f", c->seconds) >= 0 && outcome(w, c) &&
-           xmlTextWriterEndElement(w) >= 0;
+    wedge_text_addf(out, " %s=\"", name);
+    put_text(out, value, true);
+    wedge_text_add(out, "\"");
 }
 
-static bool testsuite(xmlTextWriter *w, const struct wedge_junit *j)
+/* What stands inside a case that is not simply passed. */
+static void put_outcome(struct wedge_text *out, const struct kept *c)
 {
-    double seconds = 0;
-    for (size_t i = 0; i < j->n; i++)
-        seconds += j->cases[i].seconds;
-    bool good = xmlTextWriterSetIndent(w, 1) >= 0 && xmlTextWriterStartDocument(w, NULL, "UTF-8", NULL) >= 0 &&
-                xmlTextWriterStartElement(w, BAD_CAST "testsuite") >= 0 && attribute(w, "name", j->suite) &&
-                number(w, "tests", j->n) && number(w, "failures", count(j, WEDGE_JUNIT_FAILED)) &&
-                number(w, "errors", count(j, WEDGE_JUNIT_ERROR)) &&
-                number(w, "skipped", count(j, WEDGE_JUNIT_SKIPPED)) &&
-                xmlTextWriterWriteFormatAttribute(w, BAD_CAST "time", "%.3f", seconds) >= 0;
-    for (size_t i = 0; good && i < j->n; i++)
-        good = testcase(w, &j->cases[i]);
-    return good && xmlTextWriterEndDocument(w) >= 0;
+    static const char *const elements[] = {[WEDGE_JUNIT_PASSED] = "system-out",
+                                           [WEDGE_JUNIT_FAILED] = "failure",
+                                           [WEDGE_JUNIT_ERROR] = "error",
+                                           [WEDGE_JUNIT_SKIPPED] = "skipped"};
+    bool passed = c->status == WEDGE_JUNIT_PASSED;
+    wedge_text_addf(out, "  <%s", elements[c->status]);
+    if (!passed)
+        put_attribute(out, "message", c->message);
+    if (c->status == WEDGE_JUNIT_FAILED || c->status == WEDGE_JUNIT_ERROR)
+        put_attribute(out, "type", c->status == WEDGE_JUNIT_FAILED ? "unexpected" : "could-not-play");
+    if (!passed && !*c->details) {
+        wedge_text_add(out, "/>\n");
+        return;
+    }
+    wedge_text_add(out, ">");
+    if (passed) {
+        put_text(out, c->message, false);
+        wedge_text_add(out, *c->details ? "\n" : "");
+    }
+    put_text(out, c->details, false);
+    wedge_text_addf(out, "</%s>\n", elements[c->status]);
+}
+
+static void put_case(struct wedge_text *out, const struct kept *c)
+{
+    wedge_text_add(out, " <testcase");
+    put_attribute(out, "name", c->name);
+    put_attribute(out, "classname", c->classname);
+    wedge_text_addf(out, " time=\"%.3f\"", c->seconds);
+    if (c->status == WEDGE_JUNIT_PASSED && !*c->message && !*c->details) {
+        wedge_text_add(out, "/>\n");
+        return;
+    }
+    wedge_text_add(out, ">\n");
+    put_outcome(out, c);
+    wedge_text_add(out, " </testcase>\n");
 }
 
 static int write_file(struct wedge_junit *j, struct wedge_err *err)
 {
-    xmlBuffer *buffer = xmlBufferCreate();
-    xmlTextWriter *w = buffer ? xmlNewTextWriterMemory(buffer, 0) : NULL;
-    bool good = w && testsuite(w, j);
-    if (w)
-        xmlFreeTextWriter(w); /* flushes into the buffer */
-    int rc =
-        good ? wedge_report_save(j->dirfd, "junit.xml", xmlBufferContent(buffer), (size_t)xmlBufferLength(buffer), err)
-             : wedge_err_set(err, -ENOMEM, "no memory for junit.xml");
-    if (buffer)
-        xmlBufferFree(buffer);
+    struct wedge_text out = WEDGE_TEXT_INIT(MOST_BYTES);
+    double seconds = 0;
+    for (size_t i = 0; i < j->n; i++)
+        seconds += j->cases[i].seconds;
+    wedge_text_add(&out, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite");
+    put_attribute(&out, "name", j->suite);
+    wedge_text_addf(&out, " tests=\"%zu\" failures=\"%zu\" errors=\"%zu\" skipped=\"%zu\" time=\"%.3f\"", j->n,
+                    count(j, WEDGE_JUNIT_FAILED), count(j, WEDGE_JUNIT_ERROR), count(j, WEDGE_JUNIT_SKIPPED), seconds);
+    wedge_text_add(&out, j->n ? ">\n" : "/>\n");
+    for (size_t i = 0; i < j->n; i++)
+        put_case(&out, &j->cases[i]);
+    wedge_text_add(&out, j->n ? "</testsuite>\n" : "");
+    int rc = out.cut ? wedge_err_set(err, -ENOMEM, "no memory for junit.xml")
+                     : wedge_report_save(j->dirfd, "junit.xml", out.data, out.len, err);
+    wedge_text_free(&out);
     j->written_ns = wedge_clock_ns();
     return rc;
 }
