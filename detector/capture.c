@@ -26,6 +26,7 @@
 
 #define DEADLINE_MS       100
 #define KERNEL_FRAMES_MAX 5
+#define PLACES            8
 #define NAMED_MAX         (WEDGE_UNWIND_FRAMES_MAX * (WEDGE_SYMBOLS_INLINED_MAX + 2))
 
 struct wedge_capture {
@@ -586,8 +587,49 @@ static void name_frames(struct wedge_capture *capture, struct wedge_thread *thre
     thread->n_frames = n;
 }
 
+/* Threads of a pool all stand at the same place: what was named for one is so for all. */
+struct place {
+    const struct wedge_frame *bare, *named;
+    size_t n_bare, n_named;
+};
+
+static bool is_at(const struct place *place, const struct wedge_thread *thread)
+{
+    if (place->n_bare != thread->n_frames)
+        return false;
+    for (size_t i = 0; i < place->n_bare; i++)
+        if (place->bare[i].pc != thread->frames[i].pc || place->bare[i].signal != thread->frames[i].signal ||
+            place->bare[i].exact != thread->frames[i].exact)
+            return false;
+    return true;
+}
+
+/* Names the frames, or takes those of a thread at the same place. `places` are the last ones, the newest first. */
+static void name_thread(struct wedge_capture *capture, struct wedge_thread *thread, struct wedge_frame *named,
+                        struct place places[PLACES])
+{
+    size_t at = 0;
+    while (at < PLACES && !is_at(&places[at], thread))
+        at++;
+    struct place place;
+    if (at < PLACES) {
+        place = places[at];
+        thread->frames = (struct wedge_frame *)place.named;
+        thread->n_frames = place.n_named;
+    } else {
+        place = (struct place){.bare = thread->frames, .n_bare = thread->n_frames};
+        name_frames(capture, thread, named);
+        place.named = thread->frames;
+        place.n_named = thread->n_frames;
+        at = PLACES - 1;
+    }
+    memmove(&places[1], &places[0], at * sizeof(places[0]));
+    places[0] = place;
+}
+
 int wedge_capture_symbols(struct wedge_capture *capture, struct wedge_err *err)
 {
+    struct place places[PLACES] = {0};
     struct wedge_frame *named = calloc(NAMED_MAX, sizeof(*named));
     if (!named)
         return wedge_err_set(err, -ENOMEM, "no memory to name the frames of process %d", capture->proc->pid);
@@ -596,7 +638,7 @@ int wedge_capture_symbols(struct wedge_capture *capture, struct wedge_err *err)
         struct wedge_thread *thread = &capture->threads[i];
         size_t n;
         if (thread->n_frames && thread->n_frames <= WEDGE_UNWIND_FRAMES_MAX)
-            name_frames(capture, thread, named);
+            name_thread(capture, thread, named, places);
         if (!thread->callback_address)
             continue;
         const struct wedge_symbol *symbols = symbols_of(capture, thread->callback_address, false, &n);

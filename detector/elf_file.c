@@ -95,7 +95,8 @@ void wedge_elf_drop(Elf *elf)
 }
 
 /* The whole file as an Elf that needs no descriptor. A copy as long as that is cheap: the file's owner may truncate
- * it while we read, and a mapping would then end us with SIGBUS. Takes `fd` over. */
+ * it while we read, and a mapping would then end us with SIGBUS. A file that root alone may write, as the libraries of
+ * the system, is mapped: of 7 MB of libc and its debug file some 100 kB are looked at. Takes `fd` over. */
 Elf *wedge_elf_read(int fd)
 {
     struct stat st;
@@ -103,7 +104,8 @@ Elf *wedge_elf_read(int fd)
     if (fstat(fd, &st) || st.st_size < (off_t)sizeof(Elf64_Ehdr) || (uint64_t)st.st_size > WEDGE_ELF_MAX_BYTES)
         goto out;
     size_t size = (size_t)st.st_size;
-    bool copy = size <= WEDGE_ELF_COPIED_MAX_BYTES;
+    bool root_alone = st.st_uid == 0 && !(st.st_mode & (S_IWGRP | S_IWOTH));
+    bool copy = size <= WEDGE_ELF_COPIED_MAX_BYTES && !root_alone;
     char *data = mmap(NULL, size, copy ? PROT_READ | PROT_WRITE : PROT_READ,
                       copy ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_PRIVATE, copy ? -1 : fd, 0);
     if (data == MAP_FAILED)

@@ -584,6 +584,7 @@ void wedge_look_free(struct wedge_look *look)
     free(look->mappings);
     free(look->carriers);
     wedge_sockets_free(look->sockets);
+    free(look->tracers);
     free(look->wanted);
     free(look->wakers);
 }

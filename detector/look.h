@@ -130,6 +130,9 @@ struct wedge_look {
     bool ends_read, mappings_read, carriers_read;
     uint64_t *carriers; /* sockets (inodes) in which descriptors are on their way, in increasing order */
     size_t n_carriers, cap_carriers;
+    pid_t *tracers; /* processes that trace one of the machine's; made when first asked for in a round */
+    size_t n_tracers;
+    bool tracers_read;
     bool hidden_carriers; /* that could not be found out */
     struct wedge_sockets *sockets; /* of each network namespace that was asked for in this round */
     bool hidden_ends, hidden_mappings; /* a process of the tree could not be read */
@@ -180,6 +183,9 @@ const struct wedge_sockets *wedge_look_sockets(struct wedge_look *look, int proc
 const uint64_t *wedge_look_carriers(struct wedge_look *look, size_t *ret_n);
 const struct wedge_machine_end *wedge_look_mappings(struct wedge_look *look, uint64_t dev, uint64_t inode,
                                                     size_t *ret_n);
+
+/* Does process `pid` trace another one, as far as that can be seen? */
+bool wedge_look_traces(struct wedge_look *look, pid_t pid);
 
 /* Copies of texts in the snapshot's obstack. */
 const char *wedge_look_text(struct wedge_look *look, const char *text);

@@ -414,8 +414,48 @@ const struct wedge_machine_end *wedge_look_mappings(struct wedge_look *look, uin
     return slice(look->mappings, look->n_mappings, dev, inode, ret_n);
 }
 
+/* The tracer of each process's leader. Of those that were read it is known. */
+static pid_t tracer_of(struct wedge_look *look, int dir, pid_t pid)
+{
+    char text[16384];
+    struct wedge_proc_status status;
+    int proc = wedge_look_proc_of(look, pid);
+    if (proc >= 0 && look->snapshot->procs[proc].n_threads)
+        return look->threads[look->snapshot->procs[proc].first_thread].status.tracer;
+    return wedge_proc_read_at(dir, pid, "status", text, sizeof(text)) > 0 && wedge_proc_status_parse(text, &status) == 0
+               ? status.tracer
+               : 0;
+}
+
+bool wedge_look_traces(struct wedge_look *look, pid_t pid)
+{
+    if (!look->tracers_read) {
+        int dir = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        look->tracers = malloc((look->n_machine + 1) * sizeof(*look->tracers));
+        look->n_tracers = 0;
+        look->tracers_read = dir >= 0 && look->tracers;
+        for (size_t i = 0; look->tracers_read && i < look->n_machine; i++) {
+            const struct wedge_machine_proc *m = &look->machine[i];
+            pid_t tracer = m->kernel || m->blind ? 0 : tracer_of(look, dir, m->pid);
+            if (tracer)
+                look->tracers[look->n_tracers++] = tracer;
+        }
+        if (dir >= 0)
+            close(dir);
+        if (!look->tracers_read) {
+            free(look->tracers);
+            look->tracers = NULL;
+            return true; /* nobody knows */
+        }
+    }
+    return is_listed(look->tracers, look->n_tracers, pid);
+}
+
 void wedge_machine_forget(struct wedge_look *look)
 {
+    free(look->tracers);
+    look->tracers = NULL;
+    look->tracers_read = false;
     wedge_sockets_free(look->sockets);
     look->sockets = NULL;
     look->ends_read = look->mappings_read = look->carriers_read = look->hidden_carriers = false;

@@ -33,21 +33,6 @@ static enum asked what_is_asked(const struct wedge_thread *t, pid_t own_group, p
     }
 }
 
-/* Whoever traces may wait for its tracees, children or not. */
-static bool traces(struct wedge_look *look, pid_t pid)
-{
-    char text[4096];
-    struct wedge_proc_status status;
-    for (size_t i = 0; i < look->n_machine; i++) {
-        if (look->machine[i].kernel || look->machine[i].blind)
-            continue;
-        if (wedge_proc_read(look->machine[i].pid, 0, "status", text, sizeof(text)) > 0 &&
-            wedge_proc_status_parse(text, &status) == 0 && status.tracer == pid)
-            return true;
-    }
-    return false;
-}
-
 /* Numbers in the arguments are of the waiting process's own PID namespace, the `depth`-th of those that we see. A child is
  * in the same one or in one below it. */
 static bool is_asked(struct wedge_look *look, int proc, enum asked asked, pid_t id, int depth)
@@ -78,7 +63,8 @@ static void decode(struct wedge_look *look, int thread)
         wedge_wait_unknown(look, thread, "a wait for children that is not decoded");
         return;
     }
-    if (traces(look, self)) {
+    /* Whoever traces may wait for its tracees, children or not. */
+    if (wedge_look_traces(look, self)) {
         wedge_wait_unknown(look, thread, "it traces another process");
         return;
     }
