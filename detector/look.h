@@ -114,6 +114,12 @@ struct wedge_machine_end { /* a descriptor that somebody holds (all kinds but OT
 };
 
 struct wedge_core;
+/* A socket in which descriptors are on their way. */
+struct wedge_carrier {
+    uint64_t inode;
+    bool perhaps; /* nobody can tell who sent them, and it is a stranger's */
+};
+
 struct wedge_look {
     const struct wedge_examine *options;
     struct wedge_job_note *note;
@@ -128,7 +134,7 @@ struct wedge_look {
     struct wedge_machine_end *ends, *mappings; /* by (dev, inode); made when first asked for in a round */
     size_t n_ends, cap_ends, n_mappings, cap_mappings;
     bool ends_read, mappings_read, carriers_read;
-    uint64_t *carriers; /* sockets (inodes) in which descriptors are on their way, in increasing order */
+    struct wedge_carrier *carriers;
     size_t n_carriers, cap_carriers;
     pid_t *tracers; /* processes that trace one of the machine's; made when first asked for in a round */
     size_t n_tracers;
@@ -179,8 +185,8 @@ const struct wedge_machine_end *wedge_look_ends(struct wedge_look *look, uint64_
 /* The sockets of the network namespace of a process (detector/sockets.h), read once a round; NULL: no memory. */
 const struct wedge_sockets *wedge_look_sockets(struct wedge_look *look, int proc);
 /* Sockets with descriptors in their queue (SCM_RIGHTS): whoever can receive from them may get an end that nobody is
- * seen to hold. Returns their inodes. */
-const uint64_t *wedge_look_carriers(struct wedge_look *look, size_t *ret_n);
+ * seen to hold. Those between two strangers, neither of whom is looked at, are left out. */
+const struct wedge_carrier *wedge_look_carriers(struct wedge_look *look, size_t *ret_n);
 const struct wedge_machine_end *wedge_look_mappings(struct wedge_look *look, uint64_t dev, uint64_t inode,
                                                     size_t *ret_n);
 

@@ -266,37 +266,54 @@ static bool is_ours(struct wedge_look *look, uint64_t inode)
     return !n;
 }
 
-/* Who is looked at may have sent what this socket carries: they have it or its other end, or nobody is left who has
- * that, or anybody could send. Between two who are both strangers it is no business of ours. */
-static bool is_in_reach(struct wedge_look *look, uint64_t inode, const struct wedge_machine_proc *holder)
+/* One of those who are looked at is in this network namespace. */
+static bool is_our_network(const struct wedge_look *look, uint64_t namespace)
 {
-    if (is_ours(look, inode))
-        return true;
-    const struct wedge_sockets *sockets = sockets_of(look, holder->pid, reader_of(holder));
-    const struct wedge_unix_socket *s = sockets ? wedge_sockets_unix(sockets, inode) : NULL;
-    if (!s)
-        return true;
-    if (s->state != WEDGE_SOCKET_LISTEN)
-        return !s->peer || is_ours(look, s->peer);
-    for (size_t i = 0; i < s->n_waiting; i++)
-        if (is_ours(look, sockets->waiting[s->first_waiting + i]))
+    for (size_t i = 0; i < look->snapshot->n_procs; i++)
+        if (wedge_sockets_namespace(look->snapshot->procs[i].pid, look->procs[i].reader) == namespace)
             return true;
     return false;
 }
 
-static int add_carrier(struct wedge_look *look, uint64_t inode)
+/* May those who are looked at have sent what this socket carries? They did perhaps when they have it or its other end;
+ * they may have when nobody has that any more, or anybody could send to its name, which is good in one network
+ * namespace or in the file system. What lies between two strangers is no business of ours. */
+enum reach { OUT_OF_REACH, IN_REACH, PERHAPS_IN_REACH };
+
+static enum reach reach_of(struct wedge_look *look, uint64_t inode, const struct wedge_machine_proc *holder)
+{
+    if (is_ours(look, inode))
+        return IN_REACH;
+    const struct wedge_sockets *sockets = sockets_of(look, holder->pid, reader_of(holder));
+    const struct wedge_unix_socket *s = sockets ? wedge_sockets_unix(sockets, inode) : NULL;
+    if (!s)
+        return PERHAPS_IN_REACH;
+    bool anybody = s->state != WEDGE_SOCKET_LISTEN && !s->peer;
+    if (s->peer && is_ours(look, s->peer))
+        return IN_REACH;
+    for (size_t i = 0; i < s->n_waiting; i++) {
+        uint64_t client = sockets->waiting[s->first_waiting + i];
+        if (client && is_ours(look, client))
+            return IN_REACH;
+        anybody |= !client;
+    }
+    bool by_file = s->name_len && s->name[0];
+    return anybody && (by_file || is_our_network(look, sockets->namespace)) ? PERHAPS_IN_REACH : OUT_OF_REACH;
+}
+
+static int add_carrier(struct wedge_look *look, struct wedge_carrier carrier)
 {
     if (look->n_carriers == MOST_CARRIERS)
         return -EOVERFLOW;
     if (look->n_carriers == look->cap_carriers) {
         size_t cap = look->cap_carriers ? look->cap_carriers * 2 : 16;
-        uint64_t *more = realloc(look->carriers, cap * sizeof(*more));
+        struct wedge_carrier *more = realloc(look->carriers, cap * sizeof(*more));
         if (!more)
             return -ENOMEM;
         look->carriers = more;
         look->cap_carriers = cap;
     }
-    look->carriers[look->n_carriers++] = inode;
+    look->carriers[look->n_carriers++] = carrier;
     return 0;
 }
 
@@ -328,13 +345,17 @@ static void read_carriers(struct wedge_look *look)
         if (n < 0) /* gone; another who has it may tell */
             continue;
         last = end->dev == device ? end->inode : last;
-        if (n && (end->dev == async || (is_in_reach(look, end->inode, m) && add_carrier(look, end->inode))))
+        if (!n)
+            continue;
+        enum reach reach = end->dev == async ? IN_REACH : reach_of(look, end->inode, m);
+        struct wedge_carrier carrier = {.inode = end->inode, .perhaps = reach == PERHAPS_IN_REACH};
+        if (end->dev == async || (reach != OUT_OF_REACH && add_carrier(look, carrier)))
             look->hidden_carriers = true;
     }
     wedge_sockets_free(sockets);
 }
 
-const uint64_t *wedge_look_carriers(struct wedge_look *look, size_t *ret_n)
+const struct wedge_carrier *wedge_look_carriers(struct wedge_look *look, size_t *ret_n)
 {
     if (!look->ends_read)
         read_ends(look);

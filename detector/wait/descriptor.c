@@ -131,11 +131,11 @@ void wedge_descriptor_by_receivers(struct wedge_look *look, struct wedge_descrip
     size_t n;
     if (wait->outside)
         return;
-    const uint64_t *carriers = wedge_look_carriers(look, &n);
+    const struct wedge_carrier *carriers = wedge_look_carriers(look, &n);
     for (size_t i = 0; i < n; i++) {
         size_t n_ends;
         const struct wedge_machine_end *ends =
-            wedge_look_ends(look, wedge_fds_device(WEDGE_FD_SOCKET), carriers[i], &n_ends);
+            wedge_look_ends(look, wedge_fds_device(WEDGE_FD_SOCKET), carriers[i].inode, &n_ends);
         /* Whose message it is nobody can tell: one of another program has hardly anything to do with this wait. */
         for (size_t k = 0; k < n_ends; k++) {
             const struct wedge_machine_proc *m = wedge_look_machine_of(look, ends[k].pid);
@@ -143,7 +143,8 @@ void wedge_descriptor_by_receivers(struct wedge_look *look, struct wedge_descrip
             if (m && m->tree)
                 wedge_descriptor_by_process(look, wait, ends[k].pid, why);
             else
-                add_process(look, wait, ends[k].pid, WEDGE_WAKER_BYSTANDER, why);
+                add_process(look, wait, ends[k].pid,
+                            WEDGE_WAKER_BYSTANDER | (carriers[i].perhaps ? WEDGE_WAKER_UNLESS_RARE : 0), why);
         }
     }
     if (look->hidden_carriers)
