@@ -59,7 +59,7 @@ static uint32_t module_row(const char *path)
         if (state != WEDGE_NAME_FREE || !atomic_compare_exchange_strong(&rows[i].state, &state, WEDGE_NAME_WRITING))
             continue;
         size_t n = 0;
-        for (; path[n] && n < PATH_BYTES - 1; n++)
+        for (; n < PATH_BYTES - 1 && path[n]; n++)
             rows[i].path[n] = path[n];
         rows[i].path[n] = 0;
         atomic_store_explicit(&rows[i].state, WEDGE_NAME_READY, memory_order_release);

@@ -5,8 +5,8 @@
 static int in_set(const char **at, const char *end, unsigned char c)
 {
     const char *p = *at;
-    bool not = p < end && (*p == '!' || *p == '^'), in = false;
-    p += not ;
+    bool negated = p < end && (*p == '!' || *p == '^'), in = false;
+    p += negated;
     for (const char *first = p;; first = NULL) {
         if (p >= end)
             return -1;
@@ -28,7 +28,7 @@ static int in_set(const char **at, const char *end, unsigned char c)
         in |= low <= c && c <= high;
     }
     *at = p;
-    return in != not ;
+    return in != negated;
 }
 
 /* Does one character match what is at *at, which is not a star? *at is moved on. */

@@ -87,7 +87,7 @@ static int look(struct agent_call *call, struct pollfd *fds, size_t n, uint64_t 
 {
     struct question question = {fds, n};
     struct agent_until until = {.ns = deadline_ns, .clock = CLOCK_MONOTONIC};
-    struct pollfd *asked = __builtin_alloca(n * sizeof(*asked)); /* at most MOST */
+    struct pollfd *asked = __builtin_alloca((n + 1) * sizeof(*asked)); /* at most MOST */
     struct agent_shut_signals signals = {.blocked = false};
     bool in_full = false;
     int rc;
@@ -192,7 +192,7 @@ static int put(unsigned long *set, size_t fd, bool on)
 static int look_at_sets(struct agent_call *call, size_t n, size_t count, unsigned long *sets[3], uint64_t deadline_ns,
                         const sigset_t *mask)
 {
-    struct pollfd *fds = __builtin_alloca(count * sizeof(*fds)); /* at most MOST */
+    struct pollfd *fds = __builtin_alloca((count + 1) * sizeof(*fds)); /* at most MOST */
     size_t at = 0;
     int rc, bits = 0;
     for (size_t fd = 0; fd < n; fd++) {

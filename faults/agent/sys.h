@@ -68,7 +68,7 @@ static inline bool sys_has_counter(void)
 /* By the vDSO: no system call where the clock source allows it. */
 static inline uint64_t sys_now_ns(void)
 {
-    struct timespec ts;
+    struct timespec ts = {0};
     if (sys_no_clock)
         return atomic_load_explicit(&sys_last_ns, memory_order_relaxed);
     if (sys_has_counter())
