@@ -184,7 +184,13 @@ void wedge_core_look_deadline(struct wedge_look *look, int thread, int64_t ns)
 
 const char *wedge_core_look_lacks(struct wedge_look *look)
 {
-    return wedge_look_textf(look, "a core file has no descriptors, children, timers and other processes%s%s",
-                            look->core->cut ? "; it is cut off" : "",
-                            look->core->n_mappings ? "" : "; it does not name the files that were mapped");
+    struct wedge_core *core = look->core;
+    const struct wedge_region *region = core->entry ? wedge_regions_find(&core->regions, core->entry) : NULL;
+    char exe[600] = "";
+    if (region && region->inode && wedge_core_file_of(core, region) < 0)
+        snprintf(exe, sizeof(exe), "; %.500s is gone or another build by now: name the right one with --exe",
+                 core->exe);
+    return wedge_look_textf(look, "a core file has no descriptors, children, timers and other processes%s%s%s",
+                            core->cut ? "; it is cut off" : "",
+                            core->n_mappings ? "" : "; it does not name the files that were mapped", exe);
 }

@@ -269,6 +269,7 @@ START_TEST(test_executable_of_another_build)
     const struct wedge_frame *frame = frame_of(s, program);
     ck_assert_ptr_nonnull(frame);
     ck_assert(!frame->function && frame->build_id[0] && frame->module_offset);
+    ck_assert_ptr_nonnull(strstr(s->complete, "--exe"));
     wedge_snapshot_free(s);
 
     ck_assert_int_eq(examine(path, kept, &s, &err), 0);
@@ -276,6 +277,7 @@ START_TEST(test_executable_of_another_build)
     ck_assert_ptr_nonnull(frame);
     ck_assert_ptr_nonnull(frame->function);
     ck_assert_int_eq(s->verdicts[0].kind, WEDGE_VERDICT_SELF_DEADLOCK);
+    ck_assert_ptr_null(strstr(s->complete, "--exe"));
     wedge_snapshot_free(s);
 
     ck_assert_int_eq(examine(path, "/bin/true", &s, &err), -EINVAL);
