@@ -22,6 +22,7 @@
 
 #define MUTATIONS 3000
 #define CUTS      40
+#define EXAMINED  60
 #define CORE_KB   (256 * 1024) /* no core of a test is larger: a mistake must not fill the disk */
 
 static char folder[] = "/tmp/wedge-core-XXXXXX";
@@ -472,6 +473,47 @@ START_TEST(test_mutated)
 }
 END_TEST
 
+/* The same through the whole examination: registers, mapped files, stacks and locks that make no sense end in a report,
+ * and nothing in it is proved. */
+START_TEST(test_mutated_is_examined)
+{
+    char path[128];
+    size_t len, reports = 0;
+    uint64_t seed = 815;
+    struct factory factory = factory_start("three-threads");
+    snprintf(path, sizeof(path), "%s", take_core(factory.pid));
+    factory_end(&factory);
+    uint8_t *data = read_all(path, &len);
+    size_t notes_len, notes = notes_of(data, &notes_len);
+    int64_t deadline = wedge_clock_ns() + 40 * WEDGE_NS_PER_S;
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    ck_assert_int_ge(fd, 0);
+    for (int i = 0; i < EXAMINED && wedge_clock_ns() < deadline; i++) {
+        struct wedge_snapshot *s = NULL;
+        struct wedge_err err;
+        uint64_t places[8];
+        for (size_t k = 0; k < 8; k++) {
+            seed = seed * 6364136223846793005u + 1442695040888963407u;
+            uint8_t byte = (uint8_t)(seed >> 20);
+            /* Three in the notes for one in memory. */
+            places[k] = k % 4 ? notes + (seed >> 33) % notes_len : (seed >> 33) % len;
+            ck_assert_int_eq(pwrite(fd, &byte, 1, (off_t)places[k]), 1);
+        }
+        int rc = examine(path, NULL, &s, &err);
+        ck_assert_msg(rc == 0 || rc == -EINVAL, "round %d: %d, %s", i, rc, err.message);
+        for (size_t v = 0; s && v < s->n_verdicts; v++)
+            ck_assert_int_ne(s->verdicts[v].certainty, WEDGE_PROVED);
+        reports += s != NULL;
+        wedge_snapshot_free(s);
+        for (size_t k = 0; k < 8; k++)
+            ck_assert_int_eq(pwrite(fd, data + places[k], 1, (off_t)places[k]), 1);
+    }
+    ck_assert_uint_gt(reports, 0);
+    close(fd);
+    free(data);
+}
+END_TEST
+
 static const struct {
     const char *path, *says;
 } wrong[] = {
@@ -539,6 +581,7 @@ static void fill(TCase *tcase)
     tcase_add_test(tcase, test_what_is_not_certain_is_live);
     tcase_add_test(tcase, test_cut_off);
     tcase_add_test(tcase, test_mutated);
+    tcase_add_test(tcase, test_mutated_is_examined);
     tcase_add_loop_test(tcase, test_wrong_files, 0, sizeof(wrong) / sizeof(wrong[0]));
     tcase_add_test(tcase, test_packed);
     tcase_add_test(tcase, test_greedy);
