@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "cli/brief.h"
 #include "cli/cli.h"
+#include "cli/progress.h"
 #include "reports/examine.h"
 #include "reports/report.h"
 #include "scenarios/verdict.h"
@@ -185,8 +186,16 @@ static int dump(const struct options *o, pid_t pid, struct wedge_err *err, int *
     char dir[4096];
     struct wedge_cli cli = place(o, pid, dir, sizeof(dir));
     json_t *report;
+    char what[64];
+    if (pid)
+        snprintf(what, sizeof(what), "looking at process %d", (int)pid);
+    else
+        snprintf(what, sizeof(what), "looking at %s", o->core ? "the core file" : "all of the user's processes");
+    if (!o->for_library)
+        wedge_cli_progress_begin(&cli, what);
     int rc = wedge_report_examine(
         &examine, o->deadline_ns ? (int)(o->deadline_ns / WEDGE_NS_PER_MS) : DEADLINE_MS, &report, err);
+    wedge_cli_progress_end();
     if (rc)
         return rc;
     run.duration_ms = (wedge_clock_ns() - run.started_ns) / WEDGE_NS_PER_MS;
