@@ -135,9 +135,12 @@ static int fixpoint(const struct wedge_look *look, bool *live, enum level level)
         if (live[i])
             count(look, &c, (int)i);
     }
-    for (bool again = true; again;) {
+    /* Forwards and backwards in turns: a chain of thousands is as a rule in one of these orders. */
+    bool forwards = true;
+    for (bool again = true; again; forwards = !forwards) {
         again = false;
-        for (size_t i = 0; i < n; i++) {
+        for (size_t k = 0; k < n; k++) {
+            size_t i = forwards ? k : n - 1 - k;
             if (live[i] || has_ended(&look->snapshot->threads[i]) || !can_wake(look, (int)i, live, &c, level) ||
                 is_stuck(look, (int)i, level))
                 continue;
@@ -224,49 +227,78 @@ static void visit(struct walk *w, int root)
     }
 }
 
+/* The nodes by component: those of component c are nodes[from[c]] to nodes[from[c + 1] - 1], in increasing order. */
+static void sort_nodes(const struct walk *w, int *from, int *nodes)
+{
+    for (int c = 0; c <= w->n_components; c++)
+        from[c] = 0;
+    for (int v = 0; v < w->n; v++)
+        if (w->component[v] >= 0)
+            from[w->component[v] + 1]++;
+    for (int c = 0; c < w->n_components; c++)
+        from[c + 1] += from[c];
+    /* `from` runs on while its nodes are put down, and is set back by going through the components backwards. */
+    for (int v = 0; v < w->n; v++)
+        if (w->component[v] >= 0)
+            nodes[from[w->component[v]]++] = v;
+    for (int c = w->n_components; c > 0; c--)
+        from[c] = from[c - 1];
+    from[0] = 0;
+}
+
 /* Components come out with those they lead to first. For each: is nothing stuck behind it, and to which such end does
  * it belong. A component of groups alone that leads nowhere (a process without stuck threads) is no end. */
-static void find_ends(const struct walk *w, int *end_of, const bool *has_thread)
+static void find_ends(const struct walk *w, int *end_of, const int *from, const int *nodes)
 {
-    for (int c = 0; c < w->n_components; c++)
-        end_of[c] = -1;
     for (int c = 0; c < w->n_components; c++) {
-        for (int v = 0; v < w->n; v++) {
-            if (w->component[v] != c)
-                continue;
-            for (int k = 0, to; (to = successor(w, v, k)) != -2; k++)
+        bool has_thread = false;
+        end_of[c] = -1;
+        for (int i = from[c]; i < from[c + 1]; i++) {
+            has_thread |= nodes[i] < w->n_threads;
+            for (int k = 0, to; (to = successor(w, nodes[i], k)) != -2; k++)
                 if (to >= 0 && w->component[to] != c && end_of[w->component[to]] >= 0 &&
                     (end_of[c] < 0 || end_of[w->component[to]] < end_of[c]))
                     end_of[c] = end_of[w->component[to]];
         }
-        if (end_of[c] < 0 && has_thread[c])
+        if (end_of[c] < 0 && has_thread)
             end_of[c] = c;
     }
 }
 
+/* One set for each end: its own threads, then those that wait for nothing else. */
 static int collect(struct wedge_graph_set **ret, size_t *ret_n, const struct walk *w, const int *end_of)
 {
-    for (int c = 0; c < w->n_components; c++) {
+    size_t n = 0, *sizes = calloc((size_t)w->n_components + 1, sizeof(*sizes));
+    struct wedge_graph_set **set_of = calloc((size_t)w->n_components + 1, sizeof(struct wedge_graph_set *));
+    int rc = sizes && set_of ? 0 : -ENOMEM;
+    for (int t = 0; t < w->n_threads && !rc; t++)
+        if (w->index[t] >= 0 && end_of[w->component[t]] >= 0)
+            n += sizes[end_of[w->component[t]]]++ == 0;
+    struct wedge_graph_set *sets = rc ? NULL : calloc(n + 1, sizeof(*sets));
+    if (!sets)
+        rc = -ENOMEM;
+    for (int c = 0; c < w->n_components && !rc; c++) {
         if (end_of[c] != c)
             continue;
-        struct wedge_graph_set *sets = realloc(*ret, (*ret_n + 1) * sizeof(*sets));
-        if (!sets)
-            return -ENOMEM;
-        *ret = sets;
-        struct wedge_graph_set *set = &sets[(*ret_n)++];
-        *set = (struct wedge_graph_set){.members = calloc((size_t)w->n_threads, sizeof(int))};
-        if (!set->members)
-            return -ENOMEM;
-        for (int t = 0; t < w->n_threads; t++)
-            if (w->index[t] >= 0 && w->component[t] == c)
-                set->members[set->n_members++] = t;
-        set->core = set->members;
-        set->n_core = set->n_members;
-        for (int t = 0; t < w->n_threads; t++)
-            if (w->index[t] >= 0 && w->component[t] != c && end_of[w->component[t]] == c)
-                set->members[set->n_members++] = t;
+        set_of[c] = &sets[(*ret_n)++];
+        set_of[c]->members = calloc(sizes[c] + 1, sizeof(int));
+        if (!set_of[c]->members)
+            rc = -ENOMEM;
     }
-    return 0;
+    for (int pass = 0; pass < 2 && !rc; pass++)
+        for (int t = 0; t < w->n_threads; t++) {
+            int end = w->index[t] >= 0 ? end_of[w->component[t]] : -1;
+            if (end < 0 || (w->component[t] == end) != (pass == 0))
+                continue;
+            struct wedge_graph_set *set = set_of[end];
+            set->members[set->n_members++] = t;
+            set->core = set->members;
+            set->n_core += pass == 0;
+        }
+    *ret = sets;
+    free(sizes);
+    free(set_of);
+    return rc;
 }
 
 static int find_sets(const struct wedge_look *look, const bool *live, struct wedge_graph_set **ret, size_t *ret_n)
@@ -277,30 +309,22 @@ static int find_sets(const struct wedge_look *look, const bool *live, struct wed
                      .n_procs = (int)look->snapshot->n_procs};
     w.n = w.n_threads + w.n_procs + 1;
     size_t n = (size_t)w.n;
-    int *memory = malloc(7 * n * sizeof(int));
-    bool *has_thread = calloc(n, sizeof(bool));
-    int rc = memory && has_thread ? 0 : -ENOMEM;
-    if (rc)
-        goto out;
-    memset(memory, 0xff, 7 * n * sizeof(int));
-    int *end_of = memory + 6 * n;
-    w.index = memory;
-    w.low = memory + n;
-    w.component = memory + 2 * n;
-    w.stack = memory + 3 * n;
-    w.call = memory + 4 * n;
-    w.next_of = memory + 5 * n;
+    /* One more than there are nodes, for the ends of the slices in sort_nodes. */
+    int *memory = malloc(9 * (n + 1) * sizeof(int));
+    if (!memory)
+        return -ENOMEM;
+    memset(memory, 0xff, 9 * (n + 1) * sizeof(int));
+    int **const parts[] = {&w.index, &w.low, &w.component, &w.stack, &w.call, &w.next_of};
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
+        *parts[i] = memory + i * (n + 1);
+    int *end_of = memory + 6 * (n + 1), *from = memory + 7 * (n + 1), *nodes = memory + 8 * (n + 1);
     for (int t = 0; t < w.n_threads; t++)
         if (!w.live[t] && !has_ended(&look->snapshot->threads[t]) && w.index[t] < 0)
             visit(&w, t);
-    for (int t = 0; t < w.n_threads; t++)
-        if (w.index[t] >= 0)
-            has_thread[w.component[t]] = true;
-    find_ends(&w, end_of, has_thread);
-    rc = collect(ret, ret_n, &w, end_of);
-out:
+    sort_nodes(&w, from, nodes);
+    find_ends(&w, end_of, from, nodes);
+    int rc = collect(ret, ret_n, &w, end_of);
     free(memory);
-    free(has_thread);
     return rc;
 }
 

@@ -32,10 +32,11 @@ static bool is_listed(const pid_t *list, size_t n, pid_t pid)
 /* Wedge's own: those named, the caller and its parent. A root is none, even if it is the caller's parent. */
 static void mark_own(struct wedge_look *look)
 {
+    const pid_t self = getpid(), above = getppid();
     for (size_t i = 0; i < look->n_machine; i++) {
         struct wedge_machine_proc *p = &look->machine[i];
         p->blind = p->pid != look->options->root &&
-                   (p->pid == getpid() || (p->pid == getppid() && p->pid > 1) ||
+                   (p->pid == self || (p->pid == above && p->pid > 1) ||
                     is_listed(look->options->blind, look->options->n_blind, p->pid));
     }
 }

@@ -11,7 +11,7 @@
  * The first process is the root and waits for the others in waitpid; main of each joins its first thread. Nobody can
  * wake anybody: apart from the live kinds each tree is a hang of the whole.
  *
- * KIND: errorcheck (a mutex that main holds), cond, sem (private), pipe (its own, empty), shared (a semaphore that all
+ * KIND: errorcheck (a mutex that main holds), pairs (cycles of two; an even number of threads besides main), cond, sem (private), pipe (its own, empty), shared (a semaphore that all
  * processes share); live: nap (every thread sleeps for 100 ms at a time), quiet (one thread of each process naps, the others
  * wait for it), accept (a socket: idle).
  */
@@ -20,6 +20,7 @@
 #include <inttypes.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <spawn.h>
@@ -40,8 +41,9 @@ extern char **environ;
 
 enum { DEPTH = 20, STACK_BYTES = 64 << 10, PROCESSES_MAX = 4096, THREADS_MAX = 20000 };
 
-enum kind { ERRORCHECK, COND, SEM, PIPE, SHARED, NAP, QUIET, ACCEPT, KINDS };
-static const char *const kinds[KINDS] = {"errorcheck", "cond", "sem", "pipe", "shared", "nap", "quiet", "accept"};
+enum kind { ERRORCHECK, PAIRS, COND, SEM, PIPE, SHARED, NAP, QUIET, ACCEPT, KINDS };
+static const char *const kinds[KINDS] = {"errorcheck", "pairs", "cond",  "sem",   "pipe",
+                                         "shared",     "nap",   "quiet", "accept"};
 
 static struct common { /* of all processes */
     _Atomic long blocked; /* threads that are about to */
@@ -62,6 +64,17 @@ static int64_t now_ns(void)
     struct timespec ts;
     clock_gettime(CLOCK_MONOTONIC, &ts);
     return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+/* Every two threads hold one mutex each and wait for the other's. */
+static pthread_mutex_t pairs[THREADS_MAX];
+static _Atomic char taken[THREADS_MAX];
+
+static void cross(long number)
+{
+    while (!atomic_load(&taken[number ^ 1]))
+        sched_yield();
+    pthread_mutex_lock(&pairs[number ^ 1]);
 }
 
 /* To be called by each thread as the last thing before it blocks. */
@@ -85,8 +98,15 @@ static void block(long number)
 {
     char byte;
     struct pollfd pfd = {.fd = listening, .events = POLLIN};
+    if (kind == PAIRS) {
+        pthread_mutex_lock(&pairs[number]);
+        atomic_store(&taken[number], 1);
+    }
     about_to_block();
     switch (kind) {
+    case PAIRS:
+        cross(number);
+        break;
     case ERRORCHECK:
         pthread_mutex_lock(&mutex);
         break;
@@ -156,8 +176,10 @@ static void be_process(long threads)
     pthread_t thread, first = 0;
     struct sockaddr sa = {.sa_family = AF_UNIX};
     pthread_mutexattr_init(&checking);
-    if (kind == ERRORCHECK)
+    if (kind == ERRORCHECK || kind == PAIRS)
         pthread_mutexattr_settype(&checking, PTHREAD_MUTEX_ERRORCHECK);
+    for (long i = 0; i < threads && kind == PAIRS; i++)
+        pthread_mutex_init(&pairs[i], &checking);
     pthread_mutex_init(&mutex, &checking);
     if (kind == ERRORCHECK)
         pthread_mutex_lock(&mutex);
