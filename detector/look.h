@@ -82,6 +82,8 @@ struct wedge_look_thread {
     int32_t owner; /* thread index of the recorded owner of what it waits for, -1 none */
     bool owner_dead; /* a recorded owner that is gone */
     bool refused; /* the kernel refused it a PI lock: it would have closed a circle */
+    bool missed; /* by the record it was signalled before anybody waited */
+    uint32_t readers; /* of a rwlock, by its own count */
     bool happened; /* what it waits for has happened already */
     bool own_process_only; /* nobody but its own process is left to end the wait */
     bool shared; /* what it waits for is visible to other processes */

@@ -688,8 +688,9 @@ static const struct factory_case basic[] = {
     {NULL, NULL, false},
 };
 
-static const struct factory_case *const tables[] = {basic,          factory_descriptor, factory_socket, factory_locks,
-                                                    factory_events, factory_libc,       factory_history};
+static const struct factory_case *const tables[] = {basic,           factory_descriptor, factory_socket,
+                                                    factory_locks,   factory_events,     factory_libc,
+                                                    factory_history, factory_record};
 
 int main(int argc, char **argv)
 {

@@ -255,6 +255,7 @@ static bool is_rwlock(struct wedge_look *look, int thread, const struct wedge_fu
         .class = WEDGE_WAIT_RWLOCK, .base = f->address - (first ? 8 : 12), .what = "rwlock", .tid = l->cur_writer};
     if (l->cur_writer && owned(look, thread, f, &lock))
         return true;
+    look->threads[thread].readers = l->cur_writer ? 0 : l->readers >> 3;
     char what[48] = "rwlock";
     if (l->readers >> 3 && !l->cur_writer)
         snprintf(what, sizeof(what), "rwlock with %" PRIu32 " reader%s", l->readers >> 3,

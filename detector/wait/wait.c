@@ -303,6 +303,7 @@ static void decode(struct wedge_look *look, int thread)
     else if (!wedge_wait_held(look, thread)) {
         decode_blocked(look, thread);
         wedge_wait_annotate(look, thread);
+        wedge_wait_evidence(look, thread);
     }
 }
 

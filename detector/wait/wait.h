@@ -31,6 +31,9 @@ void wedge_wait_annotate_procs(struct wedge_look *look);
 bool wedge_wait_held(struct wedge_look *look, int thread);
 void wedge_wait_annotate(struct wedge_look *look, int thread);
 
+/* What the record makes evident of it; evidence.c. */
+void wedge_wait_evidence(struct wedge_look *look, int thread);
+
 /* Sets class, call and reason of the wait. */
 void wedge_wait_is(struct wedge_look *look, int thread, enum wedge_wait_class class, const char *reason);
 void wedge_wait_unknown(struct wedge_look *look, int thread, const char *reason);

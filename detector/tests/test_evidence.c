@@ -1,0 +1,221 @@
+/*
+ * What the agent's record makes evident. The arena is a real one; its slots are filled here as an agent would fill them,
+ * with the addresses and numbers that an examination without it found.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/tests/suite.h"
+#include "detector/tests/cases.h"
+
+static struct wedge_arena arena;
+
+static void setup(void)
+{
+    struct wedge_err err = {0};
+    ck_assert_msg(wedge_arena_create(&arena, 0, 1, &err) == 0, "%s", err.message);
+    struct wedge_arena_control *control = wedge_arena_live(&arena, WEDGE_SEC_CONTROL, 0);
+    control->record = WEDGE_RECORD_CALLS;
+}
+static void teardown(void)
+{
+    wedge_arena_destroy(&arena);
+}
+
+static struct wedge_arena_thread *add_thread(uint32_t slot, pid_t tid)
+{
+    struct wedge_arena_thread *t = wedge_arena_live(&arena, WEDGE_SEC_THREADS, slot);
+    struct wedge_arena_proc *p = wedge_arena_live(&arena, WEDGE_SEC_PROCS, 0);
+    t->tid = tid;
+    t->gen = 2;
+    p->threads++;
+    return t;
+}
+
+/* The process and those of its threads that live; the slot of a thread is its place in the snapshot. */
+static void record_all(const struct wedge_snapshot *s)
+{
+    struct wedge_arena_proc *p = wedge_arena_live(&arena, WEDGE_SEC_PROCS, 0);
+    p->pid = s->procs[0].pid;
+    p->parent = UINT32_MAX;
+    p->state = WEDGE_PROC_RUNNING;
+    p->gen = 2;
+    for (size_t i = 0; i < s->n_threads; i++)
+        add_thread((uint32_t)i, s->threads[i].tid);
+}
+
+static void record_event(uint32_t slot, uint16_t kind, uint64_t object, uint32_t about, uint64_t when_ns)
+{
+    struct wedge_arena_thread *t = wedge_arena_live(&arena, WEDGE_SEC_THREADS, slot);
+    uint32_t depth = wedge_arena_header(&arena)->ring_events, number = t->event_seq++;
+    struct wedge_arena_event *rings =
+        (void *)(arena.live + wedge_arena_header(&arena)->sections[WEDGE_SEC_RINGS].offset);
+    struct wedge_arena_event *e = &rings[(size_t)slot * depth + (number & (depth - 1))];
+    *e = (struct wedge_arena_event){.kind = kind, .object = object, .about = about, .when_ns = when_ns, .tid = t->tid};
+    e->seq = number + 1;
+}
+
+static struct wedge_snapshot *examine(pid_t root)
+{
+    struct wedge_err err = {0};
+    struct wedge_arena_copy copy;
+    struct wedge_snapshot *s = NULL;
+    ck_assert_int_eq(wedge_arena_copy(&arena, true, &copy, &err), 0);
+    struct wedge_examine options = {.root = root, .arena = &copy};
+    ck_assert_int_eq(wedge_detector_examine(&options, NULL, &s, &err), 0);
+    wedge_arena_copy_free(&copy);
+    return s;
+}
+
+/* Without the record, until `threads` of it are there and one waits in `class`. */
+static struct wedge_snapshot *settle(pid_t root, size_t threads, enum wedge_wait_class class)
+{
+    int64_t deadline = wedge_clock_ns() + 10 * WEDGE_NS_PER_S;
+    for (;;) {
+        struct wedge_snapshot *s = examine_once(root, WEDGE_STACKS_NEVER);
+        const struct wedge_thread *t = thread_in(s, class);
+        if ((s->n_threads == threads && t && !t->moved) || wedge_clock_ns() > deadline)
+            return s;
+        wedge_snapshot_free(s);
+        usleep(5000);
+    }
+}
+
+static uint32_t slot_in(const struct wedge_snapshot *s, enum wedge_wait_class class)
+{
+    const struct wedge_thread *t = thread_in(s, class);
+    ck_assert_ptr_nonnull(t);
+    return (uint32_t)(t - s->threads);
+}
+
+static void hold(uint32_t slot, uint64_t object)
+{
+    struct wedge_arena_thread *t = wedge_arena_live(&arena, WEDGE_SEC_THREADS, slot);
+    t->holds[0].object = object;
+    t->holds[0].kind = WEDGE_OBJECT_RWLOCK;
+    t->holds[0].shared = 1;
+    t->holds[0].state = WEDGE_HOLD_HOLD;
+}
+
+static void check(pid_t root, const char *kind, enum wedge_certainty certainty, enum wedge_scope scope)
+{
+    int64_t deadline = wedge_clock_ns() + 10 * WEDGE_NS_PER_S;
+    for (;;) { /* the live one may be about to run, and with it the whole list of threads */
+        struct wedge_snapshot *s = examine(root);
+        const struct wedge_verdict *v = &s->verdicts[0];
+        bool right = strcmp(wedge_verdict_words[v->kind], kind) == 0 && v->certainty == certainty && v->scope == scope;
+        ck_assert_msg(right || wedge_clock_ns() < deadline, "%s, %s, %s: %s: %s", wedge_verdict_words[v->kind],
+                      wedge_certainty_words[v->certainty], wedge_scope_words[v->scope], v->reason, v->summary);
+        wedge_snapshot_free(s);
+        if (right)
+            return;
+    }
+}
+static void check_never(pid_t root)
+{
+    for (int i = 0; i < 40; i++) {
+        struct wedge_snapshot *s = examine(root);
+        ck_assert_msg(!wedge_verdict_is_hang(s->verdicts[0].kind), "%s", s->verdicts[0].summary);
+        wedge_snapshot_free(s);
+        usleep(1000);
+    }
+}
+
+/* The readers are named, and there are as many as the lock counts: evident. One too many or too few: nobody knows. */
+START_TEST(test_readers)
+{
+    struct factory factory = factory_start("reader-joins");
+    struct wedge_snapshot *s = settle(factory.pid, 3, WEDGE_WAIT_RWLOCK);
+    uint64_t lock = thread_in(s, WEDGE_WAIT_RWLOCK)->wait.object.address;
+    ck_assert(!wedge_verdict_is_hang(s->verdicts[0].kind));
+    record_all(s);
+    check_never(factory.pid);
+    hold(slot_in(s, WEDGE_WAIT_JOIN), lock);
+    if (_i)
+        hold(slot_in(s, WEDGE_WAIT_RWLOCK), lock);
+    if (_i)
+        check_never(factory.pid);
+    else
+        check(factory.pid, "closed-wait", WEDGE_EVIDENT, WEDGE_SCOPE_PART);
+    wedge_snapshot_free(s);
+    factory_end(&factory);
+}
+END_TEST
+
+/* 0: all who ever posted are in the set. 1: another one posted too. 2: somebody was never recorded. 3: of one the oldest
+ * events are written over. 4: nobody posted. */
+START_TEST(test_posters)
+{
+    struct factory factory = factory_start("poster-stuck");
+    struct wedge_snapshot *s = settle(factory.pid, 3, WEDGE_WAIT_MUTEX);
+    uint32_t waiter = slot_in(s, WEDGE_WAIT_SEM), poster = slot_in(s, WEDGE_WAIT_MUTEX), other = 3 - waiter - poster;
+    uint64_t sem = s->threads[waiter].wait.object.address;
+    ck_assert(!wedge_verdict_is_hang(s->verdicts[0].kind));
+    record_all(s);
+    record_event(waiter, WEDGE_EV_WAIT, sem, WEDGE_OBJECT_SEM, 1);
+    if (_i != 4)
+        record_event(poster, WEDGE_EV_WAKE, sem, WEDGE_OBJECT_SEM, 1);
+    if (_i == 1)
+        record_event(other, WEDGE_EV_WAKE, sem, WEDGE_OBJECT_SEM, 2);
+    if (_i == 2)
+        ((struct wedge_arena_proc *)wedge_arena_live(&arena, WEDGE_SEC_PROCS, 0))->threads++;
+    for (uint32_t i = 0; _i == 3 && i <= wedge_arena_header(&arena)->ring_events; i++)
+        record_event(other, WEDGE_EV_GIVE, 1, WEDGE_OBJECT_MUTEX, 3);
+    if (_i)
+        check_never(factory.pid);
+    else
+        check(factory.pid, "closed-wait", WEDGE_EVIDENT, WEDGE_SCOPE_PART);
+    wedge_snapshot_free(s);
+    factory_end(&factory);
+}
+END_TEST
+
+/* A semaphore whose taker has ended is an abandoned lock; one that others post is none. */
+START_TEST(test_taker)
+{
+    struct factory factory = factory_start("taker-ended");
+    struct wedge_snapshot *s = settle(factory.pid, 1, WEDGE_WAIT_SEM);
+    uint64_t sem = s->threads[0].wait.object.address;
+    ck_assert_str_eq(wedge_verdict_words[s->verdicts[0].kind], "orphaned-wait");
+    record_all(s);
+    add_thread(1, factory.pid + 1)->ended = 1;
+    record_event(1, _i ? WEDGE_EV_WAKE : WEDGE_EV_WAIT, sem, WEDGE_OBJECT_SEM, 1);
+    check(factory.pid, _i ? "orphaned-wait" : "abandoned-lock", WEDGE_PROVED, WEDGE_SCOPE_WHOLE);
+    wedge_snapshot_free(s);
+    factory_end(&factory);
+}
+END_TEST
+
+/* Signalled before it waited for the first time: lost. If it has come back from there once, it may have been that. */
+START_TEST(test_signalled_early)
+{
+    struct factory factory = factory_start("signalled-early");
+    struct wedge_snapshot *s = settle(factory.pid, 1, WEDGE_WAIT_COND);
+    uint64_t cond = s->threads[0].wait.object.address;
+    ck_assert_str_eq(wedge_verdict_words[s->verdicts[0].kind], "orphaned-wait");
+    record_all(s);
+    add_thread(1, factory.pid + 1)->ended = 1;
+    record_event(1, WEDGE_EV_WAKE, cond, WEDGE_OBJECT_COND, 1);
+    if (_i)
+        record_event(0, WEDGE_EV_WAIT, cond, WEDGE_OBJECT_COND, 1);
+    check(factory.pid, _i ? "orphaned-wait" : "lost-wakeup", WEDGE_PROVED, WEDGE_SCOPE_WHOLE);
+    wedge_snapshot_free(s);
+    factory_end(&factory);
+}
+END_TEST
+
+static void fill(TCase *tcase)
+{
+    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_loop_test(tcase, test_readers, 0, 2);
+    tcase_add_loop_test(tcase, test_posters, 0, 5);
+    tcase_add_loop_test(tcase, test_taker, 0, 2);
+    tcase_add_loop_test(tcase, test_signalled_early, 0, 2);
+}
+
+int main(void)
+{
+    return wedge_test_main("evidence", 60, fill);
+}
