@@ -179,7 +179,9 @@ static int dump(const struct options *o, pid_t pid, struct wedge_err *err, int *
                                    : WEDGE_STACKS_ON_HANG};
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
+    char *const of_core[] = {(char *)"core file", (char *)o->core, NULL};
     struct wedge_report_run run = {.verb = "dump",
+                                   .command = o->core ? of_core : NULL,
                                    .started_ns = wedge_clock_ns(),
                                    .started_unix_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / WEDGE_NS_PER_MS,
                                    .exit_status = -1};

@@ -330,7 +330,7 @@ static void fill(struct wedge_look *look, const struct wedge_graph *graph, const
         .signature = "",
         .signature_roles = "",
         .victims = victims,
-        .assumptions = WEDGE_ASSUME_NO_OUTSIDE_KILL,
+        .assumptions = look->core ? 0 : WEDGE_ASSUME_NO_OUTSIDE_KILL, /* a core is past that */
         .stuck_until_ns = INT64_MAX,
     };
     ret->core = set->n_core;

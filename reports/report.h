@@ -42,7 +42,8 @@ struct wedge_report_injection {
 
 /* What the one who ran the command knows. Texts are as given, not yet escaped. */
 struct wedge_report_run {
-    char *const *command; /* NULL-terminated; NULL: a process that ran already */
+    char *const *command; /* NULL-terminated; NULL: a process that ran already.
+                              * "core file" and its path: that in the place of one */
     const char *verb; /* "watch", "dump", …; NULL not known */
     const char *scenario; /* NULL none */
     const char *preset; /* NULL none */

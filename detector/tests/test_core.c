@@ -124,6 +124,7 @@ START_TEST(test_hangs)
     ck_assert_str_eq(wedge_scope_words[v->scope], wedge_scope_words[hangs[_i].scope]);
     ck_assert_str_eq(v->signature, live->verdicts[0].signature);
     ck_assert_uint_eq(v->n_victims, live->verdicts[0].n_victims);
+    ck_assert(!(v->assumptions & WEDGE_ASSUME_NO_OUTSIDE_KILL));
     check_same_stacks(live, core);
     ck_assert_str_eq(core->procs[0].exe, live->procs[0].exe);
     wedge_snapshot_free(live);
