@@ -3,18 +3,21 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "detector/proc.h"
 #include "scenarios/tree.h"
 
-enum { ROUNDS = 500, MOST_ENVIRONMENT = 1 << 20, MOST_PROCESSES = 1 << 22 };
+enum { ROUNDS = 500, UNTOLD_ROUNDS = 100, MOST_ENVIRONMENT = 1 << 20, MOST_PROCESSES = 1 << 22 };
 
 static uint64_t start_of(pid_t pid)
 {
@@ -25,29 +28,34 @@ static uint64_t start_of(pid_t pid)
                : 0;
 }
 
-static bool has_arena(pid_t pid, const char *arena)
+struct wedge_guard_charge { /* start_ticks is stored before root, with release */
+    uint64_t start_ticks;
+    _Atomic pid_t root; /* 0 not there yet */
+};
+
+static bool has_mark(pid_t pid, const char *mark)
 {
     char *text = NULL;
     ssize_t n = wedge_proc_read_all(pid, 0, "environ", MOST_ENVIRONMENT, &text);
-    size_t len = strlen(arena);
     bool found = false;
     for (const char *at = text; n > 0 && !found && at < text + n; at += strlen(at) + 1)
-        found = strncmp(at, "WEDGE_ARENA=", 12) == 0 && strncmp(at + 12, arena, len) == 0;
-    free(text);
+        found = strncmp(at, "WEDGE_RUN=", 10) == 0 && strcmp(at + 10, mark) == 0;
+    if (n >= 0)
+        free(text);
     return found;
 }
 
 /* Those whom death of a parent between has taken out of the command's descent. */
-static size_t kill_marked(const char *arena)
+static size_t kill_marked(const char *mark)
 {
     pid_t *pids = NULL;
     size_t n = 0, killed = 0;
     if (wedge_proc_list(0, MOST_PROCESSES, &pids, &n))
         return 0;
     for (size_t i = 0; i < n; i++) {
-        int fd = pids[i] != getpid() && has_arena(pids[i], arena) ? pidfd_open(pids[i], 0) : -1;
+        int fd = pids[i] != getpid() && has_mark(pids[i], mark) ? pidfd_open(pids[i], 0) : -1;
         /* Looked at again when the pidfd pins it. */
-        if (fd >= 0 && has_arena(pids[i], arena))
+        if (fd >= 0 && has_mark(pids[i], mark))
             killed += pidfd_send_signal(fd, SIGKILL, NULL, 0) == 0;
         if (fd >= 0)
             close(fd);
@@ -56,7 +64,7 @@ static size_t kill_marked(const char *arena)
     return killed;
 }
 
-static _Noreturn void watch(int wedge, pid_t root, uint64_t root_start, const char *arena)
+static _Noreturn void watch(int wedge, struct wedge_guard_charge *charge, const char *mark)
 {
     sigset_t all;
     prctl(PR_SET_NAME, "wedge-guard");
@@ -68,35 +76,55 @@ static _Noreturn void watch(int wedge, pid_t root, uint64_t root_start, const ch
     while (poll(&(struct pollfd){.fd = 0, .events = POLLIN}, 1, -1) < 0 && errno == EINTR)
         ;
     for (int round = 0; round < ROUNDS; round++) {
-        bool there = root_start && start_of(root) == root_start;
+        pid_t root = atomic_load_explicit(&charge->root, memory_order_acquire);
+        bool there = root && charge->start_ticks && start_of(root) == charge->start_ticks;
         size_t left = there ? wedge_tree_kill(root, true, NULL, 0, ROUNDS) : 0;
-        if (arena)
-            left += kill_marked(arena);
-        if (left == 0)
+        left += kill_marked(mark);
+        /* A command that wedge had forked and not yet told us of has no mark before its exec. */
+        if (left == 0 && (root || round > UNTOLD_ROUNDS))
             break;
+        nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
     }
     _exit(0);
 }
 
-pid_t wedge_guard_start(pid_t root, const char *arena)
+int wedge_guard_start(struct wedge_guard *guard, const char *mark)
 {
-    uint64_t root_start = start_of(root);
-    int self = pidfd_open(getpid(), 0);
-    if (self < 0)
+    struct wedge_guard_charge *charge =
+        mmap(NULL, sizeof(*charge), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (charge == MAP_FAILED)
         return -errno;
-    pid_t pid = fork();
+    int self = pidfd_open(getpid(), 0);
+    pid_t pid = self < 0 ? -1 : fork();
     if (pid == 0)
-        watch(self, root, root_start, arena);
+        watch(self, charge, mark);
     int failed = errno;
-    close(self);
-    return pid < 0 ? -failed : pid;
+    if (self >= 0)
+        close(self);
+    if (pid < 0) {
+        munmap(charge, sizeof(*charge));
+        return -failed;
+    }
+    *guard = (struct wedge_guard){.pid = pid, .charge = charge};
+    return 0;
 }
 
-void wedge_guard_end(pid_t guard)
+void wedge_guard_root(struct wedge_guard *guard, pid_t root)
 {
-    if (guard <= 0)
+    if (!guard->charge)
         return;
-    kill(guard, SIGKILL);
-    while (waitpid(guard, NULL, 0) < 0 && errno == EINTR)
-        ;
+    guard->charge->start_ticks = start_of(root);
+    atomic_store_explicit(&guard->charge->root, root, memory_order_release);
+}
+
+void wedge_guard_end(struct wedge_guard *guard)
+{
+    if (guard->pid > 0) {
+        kill(guard->pid, SIGKILL);
+        while (waitpid(guard->pid, NULL, 0) < 0 && errno == EINTR)
+            ;
+    }
+    if (guard->charge)
+        munmap(guard->charge, sizeof(*guard->charge));
+    *guard = (struct wedge_guard){0};
 }

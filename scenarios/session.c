@@ -49,7 +49,8 @@ struct state {
     struct wedge_arena arena;
     bool agent; /* the arena is there and the command was given the agent */
     struct wedge_tee tees[2];
-    pid_t root, guard;
+    pid_t root;
+    struct wedge_guard guard; /* of session->end_all */
     int pidfd, sigfd;
     sigset_t old_mask;
     bool ended;
@@ -88,8 +89,8 @@ static size_t own_pids(const struct state *st, pid_t pids[OWN])
     for (int i = 0; i < 2; i++)
         if (st->tees[i].pid)
             pids[n++] = st->tees[i].pid;
-    if (st->guard > 0)
-        pids[n++] = st->guard;
+    if (st->guard.pid > 0)
+        pids[n++] = st->guard.pid;
     pids[n++] = getpid();
     return n;
 }
@@ -119,8 +120,8 @@ static void reap(struct state *st)
         for (int i = 0; i < 2; i++)
             if (st->tees[i].pid == info.si_pid)
                 st->tees[i].pid = 0;
-        if (info.si_pid == st->guard)
-            st->guard = 0;
+        if (info.si_pid == st->guard.pid)
+            st->guard.pid = 0;
         if (info.si_pid == st->root) {
             st->ended = true;
             st->wstatus = wstatus;
@@ -237,11 +238,13 @@ static int start_command(struct state *st)
         rc = start_tees(st, fds);
     if (!rc) {
         prctl(PR_SET_CHILD_SUBREAPER, 1);
+        if (s->end_all) /* without it all is as well, as long as nobody kills wedge */
+            wedge_guard_start(&st->guard, getenv("WEDGE_RUN"));
         st->root = wedge_launch(s->argv, env, -1, fds[0], fds[1], &st->old_mask, &st->out->exec_errno);
         if (st->root < 0)
             rc = wedge_err_set(st->err, st->root, "cannot start %s: %s", s->argv[0], strerror(-st->root));
-        else if (s->end_all && !st->out->exec_errno) /* without it all is as well, as long as nobody kills wedge */
-            st->guard = wedge_guard_start(st->root, st->agent ? st->arena.env : NULL);
+        else if (!st->out->exec_errno)
+            wedge_guard_root(&st->guard, st->root);
     }
     for (int i = 0; i < 2 && s->copy_output; i++)
         if (st->tees[i].ring)
@@ -772,7 +775,7 @@ int wedge_session_run(const struct wedge_session *session, struct wedge_outcome 
         wedge_tee_drain(&st.tees[i], 0);
         wedge_tee_free(&st.tees[i]);
     }
-    wedge_guard_end(st.guard);
+    wedge_guard_end(&st.guard);
     wedge_history_free(st.history);
     if (st.pidfd >= 0)
         close(st.pidfd);
