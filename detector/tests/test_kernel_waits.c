@@ -22,6 +22,16 @@ static const struct hang hangs[] = {
     {"sigwait-child", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "read", "SIGCHLD, from the end"},
     {"signalfd-child", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "read", "SIGCHLD, from the"},
     {"sigsuspend-child", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "read", "SIGCHLD, from the"},
+    {"mq-both-receive", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "mq_receive",
+     "message queue /w"},
+    {"mq-both-full", WEDGE_VERDICT_MUTUAL_BACKPRESSURE, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "mq_send", "full message"},
+    {"mq-full-own", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 1, "mq_send",
+     "full message queue /w"},
+    {"sysv-sem-orphaned", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_EVIDENT, WEDGE_SCOPE_WHOLE, 1, "semop", "semaphore 1 of"},
+    {"sysv-sem-both", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_EVIDENT, WEDGE_SCOPE_WHOLE, 2, "semop", "V semaphore 0 of set"},
+    {"sysv-msg-both", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_EVIDENT, WEDGE_SCOPE_WHOLE, 2, "msgrcv", "V message queue"},
+    {"sysv-msg-both-full", WEDGE_VERDICT_MUTUAL_BACKPRESSURE, WEDGE_EVIDENT, WEDGE_SCOPE_WHOLE, 2, "msgsnd",
+     "16 of 16 bytes"},
 };
 #define HANGS ((int)(sizeof(hangs) / sizeof(hangs[0])))
 
@@ -43,8 +53,31 @@ static const struct healthy healthy[] = {
     {"fifo-open", false, WEDGE_WAIT_OUTSIDE},
     {"terminal-read", false, WEDGE_WAIT_OUTSIDE},
     {"inotify-read", false, WEDGE_WAIT_OUTSIDE},
+    {"mq-slow", false, WEDGE_WAIT_QUEUE},
+    {"mq-slow-reader", false, WEDGE_WAIT_QUEUE},
+    {"mq-timed", false, WEDGE_WAIT_QUEUE},
+    {"mq-named", false, WEDGE_WAIT_QUEUE},
+    {"sysv-sem-undo", false, WEDGE_WAIT_SEM},
+    {"sysv-sem-slow", false, WEDGE_WAIT_SEM},
+    {"sysv-sem-by-stranger", true, WEDGE_WAIT_SEM},
+    {"sysv-msg-by-stranger", false, WEDGE_WAIT_QUEUE},
+    {"sysv-sem-keyed", false, WEDGE_WAIT_SEM},
+    {"vfork-slow", false, WEDGE_WAIT_CHILD},
+    {"vfork-and-lock", false, WEDGE_WAIT_MUTEX},
 };
 #define HEALTHY ((int)(sizeof(healthy) / sizeof(healthy[0])))
+
+/* A thread that waits in vfork stands uninterruptibly, and has no stack to show. */
+static const struct hang without_stacks[] = {
+    {"vfork-pipe", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2},
+    {"vfork-own-lock", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2},
+};
+
+START_TEST(test_hang_that_has_no_stack)
+{
+    hang_check_without_stacks(&without_stacks[_i]);
+}
+END_TEST
 
 START_TEST(test_hang_without_stacks)
 {
@@ -112,6 +145,7 @@ END_TEST
 static void fill(TCase *tcase)
 {
     tcase_add_loop_test(tcase, test_hang_without_stacks, 0, HANGS);
+    tcase_add_loop_test(tcase, test_hang_that_has_no_stack, 0, 2);
     tcase_add_loop_test(tcase, test_hang_with_stacks, 0, HANGS);
     tcase_add_test(tcase, test_beside_a_message);
     tcase_add_loop_test(tcase, test_never_proved, 0, HEALTHY);

@@ -94,8 +94,11 @@ void wedge_futex_anyone(struct wedge_look *look, int thread, const struct wedge_
         own->own_process_only = !add_sharers(look, thread, f->pid, f->dev, f->map->inode, flags);
         wedge_waker_add(look, thread, 0, WEDGE_TO_PROC, f->proc, flags, "shares it");
     } else {
+        int sharer = wedge_wait_memory_sharer(look, f->proc);
         wedge_waker_add(look, thread, 0, WEDGE_TO_PROC, f->proc, flags, "may wake it");
-        own->own_process_only = wedge_futex_alive(look, f->proc) <= 1;
+        if (sharer >= 0)
+            wedge_waker_add(look, thread, 0, WEDGE_TO_PROC, sharer, flags, "has the same memory (vfork)");
+        own->own_process_only = sharer < 0 && wedge_futex_alive(look, f->proc) <= 1;
     }
 }
 

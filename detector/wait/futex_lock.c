@@ -95,6 +95,9 @@ static enum owner find_owner(struct wedge_look *look, int thread, const struct w
     if (tid <= 0 || tid > TID_MOST)
         return OWNER_UNKNOWN;
     *ret = wedge_look_thread_of(look, t->proc, tid);
+    int sharer = *ret < 0 ? wedge_wait_memory_sharer(look, t->proc) : -1;
+    if (sharer >= 0)
+        *ret = wedge_look_thread_of(look, sharer, tid);
     if (*ret >= 0)
         return alive_or_gone(look, *ret);
     size_t n = 0;

@@ -19,8 +19,9 @@
 #define RAISED_UNSEEN (BIT(SIGALRM) | BIT(SIGIO) | BIT(SIGURG))
 
 static const struct wedge_wait_ops *const all[] = {
-    &wedge_wait_futex,  &wedge_wait_descriptor, &wedge_wait_child, &wedge_wait_poll,  &wedge_wait_sleep,
-    &wedge_wait_signal, &wedge_wait_file_lock,  &wedge_wait_open,  &wedge_wait_async, &wedge_wait_futex_any,
+    &wedge_wait_futex, &wedge_wait_descriptor, &wedge_wait_child,     &wedge_wait_poll,
+    &wedge_wait_sleep, &wedge_wait_signal,     &wedge_wait_file_lock, &wedge_wait_open,
+    &wedge_wait_queue, &wedge_wait_sysv,       &wedge_wait_async,     &wedge_wait_futex_any,
 };
 
 const char *wedge_wait_syscall_name(int number)
@@ -236,6 +237,11 @@ static bool is_wchan_of(const struct wedge_wait_ops *ops, const char *wchan)
     return false;
 }
 
+static bool is_known_wait(const struct wedge_wait_ops *ops, int call, const char *wchan)
+{
+    return is_call_of(ops, call) && *wchan && strcmp(wchan, "0") != 0 && is_wchan_of(ops, wchan);
+}
+
 /* After a stop, some calls show as restart_syscall with the arguments of the one before: the kernel function in
  * which the thread sleeps says which decoder may look at them. */
 static const struct wedge_wait_ops *restarted(const char *wchan)
@@ -292,6 +298,8 @@ static void decode(struct wedge_look *look, int thread)
         wedge_wait_unknown(look, thread, "it is traced: its tracer decides");
     else if (t->state == 'R')
         wedge_wait_is(look, thread, WEDGE_WAIT_NONE, "it runs");
+    else if (t->state == 'D' && is_known_wait(&wedge_wait_vfork, t->syscall, own->wchan) && !proc->foreign)
+        wedge_wait_vfork.decode(look, thread);
     else if (t->state == 'D')
         wedge_wait_unknown(look, thread, "it sleeps uninterruptibly");
     else if (t->state != 'S' || t->syscall < 0)

@@ -20,8 +20,9 @@ struct wedge_wait_ops {
     const char *const *wchans; /* beginnings of kernel functions in which such a wait sleeps, NULL-terminated */
     void (*decode)(struct wedge_look *look, int thread);
 };
-extern const struct wedge_wait_ops wedge_wait_file_lock, wedge_wait_open, wedge_wait_async, wedge_wait_futex,
-    wedge_wait_descriptor, wedge_wait_child, wedge_wait_poll, wedge_wait_sleep, wedge_wait_signal, wedge_wait_futex_any;
+extern const struct wedge_wait_ops wedge_wait_file_lock, wedge_wait_open, wedge_wait_queue, wedge_wait_sysv,
+    wedge_wait_vfork, wedge_wait_async, wedge_wait_futex, wedge_wait_descriptor, wedge_wait_child, wedge_wait_poll,
+    wedge_wait_sleep, wedge_wait_signal, wedge_wait_futex_any;
 
 /* Decodes every thread of the snapshot. 0 or -ENOMEM. */
 int wedge_wait_decode(struct wedge_look *look);
@@ -33,6 +34,9 @@ void wedge_wait_annotate(struct wedge_look *look, int thread);
 
 /* What the record makes evident of it; evidence.c. */
 void wedge_wait_evidence(struct wedge_look *look, int thread);
+/* The parent of a process, if it has that one's memory still (vfork): its futexes, private ones too, are the same. -1:
+ * it has memory of its own. */
+int wedge_wait_memory_sharer(struct wedge_look *look, int proc);
 
 /* Sets class, call and reason of the wait. */
 void wedge_wait_is(struct wedge_look *look, int thread, enum wedge_wait_class class, const char *reason);

@@ -1,0 +1,63 @@
+/*
+ * vfork(2), and clone(2) with CLONE_VFORK as posix_spawn makes it: the caller stands until its child has executed
+ * another program or ended. Only a signal that kills ends it before that (the kernel sleeps TASK_KILLABLE, which /proc
+ * shows as D).
+ *
+ * The child is the one that still has the caller's memory (kcmp(2)): nothing else tells which of its children it is. What
+ * has the same memory has the same futexes too: a private lock of the child's may be released by its parent.
+ */
+#include <errno.h>
+#include <linux/kcmp.h>
+#include <stdio.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "detector/wait/descriptor.h"
+
+#define CLONE3 435
+
+/* 0 different, 1 the same, -1 nobody knows. */
+static int same_memory(pid_t a, pid_t b)
+{
+    long same = syscall(SYS_kcmp, a, b, KCMP_VM, 0, 0);
+    return same < 0 ? (errno == ESRCH ? 0 : -1) : same == 0;
+}
+
+static void decode(struct wedge_look *look, int thread)
+{
+    struct wedge_thread *t = &look->snapshot->threads[thread];
+    struct wedge_object *o = &t->wait.object;
+    struct wedge_descriptor_wait wait = {.thread = thread};
+    pid_t self = look->snapshot->procs[t->proc].pid, child = 0;
+    for (size_t i = 0; i < look->n_machine; i++) {
+        const struct wedge_machine_proc *m = &look->machine[i];
+        if (m->ppid != self || !same_memory(self, m->pid))
+            continue;
+        child = m->pid;
+        wedge_descriptor_by_process(look, &wait, child, "must execute a program or end (vfork)");
+    }
+    if (!child) {
+        wedge_wait_unknown(look, thread, "it is about to come back from vfork");
+        return;
+    }
+    look->threads[thread].assumptions |= WEDGE_ASSUME_NO_OUTSIDE_KILL;
+    snprintf(o->key, sizeof(o->key), "vfork %d", (int)child);
+    snprintf(o->describe, sizeof(o->describe), "process %d to execute a program or to end", (int)child);
+    wedge_wait_is(look, thread, WEDGE_WAIT_CHILD, "its child must execute a program or end (vfork)");
+}
+
+static const int calls[] = {SYS_vfork, SYS_clone, CLONE3, -1};
+static const char *const wchans[] = {"kernel_clone", "_do_fork", "do_fork", "wait_for_vfork_done", NULL};
+const struct wedge_wait_ops wedge_wait_vfork = {.name = "vfork", .calls = calls, .wchans = wchans, .decode = decode};
+
+int wedge_wait_memory_sharer(struct wedge_look *look, int proc)
+{
+    struct wedge_look_proc *own = &look->procs[proc];
+    const struct wedge_proc *p = &look->snapshot->procs[proc];
+    if (!own->sharer_asked && !look->core) {
+        int parent = wedge_look_proc_of(look, p->ppid);
+        own->sharer_asked = true;
+        own->sharer = parent >= 0 && same_memory(p->ppid, p->pid) == 1 ? parent + 1 : 0;
+    }
+    return own->sharer - 1;
+}
