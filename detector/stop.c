@@ -8,9 +8,9 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
-#include <sys/time.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "base/job.h"
@@ -390,16 +390,21 @@ static int trace(void *arg, int out, struct wedge_job_note *note)
     sigemptyset(&child);
     sigaddset(&child, SIGCHLD);
     sigprocmask(SIG_BLOCK, &child, NULL);
+    /* Not setitimer(): whoever calls that is never proved stuck (detector/alarm.h), and this is linked into programs. */
+    struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGALRM};
+    timer_t timer;
+    if (timer_create(CLOCK_MONOTONIC, &event, &timer))
+        return -errno;
     struct held *held = malloc(cap * sizeof(*held));
     if (!held)
         return -ENOMEM;
     for (size_t i = batch->progress->at; i < batch->n && clean; i++) {
         struct wedge_stop *stop = &batch->stops[i];
         int ms = limit_ms(stop);
-        struct itimerval limit = {.it_value = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000}};
+        struct itimerspec limit = {.it_value = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000}};
         note->pid = stop->pid;
         note->step = "stop the process to copy its stacks";
-        setitimer(ITIMER_REAL, &limit, NULL);
+        timer_settime(timer, 0, &limit, NULL);
         batch->progress->rcs[i] = trace_one(stop, held, cap, &clean);
         __atomic_store_n(&batch->progress->at, i + 1, __ATOMIC_RELEASE);
     }
