@@ -1,13 +1,16 @@
 /* wedge run: plays scenarios; with no name, every scenario of the hang report. */
 #include <errno.h>
+#include <fnmatch.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/duration.h"
 #include "base/text.h"
 #include "cli/cli.h"
+#include "scenarios/playing.h"
 #include "scenarios/results.h"
 #include "scenarios/runner.h"
 #include "scenarios/scenario.h"
@@ -16,28 +19,65 @@
 struct options {
     struct wedge_cli cli;
     struct wedge_strings names;
-    long repeat;
-    bool only_hang;
+    const char *filter; /* NULL none */
+    long repeat, jobs;
+    int64_t timeout_ns; /* 0: each scenario's own limit */
+    bool only_hang, fail_fast, keep_going;
 };
 
-enum { KEY_REPEAT = 256, KEY_ONLY_HANG, MOST_REPEATS = 1000000 };
+enum {
+    KEY_REPEAT = 256,
+    KEY_ONLY_HANG,
+    KEY_FILTER,
+    KEY_FAIL_FAST,
+    KEY_KEEP_GOING,
+    KEY_TIMEOUT,
+    MOST_REPEATS = 1000000
+};
 static const struct argp_option options[] = {
-    {"repeat", KEY_REPEAT, "N", 0, "Play each check N times; the signature must be the same each time", 0},
+    {"fail-fast", KEY_FAIL_FAST, NULL, 0, "Play nothing more once a check was not as expected", 0},
+    {"filter", KEY_FILTER, "PATTERN", 0, "Only scenarios whose name fits, as in '*/2.3*'", 0},
     {"hang-only", KEY_ONLY_HANG, NULL, 0, "Play the hang alone, without its twin and the hardened check", 0},
+    {"jobs", 'j', "N", 0, "Play N checks side by side (1); times are then no measure", 0},
+    {"keep-going", KEY_KEEP_GOING, NULL, 0, "A check that cannot be played is invalid, and not the end of the run", 0},
+    {"repeat", KEY_REPEAT, "N", 0, "Play each check N times; the signature must be the same each time", 0},
+    {"timeout", KEY_TIMEOUT, "TIME", 0, "The longest time for one run, whatever the scenario says", 0},
     {0}};
+
+static long number(struct argp_state *state, const char *option, const char *text, long most)
+{
+    char *end;
+    errno = 0;
+    long value = strtol(text, &end, 10);
+    if (*end || end == text || errno || value < 1 || value > most)
+        argp_error(state, "--%s takes a number from 1 to %ld, not '%s'", option, most, text);
+    return value;
+}
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
     struct options *o = state->input;
-    char *end;
     switch (key) {
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &o->cli;
         return 0;
     case KEY_REPEAT:
-        o->repeat = strtol(arg, &end, 10);
-        if (*end || end == arg || o->repeat < 1 || o->repeat > MOST_REPEATS)
-            argp_error(state, "--repeat takes a number from 1 to %d, not '%s'", MOST_REPEATS, arg);
+        o->repeat = number(state, "repeat", arg, MOST_REPEATS);
+        return 0;
+    case 'j':
+        o->jobs = number(state, "jobs", arg, WEDGE_PLAYING_MOST);
+        return 0;
+    case KEY_FILTER:
+        o->filter = arg;
+        return 0;
+    case KEY_FAIL_FAST:
+        o->fail_fast = true;
+        return 0;
+    case KEY_KEEP_GOING:
+        o->keep_going = true;
+        return 0;
+    case KEY_TIMEOUT:
+        o->timeout_ns = wedge_cli_duration(state, "timeout", arg);
         return 0;
     case KEY_ONLY_HANG:
         o->only_hang = true;
@@ -62,17 +102,25 @@ static const struct argp argp = {
     NULL,
     NULL};
 
+struct check { /* beside the one of struct wedge_playing */
+    char signature[80]; /* of its first round */
+};
+
 /* What one invocation gathers. */
 struct play {
     const struct options *o;
-    struct wedge_strings files;
-    const char *prefix;
+    struct wedge_scenario **scenarios;
+    size_t n_scenarios;
+    struct wedge_playing_check *checks;
+    struct check *more; /* parallel to checks */
+    size_t n_checks;
     struct wedge_results *results;
-    bool interrupted;
+    int64_t began_ns;
+    bool whole; /* everything asked for was played */
     char report[4200]; /* the last hang's report.html */
 };
 
-static void say(const struct play *p, const struct wedge_scenario *s, enum wedge_check_role role, long round,
+static void say(const struct play *p, const struct wedge_playing_check *check, long round,
                 const struct wedge_check_result *r)
 {
     char took[32], after[64] = "", took_after[32], nth[32] = "";
@@ -86,89 +134,134 @@ static void say(const struct play *p, const struct wedge_scenario *s, enum wedge
     if (p->o->repeat > 1)
         snprintf(nth, sizeof(nth), " %ld/%ld", round, p->o->repeat);
     fprintf(out, "%s%-7s%s %s %s%s: %s%s%s%s%s (%s%s)\n", color, wedge_check_status_words[r->status],
-            p->o->cli.color ? "\033[0m" : "", s->name, wedge_check_words[role], nth, r->verdict,
+            p->o->cli.color ? "\033[0m" : "", check->scenario->name, wedge_check_words[check->role], nth, r->verdict,
             r->certainty[0] ? ", " : "", r->certainty, r->scope[0] ? ", " : "", r->scope,
             wedge_duration_text(r->duration_ns, took, sizeof(took)), after);
-    if (r->status != WEDGE_CHECK_PASSED || (role == WEDGE_CHECK_HANG && p->o->repeat <= 1 && r->message[0])) {
+    if (r->status != WEDGE_CHECK_PASSED || (check->role == WEDGE_CHECK_HANG && p->o->repeat <= 1 && r->message[0])) {
         char plain[2048];
         fprintf(out, "        %s\n", wedge_text_plain(r->message, plain, sizeof(plain)));
     }
     fflush(out);
 }
 
-static int play_check(struct play *p, const struct wedge_scenario *s, enum wedge_check_role role, struct wedge_err *err)
+/* One line on a terminal: how far it is, what failed, and how long the rest takes at the pace so far. */
+static void show_progress(const struct play *p)
 {
-    char first[80] = "";
-    for (long round = 1; round <= p->o->repeat && !p->interrupted; round++) {
-        struct wedge_check_result r;
-        if (isatty(STDERR_FILENO) && !p->o->cli.quiet)
-            fprintf(stderr, "\r\033[K%s %s ...\r", s->name, wedge_check_words[role]);
-        int rc = wedge_runner_play(s, role, p->o->cli.dir, &r, err);
-        if (rc)
-            return rc;
-        if (round == 1)
-            snprintf(first, sizeof(first), "%s", r.signature);
-        if (r.status == WEDGE_CHECK_PASSED && strcmp(first, r.signature) != 0) {
-            r.status = WEDGE_CHECK_FAILED;
-            snprintf(r.message, sizeof(r.message), "signature %s, but %s in the first round", r.signature, first);
-        }
-        p->interrupted = r.interrupted;
-        if (role == WEDGE_CHECK_HANG)
-            snprintf(p->report, sizeof(p->report), "%s/report.html", r.dir);
-        say(p, s, role, round, &r);
-        rc = wedge_results_add(p->results, s, role, round, &r, err);
-        if (rc)
-            return rc;
+    char left[32] = "";
+    size_t done = wedge_results_count(p->results), all = p->n_checks * (size_t)p->o->repeat;
+    if (p->o->cli.quiet || !isatty(STDERR_FILENO))
+        return;
+    if (done == all) {
+        fputs("\r\033[K", stderr);
+        return;
     }
+    if (done)
+        wedge_duration_text((wedge_clock_ns() - p->began_ns) / (int64_t)done * (int64_t)(all - done), left,
+                            sizeof(left));
+    fprintf(stderr, "\r\033[K%zu of %zu checks, %zu not as expected%s%s left\r", done, all,
+            done - wedge_results_passed(p->results), done ? ", about " : "", done ? left : "all");
+}
+
+static int ended(void *context, size_t number, long round, const struct wedge_check_result *result,
+                 struct wedge_err *err)
+{
+    struct play *p = context;
+    const struct wedge_playing_check *check = &p->checks[number];
+    struct wedge_check_result r = *result;
+    char *first = p->more[number].signature;
+    if (round == 1)
+        snprintf(first, sizeof(p->more[number].signature), "%s", r.signature);
+    if (r.status == WEDGE_CHECK_PASSED && strcmp(first, r.signature) != 0) {
+        r.status = WEDGE_CHECK_FAILED;
+        snprintf(r.message, sizeof(r.message), "signature %s, but %s in the first round", r.signature, first);
+    }
+    if (check->role == WEDGE_CHECK_HANG && r.dir[0])
+        snprintf(p->report, sizeof(p->report), "%s/report.html", r.dir);
+    if (!p->o->cli.quiet && isatty(STDERR_FILENO))
+        fputs("\r\033[K", stderr);
+    say(p, check, round, &r);
+    int rc = wedge_results_add(p->results, check->scenario, check->role, round, &r, err);
+    show_progress(p);
+    return rc ? rc : p->o->fail_fast && r.status != WEDGE_CHECK_PASSED;
+}
+
+/* Reads a file and takes its checks, if it is asked for. */
+static int add_file(struct play *p, const char *file, const char *prefix, struct wedge_err *err)
+{
+    struct wedge_scenario *s;
+    int rc = wedge_runner_load(file, prefix, &s, err);
+    if (rc)
+        return rc;
+    if (p->o->filter && fnmatch(p->o->filter, s->name, 0) != 0) {
+        wedge_scenario_free(s);
+        return 0;
+    }
+    struct wedge_scenario **scenarios = realloc(p->scenarios, (p->n_scenarios + 1) * sizeof(*scenarios));
+    p->scenarios = scenarios ? scenarios : p->scenarios;
+    struct wedge_playing_check *checks = realloc(p->checks, (p->n_checks + WEDGE_CHECKS) * sizeof(*checks));
+    p->checks = checks ? checks : p->checks;
+    struct check *more = realloc(p->more, (p->n_checks + WEDGE_CHECKS) * sizeof(*more));
+    p->more = more ? more : p->more;
+    if (!scenarios || !checks || !more) {
+        wedge_scenario_free(s);
+        return wedge_err_set(err, -ENOMEM, "no memory for the scenarios");
+    }
+    s->limit_ms = p->o->timeout_ns ? p->o->timeout_ns / WEDGE_NS_PER_MS : s->limit_ms;
+    scenarios[p->n_scenarios++] = s;
+    for (int role = 0; role < WEDGE_CHECKS; role++)
+        if (s->checks[role].present && (role == WEDGE_CHECK_HANG || !p->o->only_hang))
+            checks[p->n_checks++] = (struct wedge_playing_check){s, (enum wedge_check_role)role};
     return 0;
 }
 
-static int play_file(struct play *p, const char *file, struct wedge_err *err)
-{
-    struct wedge_scenario *s;
-    int rc = wedge_scenario_load(file, p->prefix, &s, err);
-    if (rc)
-        return rc;
-    for (int role = 0; role < WEDGE_CHECKS && !rc && !p->interrupted; role++)
-        if (s->checks[role].present && (role == WEDGE_CHECK_HANG || !p->o->only_hang))
-            rc = play_check(p, s, (enum wedge_check_role)role, err);
-    wedge_scenario_free(s);
-    return rc;
-}
-
-/* Names to files; with none, every scenario of the hang report. Each file is read once before anything runs, so that
- * a typing error does not come to light after an hour. */
+/* Names to files, and files to checks; with no name, every scenario of the hang report. Each file is read before anything
+ * runs, so that a typing error does not come to light after an hour. */
 static int gather(struct play *p, struct wedge_err *err)
 {
-    const char *dir = wedge_cli_scenarios(err);
-    char **all = NULL, *file;
-    int rc = dir ? 0 : err->code;
+    const char *dir = wedge_cli_scenarios(err), *prefix = wedge_cli_prefix(err);
+    char **all = NULL;
+    int rc = dir && prefix ? 0 : err->code;
     if (!rc && !p->o->names.n)
         rc = wedge_scenario_list(dir, "hang-report", &all, err);
     for (char **a = all; !rc && a && *a; a++)
-        rc = wedge_strings_add(&p->files, *a);
+        rc = add_file(p, *a, prefix, err);
     for (size_t i = 0; !rc && i < p->o->names.n; i++) {
+        char *file;
         rc = wedge_scenario_find(dir, p->o->names.items[i], &file, err);
         if (rc)
             break;
-        rc = wedge_strings_add(&p->files, file);
+        rc = add_file(p, file, prefix, err);
         free(file);
     }
     wedge_strings_free(all);
-    for (size_t i = 0; !rc && i < p->files.n; i++) {
-        struct wedge_scenario *s;
-        rc = wedge_runner_load(p->files.items[i], p->prefix, &s, err);
-        if (!rc)
-            wedge_scenario_free(s);
+    if (!rc && !p->n_checks) {
+        rc = wedge_err_set(err, -EINVAL, "no scenario's name fits '%s'", p->o->filter ? p->o->filter : "");
+        err->class = WEDGE_ERR_INPUT;
+        wedge_err_remedy(err, "`wedge list` shows them");
     }
     return rc;
+}
+
+static int play(struct play *p, struct wedge_err *err)
+{
+    const struct wedge_playing playing = {.checks = p->checks,
+                                          .n = p->n_checks,
+                                          .rounds = p->o->repeat,
+                                          .at_once = (unsigned)p->o->jobs,
+                                          .out_dir = p->o->cli.dir,
+                                          .keep_going = p->o->keep_going,
+                                          .ended = ended,
+                                          .context = p};
+    p->began_ns = wedge_clock_ns();
+    show_progress(p);
+    return wedge_playing_all(&playing, &p->whole, err);
 }
 
 /* The files, and the last words. */
 static int finish(const struct play *p, int status, struct wedge_err *err)
 {
     const struct wedge_cli *cli = &p->o->cli;
-    int rc = wedge_results_close(p->results, !p->interrupted, status, err);
+    int rc = wedge_results_close(p->results, p->whole, status, err);
     if (rc)
         return rc;
     if (cli->json && (json_dumpf(wedge_results_model(p->results), stdout, JSON_INDENT(2)) || putchar('\n') == EOF))
@@ -177,29 +270,37 @@ static int finish(const struct play *p, int status, struct wedge_err *err)
         return 0;
     FILE *out = cli->json ? stderr : stdout;
     fprintf(out, "\n%zu of %zu checks as expected%s\n", wedge_results_passed(p->results),
-            wedge_results_count(p->results), p->interrupted ? ", interrupted" : "");
+            wedge_results_count(p->results), p->whole ? "" : ", and others were not played");
     if (p->report[0])
         fprintf(out, "report: %s\n", p->report);
     fprintf(out, "JUnit:  %s/junit.xml\n", cli->dir);
     return 0;
 }
 
+static void dispose(struct play *p)
+{
+    for (size_t i = 0; i < p->n_scenarios; i++)
+        wedge_scenario_free(p->scenarios[i]);
+    free(p->scenarios);
+    free(p->checks);
+    free(p->more);
+    wedge_results_free(p->results);
+}
+
 int wedge_cli_run(int argc, char **argv)
 {
-    struct options o = {.repeat = 1};
+    struct options o = {.repeat = 1, .jobs = 1};
     struct wedge_err err = {0};
     struct play p = {.o = &o};
     wedge_cli_defaults(&o.cli);
     argp_parse(&argp, argc, argv, 0, NULL, &o);
     /* Before anything can go wrong: a result.json of an earlier run must not pass for this one's. */
     int status = WEDGE_EXIT_OK, rc = wedge_results_open(o.cli.dir, &p.results, &err);
-    if (!rc) {
-        p.prefix = wedge_cli_prefix(&err);
-        rc = p.prefix ? gather(&p, &err) : err.code;
-    }
-    for (size_t i = 0; !rc && i < p.files.n && !p.interrupted; i++)
-        rc = play_file(&p, p.files.items[i], &err);
-    if (!rc && (p.interrupted || wedge_results_passed(p.results) < wedge_results_count(p.results)))
+    if (!rc)
+        rc = gather(&p, &err);
+    if (!rc)
+        rc = play(&p, &err);
+    if (!rc && (!p.whole || wedge_results_passed(p.results) < wedge_results_count(p.results)))
         status = WEDGE_EXIT_UNEXPECTED;
     if (!rc)
         rc = finish(&p, status, &err);
@@ -208,8 +309,7 @@ int wedge_cli_run(int argc, char **argv)
         if (p.results) /* where even that cannot be written, the error is on standard error */
             wedge_results_close(p.results, false, status, NULL);
     }
-    wedge_results_free(p.results);
+    dispose(&p);
     wedge_strings_free(wedge_strings_take(&o.names));
-    wedge_strings_free(wedge_strings_take(&p.files));
     return status;
 }
