@@ -22,8 +22,12 @@ void agent_quick_prepare(void)
                 number = i;
                 named++;
             }
-        if (named != 1 || agent_object_roles[f] || agent_recorded[f] || agent_shut_roles[f])
+        if (named == 0 || agent_object_roles[f] || agent_recorded[f] || agent_shut_roles[f])
             continue;
+        if (named > 1) {
+            agent_quick[f].kind = AGENT_QUICK_MANY;
+            continue;
+        }
         const struct wedge_arena_rule *rule = &agent_arena.rules[number];
         agent_quick[f] = (struct agent_quick){.bit = 1ull << (number % 64),
                                               .luck = agent_rule_luck(number),

@@ -10,7 +10,8 @@
 #include "faults/agent/agent.h"
 
 enum agent_quick_kind {
-    AGENT_QUICK_NONE, /* several rules, or something else is to be done at each call */
+    AGENT_QUICK_NONE, /* no rule, or something else is to be done at each call */
+    AGENT_QUICK_MANY, /* several rules */
     AGENT_QUICK_ASK, /* one rule, that asks for more than who passes */
     AGENT_QUICK_COUNT, /* one rule, that counts each call of a thread and asks for nothing else */
 };
@@ -45,6 +46,23 @@ static inline bool agent_is_nth(uint64_t from, uint64_t to, uint64_t every, uint
     return !every || (from ? hit - from : hit) % every == 0;
 }
 
+/* The rules at this function, before its effect or after it, that are for this process and armed; false: none. */
+static inline bool agent_quick_left(enum wedge_function function, uint64_t ret_left[AGENT_RULE_WORDS])
+{
+    const struct wedge_arena_control *control = agent_arena.control;
+    /* Partner: the release of the epoch, by wedge. */
+    const _Atomic uint64_t *armed = control->enabled[atomic_load_explicit(&control->epoch, memory_order_acquire) & 1];
+    uint64_t any = 0;
+#pragma GCC unroll 2
+    for (unsigned w = 0; w < AGENT_RULE_WORDS; w++) {
+        ret_left[w] = (agent_function_rules[function][w] | agent_function_rules_after[function][w]) &
+                      atomic_load_explicit(&agent_page->who[w], memory_order_relaxed) &
+                      atomic_load_explicit(&armed[w], memory_order_relaxed);
+        any |= ret_left[w];
+    }
+    return any;
+}
+
 /* True: nothing happens at this call. Else it is to be entered with *ret_counted: the number of the hit if it was counted,
  * which fires then as far as the hit tells; AGENT_QUICK_ASKED where a rule is for this process, and armed; 0 where nothing
  * is known. */
@@ -59,6 +77,11 @@ static inline __attribute__((always_inline)) bool agent_quick_pass(enum wedge_fu
     const struct wedge_arena_control *control = agent_arena.control;
     /* Partner: the release of the epoch, by wedge. A row that is written over meanwhile is that of the moment before. */
     const _Atomic uint64_t *armed = control->enabled[atomic_load_explicit(&control->epoch, memory_order_acquire) & 1];
+    if (quick->kind == AGENT_QUICK_MANY) {
+        uint64_t left[AGENT_RULE_WORDS];
+        *ret_counted = AGENT_QUICK_ASKED;
+        return !agent_quick_left(function, left);
+    }
     if (!(quick->bit & atomic_load_explicit(&page->who[quick->word], memory_order_relaxed) &
           atomic_load_explicit(&armed[quick->word], memory_order_relaxed)))
         return true;

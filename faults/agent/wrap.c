@@ -120,21 +120,6 @@ void agent_arm_functions(void)
         atomic_fetch_or_explicit(&agent_armed[w], armed[w], memory_order_relaxed);
 }
 
-/* Is there a rule at this function for this process, before the effect or after it? */
-static inline bool is_ruled(enum wedge_function function)
-{
-    /* Partner: the release of the epoch, by wedge, as in agent_hit. Words by hand: at each pass of each call. */
-    const uint64_t *before = agent_function_rules[function], *after = agent_function_rules_after[function];
-    const struct agent_page *page = agent_page;
-    const struct wedge_arena_control *control = agent_arena.control;
-    const _Atomic uint64_t *armed = control->enabled[atomic_load_explicit(&control->epoch, memory_order_acquire) & 1];
-    _Static_assert(AGENT_RULE_WORDS == 2, "below");
-    return ((before[0] | after[0]) & atomic_load_explicit(&page->who[0], memory_order_relaxed) &
-            atomic_load_explicit(&armed[0], memory_order_relaxed)) |
-           ((before[1] | after[1]) & atomic_load_explicit(&page->who[1], memory_order_relaxed) &
-            atomic_load_explicit(&armed[1], memory_order_relaxed));
-}
-
 /* Is the call made, as far as the answer goes? */
 static bool has_effect(const struct agent_call *call)
 {
@@ -148,6 +133,22 @@ bool agent_enter(struct agent_call *call, enum wedge_function function, void *ca
     return agent_enter_counted(call, function, caller, object, args, n_args, 0);
 }
 
+/* Is there a rule, of those that are for this process, that does not ask for other arguments? */
+static bool is_asked_for(enum wedge_function function, uint64_t object, const uint64_t *args, unsigned n_args)
+{
+    enum wedge_object_kind kind = rows[function].kind;
+    uint64_t left[AGENT_RULE_WORDS];
+    if (agent_quick[function].kind != AGENT_QUICK_MANY)
+        return agent_where_words(&agent_arena.rules[agent_quick[function].rule], kind, object, args, n_args);
+    agent_quick_left(function, left);
+    for (unsigned w = 0; w < AGENT_RULE_WORDS; w++)
+        for (; left[w]; left[w] &= left[w] - 1)
+            if (agent_where_words(&agent_arena.rules[w * 64 + (unsigned)__builtin_ctzll(left[w])], kind, object, args,
+                                  n_args))
+                return true;
+    return false;
+}
+
 static bool pass_by(struct agent_call *call)
 {
     call->known = false;
@@ -159,16 +160,16 @@ bool agent_enter_counted(struct agent_call *call, enum wedge_function function, 
                          const uint64_t *args, unsigned n_args, uint64_t counted)
 {
     uint8_t role = agent_object_roles[function];
+    uint64_t left[AGENT_RULE_WORDS];
     /* Most passes of a function that some rule names are nobody's. A process that has not checked in does so first. */
     if (!counted && AGENT_LIKELY(agent_arena.ready) && !role && !agent_recorded[function] &&
         !agent_shut_roles[function] &&
         AGENT_LIKELY(atomic_load_explicit(&agent_page->state, memory_order_acquire) == AGENT_IN) &&
-        !is_ruled(function)) {
+        !agent_quick_left(function, left)) {
         return pass_by(call);
     }
-    /* The only rule there is asks for other arguments. */
     if (counted == AGENT_QUICK_ASKED && !(agent_wait_frames[0] | agent_wait_frames[1]) &&
-        !agent_where_words(&agent_arena.rules[agent_quick[function].rule], rows[function].kind, object, args, n_args))
+        !is_asked_for(function, object, args, n_args))
         return pass_by(call);
     call->function = function;
     call->recorded = false;
