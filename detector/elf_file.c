@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "detector/core_file.h"
+#include "detector/mounts.h"
 #include "detector/symbols.h"
 
 #define VDSO_MAX_BYTES (1u << 20)
@@ -36,14 +37,17 @@ static int open_file(int dirfd, const char *path, unsigned flags, unsigned resol
     return (int)syscall(SYS_openat2, dirfd, path, &how, sizeof(how));
 }
 
-/* Opens what an O_PATH descriptor names, once fstat says it is a regular file. Takes `named` over. */
-static int reopen_regular(int named)
+/* Opens what an O_PATH descriptor names, once it is known to be a regular file. Takes `named` over. `pid`: not when a
+ * process serves it, either (detector/mounts.h); 0: whoever does. */
+static int reopen_regular(int named, pid_t pid)
 {
-    struct stat st;
+    struct statx st;
     int fd = -1;
     if (named < 0)
         return -1;
-    if (fstat(named, &st) == 0 && S_ISREG(st.st_mode)) {
+    /* AT_STATX_DONT_SYNC: type and device are known without asking a server. */
+    if (statx(named, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &st) == 0 && S_ISREG(st.stx_mode) &&
+        !(pid && wedge_mounts_is_served(pid, st.stx_dev_major, st.stx_dev_minor))) {
         char self[48];
         snprintf(self, sizeof(self), "/proc/self/fd/%d", named);
         fd = open_file(AT_FDCWD, self, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
@@ -54,7 +58,7 @@ static int reopen_regular(int named)
 
 int wedge_elf_open_regular(int dirfd, const char *path)
 {
-    return reopen_regular(open_file(dirfd, path, O_PATH, 0));
+    return reopen_regular(open_file(dirfd, path, O_PATH, 0), 0);
 }
 
 /* `path` as the process sees it: below its root, links and ".." resolved inside it. */
@@ -67,15 +71,24 @@ static int open_in_root(int pid, const char *path)
         return -1;
     int named = open_file(dir, path, O_PATH, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
     close(dir);
-    return reopen_regular(named);
+    return reopen_regular(named, 0);
+}
+
+int wedge_elf_open_link(pid_t tid, const char *file)
+{
+    char path[96];
+    snprintf(path, sizeof(path), "/proc/%d/%s", (int)tid, file);
+    return reopen_regular(open_file(AT_FDCWD, path, O_PATH, 0), tid);
 }
 
 int wedge_elf_open_mapped(pid_t tid, const struct wedge_proc_map *map)
 {
-    char path[96];
+    char file[64];
     struct stat st;
-    snprintf(path, sizeof(path), "/proc/%d/map_files/%" PRIx64 "-%" PRIx64, (int)tid, map->start, map->end);
-    int fd = wedge_elf_open_regular(AT_FDCWD, path);
+    if (wedge_mounts_is_served(tid, map->dev_major, map->dev_minor))
+        return -1;
+    snprintf(file, sizeof(file), "map_files/%" PRIx64 "-%" PRIx64, map->start, map->end);
+    int fd = wedge_elf_open_link(tid, file);
     if (fd < 0 && map->path[0] == '/')
         fd = open_in_root((int)tid, map->path);
     if (fd >= 0 && (fstat(fd, &st) || st.st_ino != map->inode)) {

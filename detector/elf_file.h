@@ -65,6 +65,9 @@ void wedge_elf_drop(Elf *elf); /* ends one of wedge_elf_read with the memory und
 bool wedge_elf_build_id(Elf *elf, struct wedge_build_id *ret);
 /* Opens `path` below `dirfd` if it is a regular file: never blocks on a FIFO, never wakes a device. -1 else. */
 int wedge_elf_open_regular(int dirfd, const char *path);
+/* Opens what a link of /proc/TID leads to ("exe") if it is a regular file that no process serves (detector/mounts.h):
+ * while a verdict is made nobody may be waited for. -1 else. */
+int wedge_elf_open_link(pid_t tid, const char *file);
 /* Opens the very file that thread or process `tid` has mapped there, if it is a regular one; -1 else. */
 int wedge_elf_open_mapped(pid_t tid, const struct wedge_proc_map *map);
 

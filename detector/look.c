@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "detector/core_file.h"
+#include "detector/elf_file.h"
 #include "detector/machine.h"
 #include "detector/members.h"
 #include "detector/sockets.h"
@@ -164,10 +165,8 @@ static void add_thread(struct wedge_look *look, int proc, pid_t tid, const struc
 /* 32-bit programs number their calls differently; what is no x86-64 ELF is not decoded. */
 static bool is_foreign(pid_t pid, pid_t tid)
 {
-    char path[64];
     unsigned char ident[20];
-    wedge_proc_path(pid, tid, "exe", path, sizeof(path));
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    int fd = wedge_elf_open_link(tid ? tid : pid, "exe");
     if (fd < 0)
         return true;
     ssize_t got = pread(fd, ident, sizeof(ident), 0);

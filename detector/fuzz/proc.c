@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/fuzz/fuzz.h"
+#include "detector/mounts.h"
 #include "detector/target_memory.h"
 
 /* Every region lies behind the one before it, and a search finds it. */
@@ -31,7 +32,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!size)
         return 0;
     char *text = fuzz_text(data + 1, size - 1);
-    switch (data[0] % 5) {
+    switch (data[0] % 6) {
     case 0:
         if (wedge_proc_stat_parse(text, &stat) == 0 && strlen(stat.comm) >= sizeof(stat.comm))
             abort();
@@ -46,6 +47,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     case 3:
         if (wedge_proc_map_parse(text, &map) == 0 && map.start >= map.end)
             abort();
+        break;
+    case 5:
+        wedge_mounts_parse(text, 0, size & 255);
         break;
     case 4:
         regions(text, size - 1);

@@ -27,13 +27,13 @@ START_TEST(test_ignored_is_proved)
 }
 END_TEST
 
-/* What the symbols of a file say: this test's own, the factory's, and those of a C library. */
+/* What the symbols of a file say: those of a program without alarms, the factory's, and those of a C library. */
 START_TEST(test_callers)
 {
     static const struct {
         const char *path;
         bool called;
-    } files[] = {{WEDGE_FACTORY, true}, {"/proc/self/exe", false}, {"/lib/x86_64-linux-gnu/libc.so.6", false}};
+    } files[] = {{WEDGE_FACTORY, true}, {"/bin/true", false}, {"/lib/x86_64-linux-gnu/libc.so.6", false}};
     for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
         int fd = open(files[i].path, O_RDONLY | O_CLOEXEC);
         ck_assert_int_ge(fd, 0);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/tests/suite.h"
+#include "detector/mounts.h"
 #include "detector/proc.h"
 
 #define STATUS_OF(tracer, nspid)                                                                                       \
@@ -250,8 +251,28 @@ END_TEST
 
 #define COUNT(a) ((int)(sizeof(a) / sizeof((a)[0])))
 
+START_TEST(test_served_devices)
+{
+    static const char text[] = "36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue\n"
+                               "40 35 0:64 / /tmp/a\\040-\\040fuse rw - fuse.slow slow rw\n"
+                               "41 35 0:65 / /b rw shared:3 - fuse x rw\n"
+                               "42 35 0:66 / /c rw - fusectl fusectl rw\n"
+                               "43 35 0:67 / /d rw - tmpfs fuse rw\n"
+                               "44 35 0:68 /e";
+    ck_assert(!wedge_mounts_parse(text, 98, 0));
+    ck_assert(wedge_mounts_parse(text, 0, 64));
+    ck_assert(wedge_mounts_parse(text, 0, 65));
+    ck_assert(!wedge_mounts_parse(text, 0, 66));
+    ck_assert(!wedge_mounts_parse(text, 0, 67));
+    ck_assert(!wedge_mounts_parse(text, 0, 68));
+    ck_assert(!wedge_mounts_parse(text, 0, 6));
+    ck_assert(!wedge_mounts_parse("", 0, 64));
+}
+END_TEST
+
 static void fill(TCase *tcase)
 {
+    tcase_add_test(tcase, test_served_devices);
     tcase_add_test(tcase, test_stat);
     tcase_add_loop_test(tcase, test_bad_stat, 0, COUNT(bad_stats));
     tcase_add_test(tcase, test_status);
