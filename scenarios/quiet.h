@@ -40,8 +40,8 @@ struct wedge_quiet {
 #define WEDGE_QUIET_TICK_MAX_NS  200000000ll
 #define WEDGE_QUIET_PAUSE_MIN_NS 100000000ll
 #define WEDGE_QUIET_PAUSE_MAX_NS 5000000000ll
-#define WEDGE_QUIET_SHARE        300 /* one part in so many of a processor's time is for examinations */
-#define WEDGE_QUIET_ALLOWED_NS   200000000ll /* at the beginning, and at most */
+#define WEDGE_QUIET_SHARE        400 /* one part in so many of a processor's time is for examinations */
+#define WEDGE_QUIET_ALLOWED_NS   100000000ll /* at the beginning, and at most */
 
 void wedge_quiet_start(struct wedge_quiet *q, int64_t now_ns);
 /* Takes a sample; true when an examination is due. */
