@@ -99,6 +99,9 @@ static void choose_threads(struct wedge_capture *capture)
         struct wedge_stop_thread *copy = &capture->shared[i];
         copy->tid = thread->tid;
         copy->state = WEDGE_STOP_ASKED;
+        /* Asleep since it was looked at, it uses this much of its stack. */
+        const struct wedge_region *stack = thread->sp ? wedge_regions_find(&capture->regions, thread->sp) : NULL;
+        copy->warm = stack ? (size_t)(stack->end - thread->sp) + WEDGE_STOP_RED_ZONE : 0;
         char state = thread->state == 'D' || thread->state == 'Z' || thread->state == 'X'
                          ? state_of(capture->proc->pid, thread->tid)
                          : thread->state;

@@ -158,7 +158,8 @@ static int seize_asked(struct tracer *tracer)
         if (record->state != WEDGE_STOP_ASKED || record->companion)
             continue;
         /* Touch the pages of the copy now, not while the process stands still. */
-        madvise(record->data, round_page(record->room < WARM_BYTES ? record->room : WARM_BYTES), MADV_POPULATE_WRITE);
+        size_t warm = record->warm ? record->warm : WARM_BYTES;
+        madvise(record->data, round_page(record->room < warm ? record->room : warm), MADV_POPULATE_WRITE);
         int rc = seize(tracer, record->tid, record);
         if (rc == 0)
             continue;

@@ -42,6 +42,7 @@ struct wedge_stop_thread {
     struct user_regs_struct regs;
     bool companion; /* in: one more range of the thread of the record before this one */
     uint64_t want_from, want_to; /* in: what of the memory to copy; 0, 0: from the red zone up */
+    size_t warm; /* in: bytes that the copy will have, as far as that is known before; 0 not */
     uint64_t from; /* the copy: addresses [from, from + len) */
     size_t len;
     size_t room; /* bytes at `data` */
