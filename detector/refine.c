@@ -43,6 +43,36 @@ static void refine_class(struct wedge_thread *t, size_t n_libc)
     }
 }
 
+/* Locks that runtimes build of libc's: by a function of the runtime, or by the module that it is in. */
+static const struct {
+    const char *function, *module, *word;
+} runtimes[] = {
+    {"PyThread_acquire_lock_timed", NULL, "a lock of Python: threading"},
+    {"take_gil", NULL, "Python's global interpreter lock"},
+    {NULL, "/_multiprocessing.", "a lock of Python: multiprocessing"},
+    {"std::__atomic_semaphore::", NULL, "a std::counting_semaphore"},
+    {"std::__atomic_wait", NULL, "a std::atomic"},
+    {"std::__detail::__waiter", NULL, "a std::atomic"},
+    {"std::sys::", NULL, "a lock of Rust"},
+};
+
+static void add_runtime(struct wedge_thread *t, size_t n_libc)
+{
+    enum { NEAR = 4 };
+    struct wedge_object *o = &t->wait.object;
+    size_t used = strlen(o->describe);
+    for (size_t k = 0; k < sizeof(runtimes) / sizeof(runtimes[0]); k++)
+        for (size_t i = n_libc; i < t->n_frames && i < n_libc + NEAR; i++) {
+            const struct wedge_frame *f = &t->frames[i];
+            bool is = runtimes[k].module ? strstr(f->module, runtimes[k].module) != NULL
+                                         : f->function && strstr(f->function, runtimes[k].function);
+            if (is) {
+                snprintf(o->describe + used, sizeof(o->describe) - used, ", %s,", runtimes[k].word);
+                return;
+            }
+        }
+}
+
 void wedge_verdict_refine(struct wedge_look *look)
 {
     for (size_t i = 0; i < look->snapshot->n_threads; i++) {
@@ -52,6 +82,8 @@ void wedge_verdict_refine(struct wedge_look *look)
             n_libc++;
         if (t->wait.class == WEDGE_WAIT_FUTEX)
             refine_class(t, n_libc);
+        if (t->wait.class == WEDGE_WAIT_FUTEX || t->wait.class == WEDGE_WAIT_SEM || t->wait.class == WEDGE_WAIT_COND)
+            add_runtime(t, n_libc);
         if (n_libc && n_libc < t->n_frames && t->frames[n_libc - 1].function && t->wait.class != WEDGE_WAIT_HELD &&
             t->wait.class != WEDGE_WAIT_NONE)
             t->wait.call = t->frames[n_libc - 1].function;

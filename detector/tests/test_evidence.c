@@ -69,14 +69,15 @@ static struct wedge_snapshot *examine(pid_t root)
     return s;
 }
 
-/* Without the record, until `threads` of it are there and one waits in `class`. */
-static struct wedge_snapshot *settle(pid_t root, size_t threads, enum wedge_wait_class class)
+/* Without the record, until `threads` of it are there and one waits in each of the classes. */
+static struct wedge_snapshot *settle(pid_t root, size_t threads, enum wedge_wait_class class,
+                                     enum wedge_wait_class other)
 {
     int64_t deadline = wedge_clock_ns() + 10 * WEDGE_NS_PER_S;
     for (;;) {
         struct wedge_snapshot *s = examine_once(root, WEDGE_STACKS_NEVER);
-        const struct wedge_thread *t = thread_in(s, class);
-        if ((s->n_threads == threads && t && !t->moved) || wedge_clock_ns() > deadline)
+        const struct wedge_thread *t = thread_in(s, class), *u = thread_in(s, other);
+        if ((s->n_threads == threads && t && u && !t->moved && !u->moved) || wedge_clock_ns() > deadline)
             return s;
         wedge_snapshot_free(s);
         usleep(5000);
@@ -127,7 +128,7 @@ static void check_never(pid_t root)
 START_TEST(test_readers)
 {
     struct factory factory = factory_start("reader-joins");
-    struct wedge_snapshot *s = settle(factory.pid, 3, WEDGE_WAIT_RWLOCK);
+    struct wedge_snapshot *s = settle(factory.pid, 3, WEDGE_WAIT_RWLOCK, WEDGE_WAIT_JOIN);
     uint64_t lock = thread_in(s, WEDGE_WAIT_RWLOCK)->wait.object.address;
     ck_assert(!wedge_verdict_is_hang(s->verdicts[0].kind));
     record_all(s);
@@ -149,7 +150,7 @@ END_TEST
 START_TEST(test_posters)
 {
     struct factory factory = factory_start("poster-stuck");
-    struct wedge_snapshot *s = settle(factory.pid, 3, WEDGE_WAIT_MUTEX);
+    struct wedge_snapshot *s = settle(factory.pid, 3, WEDGE_WAIT_MUTEX, WEDGE_WAIT_SEM);
     uint32_t waiter = slot_in(s, WEDGE_WAIT_SEM), poster = slot_in(s, WEDGE_WAIT_MUTEX), other = 3 - waiter - poster;
     uint64_t sem = s->threads[waiter].wait.object.address;
     ck_assert(!wedge_verdict_is_hang(s->verdicts[0].kind));
@@ -176,7 +177,7 @@ END_TEST
 START_TEST(test_taker)
 {
     struct factory factory = factory_start("taker-ended");
-    struct wedge_snapshot *s = settle(factory.pid, 1, WEDGE_WAIT_SEM);
+    struct wedge_snapshot *s = settle(factory.pid, 1, WEDGE_WAIT_SEM, WEDGE_WAIT_SEM);
     uint64_t sem = s->threads[0].wait.object.address;
     ck_assert_str_eq(wedge_verdict_words[s->verdicts[0].kind], "orphaned-wait");
     record_all(s);
@@ -192,7 +193,7 @@ END_TEST
 START_TEST(test_signalled_early)
 {
     struct factory factory = factory_start("signalled-early");
-    struct wedge_snapshot *s = settle(factory.pid, 1, WEDGE_WAIT_COND);
+    struct wedge_snapshot *s = settle(factory.pid, 1, WEDGE_WAIT_COND, WEDGE_WAIT_COND);
     uint64_t cond = s->threads[0].wait.object.address;
     ck_assert_str_eq(wedge_verdict_words[s->verdicts[0].kind], "orphaned-wait");
     record_all(s);
