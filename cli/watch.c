@@ -38,7 +38,8 @@ static const struct argp_option options[] = {
      0},
     {"limit", KEY_LIMIT, "TIME", 0, "End the command after this time (none; 10min when CI is set)", 0},
     {"on-hang", KEY_ON_HANG, "WHAT,...", 0,
-     "What to do on a hang of the whole, after the report: kill (end the tree), core (write DIR/core.PID of each process), "
+     "What to do on a hang of the whole, after the report: kill (end the tree), core (write DIR/core.PID of each "
+     "process), "
      "run:COMMAND (last), or report, which is nothing more (kill; with -p: report)",
      0},
     {"on-part", KEY_ON_PART, "WHAT,...", 0,
@@ -178,6 +179,8 @@ int wedge_cli_watch(int argc, char **argv)
                       "for %" PRIu32 " and %" PRIu32 " at once, and for another some 20 ms after one has ended",
                       out.reach.lost_procs, out.reach.lost_threads, wedge_arena_count(WEDGE_SEC_PROCS),
                       wedge_arena_count(WEDGE_SEC_THREADS));
+    if (out.reach.unfired[0] && out.end == WEDGE_ENDED)
+        wedge_cli_say(&o.cli, "the run proves nothing of the plan: never fired: %s", out.reach.unfired);
     if (out.reach.missed[0])
         wedge_cli_say(&o.cli, "not all of the plan could happen: %s", out.reach.missed);
     if (out.reach.noted[0])

@@ -57,6 +57,7 @@ static void setup(void)
     write_file("never.plan", "plan 1\nf1 root no.such.place nth=1 -> kill KILL\n", 0644);
     write_file("must.plan", "plan 1\nf1 root start nth=1 -> delay 1us\n", 0644);
     write_file("place.plan", "plan 1\nf1 * no.such -> kill KILL\n", 0644);
+    write_file("quiet.plan", "plan 1\nf1 root mq_send nth=5 -> errno EAGAIN\n", 0644);
     write_file("far.plan", "plan 1\nf1 * mq_send -> errno EAGAIN\n", 0644);
     write_file("root.plan", "plan 1\nf1 root mq_send -> errno EAGAIN\n", 0644);
     write_file("crowd.sh",
@@ -236,6 +237,8 @@ static const struct {
     {"$W inject -f place.plan -- true", 0,
      "wedge: the plan names what was nowhere: no loaded module has the place no.such"},
     {"$W inject -f never.plan -- true", 125, "the run is invalid: no loaded module has the place no.such.place (f1)"},
+    {"$W watch -o out -f quiet.plan -- true", 0, "the run proves nothing of the plan: never fired: f1"},
+    {"$W watch -o out -f quiet.plan -- true; cat out/result.json", 0, "\"invalid\": true"},
     {"$W watch -f place.plan -- true", 0, "the plan names what was nowhere: no loaded module has the place no.such"},
     {"$W inject --json -f place.plan -- true | grep -A3 '\"injection\"'", 0, "\"invalid\": false"},
     {"$W inject --json -f never.plan -- true | grep -A3 '\"injection\"'", 0, "\"invalid\": true"},
