@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -13,6 +14,8 @@
 
 #include "base/clock.h"
 #include "base/text.h"
+
+#define SLICE_MS 100 /* how often a child that says nothing is looked at */
 
 static void child_main(wedge_job_fn *fn, void *arg, int out, pid_t parent, struct wedge_job_note *note)
 {
@@ -29,16 +32,56 @@ static void child_main(wedge_job_fn *fn, void *arg, int out, pid_t parent, struc
     _exit(rc == 0 ? 0 : rc < 0 && rc > -128 ? -rc : 1);
 }
 
-/* Reads until end of file, the taker's refusal or the deadline. */
-static int collect(int fd, int64_t deadline_ns, wedge_job_take_fn *take, void *arg)
+/* What is known of a child that may be blocked. */
+struct sleeper {
+    pid_t pid;
+    const struct wedge_job_note *note;
+    int64_t since_ns; /* it has been seen asleep, and did not run; 0 it ran, or may */
+    char ran[96]; /* its schedstat then: time on a processor, time waiting for one, how often */
+};
+
+static bool read_of_child(pid_t pid, const char *name, char *buf, size_t size)
+{
+    char path[48];
+    snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, buf, size - 1);
+    if (fd >= 0)
+        close(fd);
+    buf[n > 0 ? n : 0] = '\0';
+    return n > 0;
+}
+
+/* Whether it sleeps in something that should take no time, and has for too long. A kernel without schedstat: never. */
+static bool is_blocked(struct sleeper *child)
+{
+    char stat[256], ran[sizeof(child->ran)];
+    const char *name_end;
+    bool asleep = child->note->prompt && read_of_child(child->pid, "schedstat", ran, sizeof(ran)) &&
+                  read_of_child(child->pid, "stat", stat, sizeof(stat)) && (name_end = strrchr(stat, ')')) &&
+                  (name_end[1] == ' ' && (name_end[2] == 'S' || name_end[2] == 'D'));
+    if (!asleep) {
+        child->since_ns = 0;
+        return false;
+    }
+    if (!child->since_ns || strcmp(ran, child->ran) != 0) {
+        memcpy(child->ran, ran, sizeof(ran));
+        child->since_ns = wedge_clock_ns();
+    }
+    return wedge_clock_ns() - child->since_ns >= WEDGE_JOB_BLOCKED_MS * WEDGE_NS_PER_MS;
+}
+
+/* Reads until end of file, the taker's refusal, the deadline, or until the child is blocked. */
+static int collect(int fd, int64_t deadline_ns, struct sleeper *child, wedge_job_take_fn *take, void *arg)
 {
     char buf[65536];
     for (;;) {
         int64_t left = deadline_ns - wedge_clock_ns();
-        if (left <= 0)
+        if (left <= 0 || is_blocked(child))
             return -ETIMEDOUT;
         struct pollfd pfd = {.fd = fd, .events = POLLIN};
-        int n = poll(&pfd, 1, (int)(left / WEDGE_NS_PER_MS) + 1);
+        int slice_ms = left / WEDGE_NS_PER_MS < SLICE_MS ? (int)(left / WEDGE_NS_PER_MS) + 1 : SLICE_MS;
+        int n = poll(&pfd, 1, slice_ms);
         if (n < 0 && errno != EINTR)
             return -errno;
         if (n <= 0)
@@ -105,7 +148,8 @@ int wedge_job_stream(wedge_job_fn *fn, void *arg, int deadline_ms, wedge_job_tak
     }
 
     memset(result, 0, sizeof(*result));
-    int got = collect(ends[0], deadline, take, take_arg);
+    struct sleeper child = {.pid = pid, .note = note};
+    int got = collect(ends[0], deadline, &child, take, take_arg);
     close(ends[0]);
     int wstatus = 0;
     int ended = reap(pid, got ? 0 : deadline, &wstatus);

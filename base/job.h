@@ -10,6 +10,7 @@
 #ifndef WEDGE_BASE_JOB_H
 #define WEDGE_BASE_JOB_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,8 +19,23 @@
 struct wedge_job_note {
     volatile int32_t pid; /* the process being looked at, 0 none */
     const char *volatile step; /* a string literal of the program (same address in both) */
+    /* What it does takes no time unless it blocks: a child that sleeps in it for WEDGE_JOB_BLOCKED_MS without having run is
+     * ended before its deadline. One that waits for a processor is not. */
+    volatile bool prompt;
     volatile int64_t stopped_ns; /* the child's own use */
 };
+
+#define WEDGE_JOB_BLOCKED_MS 500
+
+static inline void wedge_job_says(struct wedge_job_note *note, int32_t pid, const char *step, bool prompt)
+{
+    if (!note)
+        return;
+    note->prompt = false;
+    note->pid = pid;
+    note->step = step;
+    note->prompt = prompt;
+}
 
 /* The work. Writes its result to `out` (a pipe), returns 0 or a negative errno (the child's exit). */
 typedef int wedge_job_fn(void *arg, int out, struct wedge_job_note *note);
@@ -34,8 +50,8 @@ struct wedge_job_result {
 };
 
 /* Runs `fn`. `deadline_ms` from now; `max_bytes` bounds the result (more: -E2BIG). Returns 0 when the child ran at
- * all (see result->status), or a negative errno (no memory, no process). Blocks at most deadline_ms plus the
- * kernel's time to end the child. */
+ * all (see result->status, -ETIMEDOUT also where it blocked), or a negative errno (no memory, no process). Blocks at most
+ * deadline_ms plus the kernel's time to end the child. */
 int wedge_job_run(wedge_job_fn *fn, void *arg, int deadline_ms, size_t max_bytes, struct wedge_job_result *result);
 void wedge_job_result_free(struct wedge_job_result *result);
 

@@ -48,10 +48,7 @@ struct wedge_capture {
 
 static void say(const struct wedge_capture *capture, const char *step)
 {
-    if (!capture->note)
-        return;
-    capture->note->pid = capture->proc->pid;
-    capture->note->step = step;
+    wedge_job_says(capture->note, capture->proc->pid, step, false);
 }
 
 __attribute__((format(printf, 3, 4))) static void note_stack(struct wedge_capture *capture, struct wedge_thread *thread,
@@ -255,8 +252,7 @@ int wedge_capture_procs(struct wedge_snapshot *snapshot, struct wedge_capture_as
                                                    .threads = ask->capture->shared,
                                                    .n_threads = ask->capture->n};
     }
-    if (note)
-        note->step = "stop the processes to copy their stacks";
+    wedge_job_says(note, note ? note->pid : 0, "stop the processes to copy their stacks", false);
     if (!rc)
         rc = wedge_stop_run_all(stops, n_stops, rcs);
     for (size_t i = 0, at = 0; i < n; i++) {

@@ -27,10 +27,7 @@
 
 void wedge_look_note(struct wedge_look *look, pid_t pid, const char *step)
 {
-    if (!look->note)
-        return;
-    look->note->pid = pid;
-    look->note->step = step;
+    wedge_job_says(look->note, pid, step, true);
 }
 
 const char *wedge_look_text(struct wedge_look *look, const char *text)

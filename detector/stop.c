@@ -403,8 +403,7 @@ static int trace(void *arg, int out, struct wedge_job_note *note)
         struct wedge_stop *stop = &batch->stops[i];
         int ms = limit_ms(stop);
         struct itimerspec limit = {.it_value = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000}};
-        note->pid = stop->pid;
-        note->step = "stop the process to copy its stacks";
+        wedge_job_says(note, stop->pid, "stop the process to copy its stacks", false);
         timer_settime(timer, 0, &limit, NULL);
         batch->progress->rcs[i] = trace_one(stop, held, cap, &clean);
         __atomic_store_n(&batch->progress->at, i + 1, __ATOMIC_RELEASE);

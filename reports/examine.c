@@ -115,8 +115,7 @@ static int child(void *arg, int out, struct wedge_job_note *note)
     struct wedge_snapshot *snapshot = NULL;
     struct wedge_err err = {0};
     int rc = work->examiner(work->options, note, &snapshot, &err);
-    note->pid = 0;
-    note->step = "writing the report";
+    wedge_job_says(note, 0, "writing the report", false);
     if (rc && !err.code)
         wedge_err_set(&err, rc, "cannot examine process %d: %s", work->options->root, strerror(-rc));
     json_t *tree = rc ? error_tree(&err) : wedge_report_new(NULL, snapshot);

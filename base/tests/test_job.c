@@ -32,6 +32,26 @@ static int hang(void *arg, int out, struct wedge_job_note *note)
         ;
     return 0;
 }
+static int block(void *arg, int out, struct wedge_job_note *note)
+{
+    wedge_job_says(note, 4711, "memory", true);
+    return hang(arg, out, note);
+}
+/* It runs, now and then, and is not blocked. */
+static int slow(void *arg, int out, struct wedge_job_note *note)
+{
+    wedge_job_says(note, 4711, "memory", true);
+    for (int i = 0; i < 2 * WEDGE_JOB_BLOCKED_MS / 10; i++)
+        usleep(10000);
+    return say(arg, out, note);
+}
+/* Waits longer, in a step that may. */
+static int wait_long(void *arg, int out, struct wedge_job_note *note)
+{
+    wedge_job_says(note, 4711, "stop", false);
+    usleep(2 * WEDGE_JOB_BLOCKED_MS * 1000);
+    return say(arg, out, note);
+}
 static int crash(void *arg, int out, struct wedge_job_note *note)
 {
     (void)arg;
@@ -102,6 +122,31 @@ START_TEST(test_deadline_names_the_cause)
 }
 END_TEST
 
+START_TEST(test_what_blocks_is_ended_before_its_deadline)
+{
+    struct wedge_job_result r;
+    int64_t before = wedge_clock_ns();
+    ck_assert_int_eq(wedge_job_run(block, NULL, 50000, 100, &r), 0);
+    ck_assert_int_ge(wedge_clock_ns() - before, WEDGE_JOB_BLOCKED_MS * WEDGE_NS_PER_MS);
+    ck_assert_int_le(wedge_clock_ns() - before, 20000 * WEDGE_NS_PER_MS);
+    ck_assert_int_eq(r.status, -ETIMEDOUT);
+    ck_assert_int_eq(r.last_pid, 4711);
+    no_child_left();
+}
+END_TEST
+
+START_TEST(test_what_is_slow_or_may_wait_is_not_blocked)
+{
+    wedge_job_fn *const fns[] = {slow, wait_long};
+    struct wedge_job_result r;
+    ck_assert_int_eq(wedge_job_run(fns[_i], (char[]){"late"}, 50000, 100, &r), 0);
+    ck_assert_int_eq(r.status, 0);
+    ck_assert_str_eq(r.data, "late");
+    wedge_job_result_free(&r);
+    no_child_left();
+}
+END_TEST
+
 START_TEST(test_flood_is_bounded)
 {
     struct wedge_job_result r;
@@ -118,6 +163,8 @@ static void fill(TCase *tcase)
     tcase_add_test(tcase, test_brings_back_bytes);
     tcase_add_test(tcase, test_brings_back_errors_and_signals);
     tcase_add_loop_test(tcase, test_deadline_names_the_cause, 0, 2);
+    tcase_add_test(tcase, test_what_blocks_is_ended_before_its_deadline);
+    tcase_add_loop_test(tcase, test_what_is_slow_or_may_wait_is_not_blocked, 0, 2);
     tcase_add_test(tcase, test_flood_is_bounded);
 }
 
