@@ -23,6 +23,7 @@
 
 #define MS_NS        1000000ll
 #define MOST_PAUSE   (60000 * MS_NS)
+#define NEVER_STILL  (30000 * MS_NS)
 #define LEAST_PAUSES 10 /* a pause is never less than that many times what the last examination took */
 
 struct wedge_watchdog {
@@ -111,6 +112,7 @@ static void *watch(void *arg)
     uint64_t beats = 0;
     const int64_t check_ns = w->options.check_ms * MS_NS, stall_ns = w->options.stall_ms * MS_NS;
     int64_t cpu = -1, beat_at = clock_ns(CLOCK_MONOTONIC), slept_at = beat_at, pause = check_ns, next = 0;
+    int64_t examined_at = beat_at; /* the end of the last examination */
     while (!nap(w)) {
         int64_t now = clock_ns(CLOCK_MONOTONIC), cpu_now = others_cpu_ns();
         uint64_t beats_now = atomic_load_explicit(&w->beats, memory_order_relaxed);
@@ -123,14 +125,15 @@ static void *watch(void *arg)
         cpu = cpu_now;
         beats = beats_now;
         int64_t stalled = beats && now - beat_at >= stall_ns ? now - beat_at : 0;
-        if (!still && !stalled) {
+        bool long_ago = now - examined_at >= NEVER_STILL; /* something in it always moves a little */
+        if (!still && !stalled && !long_ago) {
             pause = check_ns;
             continue;
         }
         if (now < next)
             continue;
         examine(w, stalled);
-        slept_at = clock_ns(CLOCK_MONOTONIC);
+        slept_at = examined_at = clock_ns(CLOCK_MONOTONIC);
         cpu = others_cpu_ns();
         pause = 2 * pause < MOST_PAUSE ? 2 * pause : MOST_PAUSE;
         if (pause < LEAST_PAUSES * (slept_at - now))

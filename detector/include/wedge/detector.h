@@ -86,7 +86,7 @@ struct wedge_watchdog_options {
     unsigned flags; /* WEDGE_DETECT_STACKS */
     int check_ms; /* how often it looks whether anything moves; 0: 1,000. At least 10 */
     /* Without wedge_watchdog_beat: an examination when the program used no processor time between two checks, and the
-     * pause after it doubles up to 60 s as long as nothing comes of it. With it: besides, when there was no beat for this
+     * pause after it doubles up to 60 s as long as nothing comes of it; every 30 s where it always moves a little. With it: besides, when there was no beat for this
      * long, and then a hang that cannot be proved is told too ("no-progress"). 0: 30,000. */
     int stall_ms;
     int deadline_ms; /* of an examination; 0: 10,000 */
