@@ -47,11 +47,8 @@ static void copy_program(const char *from, const char *name, mode_t mode)
     ck_assert_int_eq(chmod(path, mode), 0);
 }
 
-static void setup(void)
+static void write_plans(void)
 {
-    snprintf(dir, sizeof(dir), "/tmp/wedge-test-exit-XXXXXX");
-    ck_assert_ptr_nonnull(mkdtemp(dir));
-    ck_assert_int_eq(chmod(dir, 0777), 0);
     write_file("empty.plan", "plan 1\n", 0644);
     write_file("bad.plan", "plan 1\nf1 root start -> kil KILL\n", 0644);
     write_file("never.plan", "plan 1\nf1 root no.such.place nth=1 -> kill KILL\n", 0644);
@@ -60,6 +57,17 @@ static void setup(void)
     write_file("quiet.plan", "plan 1\nf1 root mq_send nth=5 -> errno EAGAIN\n", 0644);
     write_file("far.plan", "plan 1\nf1 * mq_send -> errno EAGAIN\n", 0644);
     write_file("root.plan", "plan 1\nf1 root mq_send -> errno EAGAIN\n", 0644);
+    write_file("nowhere.plan", "plan 1\nf1 * write caller=libc.so.6!nope -> drop\n", 0644);
+    write_file("nobody.plan", "plan 1\ndefine q = pipe created-in=nobody\nf1 * read obj=q -> errno EIO\n", 0644);
+    write_file("illegal.plan", "plan 1\nf1 * write -> drop\nf2 * t.x -> drop\nf3 * write -> short 1\n", 0644);
+}
+
+static void setup(void)
+{
+    snprintf(dir, sizeof(dir), "/tmp/wedge-test-exit-XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(dir));
+    ck_assert_int_eq(chmod(dir, 0777), 0);
+    write_plans();
     write_file("crowd.sh",
                "rm -f up; mkfifo up; exec 3<>up\nfor i in $(seq 280); do sh -c 'echo up; exec sleep 600' >&3 & p=\"$p "
                "$!\"; done\nhead -n 280 <&3 >/dev/null; kill $p\n",
@@ -121,9 +129,6 @@ static void setup(void)
                "command: [/bin/sh, -c, 'sleep 600 & echo $! >>pids; echo counts: n=3']\n"
                "expect: {kind: finished, counts: {n: 3}}\n" TINY_TWIN_OF("n: 3"),
                0644);
-    write_file("nowhere.plan", "plan 1\nf1 * write caller=libc.so.6!nope -> drop\n", 0644);
-    write_file("nobody.plan", "plan 1\ndefine q = pipe created-in=nobody\nf1 * read obj=q -> errno EIO\n", 0644);
-    write_file("illegal.plan", "plan 1\nf1 * write -> drop\nf2 * t.x -> drop\nf3 * write -> short 1\n", 0644);
     write_file("text", "no program\n", 0644);
     copy_program(from_env("WEDGE_TEST_STATIC"), "static", 0755);
     copy_program("/bin/true", "setuid", 04755);
