@@ -191,6 +191,8 @@ const struct wedge_sockets *wedge_look_sockets(struct wedge_look *look, int proc
 /* Sockets with descriptors in their queue (SCM_RIGHTS): whoever can receive from them may get an end that nobody is
  * seen to hold. Those between two strangers, neither of whom is looked at, are left out. */
 const struct wedge_carrier *wedge_look_carriers(struct wedge_look *look, size_t *ret_n);
+/* Processes that are looked at, and ran meanwhile, could have handed each other descriptors. Asked after the passes. */
+bool wedge_look_has_couriers(struct wedge_look *look);
 const struct wedge_machine_end *wedge_look_mappings(struct wedge_look *look, uint64_t dev, uint64_t inode,
                                                     size_t *ret_n);
 

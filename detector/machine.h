@@ -1,4 +1,4 @@
-/* The machine's processes and what they share (machine.c). The getters are in look.h; this is for look.c alone. */
+/* The machine's processes and what they share (machine.c). The getters are in look.h; this is for look.c and messages.c alone. */
 #ifndef WEDGE_DETECTOR_MACHINE_H
 #define WEDGE_DETECTOR_MACHINE_H
 
@@ -8,6 +8,8 @@
 
 /* Lists every process and marks the tree and wedge's own. -ESRCH: the root is not there. */
 int wedge_machine_read(struct wedge_look *look);
+/* A thread of the process that still has files: 0 the leader, or when that has ended another one. */
+pid_t wedge_machine_reader(const struct wedge_machine_proc *p);
 /* What is shared is to be read again when next asked for. */
 void wedge_machine_forget(struct wedge_look *look);
 

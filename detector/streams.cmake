@@ -1,7 +1,7 @@
 # Waits on descriptors: pipes, sockets, and poll's family that watches them. Included by detector/CMakeLists.txt, which
 # owns the library, the factory and the programs that examine its cases.
 target_sources(wedge-detector PRIVATE
-  sockets.c
+  sockets.c messages.c
   wait/descriptor.c wait/poll.c wait/epoll.c wait/pipe.c wait/pidfd.c
   wait/socket.c wait/socket_unix.c wait/socket_inet.c)
 if(NOT BUILD_TESTING)

@@ -140,6 +140,13 @@ static const char only_asks[] = "some of these threads wake, but only time out a
 static const char core_doubt[] =
     "a core file is one still image: descriptors, handlers, timers and other processes are not in it";
 
+/* Another end of what it waits for might be handed from process to process. */
+static bool waits_on_descriptor(const struct wedge_thread *t)
+{
+    return t->wait.class == WEDGE_WAIT_PIPE_READ || t->wait.class == WEDGE_WAIT_PIPE_WRITE ||
+           t->wait.class == WEDGE_WAIT_SOCKET || t->wait.class == WEDGE_WAIT_POLL || t->wait.class == WEDGE_WAIT_EVENT;
+}
+
 /* Why a set is not proved: the waker that only a program outside POSIX, or a timer, would need. NULL: it is. */
 static const char *doubt(struct wedge_look *look, const struct wedge_graph *graph, const struct wedge_graph_set *set)
 {
@@ -171,6 +178,9 @@ static const char *doubt(struct wedge_look *look, const struct wedge_graph *grap
     for (size_t i = 0; i < set->n_core; i++)
         if (!look->core && wedge_alarm_possible(look, look->snapshot->threads[set->core[i]].proc))
             return "its program calls alarm() or setitimer(), and whether one is armed /proc does not show";
+    for (size_t i = 0; i < set->n_core; i++)
+        if (!look->core && waits_on_descriptor(&look->snapshot->threads[set->core[i]]) && wedge_look_has_couriers(look))
+            return "processes that could hand each other descriptors ran meanwhile";
     return look->core ? core_doubt : NULL;
 }
 

@@ -92,6 +92,35 @@ static void end_in_message_for_nobody(void)
         return;
 }
 
+/* Two children hand a write end to each other all the time, and write now and then: whoever looks at one after the
+ * other may meet it with neither. */
+static void end_going_round(void)
+{
+    int by[2], ends[2];
+    pair(SOCK_STREAM, by);
+    pid_t other = getpid();
+    if (factory_child() == 0)
+        other = 0;
+    if (other == 0 || factory_child() == 0) {
+        int mine = by[other == 0], round = 0;
+        close(by[other != 0]);
+        for (;;) {
+            int end = receive_end(mine);
+            if (++round % 1000000 == 0 && write(end, "x", 1) != 1)
+                _exit(0);
+            send_end(mine, end);
+            close(end);
+        }
+    }
+    factory_pipe(ends);
+    send_end(by[0], ends[1]);
+    close(by[0]);
+    close(by[1]);
+    factory_ready();
+    while (read(ends[0], &byte, 1) == 1)
+        ;
+}
+
 /* To a name, from a socket that is closed by then: in a datagram, or on a connection that nobody has accepted yet. */
 static void end_to_name(int type)
 {
@@ -398,6 +427,7 @@ static void splice_served(void)
 
 const struct factory_case factory_descriptor[] = {
     {"end-in-message", end_in_message, true},
+    {"end-going-round", end_going_round, true},
     {"end-in-datagram", end_in_datagram, true},
     {"end-not-accepted", end_not_accepted, true},
     {"end-in-message-for-nobody", end_in_message_for_nobody, false},

@@ -20,6 +20,7 @@ static const struct hang hangs[] = {
 
 static const struct healthy healthy[] = {
     {"end-in-message", false, WEDGE_WAIT_PIPE_READ},
+    {"end-going-round", true, WEDGE_WAIT_PIPE_READ},
     {"end-in-datagram", false, WEDGE_WAIT_PIPE_READ},
     {"end-not-accepted", false, WEDGE_WAIT_PIPE_READ},
     {"fifo-opened-late", false, WEDGE_WAIT_PIPE_READ},
