@@ -10,8 +10,9 @@
 #include "base/duration.h"
 #include "base/text.h"
 #include "cli/cli.h"
+#include "reports/report.h"
 
-enum { KEY_JSON = 512, KEY_COLOR };
+enum { KEY_JSON = 512, KEY_COLOR, KEY_REDACT };
 static const struct argp_option options[] = {
     {"json", KEY_JSON, NULL, 0, "Print the report as JSON (wedge.report/1) on standard output, and nothing else there",
      0},
@@ -19,6 +20,7 @@ static const struct argp_option options[] = {
     {"quiet", 'q', NULL, 0, "Say only what went wrong", 0},
     {"verbose", 'v', NULL, 0, "Say more", 0},
     {"color", KEY_COLOR, "WHEN", 0, "always, never or auto (auto; NO_COLOR is honoured)", 0},
+    {"redact", KEY_REDACT, NULL, 0, "Leave arguments of commands and their last output out of reports", 0},
     {0}};
 
 static error_t parse(int key, char *arg, struct argp_state *state)
@@ -27,6 +29,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     switch (key) {
     case KEY_JSON:
         cli->json = true;
+        return 0;
+    case KEY_REDACT:
+        wedge_report_redact();
         return 0;
     case 'o':
         if (!*arg)

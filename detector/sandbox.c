@@ -17,34 +17,34 @@
 #include <unistd.h>
 
 /* What malloc, libelf, libdw, libunwind and the reading of files need, measured with strace -f on the tests of stacks
- * (glibc 2.36, elfutils 0.188, libunwind 1.6.2). `write` is looked at more closely, in the filter. */
-static const unsigned allowed[] = {
-    SYS_read,
-    SYS_pread64,
-    SYS_fstat,
-    SYS_newfstatat,
-    SYS_statx,
-    SYS_lseek,
-    SYS_close,
-    SYS_openat2,
-    SYS_mmap,
-    SYS_munmap,
-    SYS_mremap,
-    SYS_mprotect,
-    SYS_madvise,
-    SYS_brk,
-    SYS_exit,
-    SYS_exit_group,
-    SYS_rt_sigprocmask,
-    SYS_rt_sigreturn,
-    SYS_futex,
-    SYS_clock_gettime,
-    SYS_clock_nanosleep,
-    SYS_getrandom,
-    SYS_sysinfo,
-    SYS_getpid,
-    SYS_fcntl,
-};
+ * (glibc 2.36, elfutils 0.188, libunwind 1.6.2); sigaltstack is AddressSanitizer's. `write` is looked at more closely,
+ * in the filter. */
+static const unsigned allowed[] = {SYS_read,
+                                   SYS_pread64,
+                                   SYS_fstat,
+                                   SYS_newfstatat,
+                                   SYS_statx,
+                                   SYS_lseek,
+                                   SYS_close,
+                                   SYS_openat2,
+                                   SYS_mmap,
+                                   SYS_munmap,
+                                   SYS_mremap,
+                                   SYS_mprotect,
+                                   SYS_madvise,
+                                   SYS_brk,
+                                   SYS_exit,
+                                   SYS_exit_group,
+                                   SYS_rt_sigprocmask,
+                                   SYS_rt_sigreturn,
+                                   SYS_futex,
+                                   SYS_clock_gettime,
+                                   SYS_clock_nanosleep,
+                                   SYS_getrandom,
+                                   SYS_sysinfo,
+                                   SYS_getpid,
+                                   SYS_fcntl,
+                                   SYS_sigaltstack};
 enum { ALLOWED = sizeof(allowed) / sizeof(allowed[0]), MOST_OPS = 2 * ALLOWED + 16 };
 
 #define LOAD(field)             BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, field))

@@ -40,6 +40,18 @@ static json_t *started_of(int64_t unix_ms)
     return json_string(text);
 }
 
+static bool redacted;
+
+void wedge_report_redact(void)
+{
+    redacted = true;
+}
+
+bool wedge_report_is_redacted(void)
+{
+    return redacted;
+}
+
 static bool has_ended(const struct wedge_report_run *run)
 {
     return run && (run->exit_status >= 0 || run->signal > 0 || run->exec_errno > 0);
@@ -54,7 +66,7 @@ static json_t *run_of(struct wedge_put *p, const struct wedge_report_run *run)
     if (run->command) {
         command = json_array();
         for (char *const *word = run->command; *word; word++)
-            wedge_put_item(p, command, wedge_report_string(*word));
+            wedge_put_item(p, command, wedge_report_string(redacted && word > run->command ? "(redacted)" : *word));
     }
     wedge_put_text(p, o, "verb", run->verb);
     wedge_put_text(p, o, "scenario", run->scenario);
@@ -362,7 +374,7 @@ static int put_run(struct wedge_put *p, json_t *report, const struct wedge_repor
     const char *kind = wedge_report_text(report, "verdict.kind");
     wedge_put(p, report, "run", run_of(p, run));
     wedge_put(p, report, "injection", run && run->injection ? injection_of(p, run->injection) : json_null());
-    wedge_put(p, report, "output", wedge_output_lines(run ? run->output_tail : NULL));
+    wedge_put(p, report, "output", wedge_output_lines(run && !redacted ? run->output_tail : NULL));
     date_timeline(p, json_object_get(report, "timeline"), run);
     if (has_ended(run) && (strcmp(kind, "running") == 0 || strcmp(kind, "idle") == 0)) {
         json_t *verdicts = json_array();

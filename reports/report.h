@@ -59,6 +59,11 @@ struct wedge_report_run {
     const struct wedge_report_injection *injection; /* NULL: nothing is known of it */
 };
 
+/* From here on reports hold no argument of a command: of the run's and of each process's only the first word is kept,
+ * and the command's last output is left out. For the whole process, set once when it starts; children inherit it. */
+void wedge_report_redact(void);
+bool wedge_report_is_redacted(void);
+
 /* A report of a snapshot. With a snapshot of NULL, or one without verdicts (wedge_detector_recall: its faults and
  * firings are taken), of a command that was not examined: `finished` when its end is known
  * (exit_status or signal), else `running`. `run` may be NULL with a snapshot: wedge_report_set_run adds it later.

@@ -107,6 +107,19 @@ static int64_t stopped_us(const struct wedge_snapshot *s, const struct wedge_pro
     return (longest + 999) / 1000;
 }
 
+/* The first word is the program's name, or what it says that this is. */
+static void put_arguments(struct wedge_put *p, json_t *o, const char *cmdline)
+{
+    char kept[4096];
+    size_t first = strcspn(cmdline, " ");
+    if (!wedge_report_is_redacted() || !cmdline[first]) {
+        wedge_put_str(p, o, "cmdline", cmdline);
+        return;
+    }
+    snprintf(kept, sizeof(kept), "%.*s (redacted)", (int)(first < 4000 ? first : 4000), cmdline);
+    wedge_put_str(p, o, "cmdline", kept);
+}
+
 static json_t *process_of(struct wedge_put *p, const struct wedge_snapshot *s, const struct wedge_proc *proc,
                           struct wedge_stack_table **stacks)
 {
@@ -119,7 +132,7 @@ static json_t *process_of(struct wedge_put *p, const struct wedge_snapshot *s, c
     wedge_put_str(p, o, "state", state);
     wedge_put_str(p, o, "comm", proc->comm);
     wedge_put_str(p, o, "exe", proc->exe);
-    wedge_put_str(p, o, "cmdline", proc->cmdline);
+    put_arguments(p, o, proc->cmdline);
     wedge_put_bool(p, o, "root", proc->pid == s->root);
     wedge_put_bool(p, o, "in_tree", proc->in_tree);
     wedge_put_bool(p, o, "agent", proc->agent);

@@ -265,9 +265,9 @@ static int work(void *arg, int out, struct wedge_job_note *note)
     if (!some)
         return -ENOMEM;
     memset(some, 1, DATA_BYTES / 2);
-    void *more = malloc(2 * DATA_BYTES);
+    void *more = mmap(NULL, 2 * DATA_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     void *most = mmap(NULL, 2 * MAP_BYTES, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (more || most != MAP_FAILED)
+    if (more != MAP_FAILED || most != MAP_FAILED)
         return -EOVERFLOW;
     free(some);
     return 0;

@@ -292,6 +292,40 @@ START_TEST(test_not_even_an_object)
 }
 END_TEST
 
+START_TEST(test_redacted)
+{
+    static const char secret[] = "s3cret";
+    char program[] = "prog", option[] = "--password=s3cret", *command[] = {program, option, NULL};
+    struct wedge_report_run run = {
+        .verb = "watch", .command = command, .exit_status = -1, .output_tail = "token s3cret\n"};
+    struct wedge_proc procs[] = {
+        {.pid = 1, .comm = "prog", .exe = "/bin/prog", .cmdline = "prog --password=s3cret", .role = "", .note = ""},
+        {.pid = 2, .comm = "prog", .exe = "/bin/prog", .cmdline = "prog", .role = "", .note = ""}};
+    struct wedge_verdict idle = {
+        .kind = WEDGE_VERDICT_IDLE, .reason = "", .summary = "", .signature = "", .signature_roles = ""};
+    struct wedge_snapshot snapshot = {
+        .root = 1, .procs = procs, .n_procs = 2, .verdicts = &idle, .n_verdicts = 1, .complete = ""};
+    for (int round = 0; round < 2; round++) { /* without, and with */
+        if (round)
+            wedge_report_redact();
+        json_t *report = wedge_report_new(&run, &snapshot);
+        ck_assert_ptr_nonnull(report);
+        char *text = json_dumps(report, 0);
+        ck_assert_msg(!strstr(text, secret) == (round == 1), "%s", text);
+        if (round) {
+            const json_t *all = json_object_get(report, "processes");
+            ck_assert_str_eq(wedge_report_text(json_array_get(all, 0), "cmdline"), "prog (redacted)");
+            ck_assert_str_eq(wedge_report_text(json_array_get(all, 1), "cmdline"), "prog");
+            ck_assert_str_eq(
+                json_string_value(json_array_get(json_object_get(json_object_get(report, "run"), "command"), 1)),
+                "(redacted)");
+        }
+        free(text);
+        json_decref(report);
+    }
+}
+END_TEST
+
 START_TEST(test_text_paths)
 {
     json_t *report = sample_report(SAMPLE_IDLE);
@@ -319,6 +353,7 @@ static void fill(TCase *tcase)
     tcase_add_loop_test(tcase, test_bad_reports_are_refused, 0, sizeof(bad) / sizeof(bad[0]));
     tcase_add_test(tcase, test_not_even_an_object);
     tcase_add_test(tcase, test_text_paths);
+    tcase_add_test(tcase, test_redacted);
 }
 
 int main(void)
