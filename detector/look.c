@@ -457,8 +457,23 @@ static int explain(const struct wedge_look *look, int rc, struct wedge_err *err)
     return wedge_err_set(err, rc, "cannot look at process %d: %s", number, strerror(-rc));
 }
 
+/* The numbers in /proc are of the PID namespace that it was mounted in, which need not be ours (pid_namespaces(7)): we
+ * would look at another process than was asked for. */
+static int check_proc(struct wedge_err *err)
+{
+    char text[32] = "";
+    ssize_t len = readlink("/proc/self", text, sizeof(text) - 1);
+    if (len > 0 && atoi(text) == getpid())
+        return 0;
+    wedge_err_set(err, -EXDEV, len > 0 ? "/proc is of another PID namespace" : "/proc is not mounted");
+    wedge_err_remedy(err, "mount -t proc proc /proc");
+    return -EXDEV;
+}
+
 int wedge_look_twice(struct wedge_look *look, int (*decode)(struct wedge_look *), struct wedge_err *err)
 {
+    if (check_proc(err))
+        return -EXDEV;
     int rc;
     /* As many files as we may have: two for each thread. */
     struct rlimit before = {.rlim_cur = RLIM_INFINITY, .rlim_max = RLIM_INFINITY};

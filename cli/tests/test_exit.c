@@ -291,6 +291,8 @@ static const struct {
      1, "No such process"},
     {"$W run -q -o text tiny.yaml", 3, "text"},
     /* what cannot be looked at */
+    {"unshare -Urpf true || { echo PID namespace; exit 3; }; unshare -Urpf sh -c \"$W dump 1; exit \\$?\"", 3, "PID namespace"},
+    {"unshare -Urpf true || exit 0; unshare -Urpf --mount-proc sh -c \"sleep 60 & $W dump -s -o out \\$!; S=\\$?; kill \\$!; exit \\$S\"", 0, ""},
     {"$W dump --all-of-user 4294967293", 3, "user 4294967293 has no process"},
     {"$W watch -q -- sh -c 'echo mark=$WEDGE_RUN'", 0, "mark="},
     {"$W dump 2147483646", 3, "no process 2147483646"},
