@@ -556,7 +556,7 @@ static bool jumped_from(struct wedge_capture *capture, const struct wedge_frame 
     ret->function = keep_text(capture, name);
     ret->file = NULL;
     ret->line = 0;
-    ret->inlined = false;
+    ret->inlined = ret->runtime = false;
     return true;
 }
 
@@ -576,6 +576,7 @@ static void name_frames(struct wedge_capture *capture, struct wedge_thread *thre
                 frame.line = symbols[k].line;
                 frame.inlined = symbols[k].inlined;
             }
+            frame.runtime = wedge_symbols_is_runtime(frame.module, frame.file, frame.function);
             named[n++] = frame;
         }
         if (frame.libc && !frame.signal && i + 1 < n_bare && !bare[i + 1].libc && bare[i + 1].module[0] &&

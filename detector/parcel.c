@@ -31,7 +31,7 @@ struct proc_message {
     int32_t proc;
     uint32_t why;
 };
-enum { INLINED = 1, SIGNAL = 2, LIBC = 4, ALL_FLAGS = 7 };
+enum { INLINED = 1, SIGNAL = 2, LIBC = 4, RUNTIME = 8, ALL_FLAGS = 15 };
 
 /* ---- sending ---- */
 
@@ -111,7 +111,8 @@ void wedge_parcel_send_thread(struct wedge_parcel_sender *sender, const struct w
             .module = string(sender, f->module),
             .build_id = string(sender, f->build_id),
             .line = f->line,
-            .flags = (f->inlined ? INLINED : 0) | (f->signal ? SIGNAL : 0) | (f->libc ? LIBC : 0),
+            .flags = (f->inlined ? INLINED : 0) | (f->signal ? SIGNAL : 0) | (f->libc ? LIBC : 0) |
+                     (f->runtime ? RUNTIME : 0),
         };
     }
     struct thread_message message = {.thread = index,
@@ -210,7 +211,8 @@ static int take_thread(struct wedge_parcel_taker *taker, const uint8_t *data, si
                                   .line = m.line,
                                   .inlined = m.flags & INLINED,
                                   .signal = m.flags & SIGNAL,
-                                  .libc = m.flags & LIBC};
+                                  .libc = m.flags & LIBC,
+                                  .runtime = m.flags & RUNTIME};
         if (m.line < 0 || (m.flags & ~(uint32_t)ALL_FLAGS) || !find(taker, m.function, NULL, &f->function) ||
             !find(taker, m.file, NULL, &f->file) || !find(taker, m.module, "", &f->module) ||
             !find(taker, m.build_id, "", &f->build_id))

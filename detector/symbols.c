@@ -63,6 +63,30 @@ bool wedge_symbols_is_libc(const char *module)
     return false;
 }
 
+bool wedge_symbols_is_runtime(const char *module, const char *file, const char *function)
+{
+    static const char *const stems[] = {"libstdc++.so", "libc++.so", "libc++abi.so", "libgcc_s.so", "libstd-"};
+    const char *base = strrchr(module, '/');
+    base = base ? base + 1 : module;
+    for (size_t i = 0; i < sizeof(stems) / sizeof(stems[0]); i++)
+        if (strncmp(base, stems[i], strlen(stems[i])) == 0)
+            return true;
+    static const char *const names[] = {"std::", "core::", "alloc::", "<std::", "<core::", "<alloc::"};
+    for (size_t i = 0; !file && function && i < sizeof(names) / sizeof(names[0]); i++)
+        if (strncmp(function, names[i], strlen(names[i])) == 0)
+            return true;
+    /* A template's name has its result before it: "void std::__invoke_impl<…>(…)". */
+    const char *std = !file && function ? strstr(function, " std::") : NULL;
+    if (std && !memchr(function, '(', (size_t)(std - function)) && !memchr(function, '<', (size_t)(std - function)))
+        return true;
+    if (!file)
+        return false;
+    /* "/rustc/HASH/library/std/…", or with rust-src "…/rustlib/src/rust/library/std/…"; GCC's and LLVM's headers. */
+    return (strncmp(file, "/rustc/", 7) == 0 && strstr(file, "/library/")) ||
+           strstr(file, "/rustlib/src/rust/library/") || strstr(file, "/include/c++/") ||
+           (strncmp(file, "/usr/include/", 13) == 0 && strstr(file, "/c++/"));
+}
+
 static bool is_mangled(const char *name)
 {
     return name[0] == '_' && (name[1] == 'Z' || name[1] == 'R');

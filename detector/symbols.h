@@ -33,6 +33,11 @@ bool wedge_symbols_begin(struct wedge_elf_file *file, uint64_t address, uint64_t
 /* Frees what was learned of a file. */
 void wedge_symbols_forget(struct wedge_elf_file *file);
 
+/* Is a frame of the language's own library: libstdc++, libc++, Rust's std, core and alloc? By the module, or by where the
+ * source lies (templates and what is inlined are in the program's own module), and where that is not known by the
+ * name. `file` and `function` may be NULL. */
+bool wedge_symbols_is_runtime(const char *module, const char *file, const char *function);
+
 /* Is this module the C library, the dynamic linker, the vDSO, a sanitizer's runtime or the agent? */
 bool wedge_symbols_is_libc(const char *module);
 

@@ -16,10 +16,16 @@ static void *copy(struct wedge_look *look, const void *data, size_t bytes)
 
 const struct wedge_frame *wedge_verdict_own_frame(const struct wedge_thread *thread)
 {
-    for (size_t i = 0; i < thread->n_frames; i++)
-        if (!thread->frames[i].libc && !thread->frames[i].signal)
-            return &thread->frames[i];
-    return NULL;
+    const struct wedge_frame *runtime = NULL;
+    for (size_t i = 0; i < thread->n_frames; i++) {
+        const struct wedge_frame *frame = &thread->frames[i];
+        if (frame->libc || frame->signal)
+            continue;
+        if (!frame->runtime)
+            return frame;
+        runtime = runtime ? runtime : frame;
+    }
+    return runtime;
 }
 
 size_t wedge_verdict_core(const struct wedge_look *look, const struct wedge_verdict *verdict)

@@ -31,7 +31,7 @@ void wedge_verdict_sign(struct wedge_look *look, struct wedge_verdict *verdict);
  * beside the verdicts, in the same order. */
 size_t wedge_verdict_core(const struct wedge_look *look, const struct wedge_verdict *verdict);
 
-/* First frame that is the program's own, NULL none. */
+/* First frame that is the program's own; where it has none but its language's library, that one's; NULL none. */
 const struct wedge_frame *wedge_verdict_own_frame(const struct wedge_thread *thread);
 
 #endif

@@ -42,30 +42,16 @@ static void add_frame(struct wedge_text *text, const struct wedge_frame *f)
     wedge_text_addf(text, " (%s:%d)", slash ? slash + 1 : f->file, f->line);
 }
 
-/* Of the standard library of C++, which is compiled into the program: what called that says more. */
-static bool is_of_library(const struct wedge_frame *f)
-{
-    if (!f->function)
-        return false;
-    const char *std = strstr(f->function, "std::"), *parameters = strchr(f->function, '(');
-    return strncmp(f->function, "__gthread", 9) == 0 ||
-           (std && (std == f->function || std[-1] == ' ') && (!parameters || std < parameters));
-}
-
 /* The function that called it, and whose helper that was: a wrapper's name alone says little. */
 static void add_callers(struct wedge_text *text, const struct wedge_thread *t, const char *how)
 {
-    const struct wedge_frame *f = wedge_verdict_own_frame(t), *end = t->frames + t->n_frames;
-    const struct wedge_frame *user = f;
-    while (user && user < end && is_of_library(user))
-        user++;
-    f = user && user < end && user->function && !user->libc ? user : f;
+    const struct wedge_frame *f = wedge_verdict_own_frame(t);
     if (!f || !f->function)
         return;
     wedge_text_add(text, how);
     add_frame(text, f);
     const struct wedge_frame *caller = f + 1;
-    if (caller < t->frames + t->n_frames && caller->function && !caller->libc && !is_of_library(caller)) {
+    if (caller < t->frames + t->n_frames && caller->function && !caller->libc && !caller->runtime) {
         wedge_text_add(text, " in ");
         add_frame(text, caller);
     }

@@ -61,7 +61,8 @@ SHAPE(verdict, {"kind", WORD, false, wedge_verdict_words}, {"certainty", WORD, f
       {"summary", TEXT}, {"signature", TEXT}, {"signature_roles", TEXT}, {"stuck_until_ms", INT, true},
       {"culprits", ARRAY, false, NULL, &party}, {"victims", ARRAY, false, NULL, &party});
 SHAPE(frame, {"function", TEXT, true}, {"file", TEXT, true}, {"line", INT, true}, {"module", TEXT}, {"offset", TEXT},
-      {"build_id", TEXT}, {"pc", TEXT}, {"inlined", BOOL}, {"signal", BOOL}, {"libc", BOOL});
+      {"build_id", TEXT}, {"pc", TEXT}, {"inlined", BOOL}, {"signal", BOOL}, {"libc", BOOL},
+      {"runtime", BOOL});
 SHAPE(object_shape, {"key", TEXT}, {"describe", TEXT}, {"address", TEXT, true}, {"owner_tid", INT, true},
       {"full", BOOL});
 SHAPE(wait_shape, {"class", WORD, false, wedge_wait_words}, {"call", TEXT},

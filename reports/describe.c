@@ -62,15 +62,24 @@ void wedge_describe_place(const json_t *frame, char *buf, size_t size)
         buf[0] = 0;
 }
 
-/* The nth frame, from 0, that is the program's own and has a name; where it began (_start) says nothing. */
-static const json_t *own_frame(const json_t *thread, size_t nth)
+static const json_t *frame_beyond(const json_t *thread, size_t nth, bool runtime)
 {
     size_t i;
     const json_t *frame;
-    json_array_foreach(json_object_get(thread, "frames"), i, frame)
-        if (!json_is_true(json_object_get(frame, "libc")) && *get(frame, "function") && nth-- == 0)
+    json_array_foreach(json_object_get(thread, "frames"), i, frame) {
+        if (json_is_true(json_object_get(frame, "libc")) || !*get(frame, "function"))
+            continue;
+        if ((runtime || !json_is_true(json_object_get(frame, "runtime"))) && nth-- == 0)
             return frame;
+    }
     return NULL;
+}
+
+/* The nth frame, from 0, that is the program's own and has a name; where it began (_start) says nothing. A thread that
+ * has none but of its language's library shows those. */
+static const json_t *own_frame(const json_t *thread, size_t nth)
+{
+    return frame_beyond(thread, nth, !frame_beyond(thread, 0, false));
 }
 
 /* Where the program is: the innermost function of its own, and that one's caller. */

@@ -51,7 +51,7 @@ static struct frame_key key_of(const struct wedge_frame *f)
     key.module_offset = f->module_offset;
     key.text = add_text(add_text(add_text(add_text(0, f->function), f->file), f->module), f->build_id);
     key.line = f->line;
-    key.bits = f->inlined | f->signal << 1 | f->libc << 2;
+    key.bits = f->inlined | f->signal << 1 | f->libc << 2 | f->runtime << 3;
     return key;
 }
 
@@ -68,6 +68,7 @@ static json_t *object_of(struct wedge_put *p, const struct wedge_frame *f)
     wedge_put_bool(p, o, "inlined", f->inlined);
     wedge_put_bool(p, o, "signal", f->signal);
     wedge_put_bool(p, o, "libc", f->libc);
+    wedge_put_bool(p, o, "runtime", f->runtime);
     return o;
 }
 

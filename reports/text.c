@@ -306,7 +306,8 @@ static void stack(struct page *p, const json_t *thread)
         else
             snprintf(line, sizeof(line), "#%zu %s+%s%s%s", i, get(frame, "module"), get(frame, "offset"),
                      json_is_true(json_object_get(frame, "signal")) ? " (a signal was delivered)" : "", times);
-        indented(p, 6, json_is_true(json_object_get(frame, "libc")) ? DIM : PLAIN, line);
+        bool dim = json_is_true(json_object_get(frame, "libc")) || json_is_true(json_object_get(frame, "runtime"));
+        indented(p, 6, dim ? DIM : PLAIN, line);
     }
     if (*get(thread, "stack_note"))
         indented(p, 6, DIM, get(thread, "stack_note"));

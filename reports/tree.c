@@ -14,10 +14,16 @@ const char *wedge_tree_rule(const struct wedge_snapshot *s, int rule)
 
 const struct wedge_frame *wedge_tree_own_frame(const struct wedge_thread *thread)
 {
-    for (size_t i = 0; i < thread->n_frames; i++)
-        if (!thread->frames[i].libc && thread->frames[i].function)
-            return &thread->frames[i];
-    return NULL;
+    const struct wedge_frame *runtime = NULL;
+    for (size_t i = 0; i < thread->n_frames; i++) {
+        const struct wedge_frame *frame = &thread->frames[i];
+        if (frame->libc || !frame->function)
+            continue;
+        if (!frame->runtime)
+            return frame;
+        runtime = runtime ? runtime : frame;
+    }
+    return runtime;
 }
 
 static void put_node(struct wedge_put *p, json_t *object, const char *key, char kind, int number)

@@ -74,6 +74,38 @@ static const struct {
     {{0, 0, 0, 0, 0, 0, 0, 0}, 32, 4, 0}, /* empty ones, to the end */
 };
 
+static const struct {
+    const char *module, *file, *function;
+    bool runtime;
+} frames[] = {
+    {"/lib/libstdc++.so.6.0.30", NULL, "std::thread::join()", true},
+    {"/lib/libgcc_s.so.1", NULL, NULL, true},
+    {"/opt/p", "/usr/include/c++/12/bits/std_mutex.h", "std::mutex::lock()", true},
+    {"/opt/p", "/usr/include/x86_64-linux-gnu/c++/12/bits/gthr-default.h", "__gthread_mutex_lock", true},
+    {"/opt/p", "/usr/lib/llvm-14/bin/../include/c++/v1/mutex", "lock", true},
+    {"/opt/p", "/rustc/59807616e1fa2540724bfbac14d7976d7e4a3860/library/std/src/thread/mod.rs", "join", true},
+    {"/opt/p", NULL, "std::sys::pal::unix::futex::futex_wait", true},
+    {"/opt/p", NULL,
+     "<alloc::boxed::Box<dyn core::ops::function::FnOnce<()>> as core::ops::function::FnOnce<()>>::call_once", true},
+    {"/opt/p", NULL, "<pool::Queue as core::fmt::Debug>::fmt", false},
+    {"/opt/p", "/home/me/rustc/library/main.rs", "std::mine", false}, /* the source is known, and it is one's own */
+    {"/opt/p", "/home/me/src/c++/main.cc", "main", false},
+    {"/opt/p", "/usr/include/boost/thread.hpp", "boost::thread::join", false},
+    {"/opt/p", NULL, "stdlib::call", false},
+    {"/opt/p", NULL, "void std::__invoke_impl<void, mine>(std::__invoke_other, mine&&)", true},
+    {"/opt/p", NULL, "void mine::call(int, std::string)", false},
+    {"/opt/p", NULL, "mine::Box<int, std::string>::take()", false},
+    {"/opt/p", NULL, NULL, false},
+    {"", NULL, NULL, false},
+};
+
+START_TEST(test_is_runtime)
+{
+    ck_assert_int_eq(wedge_symbols_is_runtime(frames[_i].module, frames[_i].file, frames[_i].function),
+                     frames[_i].runtime);
+}
+END_TEST
+
 START_TEST(test_notes)
 {
     struct wedge_build_id id = {.len = 0};
@@ -340,6 +372,7 @@ END_TEST
 static void fill(TCase *tcase)
 {
     tcase_add_loop_test(tcase, test_is_libc, 0, sizeof(modules) / sizeof(modules[0]));
+    tcase_add_loop_test(tcase, test_is_runtime, 0, sizeof(frames) / sizeof(frames[0]));
     tcase_add_loop_test(tcase, test_notes, 0, sizeof(notes) / sizeof(notes[0]));
     tcase_add_test(tcase, test_build_ids);
     tcase_add_test(tcase, test_bounded_by_size);

@@ -48,7 +48,11 @@
       return hues.get(family);
     },
     // Innermost first; where the program began says nothing.
-    ownFrames: (thread) => thread.frames.filter((f) => !f.libc && f.function && f.function !== "_start"),
+    ownFrames: (thread) => {
+      const named = thread.frames.filter((f) => !f.libc && f.function && f.function !== "_start");
+      const own = named.filter((f) => !f.runtime); // not of C++'s or Rust's own library
+      return own.length ? own : named;
+    },
     // Threads that differ in numbers alone look alike; those that wait for a lock only where it is the same one.
     look: (thread) => [model.family(thread.process), thread.process.in_tree, model.threadName(thread).replace(/[0-9]+/g, "#"), thread.wait.class,
       thread.wait.call, /^(mutex|rwlock|file-lock)$/.test(thread.wait.class) && thread.wait.object && thread.wait.object.key,
@@ -226,7 +230,7 @@
 
   function frameLine(run, here) {
     const frame = run[0];
-    const li = el("li", [frame.libc ? "libc" : "", frame.function ? "" : "unknown", here ? "here" : ""].filter(Boolean).join(" "));
+    const li = el("li", [frame.libc || frame.runtime ? "libc" : "", frame.function ? "" : "unknown", here ? "here" : ""].filter(Boolean).join(" "));
     const name = frame.function || (frame.module ? frame.module.slice(frame.module.lastIndexOf("/") + 1) : "unknown") + "+" + frame.offset;
     const inline = frame.inlined ? el("span", "badge", "inlined") : null, signal = frame.signal ? el("span", "badge warn", "signal") : null;
     const times = run.length > 1 ? el("span", "badge", "× " + run.length) : null;
@@ -275,7 +279,7 @@
     const weight = (g) => (g[0].live ? 2 : 0) + (g[0].process.in_tree ? 0 : 4) - (model.culprits.has(g[0].node) ? 1 : 0);
     groups.sort((a, b) => weight(a) - weight(b));
     if (groups.length === 0) return;
-    section("Stacks", "Innermost call first. The program’s own functions are bold; those of the C library are dimmed. Threads that look alike stand together.",
+    section("Stacks", "Innermost call first. The program’s own functions are bold; those of the C library, and of C++’s and Rust’s own, are dimmed. Threads that look alike stand together.",
       ...groups.map(threadBlock));
   }
 

@@ -278,6 +278,30 @@ START_TEST(test_text_commands_no_ci)
 }
 END_TEST
 
+/* What a thread is said to be called from is nothing of its language's own library, unless it has nothing else. */
+START_TEST(test_text_passes_over_the_runtime)
+{
+    json_t *report = sample_report(SAMPLE_LOCK_CYCLE);
+    json_t *process = json_array_get(json_object_get(report, "processes"), 0), *thread, *frame;
+    size_t i, k;
+    char *text = text_of(report, NULL);
+    ck_assert_ptr_nonnull(strstr(text, "called from lock_account"));
+    free(text);
+    for (int all = 0; all < 2; all++) {
+        json_array_foreach(json_object_get(process, "threads"), i, thread)
+            json_array_foreach(json_object_get(thread, "frames"), k, frame) {
+                const char *function = json_string_value(json_object_get(frame, "function"));
+                if (all || (function && strcmp(function, "lock_account") == 0))
+                    json_object_set_new(frame, "runtime", json_true());
+            }
+        text = text_of(report, NULL);
+        ck_assert_int_eq(strstr(text, "called from lock_account") != NULL, all);
+        free(text);
+    }
+    json_decref(report);
+}
+END_TEST
+
 /* A recursion is one line that counts, and the frames behind it keep their numbers. */
 START_TEST(test_text_counts_a_recursion)
 {
@@ -475,6 +499,7 @@ static void fill(TCase *tcase)
     tcase_add_test(tcase, test_text_color_and_stacks);
     tcase_add_loop_test(tcase, test_text_commands_no_ci, 0, 4);
     tcase_add_test(tcase, test_text_counts_a_recursion);
+    tcase_add_test(tcase, test_text_passes_over_the_runtime);
     tcase_add_test(tcase, test_text_says_when_it_cannot);
     tcase_add_loop_test(tcase, test_html_carries_the_report, 0, SAMPLE_COUNT);
     tcase_add_test(tcase, test_html_reads_without_a_script);
