@@ -1,5 +1,6 @@
 #include "detector/history.h"
 
+#include <poll.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -149,6 +150,27 @@ static void judge(struct wedge_look *look, struct wedge_look_thread *own, const 
         own->inert = WEDGE_INERT_BY_RECORD;
 }
 
+/* Who was never looked at before has no CPU time to compare with: it is looked at twice. */
+static void sample_cpu(struct wedge_look *look)
+{
+    enum { SAMPLE_MS = 50, MOST_SAMPLED = 256 };
+    size_t sampled[MOST_SAMPLED], n = 0;
+    int64_t began = wedge_clock_ns();
+    for (size_t i = 0; i < look->snapshot->n_threads && n < MOST_SAMPLED; i++) {
+        const struct wedge_thread *t = &look->snapshot->threads[i];
+        if (look->threads[i].cpu_span_ns || !is_busy(t) || !look->snapshot->procs[t->proc].in_tree)
+            continue;
+        look->threads[i].cpu_ns = -(int64_t)cpu_of(look, t);
+        sampled[n++] = i;
+    }
+    if (n)
+        poll(NULL, 0, SAMPLE_MS);
+    for (size_t i = 0; i < n; i++) {
+        look->threads[sampled[i]].cpu_ns += (int64_t)cpu_of(look, &look->snapshot->threads[sampled[i]]);
+        look->threads[sampled[i]].cpu_span_ns = wedge_clock_ns() - began;
+    }
+}
+
 void wedge_history_recall(struct wedge_look *look)
 {
     struct wedge_history *history = look->options->history;
@@ -173,6 +195,8 @@ void wedge_history_recall(struct wedge_look *look)
         if (e->place == place_of(t))
             judge(look, own, t, e);
     }
+    if (look->options->stalled)
+        sample_cpu(look);
 }
 
 void wedge_history_remember(struct wedge_look *look)

@@ -390,8 +390,7 @@ static struct wedge_verdict plain(struct wedge_look *look, enum wedge_verdict_ki
 static bool burns(const struct wedge_look *look, size_t thread)
 {
     const struct wedge_look_thread *own = &look->threads[thread];
-    return own->cpu_span_ns >= look->options->stalled_ns / 2 && own->cpu_span_ns > 0 &&
-           own->cpu_ns >= own->cpu_span_ns / 2;
+    return own->cpu_span_ns > 0 && own->cpu_ns >= own->cpu_span_ns / 2;
 }
 
 /* The program's own account of its progress stands still. Where some of its threads burn CPU meanwhile it is they, else

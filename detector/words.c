@@ -271,10 +271,12 @@ const char *wedge_verdict_summary(struct wedge_look *look, const struct wedge_ve
         add_root(&text, look);
         wedge_text_add(&text, " has ended.");
         break;
+    case WEDGE_VERDICT_LIVELOCK:
     case WEDGE_VERDICT_NO_PROGRESS:
         add_root(&text, look);
-        wedge_text_addf(&text, " has made no progress for %.1f s. ",
-                        (double)look->options->stalled_ns / WEDGE_NS_PER_S);
+        wedge_text_addf(&text, " has made no progress for %.1f s%s. ",
+                        (double)look->options->stalled_ns / WEDGE_NS_PER_S,
+                        v->kind == WEDGE_VERDICT_LIVELOCK ? ", and burns CPU time" : "");
         add_waits(&text, look, v->victims, v->n_victims);
         wedge_text_add(&text, ".");
         break;
