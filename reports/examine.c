@@ -108,6 +108,13 @@ static int fit(json_t *report)
     return p.failed ? -ENOMEM : 0;
 }
 
+/* Whoever watches wants to know that there is no hang, five times as quickly as what a thousand threads wait for. */
+static void shorten(struct wedge_snapshot *snapshot)
+{
+    if (snapshot->n_verdicts && !wedge_verdict_is_hang(snapshot->verdicts[0].kind))
+        snapshot->n_procs = snapshot->n_threads = snapshot->n_edges = 0;
+}
+
 /* In the child. */
 static int child(void *arg, int out, struct wedge_job_note *note)
 {
@@ -118,6 +125,8 @@ static int child(void *arg, int out, struct wedge_job_note *note)
     wedge_job_says(note, 0, "writing the report", false);
     if (rc && !err.code)
         wedge_err_set(&err, rc, "cannot examine process %d: %s", work->options->root, strerror(-rc));
+    if (!rc && work->options->brief)
+        shorten(snapshot);
     json_t *tree = rc ? error_tree(&err) : wedge_report_new(NULL, snapshot);
     if (tree && !rc)
         tree = fit(tree) ? NULL : wedge_stacks_pack(tree);

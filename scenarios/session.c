@@ -322,6 +322,7 @@ static int examine(struct state *st, int64_t stalled, bool always, json_t **ret)
                                     .blind = own,
                                     .n_blind = own_pids(st, own),
                                     .stacks = always ? WEDGE_STACKS_ALWAYS : WEDGE_STACKS_ON_HANG,
+                                    .brief = !always,
                                     .history = st->history,
                                     .patience_ns = st->stall_ns,
                                     .stalled = stalled > 0,

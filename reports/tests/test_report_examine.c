@@ -34,6 +34,16 @@ static int good(const struct wedge_examine *o, struct wedge_job_note *note, stru
     return 0;
 }
 
+static int idle(const struct wedge_examine *o, struct wedge_job_note *note, struct wedge_snapshot **ret,
+                struct wedge_err *err)
+{
+    (void)o;
+    (void)note;
+    (void)err;
+    *ret = sample_snapshot(SAMPLE_IDLE);
+    return 0;
+}
+
 static int hostile(const struct wedge_examine *o, struct wedge_job_note *note, struct wedge_snapshot **ret,
                    struct wedge_err *err)
 {
@@ -142,10 +152,12 @@ static int huge(const struct wedge_examine *o, struct wedge_job_note *note, stru
     return 0;
 }
 
+static bool brief;
+
 static json_t *examine(wedge_report_examiner *by, int deadline_ms, int expected, struct wedge_err *err)
 {
     const pid_t given[] = {55};
-    struct wedge_examine options = {.root = ROOT, .skip = given, .n_skip = 1};
+    struct wedge_examine options = {.root = ROOT, .skip = given, .n_skip = 1, .brief = brief};
     json_t *const untouched = json_null();
     json_t *report = untouched;
     memset(err, 0, sizeof(*err));
@@ -266,8 +278,24 @@ START_TEST(test_too_large_loses_stacks_of_the_living)
 }
 END_TEST
 
+/* Who is watched and does not hang is not described; a hang is, in full. */
+START_TEST(test_brief)
+{
+    struct wedge_err err;
+    for (int i = 0; i < 4; i++) {
+        brief = i & 1;
+        json_t *report = examine(i < 2 ? idle : good, ENOUGH_MS, 0, &err);
+        ck_assert_int_eq(wedge_report_check(report, &err), 0);
+        ck_assert_str_eq(wedge_report_text(report, "verdict.kind"), i < 2 ? "idle" : "lock-cycle");
+        ck_assert_int_eq(json_array_size(json_object_get(report, "processes")) == 0, i == 1);
+        json_decref(report);
+    }
+}
+END_TEST
+
 static void fill(TCase *tcase)
 {
+    tcase_add_test(tcase, test_brief);
     tcase_add_test(tcase, test_report_comes_back);
     tcase_add_test(tcase, test_few_writes);
     tcase_add_test(tcase, test_error_comes_back);
