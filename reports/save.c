@@ -1,6 +1,7 @@
 /* Folders and files: safe beside others who may write in the same place, never half there. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,8 +14,16 @@
 
 #define MOST_LOADED (256 << 20)
 
-/* Opens one component below `at`, which stays open. A link is followed when root or we made it: a stranger's link in
- * a folder like /tmp would have us write where he likes. */
+/* Nobody but root and us can take away what root or we put there. */
+static bool is_ours(int at)
+{
+    struct stat st;
+    return fstat(at, &st) == 0 && (st.st_uid == 0 || st.st_uid == geteuid()) &&
+           (!(st.st_mode & (S_IWGRP | S_IWOTH)) || (st.st_mode & S_ISVTX));
+}
+
+/* Opens one component below `at`, which stays open. A link is followed when root or we made it, and it is still that one
+ * when it is opened: a stranger's link in a folder like /tmp would have us write where he likes. */
 static int open_component(int at, const char *name)
 {
     struct stat st;
@@ -24,7 +33,7 @@ static int open_component(int at, const char *name)
         return made ? made : -errno;
     if (!S_ISLNK(st.st_mode))
         flags |= O_NOFOLLOW;
-    else if (st.st_uid != 0 && st.st_uid != geteuid())
+    else if ((st.st_uid != 0 && st.st_uid != geteuid()) || !is_ours(at))
         return -ELOOP;
     int fd = openat(at, name, flags);
     return fd < 0 ? -errno : fd;

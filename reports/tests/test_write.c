@@ -140,6 +140,21 @@ START_TEST(test_open_dir_and_links)
     snprintf(path, sizeof(path), "%s/mine/x", dir);
     ck_assert_int_eq(wedge_report_open_dir(path, &fd, &err), -ELOOP);
     ck_assert_ptr_nonnull(strstr(err.remedy, "another user"));
+    /* Nor is ours followed where somebody else could have put another one in its place meanwhile: in his folder, or in
+     * one that all may write to without the sticky bit. */
+    static const struct {
+        uid_t owner;
+        mode_t mode;
+        int rc;
+    } folders[] = {{65534, 0755, -ELOOP}, {0, 0777, -ELOOP}, {0, 01777, 0}, {0, 0755, 0}};
+    ck_assert_int_eq(fchownat(dirfd_of_test, "mine", 0, 0, AT_SYMLINK_NOFOLLOW), 0);
+    for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++) {
+        ck_assert_int_eq(fchown(dirfd_of_test, folders[i].owner, 0), 0);
+        ck_assert_int_eq(fchmod(dirfd_of_test, folders[i].mode), 0);
+        ck_assert_int_eq(wedge_report_open_dir(path, &fd, &err), folders[i].rc);
+        if (!folders[i].rc)
+            close(fd);
+    }
 }
 END_TEST
 
