@@ -121,6 +121,19 @@ class Facts(unittest.TestCase):
         table = read(os.path.join(ROOT, "docs/verdicts.md")).split("## Kinds")[1].split("<!-- kinds end -->")[0]
         self.assertEqual(re.findall(r"^\| `([a-z-]+)` \|", table, re.M), real)
 
+    def test_rules_have_their_two_programs(self):
+        factory = dict(re.findall(r'^    {"([a-z0-9-]+)", \w+, (true|false)},$', "\n".join(
+            read(f) for f in glob.glob(os.path.join(ROOT, "detector/tests/factory*.c"))), re.M))
+        asked = set(re.findall(r'"([a-z0-9-]+)"', "\n".join(
+            read(f) for f in glob.glob(os.path.join(ROOT, "detector/tests/test_*.c")))))
+        rows = re.findall(r"^\| [^|]+ \| (`[^|]+`) \| (`[^|]+`) \|$", read(os.path.join(ROOT, "docs/verdict-rules.md")), re.M)
+        self.assertGreater(len(rows), 20)
+        for row in rows:
+            for cell, healthy in zip(row, ("true", "false")):
+                for case in re.findall("`([^`]+)`", cell):
+                    self.assertEqual(factory.get(case), healthy, case)
+                    self.assertIn(case, asked)
+
     def test_scenarios_stand_in_the_hang_report(self):
         files = glob.glob(os.path.join(ROOT, "scenarios/hang-report/*.yaml"))
         rows = re.findall(r"\|((?: `[0-9a-z.-]+`,?)+) \|$", read(os.path.join(ROOT, "docs/hang-report.md")), re.M)
