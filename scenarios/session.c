@@ -35,7 +35,14 @@
 #include "scenarios/tree.h"
 #include "scenarios/verdict.h"
 
-enum { EXAMINE_DEADLINE_MS = 10000, KILL_ROUNDS = 500, KILL_EMPTY = 3, MOST_FAILED = 3, DRAIN_MS = 2000, OUTPUT_TAIL_BYTES = 8192 };
+enum {
+    EXAMINE_DEADLINE_MS = 10000,
+    KILL_ROUNDS = 500,
+    KILL_EMPTY = 3,
+    MOST_FAILED = 3,
+    DRAIN_MS = 2000,
+    OUTPUT_TAIL_BYTES = 8192
+};
 /* Slots of 256 processes, half of them free at the beginning: enough for more than 6,000 new processes a second. */
 #define RECYCLE_NS       (20 * WEDGE_NS_PER_MS)
 #define PAUSE_NS         WEDGE_NS_PER_S /* longer than any timer is late on a busy machine */
@@ -594,6 +601,10 @@ static void take_signal(struct state *st)
     if (read(st->sigfd, &info, sizeof(info)) != sizeof(info))
         return;
     int signo = (int)info.ssi_signo;
+    if (signo == SIGCHLD) { /* an orphan of the command's, which is nobody's but ours to reap */
+        reap(st);
+        return;
+    }
     bool from_terminal = info.ssi_code == SI_KERNEL;
     if (signo == SIGCONT) { /* whoever stopped us stopped the command, or did not: it is to go on as well */
         mind_pause(st, 0, true);
@@ -639,6 +650,7 @@ static int limit_passed(struct state *st)
 static int loop(struct state *st)
 {
     int rc = 0;
+    int64_t looked_ns = wedge_clock_ns();
     while (!rc && !st->done && !st->ended) {
         struct pollfd fds[2] = {{.fd = st->pidfd, .events = POLLIN}, {.fd = st->sigfd, .events = POLLIN}};
         int64_t pause = st->s->detect ? st->quiet.tick_ns : st->agent ? RECYCLE_NS : WEDGE_NS_PER_S;
@@ -653,6 +665,8 @@ static int loop(struct state *st)
             pause = left < pause ? (left > 0 ? left : 0) : pause;
         }
         int64_t asleep_ns = wedge_clock_ns();
+        /* What wakes it in between, such as a child's end, is no reason to look earlier, nor later. */
+        pause = looked_ns + pause > asleep_ns ? looked_ns + pause - asleep_ns : 0;
         int n = ppoll(fds, 2, &(struct timespec){.tv_sec = pause / WEDGE_NS_PER_S, .tv_nsec = pause % WEDGE_NS_PER_S},
                       NULL);
         if (n < 0 && errno != EINTR)
@@ -665,7 +679,10 @@ static int loop(struct state *st)
             st->ended = true;
             break;
         }
-        if (st->s->limit_ns && st->out->end != WEDGE_LIMIT && wedge_clock_ns() - st->began_ns >= st->s->limit_ns)
+        if (n > 0 && wedge_clock_ns() - asleep_ns < pause)
+            continue;
+        looked_ns = wedge_clock_ns();
+        if (st->s->limit_ns && st->out->end != WEDGE_LIMIT && looked_ns - st->began_ns >= st->s->limit_ns)
             rc = limit_passed(st);
         else if (st->s->detect)
             rc = tick(st);
@@ -726,7 +743,7 @@ static int open_fds(struct state *st)
 {
     sigset_t taken;
     sigemptyset(&taken);
-    const int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGCONT};
+    const int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGCONT, SIGCHLD};
     for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
         sigaddset(&taken, signals[i]);
     sigprocmask(SIG_BLOCK, &taken, &st->old_mask);

@@ -77,6 +77,11 @@ static void setup(void)
                "  libc.syscall(59, b'/bin/sleep', (ctypes.c_char_p * 3)(b'sleep', b'1'), (ctypes.c_char_p * 1)())\n"
                "os.wait()\n",
                0644);
+    /* An orphan that has ended is gone, as it would be without wedge: not a zombie that can still be signalled. */
+    write_file("orphan.sh",
+               "(sleep 0.05 & echo $! >orphan)\nn=0\nwhile kill -0 $(cat orphan) 2>/dev/null; do\n"
+               "  sleep 0.05; n=$((n+1)); [ $n -lt 100 ] || { echo zombie; exit; }\ndone\necho gone\n",
+               0644);
     write_file("bad.yaml", "format: wedge.scenario/1\nnmae: x\n", 0644);
     write_file("plan.yaml",
                "format: wedge.scenario/1\nname: x\ntitle: T\nseverity: low\nlearn: L\ncommand: /bin/true\n"
@@ -256,6 +261,8 @@ static const struct {
     {"$W inject -o out -f never.plan -- true 2>/dev/null; cat out/result.json", 0, "\"invalid\": true"},
     {"$W run -q -o out never.yaml", 1, "never fired: f1; no loaded module has the place no.such.place (f1)"},
     {"$W run -q -o out excused.yaml; cat out/tiny/twin/report.json", 0, "no loaded module has the place no.such (f1)"},
+    {"$W inject -q -f empty.plan -- sh orphan.sh", 0, "gone"},
+    {"$W watch -q -- sh orphan.sh", 0, "gone"},
     {"$W run tiny.yaml", 0, "2 of 2 checks as expected"},
     {"$W run -j2 tiny.yaml leaves.yaml", 0, "4 of 4 checks as expected"},
     {"$W run -j3 --repeat 5 -o out tiny.yaml && grep -c '\"round\": 5' out/result.json", 0, "2\n"},
@@ -291,8 +298,11 @@ static const struct {
      1, "No such process"},
     {"$W run -q -o text tiny.yaml", 3, "text"},
     /* what cannot be looked at */
-    {"unshare -Urpf true || { echo PID namespace; exit 3; }; unshare -Urpf sh -c \"$W dump 1; exit \\$?\"", 3, "PID namespace"},
-    {"unshare -Urpf true || exit 0; unshare -Urpf --mount-proc sh -c \"sleep 60 & $W dump -s -o out \\$!; S=\\$?; kill \\$!; exit \\$S\"", 0, ""},
+    {"unshare -Urpf true || { echo PID namespace; exit 3; }; unshare -Urpf sh -c \"$W dump 1; exit \\$?\"", 3,
+     "PID namespace"},
+    {"unshare -Urpf true || exit 0; unshare -Urpf --mount-proc sh -c \"sleep 60 & $W dump -s -o out \\$!; S=\\$?; kill "
+     "\\$!; exit \\$S\"",
+     0, ""},
     {"$W dump --all-of-user 4294967293", 3, "user 4294967293 has no process"},
     {"$W watch -q -- sh -c 'echo mark=$WEDGE_RUN'", 0, "mark="},
     {"$W dump 2147483646", 3, "no process 2147483646"},
