@@ -14,6 +14,9 @@
 
 #include "detector/tests/factory.h"
 
+/* Longer than a look takes, so that nothing moves in most of them: what lives has to be told from what stands still. */
+#define SLOW_MS 150
+
 static char byte;
 
 static void pair(int type, int ends[2])
@@ -61,7 +64,7 @@ static void end_in_message(void)
     pair(SOCK_STREAM, by);
     if (factory_child() == 0)
         for (;;) {
-            factory_nap(30);
+            factory_nap(SLOW_MS);
             int end = receive_end(by[1]);
             if (write(end, "x", 1) != 1)
                 _exit(0);
@@ -135,7 +138,7 @@ static void end_to_name(int type)
         factory_die("bind");
     if (factory_child() == 0)
         for (;;) {
-            factory_nap(30);
+            factory_nap(SLOW_MS);
             int from = type == SOCK_STREAM ? accept(named, NULL, NULL) : dup(named), end = receive_end(from);
             close(from);
             if (write(end, "x", 1) != 1)
@@ -174,7 +177,7 @@ static void request_until_full(bool healthy)
         close(back[1]);
         for (;;) {
             if (healthy)
-                factory_nap(30);
+                factory_nap(SLOW_MS);
             else if (read(back[0], &byte, 1) != 1)
                 _exit(0);
             if (read(there[0], block, sizeof(block)) < 1)
@@ -210,7 +213,7 @@ static void other_readers_only(void)
     if (factory_child() == 0) {
         close(mine[1]);
         for (;;)
-            factory_nap(20);
+            factory_nap(SLOW_MS);
     }
     factory_pipe(ends);
     fd_set reads, writes;
@@ -241,7 +244,7 @@ static void wait_on(int set)
 static void write_now_and_then(int fd)
 {
     for (;;) {
-        factory_nap(20);
+        factory_nap(SLOW_MS);
         if (write(fd, "x", 1) != 1)
             _exit(0);
     }
@@ -286,7 +289,7 @@ static void edge_missed(bool healthy)
             if (write(there[1], "xx", 2) != 2)
                 _exit(0);
             if (healthy)
-                factory_nap(20);
+                factory_nap(SLOW_MS);
             else if (read(back[0], &byte, 1) != 1)
                 _exit(0);
         }
@@ -348,9 +351,9 @@ static void epoll_shared(void)
         if (write(ready[1], "x", 1) != 1)
             _exit(0);
         for (;;) {
-            factory_nap(20);
+            factory_nap(SLOW_MS);
             epoll_ctl(set, EPOLL_CTL_ADD, ready[0], &event);
-            factory_nap(20);
+            factory_nap(SLOW_MS);
             epoll_ctl(set, EPOLL_CTL_DEL, ready[0], &event);
         }
     }

@@ -19,6 +19,9 @@
 
 #include "detector/tests/factory.h"
 
+/* Longer than a look takes, so that nothing moves in most of them: what lives has to be told from what stands still. */
+#define SLOW_MS 150
+
 static char byte;
 
 static void pair(int type, int ends[2])
@@ -38,7 +41,7 @@ static int put(int fd)
 static void answer_slowly(int fd)
 {
     for (;;) {
-        factory_nap(20);
+        factory_nap(SLOW_MS);
         if (!put(fd))
             _exit(0);
     }
@@ -152,7 +155,7 @@ static void get_slowly(int fd)
 {
     char block[65536];
     do
-        factory_nap(10);
+        factory_nap(SLOW_MS);
     while (read(fd, block, sizeof(block)) > 0);
 }
 
@@ -443,7 +446,7 @@ static void by_name(int family)
     if (factory_child() == 0) {
         close(p.fd);
         for (;;) {
-            factory_nap(20);
+            factory_nap(SLOW_MS);
             int fd = to(&p, SOCK_DGRAM);
             if (!put(fd))
                 _exit(0);
@@ -474,7 +477,7 @@ static void connect_to(bool healthy)
     if (factory_child() == 0) {
         close(other[1]);
         while (healthy) {
-            factory_nap(20);
+            factory_nap(SLOW_MS);
             close(accept(p.fd, NULL, NULL));
         }
         _exit(get(other[0]));
@@ -509,7 +512,7 @@ static void not_accepted(int family, bool healthy)
         if (!healthy)
             _exit(get(other[0]));
         for (;;) {
-            factory_nap(20);
+            factory_nap(SLOW_MS);
             int fd = accept(p.fd, NULL, NULL);
             if (!put(fd))
                 _exit(0);
@@ -646,7 +649,7 @@ static void receive_limit(void)
 {
     int ends[2];
     pair(SOCK_STREAM, ends);
-    limit(ends[0], SO_RCVTIMEO, 20);
+    limit(ends[0], SO_RCVTIMEO, SLOW_MS);
     factory_ready();
     for (;;)
         get(ends[0]);
@@ -655,7 +658,7 @@ static void send_limit(void)
 {
     int ends[2];
     pair(SOCK_STREAM, ends);
-    limit(ends[0], SO_SNDTIMEO, 20);
+    limit(ends[0], SO_SNDTIMEO, SLOW_MS);
     factory_ready();
     for (;;)
         factory_fill(ends[0]);
@@ -693,7 +696,7 @@ static void shut_down_by_another(void)
         pid_t pid = factory_child();
         if (pid == 0) {
             close(ends[1]);
-            factory_nap(20);
+            factory_nap(SLOW_MS);
             shutdown(ends[0], SHUT_RDWR);
             _exit(0);
         }
@@ -713,7 +716,7 @@ static void peer_killed(void)
         pid_t pid = factory_child();
         if (pid == 0) {
             close(ends[0]);
-            factory_nap(20);
+            factory_nap(SLOW_MS);
             raise(SIGKILL);
         }
         close(ends[1]);
