@@ -2,14 +2,16 @@
 # factory and the programs that examine its cases.
 target_sources(wedge-detector PRIVATE
   alarm.c file_locks.c
-  wait/file_lock.c wait/open.c wait/queue.c wait/sysv.c wait/vfork.c wait/signal.c wait/eventfd.c wait/timerfd.c wait/device.c)
+  wait/file_lock.c wait/frozen.c wait/open.c wait/queue.c wait/sysv.c wait/vfork.c wait/signal.c wait/eventfd.c wait/timerfd.c wait/device.c)
 if(NOT BUILD_TESTING)
   return()
 endif()
 
 target_sources(wedge-factory PRIVATE tests/factory_locks.c tests/factory_events.c tests/factory_queues.c tests/factory_vfork.c)
 target_link_libraries(wedge-factory PRIVATE util) # openpty, before glibc 2.34
-wedge_add_unit_test(test_file_locks SOURCES tests/test_file_locks.c LIBS wedge::detector)
+foreach(name test_file_locks test_frozen)
+  wedge_add_unit_test(${name} SOURCES tests/${name}.c LIBS wedge::detector)
+endforeach()
 
 # It calls alarm(), and is therefore no part of the factory.
 wedge_add_program(wedge-factory-alarm SOURCES tests/factory_alarm.c LIBS Threads::Threads)

@@ -60,6 +60,7 @@ struct wedge_look_proc {
     bool foreign; /* not a 64-bit x86 program: its calls are not ours to decode */
     bool timers_unknown;
     enum { WEDGE_ALARM_NOT_ASKED, WEDGE_ALARM_NONE, WEDGE_ALARM_POSSIBLE } alarm; /* detector/alarm.h */
+    enum { WEDGE_FROZEN_NOT_ASKED, WEDGE_FROZEN_NOT, WEDGE_FROZEN } frozen; /* its control group; wait/frozen.c */
     bool sharer_asked;
     int sharer; /* wedge_wait_memory_sharer + 1 */
     bool async; /* io_uring, AIO or KVM */

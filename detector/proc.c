@@ -49,16 +49,22 @@ static int open_file(pid_t pid, pid_t tid, const char *file)
     return fd < 0 ? -errno : fd;
 }
 
-ssize_t wedge_proc_read(pid_t pid, pid_t tid, const char *file, char *buf, size_t size)
+ssize_t wedge_proc_read_file(const char *path, char *buf, size_t size)
 {
-    int fd = open_file(pid, tid, file);
-    if (fd < 0)
-        return fd;
-    ssize_t len = read_up_to(fd, buf, size - 1);
-    close(fd);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    ssize_t len = fd < 0 ? -errno : read_up_to(fd, buf, size - 1);
+    if (fd >= 0)
+        close(fd);
     if (len >= 0)
         buf[len] = '\0';
     return len;
+}
+
+ssize_t wedge_proc_read(pid_t pid, pid_t tid, const char *file, char *buf, size_t size)
+{
+    char path[128];
+    wedge_proc_path(pid, tid, file, path, sizeof(path));
+    return wedge_proc_read_file(path, buf, size);
 }
 
 /* "4711/status" without printf: there are many. */

@@ -34,6 +34,8 @@ ssize_t wedge_proc_read_at(int dir, pid_t number, const char *file, char *buf, s
  * its process or thread: when that is gone it gives nothing, whoever has the number by then. */
 int wedge_proc_open_at(int dir, pid_t number, const char *file);
 ssize_t wedge_proc_read_open(int fd, char *buf, size_t size);
+/* The same with any file of a file system of the kernel's. */
+ssize_t wedge_proc_read_file(const char *path, char *buf, size_t size);
 /* The same with a buffer of its own of at most max_bytes, to be freed by the caller. */
 ssize_t wedge_proc_read_all(pid_t pid, pid_t tid, const char *file, size_t max_bytes, char **ret);
 /* Reads a link of /proc/PID[/task/TID]; NUL-terminated, cut. Returns the bytes or a negative errno. */

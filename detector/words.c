@@ -86,7 +86,7 @@ static void add_wait(struct wedge_text *text, const struct wedge_look *look, int
         add_where(text, t);
         return;
     }
-    if (t->wait.class == WEDGE_WAIT_STOPPED) {
+    if (t->wait.class == WEDGE_WAIT_STOPPED && !*t->wait.object.describe) {
         wedge_text_add(text, " is stopped by a signal");
         return;
     }

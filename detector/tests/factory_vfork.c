@@ -1,9 +1,17 @@
-/* Cases with vfork: a child that lives in its parent's memory, and a parent that stands until it is out of it. */
+/* Cases with children: vfork, whose child lives in its parent's memory while the parent stands; pidfds; children that
+ * stop and go on. */
+#include <poll.h>
 #include <pthread.h>
+#include <signal.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "detector/tests/factory.h"
+
+#ifndef P_PIDFD
+#define P_PIDFD 3 /* before glibc 2.36 */
+#endif
 
 static char byte;
 static int ends[2];
@@ -72,10 +80,81 @@ static void vfork_and_lock(void)
     }
 }
 
+/* ---- pidfds ---- */
+
+/* A child that waits for ever, or naps and ends. Returns its pidfd. */
+static int child_by_descriptor(bool for_ever)
+{
+    pid_t pid = factory_child();
+    if (pid == 0) {
+        int own[2];
+        factory_pipe(own);
+        if (for_ever && read(own[0], &byte, 1) < 0)
+            _exit(3);
+        factory_nap(150);
+        _exit(0);
+    }
+    int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+    if (fd < 0)
+        factory_die("pidfd_open");
+    return fd;
+}
+static void wait_by_pidfd(void)
+{
+    siginfo_t info;
+    int fd = child_by_descriptor(true);
+    factory_ready();
+    waitid(P_PIDFD, (id_t)fd, &info, WEXITED);
+}
+static void poll_pidfd(void)
+{
+    struct pollfd fds[1] = {{.fd = child_by_descriptor(true), .events = POLLIN}};
+    factory_ready();
+    poll(fds, 1, -1);
+}
+static void wait_by_pidfd_slow(void)
+{
+    siginfo_t info;
+    factory_ready();
+    for (;;) {
+        int fd = child_by_descriptor(false);
+        waitid(P_PIDFD, (id_t)fd, &info, WEXITED);
+        close(fd);
+    }
+}
+/* The child has ended and is not yet reaped: its pidfd stays readable. */
+static void poll_pidfd_slow(void)
+{
+    factory_ready();
+    for (;;) {
+        struct pollfd fds[1] = {{.fd = child_by_descriptor(false), .events = POLLIN}};
+        poll(fds, 1, -1);
+        waitpid(-1, NULL, 0);
+        close(fds[0].fd);
+    }
+}
+
+/* A child stops and is continued by another one; the parent waits for these changes alone. */
+static void wait_for_stops(void)
+{
+    pid_t pid = factory_child();
+    if (pid == 0)
+        for (;;)
+            raise(SIGSTOP);
+    if (factory_child() == 0)
+        for (;;) {
+            factory_nap(20);
+            kill(pid, SIGCONT);
+        }
+    factory_ready();
+    for (;;)
+        waitpid(pid, NULL, WUNTRACED | WCONTINUED);
+}
+
 const struct factory_case factory_vfork[] = {
-    {"vfork-pipe", vfork_pipe, false},
-    {"vfork-own-lock", vfork_own_lock, false},
-    {"vfork-slow", vfork_slow, true},
-    {"vfork-and-lock", vfork_and_lock, true},
-    {NULL, NULL, false},
+    {"wait-by-pidfd", wait_by_pidfd, false},          {"poll-pidfd", poll_pidfd, false},
+    {"wait-by-pidfd-slow", wait_by_pidfd_slow, true}, {"poll-pidfd-slow", poll_pidfd_slow, true},
+    {"wait-for-stops", wait_for_stops, true},         {"vfork-pipe", vfork_pipe, false},
+    {"vfork-own-lock", vfork_own_lock, false},        {"vfork-slow", vfork_slow, true},
+    {"vfork-and-lock", vfork_and_lock, true},         {NULL, NULL, false},
 };

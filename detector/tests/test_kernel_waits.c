@@ -1,7 +1,11 @@
 /* Every hang of the kernel factory gets its kind, its certainty, its scope and words that name what matters; what only
  * looks like one is never called so. */
+#include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -30,6 +34,9 @@ static const struct hang hangs[] = {
     {"sysv-sem-orphaned", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_EVIDENT, WEDGE_SCOPE_WHOLE, 1, "semop", "semaphore 1 of"},
     {"sysv-sem-both", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_EVIDENT, WEDGE_SCOPE_WHOLE, 2, "semop", "V semaphore 0 of set"},
     {"sysv-msg-both", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_EVIDENT, WEDGE_SCOPE_WHOLE, 2, "msgrcv", "V message queue"},
+    {"wait-by-pidfd", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "read",
+     "waits for end of process"},
+    {"poll-pidfd", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "read", "1 polled descriptor"},
     {"sysv-msg-both-full", WEDGE_VERDICT_MUTUAL_BACKPRESSURE, WEDGE_EVIDENT, WEDGE_SCOPE_WHOLE, 2, "msgsnd",
      "16 of 16 bytes"},
 };
@@ -62,6 +69,9 @@ static const struct healthy healthy[] = {
     {"sysv-sem-by-stranger", true, WEDGE_WAIT_SEM},
     {"sysv-msg-by-stranger", false, WEDGE_WAIT_QUEUE},
     {"sysv-sem-keyed", false, WEDGE_WAIT_SEM},
+    {"wait-by-pidfd-slow", false, WEDGE_WAIT_CHILD},
+    {"poll-pidfd-slow", false, WEDGE_WAIT_POLL},
+    {"wait-for-stops", false, WEDGE_WAIT_CHILD},
     {"vfork-slow", false, WEDGE_WAIT_CHILD},
     {"vfork-and-lock", false, WEDGE_WAIT_MUTEX},
 };
@@ -142,11 +152,74 @@ START_TEST(test_beside_a_message)
 }
 END_TEST
 
+static bool write_text(const char *folder, const char *file, const char *text)
+{
+    char path[256];
+    snprintf(path, sizeof(path), "%s/%s", folder, file);
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    bool written = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+    if (fd >= 0)
+        close(fd);
+    return written;
+}
+
+static pid_t first_child(pid_t pid)
+{
+    char path[64], text[64] = "";
+    snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)pid, (int)pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_gt(read(fd, text, sizeof(text) - 1), 0);
+    close(fd);
+    return (pid_t)atoi(text);
+}
+
+/* Whoever freezes a writer stops its reader too; thawed, both go on. Where no control group can be made (no right to,
+ * no hierarchy) there is nothing to be seen. */
+static const struct {
+    const char *root, *file, *freeze, *thaw;
+} freezers[] = {
+    {"/sys/fs/cgroup/freezer", "freezer.state", "FROZEN", "THAWED"},
+    {"/sys/fs/cgroup/unified", "cgroup.freeze", "1", "0"},
+    {"/sys/fs/cgroup", "cgroup.freeze", "1", "0"},
+};
+START_TEST(test_frozen)
+{
+    struct factory factory = factory_start("slow-writer");
+    pid_t writer = first_child(factory.pid);
+    char group[128], pid[16];
+    snprintf(group, sizeof(group), "%s/wedge-test-%d", freezers[_i].root, (int)getpid());
+    snprintf(pid, sizeof(pid), "%d", (int)writer);
+    if (access(freezers[_i].root, W_OK) == 0 && mkdir(group, 0700) == 0) {
+        if (write_text(group, "cgroup.procs", pid) && write_text(group, freezers[_i].file, freezers[_i].freeze)) {
+            struct wedge_snapshot *s = examine_until_all(factory.pid, 2, WEDGE_STACKS_NEVER);
+            const struct wedge_verdict *v = &s->verdicts[0];
+            enum wedge_verdict_kind kind = v->kind;
+            enum wedge_certainty certainty = v->certainty;
+            bool named = strstr(v->summary, "control group") != NULL;
+            wedge_snapshot_free(s);
+            ck_assert(write_text(group, freezers[_i].file, freezers[_i].thaw));
+            s = examine_once(factory.pid, WEDGE_STACKS_NEVER);
+            bool hung = wedge_verdict_is_hang(s->verdicts[0].kind);
+            wedge_snapshot_free(s);
+            ck_assert_str_eq(wedge_verdict_words[kind], "stopped");
+            ck_assert_int_eq(certainty, WEDGE_EVIDENT);
+            ck_assert(named);
+            ck_assert(!hung);
+        }
+        write_text(freezers[_i].root, "cgroup.procs", pid);
+        rmdir(group);
+    }
+    factory_end(&factory);
+}
+END_TEST
+
 static void fill(TCase *tcase)
 {
     tcase_add_loop_test(tcase, test_hang_without_stacks, 0, HANGS);
     tcase_add_loop_test(tcase, test_hang_that_has_no_stack, 0, 2);
     tcase_add_loop_test(tcase, test_hang_with_stacks, 0, HANGS);
+    tcase_add_loop_test(tcase, test_frozen, 0, (int)(sizeof(freezers) / sizeof(freezers[0])));
     tcase_add_test(tcase, test_beside_a_message);
     tcase_add_loop_test(tcase, test_never_proved, 0, HEALTHY);
 }

@@ -8,9 +8,22 @@
 
 #include "detector/wait/wait.h"
 
-enum asked { ASKED_ALL, ASKED_PID, ASKED_GROUP, ASKED_UNKNOWN };
+enum asked { ASKED_ALL, ASKED_PID, ASKED_GROUP, ASKED_OURS, ASKED_UNKNOWN }; /* OURS: by its number here */
 
-static enum asked what_is_asked(const struct wedge_thread *t, pid_t own_group, pid_t *ret)
+/* The process behind a pidfd, by its number here; 0 gone or not to be seen. */
+static pid_t process_of(struct wedge_look *look, const struct wedge_thread *t, int number)
+{
+    char name[32], text[1024];
+    int pid = 0;
+    snprintf(name, sizeof(name), "fdinfo/%d", number);
+    const char *line =
+        wedge_proc_read(look->snapshot->procs[t->proc].pid, look->procs[t->proc].reader, name, text, sizeof(text)) > 0
+            ? strstr(text, "\nPid:")
+            : NULL;
+    return line && sscanf(line, "\nPid: %d", &pid) == 1 && pid > 0 ? pid : 0;
+}
+
+static enum asked what_is_asked(struct wedge_look *look, const struct wedge_thread *t, pid_t own_group, pid_t *ret)
 {
     if (t->syscall == SYS_wait4) {
         pid_t pid = (pid_t)t->args[0];
@@ -28,6 +41,9 @@ static enum asked what_is_asked(const struct wedge_thread *t, pid_t own_group, p
     case P_PGID:
         *ret = *ret ? *ret : own_group;
         return ASKED_GROUP;
+    case P_PIDFD:
+        *ret = process_of(look, t, *ret);
+        return *ret ? ASKED_OURS : ASKED_UNKNOWN;
     default:
         return ASKED_UNKNOWN;
     }
@@ -40,6 +56,8 @@ static bool is_asked(struct wedge_look *look, int proc, enum asked asked, pid_t 
     const struct wedge_proc *p = &look->snapshot->procs[proc];
     if (asked == ASKED_ALL)
         return true;
+    if (asked == ASKED_OURS)
+        return p->pid == id;
     for (int t = p->first_thread; t < p->first_thread + p->n_threads; t++) {
         const struct wedge_proc_status *status = &look->threads[t].status;
         const struct wedge_proc_ns *numbers = asked == ASKED_GROUP ? &status->groups : &status->tids;
@@ -57,7 +75,7 @@ static void decode(struct wedge_look *look, int thread)
     bool seen = depth >= 1 && depth <= WEDGE_PROC_NAMESPACES;
     const struct wedge_proc_ns *groups = &look->threads[thread].status.groups;
     pid_t own_group = seen && groups->n == depth ? groups->numbers[depth - 1] : look->procs[t->proc].pgrp;
-    enum asked asked = what_is_asked(t, own_group, &id);
+    enum asked asked = what_is_asked(look, t, own_group, &id);
     pid_t first = 0;
     if (asked == ASKED_UNKNOWN || !seen || (asked == ASKED_GROUP && groups->n != depth)) {
         wedge_wait_unknown(look, thread, "a wait for children that is not decoded");
@@ -83,7 +101,8 @@ static void decode(struct wedge_look *look, int thread)
     for (size_t i = 0; i < look->n_machine; i++) {
         const struct wedge_machine_proc *m = &look->machine[i];
         /* In an inner namespace their numbers are not known: any of them may be meant. */
-        bool may = asked == ASKED_ALL || depth > 1 || (asked == ASKED_GROUP ? m->pgrp == id : m->pid == id);
+        bool may = asked == ASKED_ALL || (depth > 1 && asked != ASKED_OURS) ||
+                   (asked == ASKED_GROUP ? m->pgrp == id : m->pid == id);
         if (m->ppid == self && may && wedge_look_proc_of(look, m->pid) < 0) {
             wedge_waker_add_pid(look, thread, 0, m->pid, 0, "must end");
             first = n++ ? first : m->pid;

@@ -296,6 +296,8 @@ static void decode(struct wedge_look *look, int thread)
         wedge_waker_add(look, thread, 0, WEDGE_TO_PROC, t->proc, 0, "is stopped with it");
     } else if (own->status.tracer || t->state == 't')
         wedge_wait_unknown(look, thread, "it is traced: its tracer decides");
+    else if (wedge_wait_frozen(look, thread))
+        return;
     else if (t->state == 'R')
         wedge_wait_is(look, thread, WEDGE_WAIT_NONE, "it runs");
     else if (t->state == 'D' && is_known_wait(&wedge_wait_vfork, t->syscall, own->wchan) && !proc->foreign)

@@ -34,6 +34,9 @@ void wedge_wait_annotate(struct wedge_look *look, int thread);
 
 /* What the record makes evident of it; evidence.c. */
 void wedge_wait_evidence(struct wedge_look *look, int thread);
+/* A thread of a frozen control group: true when it was decoded as such. */
+bool wedge_wait_frozen(struct wedge_look *look, int thread);
+
 /* The parent of a process, if it has that one's memory still (vfork): its futexes, private ones too, are the same. -1:
  * it has memory of its own. */
 int wedge_wait_memory_sharer(struct wedge_look *look, int proc);
