@@ -287,6 +287,68 @@ START_TEST(test_dump_of_a_daemon_of_a_run)
 }
 END_TEST
 
+static json_t *dump_of_user(void)
+{
+    char said[16], name[160];
+    int out;
+    const char *const argv[] = {from_env("WEDGE_BIN"), "dump", "-s", "-o", wedge_out, "-q", "--all-of-user", NULL};
+    pid_t wedge = start(argv, &out);
+    read_text(out, NULL, said, sizeof(said));
+    close(out);
+    ck_assert_int_eq(status_of(wedge), 0); /* none of them is the whole */
+    snprintf(name, sizeof(name), "%s/report.json", wedge_out);
+    json_t *report = json_load_file(name, 0, NULL);
+    ck_assert_ptr_nonnull(report);
+    return report;
+}
+
+/* Is a thread of the process a victim of a hang of this kind that is proved? NULL: of any hang. */
+static bool is_victim(const json_t *report, pid_t pid, const char *kind)
+{
+    size_t i, j, k;
+    const json_t *verdict, *victim, *process, *thread;
+    json_array_foreach(json_object_get(report, "verdicts"), i, verdict) {
+        const char *is = json_string_value(json_object_get(verdict, "kind"));
+        const char *certainty = json_string_value(json_object_get(verdict, "certainty"));
+        ck_assert_str_eq(json_string_value(json_object_get(verdict, "scope")), "part");
+        if (kind && (strcmp(is, kind) != 0 || strcmp(certainty, "proved") != 0))
+            continue;
+        json_array_foreach(json_object_get(verdict, "victims"), j, victim) {
+            const char *node = json_string_value(json_object_get(victim, "node"));
+            json_array_foreach(json_object_get(report, "processes"), k, process) {
+                size_t t;
+                if (json_integer_value(json_object_get(process, "pid")) != pid)
+                    continue;
+                json_array_foreach(json_object_get(process, "threads"), t, thread)
+                    if (strcmp(node, json_string_value(json_object_get(thread, "node"))) == 0)
+                        return json_is_true(json_object_get(verdict, "hang"));
+            }
+        }
+    }
+    return false;
+}
+
+/* A hang among all that a user has running, and a server beside it that is fine. One that waits for nobody outside its own
+ * process: what else the user has running may be unreadable, and then counts as able to reach anything shared. */
+START_TEST(test_dump_all_of_a_user)
+{
+    int out[2];
+    pid_t stuck = start_factory("join-with-lock", &out[0]), fine = start_factory("server", &out[1]);
+    int64_t deadline = wedge_clock_ns() + 40 * WEDGE_NS_PER_S;
+    bool found = false;
+    while (!found && wedge_clock_ns() < deadline) {
+        json_t *report = dump_of_user();
+        found = is_victim(report, stuck, "closed-wait");
+        ck_assert(!is_victim(report, fine, NULL));
+        ck_assert(json_is_null(json_object_get(report, "root")));
+        json_decref(report);
+    }
+    ck_assert(found);
+    end_factory(stuck, out[0]);
+    end_factory(fine, out[1]);
+}
+END_TEST
+
 /* `wedge dump` is killed at 20 places in its work, by SIGKILL: the target runs on. */
 START_TEST(test_killed_dump_leaves_nothing_stopped)
 {
@@ -331,6 +393,7 @@ static void fill(TCase *tcase)
     tcase_add_test(tcase, test_watch_progress);
     tcase_add_test(tcase, test_watch_of_the_shell_above);
     tcase_add_test(tcase, test_dump_of_a_daemon_of_a_run);
+    tcase_add_test(tcase, test_dump_all_of_a_user);
     tcase_add_test(tcase, test_killed_dump_leaves_nothing_stopped);
 }
 
