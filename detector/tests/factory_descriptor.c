@@ -371,6 +371,8 @@ static void epoll_member_elsewhere(void)
     int set = epoll_of(ends[0], EPOLLIN | EPOLLET);
     if (factory_child() == 0) {
         close(set);
+        close(unused[0]);
+        close(unused[1]);
         write_now_and_then(ends[1]);
     }
     close(ends[1]);
