@@ -5,7 +5,9 @@
 #include <string.h>
 
 #include "base/fuzz/fuzz.h"
+#include "detector/file_locks.h"
 #include "detector/mounts.h"
+#include "detector/sockets.h"
 #include "detector/target_memory.h"
 
 /* Every region lies behind the one before it, and a search finds it. */
@@ -23,16 +25,32 @@ static void regions(char *text, size_t len)
     wedge_regions_free(&all);
 }
 
+/* /proc/locks, and what fdinfo and mountinfo say of an open file. */
+static void locks(const char *text)
+{
+    struct wedge_file_lock *all = NULL;
+    size_t n = 0;
+    uint64_t inode;
+    uint32_t dev_major, dev_minor;
+    int mount = 0;
+    bool local;
+    if (wedge_file_locks_parse(text, &all, &n) == 0)
+        free(all);
+    wedge_file_lock_inode(text, &inode, &mount);
+    wedge_file_lock_mount(text, mount, &dev_major, &dev_minor, &local);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct wedge_proc_stat stat;
     struct wedge_proc_status status;
     struct wedge_proc_syscall call;
     struct wedge_proc_map map;
+    struct wedge_inet_socket inet;
     if (!size)
         return 0;
     char *text = fuzz_text(data + 1, size - 1);
-    switch (data[0] % 6) {
+    switch (data[0] % 8) {
     case 0:
         if (wedge_proc_stat_parse(text, &stat) == 0 && strlen(stat.comm) >= sizeof(stat.comm))
             abort();
@@ -47,6 +65,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     case 3:
         if (wedge_proc_map_parse(text, &map) == 0 && map.start >= map.end)
             abort();
+        break;
+    case 6:
+        locks(text);
+        break;
+    case 7:
+        wedge_sockets_parse_inet(text, &inet);
         break;
     case 5:
         wedge_mounts_parse(text, 0, size & 255);
