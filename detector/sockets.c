@@ -249,7 +249,8 @@ static const char *parse_end(const char *s, struct wedge_inet_end *ret)
     if (n_words == 1)
         memcpy(ret->address, mapped, sizeof(mapped));
     memcpy(ret->address + 16 - 4 * n_words, words, 4 * n_words);
-    return sscanf(s + n + 1, "%4" SCNx16, &ret->port) == 1 ? s + n + 1 + 4 : NULL;
+    s += n + 1;
+    return strspn(s, "0123456789ABCDEF") == 4 && sscanf(s, "%4" SCNx16, &ret->port) == 1 ? s + 4 : NULL;
 }
 
 /* "  0: LOCAL REMOTE ST TX:RX TR:WHEN RETRANSMITS UID TIMEOUT INODE …" */
