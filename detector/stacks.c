@@ -224,6 +224,9 @@ static int child_main(void *arg, int out, struct wedge_job_note *note)
         for (int t = p->first_thread; t < p->first_thread + p->n_threads; t++)
             wedge_parcel_send_thread(&child.sender, &stacks->snapshot->threads[t], t);
         wedge_parcel_send_done(&child.sender, (int)i);
+        /* What was read of its memory, 150 kB, is of no use for the next. */
+        wedge_capture_free(stacks->captures[i]);
+        stacks->captures[i] = NULL;
     }
     return child.sender.error;
 }

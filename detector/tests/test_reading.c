@@ -209,7 +209,7 @@ static pid_t blocked(int threads)
     pid_t *tids;
     size_t n;
     ck_assert_int_eq(wedge_proc_list_at(tasks, 1000, &tids, &n), 0);
-    ck_assert_uint_eq(n, (size_t)threads);
+    ck_assert_uint_ge(n, (size_t)threads); /* ThreadSanitizer has threads of its own */
     for (size_t i = 0; i < n; i++)
         until_asleep(tasks, tids[i]);
     free(tids);
