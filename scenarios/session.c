@@ -525,9 +525,11 @@ static int sample_tree(struct state *st, uint64_t *ret)
             return rc;
         wedge_tree_free(&st->tree);
         st->tree = tree;
+        /* Whoever ran while the list was made may have a child that is not in it. */
+        uint64_t after = wedge_tree_activity(&st->tree);
+        st->stale = !st->listed || after != figure;
         st->listed = true;
-        st->stale = false;
-        figure = wedge_tree_activity(&st->tree);
+        figure = after;
     } else if (!same) {
         st->stale = true;
     }
