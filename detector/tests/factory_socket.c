@@ -574,15 +574,24 @@ static void unix_accept(void)
 
 /* ---- many descriptors ---- */
 
-static void loop_on(int fd)
+static void loop_for(int fd, uint32_t events)
 {
-    struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP};
+    struct epoll_event event = {.events = events};
     int set = epoll_create1(EPOLL_CLOEXEC);
     if (set < 0 || epoll_ctl(set, EPOLL_CTL_ADD, fd, &event))
         factory_die("epoll");
     for (;;)
-        if (epoll_pwait(set, &event, 1, -1, NULL) > 0 && !get(fd))
+        if (epoll_pwait(set, &event, 1, -1, NULL) > 0 && event.events & EPOLLIN && !get(fd))
             return;
+}
+static void loop_on(int fd)
+{
+    loop_for(fd, EPOLLIN | EPOLLRDHUP);
+}
+/* That there is room is told once, and waited for no more. */
+static void edge_loop_on(int fd)
+{
+    loop_for(fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
 }
 static void unix_loops(void)
 {
@@ -595,6 +604,18 @@ static void tcp_loops(void)
     int ends[2];
     connection(AF_INET, ends);
     apart(ends, loop_on, loop_on);
+}
+static void tcp_edge_loops(void)
+{
+    int ends[2];
+    connection(AF_INET, ends);
+    apart(ends, edge_loop_on, edge_loop_on);
+}
+static void tcp_edge_loop_served(void)
+{
+    int ends[2];
+    connection(AF_INET, ends);
+    apart(ends, edge_loop_on, answer_slowly);
 }
 static void tcp_loop_served(void)
 {
@@ -767,6 +788,8 @@ const struct factory_case factory_socket[] = {
     {"unix-accepted-late", unix_accepted_late, true},
     {"tcp-accepted-late", tcp_accepted_late, true},
     {"unix-accept", unix_accept, true},
+    {"tcp-edge-loops", tcp_edge_loops, false},
+    {"tcp-edge-loop-served", tcp_edge_loop_served, true},
     {"tcp-loop-served", tcp_loop_served, true},
     {"mixed-served", mixed_served, true},
     {"receive-limit", receive_limit, true},

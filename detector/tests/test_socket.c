@@ -34,6 +34,7 @@ static const struct hang hangs[] = {
     {"unix-not-accepted", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "read", "not accepted", NULL},
     {"tcp-not-accepted", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "read", "not accepted", NULL},
     {"unix-loops", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "epoll_pwait", "1 polled", NULL},
+    {"tcp-edge-loops", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "epoll_pwait", "1 polled", NULL},
     {"tcp-loops", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "epoll_pwait", "1 polled", NULL},
     {"tcp-keep-alive", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_EVIDENT, WEDGE_SCOPE_WHOLE, 2, "read", "TCP connection", NULL},
     {"udp-both-read", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_EVIDENT, WEDGE_SCOPE_WHOLE, 2, "read", "UDP socket", NULL},
@@ -41,16 +42,16 @@ static const struct hang hangs[] = {
 };
 
 static const struct healthy healthy[] = {
-    {"unix-served", false, WEDGE_WAIT_SOCKET},       {"tcp-served", false, WEDGE_WAIT_SOCKET},
-    {"unix-slow-reader", false, WEDGE_WAIT_SOCKET},  {"tcp-slow-reader", false, WEDGE_WAIT_SOCKET},
-    {"dgram-slow-reader", false, WEDGE_WAIT_SOCKET}, {"dgram-by-name", false, WEDGE_WAIT_SOCKET},
-    {"unix-backlog-slow", false, WEDGE_WAIT_SOCKET}, {"unix-accepted-late", false, WEDGE_WAIT_SOCKET},
-    {"tcp-accepted-late", false, WEDGE_WAIT_SOCKET}, {"unix-accept", false, WEDGE_WAIT_SOCKET},
-    {"tcp-backlog-full", false, WEDGE_WAIT_SOCKET},  {"udp-by-address", false, WEDGE_WAIT_SOCKET},
-    {"tcp-loop-served", false, WEDGE_WAIT_POLL},     {"mixed-served", false, WEDGE_WAIT_POLL},
-    {"receive-limit", false, WEDGE_WAIT_SOCKET},     {"send-limit", false, WEDGE_WAIT_SOCKET},
-    {"tcp-user-limit", false, WEDGE_WAIT_SOCKET},    {"shut-down-by-another", true, WEDGE_WAIT_SOCKET},
-    {"peer-killed", false, WEDGE_WAIT_SOCKET},
+    {"unix-served", false, WEDGE_WAIT_SOCKET},         {"tcp-served", false, WEDGE_WAIT_SOCKET},
+    {"unix-slow-reader", false, WEDGE_WAIT_SOCKET},    {"tcp-slow-reader", false, WEDGE_WAIT_SOCKET},
+    {"dgram-slow-reader", false, WEDGE_WAIT_SOCKET},   {"dgram-by-name", false, WEDGE_WAIT_SOCKET},
+    {"unix-backlog-slow", false, WEDGE_WAIT_SOCKET},   {"unix-accepted-late", false, WEDGE_WAIT_SOCKET},
+    {"tcp-accepted-late", false, WEDGE_WAIT_SOCKET},   {"unix-accept", false, WEDGE_WAIT_SOCKET},
+    {"tcp-backlog-full", false, WEDGE_WAIT_SOCKET},    {"udp-by-address", false, WEDGE_WAIT_SOCKET},
+    {"tcp-edge-loop-served", false, WEDGE_WAIT_POLL},  {"tcp-loop-served", false, WEDGE_WAIT_POLL},
+    {"mixed-served", false, WEDGE_WAIT_POLL},          {"receive-limit", false, WEDGE_WAIT_SOCKET},
+    {"send-limit", false, WEDGE_WAIT_SOCKET},          {"tcp-user-limit", false, WEDGE_WAIT_SOCKET},
+    {"shut-down-by-another", true, WEDGE_WAIT_SOCKET}, {"peer-killed", false, WEDGE_WAIT_SOCKET},
 };
 
 /* A full TCP connection may take a little more at the kernel's next probes: evident, and proved once its window is

@@ -69,13 +69,15 @@ static const char *on_its_way(const struct wedge_descriptor_wait *wait, const st
                       other->state == WEDGE_SOCKET_CLOSE_WAIT;
     if (!open || !other_open)
         return "the connection is being opened or closed: it is about to wake";
-    if (wait->want & WEDGE_WANT_WRITE) {
-        if (socket->timer != TIMER_ZERO_WINDOW || !socket->tx || !other->rx)
-            return "what it sent is on its way: it is about to wake";
-        return NULL;
-    }
-    if (other->tx ||
-        (socket->timer != TIMER_NONE && socket->timer != TIMER_KEEP_ALIVE && socket->timer != TIMER_ZERO_WINDOW))
+    bool reads = wait->want & WEDGE_WANT_READ || !(wait->want & WEDGE_WANT_WRITE);
+    /* Of edges: an empty buffer was told to have room, and nothing is left that would make more. */
+    bool writes = wait->want & WEDGE_WANT_WRITE && !(wait->edge && !socket->tx);
+    if (writes && (socket->timer != TIMER_ZERO_WINDOW || !socket->tx || !other->rx))
+        return "what it sent is on its way: it is about to wake";
+    /* What the other end cannot send, since what came before was not read here, stays there. */
+    bool stays = other->timer == TIMER_ZERO_WINDOW && socket->rx;
+    if (reads && ((other->tx && !stays) || (socket->timer != TIMER_NONE && socket->timer != TIMER_KEEP_ALIVE &&
+                                            socket->timer != TIMER_ZERO_WINDOW)))
         return "bytes are on their way: it is about to wake";
     return NULL;
 }
