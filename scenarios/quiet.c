@@ -34,6 +34,7 @@ bool wedge_quiet_sample(struct wedge_quiet *q, int64_t now_ns, uint64_t activity
         q->pause_ns = WEDGE_QUIET_PAUSE_MIN_NS;
         q->tick_ns = WEDGE_QUIET_TICK_MIN_NS;
         q->still_since_ns = now_ns;
+        q->looks = 0;
         still_ns = 0;
     } else {
         q->tick_ns = at_most(q->tick_ns * 3 / 2, WEDGE_QUIET_TICK_MAX_NS);
@@ -45,7 +46,7 @@ bool wedge_quiet_sample(struct wedge_quiet *q, int64_t now_ns, uint64_t activity
     q->activity = activity;
     if (same && still_ns > WEDGE_QUIET_PAUSE_MIN_NS && still_ns > 2 * q->longest_still_ns)
         return now_ns >= q->rested_at_ns;
-    if (now_ns < q->examine_at_ns || q->allowed_ns <= 0)
+    if (now_ns < q->examine_at_ns || q->allowed_ns <= (same && q->looks < 2 ? 0 : WEDGE_QUIET_RESERVED_NS))
         return false;
     return same || now_ns - q->last_examined_ns >= WEDGE_QUIET_PAUSE_MAX_NS;
 }
@@ -58,6 +59,7 @@ void wedge_quiet_examined(struct wedge_quiet *q, int64_t began_ns, int64_t ended
     q->last_examined_ns = ended_ns;
     q->pause_ns = at_most(q->pause_ns * 2, WEDGE_QUIET_PAUSE_MAX_NS);
     q->allowed_ns -= cpu_ns;
+    q->looks++;
     if (q->still && began_ns - q->still_since_ns > q->longest_still_ns)
         q->longest_still_ns = began_ns - q->still_since_ns;
 }

@@ -8,7 +8,8 @@
  *
  * Examinations have an allowance of CPU time: some at the beginning, then a share of the time that passes. A program of a
  * thousand threads that rests between two beats is still ten times a second; without it, looking each time would cost a
- * tenth of a processor. Only a tree that is still for twice as long as ever before is looked at in any case, since that
+ * tenth of a processor. The first two looks at a tree that has become still have most of it; what has been looked at
+ * twice, or is never still, has the rest. Only a tree that is still for twice as long as ever before is looked at in any case, since that
  * is news: that happens once for each doubling.
  */
 #ifndef WEDGE_SCENARIOS_QUIET_H
@@ -29,6 +30,7 @@ struct wedge_quiet {
     int64_t allowed_ns,
         allowed_at_ns; /* CPU time that examinations may use, below 0 after an expensive one; as of when */
     int64_t still_since_ns;
+    int looks; /* since then */
     int64_t longest_still_ns; /* that ended by itself, or was looked at */
     /* For the stall time. */
     uint64_t progress;
@@ -41,7 +43,8 @@ struct wedge_quiet {
 #define WEDGE_QUIET_PAUSE_MIN_NS 100000000ll
 #define WEDGE_QUIET_PAUSE_MAX_NS 5000000000ll
 #define WEDGE_QUIET_SHARE        400 /* one part in so many of a processor's time is for examinations */
-#define WEDGE_QUIET_ALLOWED_NS   100000000ll /* at the beginning, and at most */
+#define WEDGE_QUIET_ALLOWED_NS   600000000ll /* at the beginning, and at most */
+#define WEDGE_QUIET_RESERVED_NS  500000000ll /* of it, for the first looks at a tree that has just become still */
 
 void wedge_quiet_start(struct wedge_quiet *q, int64_t now_ns);
 /* Takes a sample; true when an examination is due. */
