@@ -5,6 +5,7 @@ system would obey.
 
 usage: test_hostile.py WEDGE HOSTILE [CASE...]     as root both as root and as an ordinary user
 """
+import ctypes
 import json
 import os
 import re
@@ -55,11 +56,21 @@ def become(uid):
         os.setresuid(uid, uid, uid)
 
 
+LIBC = ctypes.CDLL(None, use_errno=True)
+PR_SET_PDEATHSIG = 1
+
+
+def become_target(uid):
+    """A target goes with this test, however that ends: a change of user would take the wish back (prctl(2))."""
+    become(uid)
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
 class Target:
     def __init__(self, case, uid):
         self.clean = []
         self.process = subprocess.Popen([HOSTILE, case], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL,
-                                        start_new_session=True, preexec_fn=lambda: become(uid))
+                                        start_new_session=True, preexec_fn=lambda: become_target(uid))
         self.pid = self.process.pid
         try:
             self.await_ready(case)
