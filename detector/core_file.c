@@ -184,13 +184,13 @@ static uint64_t count_phdrs(const struct wedge_core *core, const Elf64_Ehdr *ehd
     return wedge_core_pread(core, ehdr->e_shoff, &shdr, sizeof(shdr)) ? shdr.sh_info : 0;
 }
 
-static void add_segment(struct wedge_core *core, const Elf64_Phdr *phdr)
+static void add_segment(struct wedge_core *core, struct wedge_core_segment *segments, const Elf64_Phdr *phdr)
 {
-    struct wedge_core_segment *last = core->n_segments ? &core->segments[core->n_segments - 1] : NULL;
+    struct wedge_core_segment *last = core->n_segments ? &segments[core->n_segments - 1] : NULL;
     if (!phdr->p_memsz || phdr->p_vaddr + phdr->p_memsz <= phdr->p_vaddr || phdr->p_filesz > phdr->p_memsz ||
         (last && phdr->p_vaddr < last->start + last->bytes))
         return;
-    struct wedge_core_segment *s = &core->segments[core->n_segments++];
+    struct wedge_core_segment *s = &segments[core->n_segments++];
     *s = (struct wedge_core_segment){.start = phdr->p_vaddr,
                                      .bytes = phdr->p_memsz,
                                      .offset = phdr->p_offset,
@@ -207,15 +207,16 @@ static void add_segment(struct wedge_core *core, const Elf64_Phdr *phdr)
 
 static int read_phdrs(struct wedge_core *core, const Elf64_Ehdr *ehdr)
 {
-    Elf64_Phdr phdrs[PHDRS_AT_ONCE];
+    Elf64_Phdr phdrs[PHDRS_AT_ONCE] = {0};
     uint64_t n = count_phdrs(core, ehdr), batch;
     size_t cap = 0;
     int rc = 0;
     if (n > WEDGE_CORE_SEGMENTS_MAX)
         n = WEDGE_CORE_SEGMENTS_MAX;
-    core->segments = calloc(n + 1, sizeof(*core->segments));
-    if (!core->segments)
+    struct wedge_core_segment *segments = calloc(n + 1, sizeof(*segments));
+    if (!segments)
         return -ENOMEM;
+    core->segments = segments;
     for (uint64_t i = 0; i < n && !rc; i += batch) {
         batch = n - i < PHDRS_AT_ONCE ? n - i : PHDRS_AT_ONCE;
         if (!wedge_core_pread(core, ehdr->e_phoff + i * sizeof(phdrs[0]), phdrs, batch * sizeof(phdrs[0]))) {
@@ -224,7 +225,7 @@ static int read_phdrs(struct wedge_core *core, const Elf64_Ehdr *ehdr)
         }
         for (uint64_t k = 0; k < batch && !rc; k++) {
             if (phdrs[k].p_type == PT_LOAD)
-                add_segment(core, &phdrs[k]);
+                add_segment(core, segments, &phdrs[k]);
             else if (phdrs[k].p_type == PT_NOTE)
                 rc = read_notes(core, phdrs[k].p_offset, phdrs[k].p_filesz, &cap);
         }
@@ -241,10 +242,12 @@ static int compare_threads(const void *a, const void *b)
 /* The beginnings of what systemd-coredump and its like make of a core. */
 static bool is_packed(const void *begin)
 {
-    static const uint8_t magics[][4] = {
-        {0x28, 0xb5, 0x2f, 0xfd}, {0x04, 0x22, 0x4d, 0x18}, {0xfd, 0x37, 0x7a, 0x58}, {0x1f, 0x8b, 0x08, 0x00}};
+    static const char *const magics[] = {"\x28\xb5\x2f\xfd", "\x04\x22\x4d\x18",
+                                         "\xfd"
+                                         "7zX",
+                                         "\x1f\x8b\x08"};
     for (size_t i = 0; i < sizeof(magics) / sizeof(magics[0]); i++)
-        if (memcmp(begin, magics[i], i + 1 < sizeof(magics) / sizeof(magics[0]) ? 4 : 3) == 0)
+        if (memcmp(begin, magics[i], strlen(magics[i])) == 0)
             return true;
     return false;
 }
@@ -265,7 +268,8 @@ int wedge_core_parse(int fd, const char *name, struct wedge_core **ret, struct w
     int rc;
     if (!wedge_core_pread(core, 0, &ehdr, sizeof(ehdr)) || memcmp(ehdr.e_ident, ELFMAG, SELFMAG) != 0 ||
         ehdr.e_type != ET_CORE) {
-        rc = wedge_err_input(err, name, 0, 0, "this is no core file");
+        rc = -EINVAL;
+        wedge_err_input(err, name, 0, 0, "this is no core file");
         if (is_packed(&ehdr))
             wedge_err_remedy(err,
                              "it is compressed: unpack it first (zstd -d, lz4 -d, xz -d, gzip -d), or take it from "
@@ -274,12 +278,14 @@ int wedge_core_parse(int fd, const char *name, struct wedge_core **ret, struct w
     }
     if (ehdr.e_ident[EI_CLASS] != ELFCLASS64 || ehdr.e_ident[EI_DATA] != ELFDATA2LSB || ehdr.e_machine != EM_X86_64 ||
         ehdr.e_phentsize != sizeof(Elf64_Phdr)) {
-        rc = wedge_err_input(err, name, 0, 0, "the core file is not of a 64-bit x86 program");
+        rc = -EINVAL;
+        wedge_err_input(err, name, 0, 0, "the core file is not of a 64-bit x86 program");
         goto fail;
     }
     rc = read_phdrs(core, &ehdr);
     if (!rc && !core->n_threads) {
-        rc = wedge_err_input(err, name, 0, 0, "the core file has no threads%s", core->cut ? ": it is cut off" : "");
+        rc = -EINVAL;
+        wedge_err_input(err, name, 0, 0, "the core file has no threads%s", core->cut ? ": it is cut off" : "");
         goto fail;
     }
     if (!rc) {
@@ -308,9 +314,9 @@ int wedge_core_open(const char *path, const char *exe, struct wedge_core **ret, 
                         rc == -EINVAL ? "it is not a regular file" : strerror(-rc));
         return rc;
     }
-    struct wedge_core *core;
+    struct wedge_core *core = NULL;
     int rc = wedge_core_parse(fd, path, &core, err);
-    if (rc)
+    if (rc || !core)
         return rc;
     if (exe) {
         core->exe_fd = wedge_elf_open_regular(AT_FDCWD, exe);

@@ -67,9 +67,11 @@ static int compare_regions(const void *a, const void *b)
 /* Equal paths are one file: mappings of it lie side by side, and a program has few of them. */
 static uint64_t source_of(struct wedge_core *core, const char *path)
 {
-    for (size_t i = core->n_sources; i > 0; i--)
-        if (strcmp(core->sources[i - 1].path, path) == 0)
+    for (size_t i = core->n_sources; i > 0; i--) {
+        const char *known = core->sources[i - 1].path;
+        if (known && strcmp(known, path) == 0)
             return i;
+    }
     if (core->n_sources == SOURCES_MAX)
         return 0;
     core->sources[core->n_sources] = (struct wedge_core_source){.path = path, .fd = -1};

@@ -42,7 +42,7 @@ struct writer {
         uint64_t start; /* of a mapping */
         bool hidden; /* it is not to be dumped */
         bool written; /* it has pages of its own, though it may be read-only now (RELRO) */
-    } *marks; /* ascending */
+    } * marks; /* ascending */
     size_t n_marks;
     struct wedge_regions regions;
     struct segment *segments;
@@ -110,8 +110,8 @@ static uint64_t wanted_bytes(const struct writer *w, const struct wedge_region *
     uint64_t bytes = r->end - r->start;
     char magic[SELFMAG];
     const struct mark mark = mark_of(w, r->start);
-    bool anonymous = r->inode == 0 || r->deleted || strncmp(r->path, "/memfd:", 7) == 0 ||
-                     strncmp(r->path, "/SYSV", 5) == 0;
+    bool anonymous =
+        r->inode == 0 || r->deleted || strncmp(r->path, "/memfd:", 7) == 0 || strncmp(r->path, "/SYSV", 5) == 0;
     if (!r->read || mark.hidden || strcmp(r->path, "[vvar]") == 0 || strcmp(r->path, "[vsyscall]") == 0 ||
         strncmp(r->path, "[vvar_", 6) == 0)
         return 0;
@@ -135,11 +135,11 @@ static int choose_segments(struct writer *w)
         uint64_t bytes = wanted_bytes(w, r);
         bytes = bytes <= left ? bytes : 0;
         left -= bytes;
-        w->segments[w->n_segments++] = (struct segment){.start = r->start,
-                                                        .bytes = r->end - r->start,
-                                                        .file_bytes = bytes,
-                                                        .flags = (r->read ? PF_R : 0u) | (r->write ? PF_W : 0u) |
-                                                                 (r->exec ? PF_X : 0u)};
+        w->segments[w->n_segments++] =
+            (struct segment){.start = r->start,
+                             .bytes = r->end - r->start,
+                             .file_bytes = bytes,
+                             .flags = (r->read ? PF_R : 0u) | (r->write ? PF_W : 0u) | (r->exec ? PF_X : 0u)};
     }
     return 0;
 }

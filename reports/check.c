@@ -61,8 +61,7 @@ SHAPE(verdict, {"kind", WORD, false, wedge_verdict_words}, {"certainty", WORD, f
       {"summary", TEXT}, {"signature", TEXT}, {"signature_roles", TEXT}, {"stuck_until_ms", INT, true},
       {"culprits", ARRAY, false, NULL, &party}, {"victims", ARRAY, false, NULL, &party});
 SHAPE(frame, {"function", TEXT, true}, {"file", TEXT, true}, {"line", INT, true}, {"module", TEXT}, {"offset", TEXT},
-      {"build_id", TEXT}, {"pc", TEXT}, {"inlined", BOOL}, {"signal", BOOL}, {"libc", BOOL},
-      {"runtime", BOOL});
+      {"build_id", TEXT}, {"pc", TEXT}, {"inlined", BOOL}, {"signal", BOOL}, {"libc", BOOL}, {"runtime", BOOL});
 SHAPE(object_shape, {"key", TEXT}, {"describe", TEXT}, {"address", TEXT, true}, {"owner_tid", INT, true},
       {"full", BOOL});
 SHAPE(wait_shape, {"class", WORD, false, wedge_wait_words}, {"call", TEXT},
@@ -74,8 +73,7 @@ SHAPE(thread, {"node", NODE}, {"tid", COUNT}, {"name", TEXT}, {"state", TEXT}, {
 SHAPE(process, {"pid", COUNT}, {"ppid", COUNT}, {"start_ticks", COUNT}, {"uid", COUNT}, {"state", TEXT}, {"comm", TEXT},
       {"exe", TEXT}, {"cmdline", TEXT}, {"root", BOOL}, {"in_tree", BOOL}, {"agent", BOOL},
       {"role", OBJECT, true, NULL, &role}, {"catches_signals", BOOL}, {"armed_timer", BOOL}, {"note", TEXT},
-      {"stopped_us", COUNT},
-      {"threads", ARRAY, false, NULL, &thread});
+      {"stopped_us", COUNT}, {"threads", ARRAY, false, NULL, &thread});
 SHAPE(edge, {"from", NODE}, {"to", NODE}, {"kind", WORD, false, edge_kinds}, {"need", WORD, false, needs},
       {"set", COUNT}, {"object", TEXT}, {"why", TEXT});
 SHAPE(firing, {"order", COUNT}, {"at_ns", INT}, {"pid", COUNT}, {"tid", COUNT}, {"role", OBJECT, true, NULL, &role},

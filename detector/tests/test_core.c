@@ -455,7 +455,7 @@ START_TEST(test_mutated)
         uint8_t old = data[at], new = (uint8_t)(seed >> 24);
         new = i % 4 == 0 ? 0xff : i % 4 == 1 ? 0x80 : new;
         ck_assert_int_eq(pwrite(fd, &new, 1, (off_t)at), 1);
-        if (wedge_core_parse(dup(fd), "core", &core, &err) == 0) {
+        if (wedge_core_parse(fcntl(fd, F_DUPFD_CLOEXEC, 0), "core", &core, &err) == 0) {
             parsed++;
             ck_assert_uint_le(core->n_threads, WEDGE_CORE_THREADS_MAX);
             for (size_t r = 0; r < core->regions.n; r++) {
