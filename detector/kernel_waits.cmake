@@ -2,12 +2,14 @@
 # factory and the programs that examine its cases.
 target_sources(wedge-detector PRIVATE
   alarm.c file_locks.c
-  wait/file_lock.c wait/frozen.c wait/open.c wait/queue.c wait/sysv.c wait/vfork.c wait/signal.c wait/eventfd.c wait/timerfd.c wait/device.c)
+  wait/file_lock.c wait/frozen.c wait/open.c wait/queue.c wait/sysv.c wait/vfork.c
+  wait/signal.c wait/eventfd.c wait/timerfd.c wait/device.c)
 if(NOT BUILD_TESTING)
   return()
 endif()
 
-target_sources(wedge-factory PRIVATE tests/factory_locks.c tests/factory_events.c tests/factory_queues.c tests/factory_vfork.c)
+target_sources(wedge-factory PRIVATE
+  tests/factory_locks.c tests/factory_events.c tests/factory_queues.c tests/factory_vfork.c)
 target_link_libraries(wedge-factory PRIVATE util) # openpty, before glibc 2.34
 foreach(name test_file_locks test_frozen)
   wedge_add_unit_test(${name} SOURCES tests/${name}.c LIBS wedge::detector)
@@ -22,4 +24,7 @@ foreach(name test_alarm test_kernel_waits)
     LIBS wedge::detector PkgConfig::LIBDW LABELS integration)
   target_compile_definitions(${name} PRIVATE WEDGE_FACTORY="$<TARGET_FILE:${${name}_factory}>")
   add_dependencies(${name} ${${name}_factory})
+  add_test(NAME ${name}-20 COMMAND ${name})
+  set_tests_properties(${name}-20 PROPERTIES LABELS nightly TIMEOUT 3600
+    ENVIRONMENT "WEDGE_CASES_REPEAT=20;CK_TIMEOUT_MULTIPLIER=20")
 endforeach()

@@ -52,6 +52,16 @@ static void eventfd_both(void)
     give(there, 1);
 }
 
+/* The kernel may raise an eventfd for a device that is open: nobody can tell. */
+static void eventfd_with_device(void)
+{
+    int fd = counter(0, 0);
+    if (open("/dev/kmsg", O_RDONLY | O_CLOEXEC) < 0 && open("/sys/fs/cgroup/cgroup.procs", O_RDONLY | O_CLOEXEC) < 0)
+        open("/dev/mem", O_RDONLY | O_CLOEXEC);
+    factory_ready();
+    take(fd);
+}
+
 static void eventfd_poll_own(void)
 {
     struct pollfd fds[1] = {{.fd = counter(0, 0), .events = POLLIN}};
@@ -303,6 +313,7 @@ const struct factory_case factory_events[] = {
     {"eventfd-both", eventfd_both, false},
     {"eventfd-poll-own", eventfd_poll_own, false},
     {"eventfd-full", eventfd_full, false},
+    {"eventfd-with-device", eventfd_with_device, false},
     {"timerfd-disarmed", timerfd_disarmed, false},
     {"sigwait-child", sigwait_child, false},
     {"signalfd-child", signalfd_child, false},

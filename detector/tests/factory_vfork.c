@@ -152,9 +152,16 @@ static void wait_for_stops(void)
 }
 
 const struct factory_case factory_vfork[] = {
-    {"wait-by-pidfd", wait_by_pidfd, false},          {"poll-pidfd", poll_pidfd, false},
-    {"wait-by-pidfd-slow", wait_by_pidfd_slow, true}, {"poll-pidfd-slow", poll_pidfd_slow, true},
-    {"wait-for-stops", wait_for_stops, true},         {"vfork-pipe", vfork_pipe, false},
-    {"vfork-own-lock", vfork_own_lock, false},        {"vfork-slow", vfork_slow, true},
-    {"vfork-and-lock", vfork_and_lock, true},         {NULL, NULL, false},
+    /* hangs */
+    {"wait-by-pidfd", wait_by_pidfd, false},
+    {"poll-pidfd", poll_pidfd, false},
+    {"vfork-pipe", vfork_pipe, false},
+    {"vfork-own-lock", vfork_own_lock, false},
+    /* get on */
+    {"wait-by-pidfd-slow", wait_by_pidfd_slow, true},
+    {"poll-pidfd-slow", poll_pidfd_slow, true},
+    {"wait-for-stops", wait_for_stops, true},
+    {"vfork-slow", vfork_slow, true},
+    {"vfork-and-lock", vfork_and_lock, true},
+    {NULL, NULL, false},
 };

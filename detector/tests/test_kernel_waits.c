@@ -1,6 +1,7 @@
 /* Every hang of the kernel factory gets its kind, its certainty, its scope and words that name what matters; what only
  * looks like one is never called so. */
 #include <fcntl.h>
+#include <grp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +23,7 @@ static const struct hang hangs[] = {
     {"eventfd-poll-own", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 1, "poll",
      "1 polled descriptor"},
     {"eventfd-full", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 1, "write", "counter full"},
+    {"eventfd-with-device", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_EVIDENT, WEDGE_SCOPE_WHOLE, 1, "read", "counter 0"},
     {"timerfd-disarmed", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 1, "read", "not armed"},
     {"sigwait-child", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "read", "SIGCHLD, from the end"},
     {"signalfd-child", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "read", "SIGCHLD, from the"},
@@ -214,12 +216,28 @@ START_TEST(test_frozen)
 }
 END_TEST
 
+/* To an ordinary user most of the machine is closed, whoever started him included. */
+START_TEST(test_as_an_ordinary_user)
+{
+    static const struct hang mine[] = {
+        {"flock-cycle", WEDGE_VERDICT_LOCK_CYCLE, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2},
+        {"eventfd-both", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2},
+        {"mq-both-receive", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2},
+    };
+    if (geteuid() == 0)
+        ck_assert(!setgroups(0, NULL) && !setresgid(65534, 65534, 65534) && !setresuid(65534, 65534, 65534));
+    if (access(WEDGE_FACTORY, X_OK) == 0)
+        hang_check_without_stacks(&mine[_i]);
+}
+END_TEST
+
 static void fill(TCase *tcase)
 {
     tcase_add_loop_test(tcase, test_hang_without_stacks, 0, HANGS);
     tcase_add_loop_test(tcase, test_hang_that_has_no_stack, 0, 2);
     tcase_add_loop_test(tcase, test_hang_with_stacks, 0, HANGS);
     tcase_add_loop_test(tcase, test_frozen, 0, (int)(sizeof(freezers) / sizeof(freezers[0])));
+    tcase_add_loop_test(tcase, test_as_an_ordinary_user, 0, 3);
     tcase_add_test(tcase, test_beside_a_message);
     tcase_add_loop_test(tcase, test_never_proved, 0, HEALTHY);
 }

@@ -24,6 +24,28 @@ static uint64_t added(struct wedge_look *look, const struct wedge_descriptor_wai
     return value;
 }
 
+/* The kernel raises eventfds for devices (KVM, VFIO, GPU) and for control groups of version 1 (cgroup.event_control),
+ * and nothing shows which. Whoever asked for that has had the device, or the group's file, open. */
+static bool has_source(struct wedge_look *look, int proc)
+{
+    static const char *const harmless[] = {"/dev/null", "/dev/zero", "/dev/full", "/dev/random",  "/dev/urandom",
+                                           "/dev/pts/", "/dev/tty",  "/dev/ptmx", "/dev/console", "/dev/shm/"};
+    const struct wedge_look_proc *own = &look->procs[proc];
+    for (size_t i = 0; i < own->n_fds; i++) {
+        char name[32], link[64] = "";
+        if (own->fds[i].kind != WEDGE_FD_OTHER)
+            continue;
+        snprintf(name, sizeof(name), "fd/%d", own->fds[i].number);
+        wedge_proc_link(look->snapshot->procs[proc].pid, own->reader, name, link, sizeof(link));
+        bool device = strncmp(link, "/dev/", 5) == 0;
+        for (size_t k = 0; k < sizeof(harmless) / sizeof(harmless[0]) && device; k++)
+            device = strncmp(link, harmless[k], strlen(harmless[k])) != 0;
+        if (device || strncmp(link, "/sys/fs/cgroup/", 15) == 0)
+            return true;
+    }
+    return false;
+}
+
 static void wakers(struct wedge_look *look, struct wedge_descriptor_wait *wait)
 {
     char text[1024];
@@ -51,6 +73,9 @@ static void wakers(struct wedge_look *look, struct wedge_descriptor_wait *wait)
     const char *why = reads ? "may raise it" : "may take from it";
     wedge_descriptor_by_process(look, wait, look->snapshot->procs[look->snapshot->threads[wait->thread].proc].pid, why);
     wedge_descriptor_by_sharers(look, wait, why);
+    if (reads && has_source(look, look->snapshot->threads[wait->thread].proc))
+        wedge_descriptor_by_chance(look, wait,
+                                   "the kernel may raise it for a device or a control group that it has open");
     look->threads[wait->thread].assumptions |= WEDGE_ASSUME_COMPLETE_VIEW;
 }
 

@@ -222,7 +222,7 @@ static void decode(struct wedge_look *look, int thread)
         return;
     }
     wedge_descriptor_by_receivers(look, &q.wait);
-    if (look->hidden_ends || look->hidden_above)
+    if (wedge_descriptor_is_hidden(look, q.wait.fd->dev, q.wait.fd->inode))
         wedge_descriptor_by_outside(look, &q.wait, "a process that may hold the lock cannot be read");
     own->assumptions |= WEDGE_ASSUME_COMPLETE_VIEW;
     own->shared = true;
