@@ -34,6 +34,7 @@ static void leave_with(const struct care *care, int id)
     if (pid == 0) {
         if (fork())
             _exit(0);
+        setsid(); /* the test ends its process group */
         /* Not even the standard streams: the test waits for their end. */
         for (int fd = 0; fd < 64; fd++)
             if (fd != alive[0] && fd != began[1])

@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -23,8 +24,10 @@ static void vfork_pipe(void)
     factory_pipe(ends);
     factory_ready();
     pid_t pid = vfork();
-    if (pid == 0)
+    if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* of its own: nobody else's memory is touched */
         _exit(read(ends[0], &byte, 1) == 1);
+    }
 }
 
 /* The child wants a lock that its parent has: the same lock, in the same memory. */
@@ -34,6 +37,7 @@ static void vfork_own_lock(void)
     factory_ready();
     pid_t pid = vfork();
     if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
         pthread_mutex_lock(&lock);
         _exit(0);
     }
