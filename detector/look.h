@@ -61,6 +61,7 @@ struct wedge_look_proc {
     bool timers_unknown;
     enum { WEDGE_ALARM_NOT_ASKED, WEDGE_ALARM_NONE, WEDGE_ALARM_POSSIBLE } alarm; /* detector/alarm.h */
     enum { WEDGE_FROZEN_NOT_ASKED, WEDGE_FROZEN_NOT, WEDGE_FROZEN } frozen; /* its control group; wait/frozen.c */
+    bool memory_alone; /* no child of its lives in its memory; false: not asked */
     bool sharer_asked;
     int sharer; /* wedge_wait_memory_sharer + 1 */
     bool async; /* io_uring, AIO or KVM */

@@ -2,10 +2,13 @@
  * stop and go on. */
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "detector/tests/factory.h"
@@ -155,6 +158,29 @@ static void wait_for_stops(void)
         waitpid(pid, NULL, WUNTRACED | WCONTINUED);
 }
 
+/* A process of its own that lives in this one's memory, as no thread does: it posts what its parent waits for. */
+static sem_t posted;
+static int post_now_and_then(void *arg)
+{
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    for (;;) {
+        struct timespec ts = {.tv_nsec = 20000000};
+        syscall(SYS_nanosleep, &ts, NULL);
+        sem_post(arg);
+    }
+    return 0;
+}
+static void clone_and_post(void)
+{
+    static _Alignas(16) char stack[65536];
+    sem_init(&posted, 0, 0);
+    if (clone(post_now_and_then, stack + sizeof(stack), CLONE_VM | SIGCHLD, &posted) < 0)
+        factory_die("clone");
+    factory_ready();
+    for (;;)
+        sem_wait(&posted);
+}
+
 const struct factory_case factory_vfork[] = {
     /* hangs */
     {"wait-by-pidfd", wait_by_pidfd, false},
@@ -165,6 +191,7 @@ const struct factory_case factory_vfork[] = {
     {"wait-by-pidfd-slow", wait_by_pidfd_slow, true},
     {"poll-pidfd-slow", poll_pidfd_slow, true},
     {"wait-for-stops", wait_for_stops, true},
+    {"clone-and-post", clone_and_post, true},
     {"vfork-slow", vfork_slow, true},
     {"vfork-and-lock", vfork_and_lock, true},
     {NULL, NULL, false},

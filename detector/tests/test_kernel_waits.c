@@ -76,6 +76,7 @@ static const struct healthy healthy[] = {
     {"wait-for-stops", false, WEDGE_WAIT_CHILD},
     {"vfork-slow", false, WEDGE_WAIT_CHILD},
     {"vfork-and-lock", false, WEDGE_WAIT_MUTEX},
+    {"clone-and-post", false, WEDGE_WAIT_SEM},
 };
 #define HEALTHY ((int)(sizeof(healthy) / sizeof(healthy[0])))
 

@@ -98,7 +98,8 @@ void wedge_futex_anyone(struct wedge_look *look, int thread, const struct wedge_
         wedge_waker_add(look, thread, 0, WEDGE_TO_PROC, f->proc, flags, "may wake it");
         if (sharer >= 0)
             wedge_waker_add(look, thread, 0, WEDGE_TO_PROC, sharer, flags, "has the same memory (vfork)");
-        own->own_process_only = sharer < 0 && wedge_futex_alive(look, f->proc) <= 1;
+        bool by_child = wedge_wait_memory_children(look, thread, f->proc, flags);
+        own->own_process_only = sharer < 0 && !by_child && wedge_futex_alive(look, f->proc) <= 1;
     }
 }
 

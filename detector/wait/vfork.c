@@ -61,3 +61,25 @@ int wedge_wait_memory_sharer(struct wedge_look *look, int proc)
     }
     return own->sharer - 1;
 }
+
+bool wedge_wait_memory_children(struct wedge_look *look, int thread, int proc, unsigned flags)
+{
+    pid_t self = look->snapshot->procs[proc].pid;
+    bool any = false;
+    if (look->procs[proc].memory_alone)
+        return false;
+    for (size_t i = 0; i < look->n_machine && !look->core; i++) {
+        const struct wedge_machine_proc *m = &look->machine[i];
+        int same = m->ppid == self && m->state != 'Z' && m->state != 'X' ? same_memory(self, m->pid) : 0;
+        int child = same ? wedge_look_want(look, m->pid) : -1;
+        if (!same)
+            continue;
+        any = true;
+        if (same > 0 && child >= 0)
+            wedge_waker_add(look, thread, 0, WEDGE_TO_PROC, child, flags, "has the same memory (clone)");
+        else
+            wedge_waker_add(look, thread, 0, WEDGE_TO_OUTSIDE, -1, flags, "a child that may have the same memory");
+    }
+    look->procs[proc].memory_alone = !any;
+    return any;
+}
