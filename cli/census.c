@@ -178,6 +178,8 @@ static int take(struct wedge_census *census, const struct wedge_arena *arena, st
     const struct wedge_arena_header *header = wedge_arena_header(arena);
     census->lost = header->lost_census;
     census->lost_objects = header->lost_objects;
+    census->lost_processes = header->lost_procs;
+    census->lost_threads = header->lost_threads;
     return 0;
 }
 
@@ -204,6 +206,12 @@ static int show(const struct options *o, struct wedge_census *census, struct wed
     if (census->lost)
         fprintf(stderr, "wedge: the census is not complete: %" PRIu32 " passes at places that found no room in it\n",
                 census->lost);
+    if (census->lost_processes || census->lost_threads)
+        fprintf(stderr,
+                "wedge: the census is not complete: nothing is counted of %" PRIu32 " process%s and %" PRIu32
+                " thread%s that found no room in the arena\n",
+                census->lost_processes, census->lost_processes == 1 ? "" : "es", census->lost_threads,
+                census->lost_threads == 1 ? "" : "s");
     if (census->lost_objects)
         wedge_cli_say(&o->cli, "%" PRIu32 " objects found no room: where they were made is not known",
                       census->lost_objects);

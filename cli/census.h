@@ -37,6 +37,7 @@ struct wedge_census {
     size_t n;
     uint32_t lost; /* passes without a row */
     uint32_t lost_objects; /* objects without a row: their makers are not known */
+    uint32_t lost_processes, lost_threads; /* without room in the arena: none of their passes is counted */
 };
 
 /* census_sites.c: names for all sites, from the modules' files and their debug files. */

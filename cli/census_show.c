@@ -161,6 +161,7 @@ json_t *wedge_census_json(const struct wedge_census *census)
                       p->made_known ? site_json(&p->maker) : json_null(), "legal", faults_json(p, WEDGE_LEGAL),
                       "environmental", faults_json(p, WEDGE_ENVIRONMENTAL), "illegal", faults_json(p, WEDGE_ILLEGAL)));
     }
-    return json_pack("{s:s,s:o,s:I,s:I}", "format", "wedge.census/1", "places", places, "lost",
-                     (json_int_t)census->lost, "lost_objects", (json_int_t)census->lost_objects);
+    return json_pack("{s:s,s:o,s:I,s:I,s:I,s:I}", "format", "wedge.census/1", "places", places, "lost",
+                     (json_int_t)census->lost, "lost_objects", (json_int_t)census->lost_objects, "lost_processes",
+                     (json_int_t)census->lost_processes, "lost_threads", (json_int_t)census->lost_threads);
 }

@@ -243,6 +243,7 @@ static const struct {
      "the run is invalid: no rule acted on what found no room in the arena"},
     {"$W inject -f empty.plan -- sh crowd.sh", 0, "wedge: no rule acted on what found no room in the arena"},
     {"$W inject -f root.plan -- sh crowd.sh", 0, "wedge: no rule acted on what found no room in the arena"},
+    {"$W census -- sh crowd.sh", 0, "wedge: the census is not complete: nothing is counted of "},
     /* what a plan names and nobody has */
     {"$W inject -f place.plan -- true", 0,
      "wedge: the plan names what was nowhere: no loaded module has the place no.such"},
