@@ -238,6 +238,16 @@ static bool can_answer(const struct agent_here *here, const struct wedge_arena_r
     return rule->action != WEDGE_ACT_SPURIOUS || site->kind != WEDGE_OBJECT_WORD || agent_is_wait(site);
 }
 
+/* A call has one answer, the first: a rule that came behind would count as fired and do nothing. What shuts the object
+ * of a call has that to do besides. */
+static bool comes_late(const struct wedge_arena_rule *rule, const struct agent_site *site)
+{
+    if (AGENT_LIKELY(site->answer == AGENT_ANSWER_NONE))
+        return false;
+    bool shuts = site->args && (rule->action == WEDGE_ACT_FULL || rule->action == WEDGE_ACT_EMPTY);
+    return rule->action == WEDGE_ACT_CORRUPT || (is_answer(rule->action) && !shuts);
+}
+
 /* Does the rule fire at that hit, as far as the hit tells? */
 static bool is_chosen(const struct agent_here *here, uint32_t number, const struct agent_site *site, uint64_t hit)
 {
@@ -303,8 +313,8 @@ static bool decide(const struct agent_here *here, uint32_t number, struct agent_
     if (!mine.hits)
         return false;
     if (AGENT_UNLIKELY(rule->max && !mine.own) && is_open(&mine, rule->max) &&
-        (!is_answer(rule->action) || can_answer(here, rule, site)) && atomic_load(&rule->released) % 2 == 0 &&
-        !agent_is_vfork_child(here)) {
+        (!is_answer(rule->action) || can_answer(here, rule, site)) && !comes_late(rule, site) &&
+        atomic_load(&rule->released) % 2 == 0 && !agent_is_vfork_child(here)) {
         if (!count_in_order(here, number, site, &mine, ret_hit))
             return false;
     } else {
@@ -315,10 +325,10 @@ static bool decide(const struct agent_here *here, uint32_t number, struct agent_
             atomic_fetch_add_explicit(&rule->misplaced, 1, memory_order_relaxed);
             return false;
         }
-        if (agent_is_vfork_child(here) || !admit(&mine, rule->max))
+        if (comes_late(rule, site) || agent_is_vfork_child(here) || !admit(&mine, rule->max))
             return false;
     }
-    if (rule->action == WEDGE_ACT_CORRUPT && site->answer == AGENT_ANSWER_NONE)
+    if (rule->action == WEDGE_ACT_CORRUPT)
         site->value = (int64_t)(agent_mix(draw(here, number, site, *ret_hit)) >> 1);
     return true;
 }
@@ -347,8 +357,6 @@ static void die(const struct agent_here *here, uint32_t number, long signal)
 
 static void answer(struct agent_site *site, enum agent_answer_kind kind, int64_t value)
 {
-    if (site->answer != AGENT_ANSWER_NONE)
-        return;
     site->answer = kind;
     site->value = value;
 }
@@ -431,7 +439,7 @@ __attribute__((noinline, cold)) static void fire(const struct agent_here *here, 
         here->thread->last_rule = number + 1;
     atomic_fetch_add(&rule->fired, 1);
     agent_announce();
-    if (rule->action == WEDGE_ACT_CORRUPT && site->answer == AGENT_ANSWER_NONE)
+    if (rule->action == WEDGE_ACT_CORRUPT)
         site->order = event.order;
     act(here, number, site);
 }

@@ -103,13 +103,13 @@ static struct reply pass(struct oracle *o, int process, int thread, enum oracle_
         if (rule->what != what || rule->after_effect != after || (what == WHAT_OPS && !(rule->ops >> op & 1)) ||
             !is_who(o, rule, process, thread) || !is_time(o, rule))
             continue;
-        if (!fires(o, i, process, thread, answers, what == WHAT_OPS && op != OP_POINT))
+        if (!fires(o, i, process, thread, answers, what == WHAT_OPS && op != OP_POINT && !reply.given))
             continue;
         o->fired[i]++;
         if (o->n_firings < FIRINGS_MAX)
             o->firings[o->n_firings] = (struct oracle_firing){i, process, thread};
         o->n_firings++;
-        if (answers && !reply.given) {
+        if (answers) {
             reply.given = true;
             reply.action = rule->action;
             reply.number = rule->number;
