@@ -160,7 +160,8 @@ static void name_posters(struct wedge_look *look, int thread, const struct recor
         last_ns = tally.last_gave_ns > last_ns ? tally.last_gave_ns : last_ns;
     }
     own->owner_dead = lock && taken;
-    own->missed = about == WEDGE_OBJECT_COND && !waited && last_ns;
+    /* Where others live it may as well wait, rightly, for what they would signal next. */
+    own->missed = about == WEDGE_OBJECT_COND && !waited && last_ns && own->own_process_only;
     /* A handler may post as well, whichever thread it runs on. */
     if (!any || look->procs[t->proc].caught)
         return;
