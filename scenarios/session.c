@@ -597,17 +597,14 @@ static void mind_pause(struct state *st, int64_t overslept_ns, bool continued)
 }
 
 /* Signals sent to wedge are the command's: a terminal sends them to both already, kill(1) to us alone. */
-static void take_signal(struct state *st)
+static void take_signal(struct state *st, const struct signalfd_siginfo *info)
 {
-    struct signalfd_siginfo info;
-    if (read(st->sigfd, &info, sizeof(info)) != sizeof(info))
-        return;
-    int signo = (int)info.ssi_signo;
+    int signo = (int)info->ssi_signo;
     if (signo == SIGCHLD) { /* an orphan of the command's, which is nobody's but ours to reap */
         reap(st);
         return;
     }
-    bool from_terminal = info.ssi_code == SI_KERNEL;
+    bool from_terminal = info->ssi_code == SI_KERNEL;
     if (signo == SIGCONT) { /* whoever stopped us stopped the command, or did not: it is to go on as well */
         mind_pause(st, 0, true);
         if (!st->s->attach)
@@ -625,6 +622,14 @@ static void take_signal(struct state *st)
     }
     if (!from_terminal)
         kill(st->root, signo);
+}
+
+/* All that came: a SIGCONT behind another must be heard before anybody judges how long it was still. */
+static void take_signals(struct state *st)
+{
+    struct signalfd_siginfo info;
+    while (read(st->sigfd, &info, sizeof(info)) == sizeof(info))
+        take_signal(st, &info);
 }
 
 static int limit_passed(struct state *st)
@@ -673,9 +678,9 @@ static int loop(struct state *st)
                       NULL);
         if (n < 0 && errno != EINTR)
             return wedge_err_set(st->err, -errno, "cannot wait for the command: %s", strerror(errno));
-        mind_pause(st, n == 0 ? wedge_clock_ns() - asleep_ns - pause : 0, false);
+        mind_pause(st, wedge_clock_ns() - asleep_ns - pause, false);
         if (n > 0 && fds[1].revents)
-            take_signal(st);
+            take_signals(st);
         if (n > 0 && fds[0].revents) {
             reap(st);
             st->ended = true;
