@@ -285,18 +285,20 @@ static int add_inet(struct wedge_sockets *sockets, pid_t pid, pid_t tid, const c
     char *text = NULL;
     ssize_t len = wedge_proc_read_all(pid, tid, file, MOST_INET_BYTES, &text);
     int rc = len < 0 ? (int)len : len >= (ssize_t)MOST_INET_BYTES ? -EOVERFLOW : 0;
-    const char *line = rc ? NULL : strchr(text, '\n'); /* the first one has the titles */
-    for (; line && line[1] && !rc; line = strchr(line + 1, '\n')) {
+    char *line = rc ? NULL : strchr(text, '\n'); /* the first one has the titles */
+    while (line && line[1] && !rc) {
         struct wedge_inet_socket s;
+        char *next = strchr(line + 1, '\n');
+        if (next)
+            *next = '\0'; /* sscanf measures all that follows, which is long where connections are many */
         if (!wedge_sockets_parse_inet(line + 1, &s))
             rc = -EBADMSG;
-        else if (s.state == TIME_WAIT) /* connections that are over are many, and nobody waits on them */
-            continue;
-        else
+        else if (s.state != TIME_WAIT) /* connections that are over are many, and nobody waits on them */
             rc = room((void **)&sockets->inet_sockets, sockets->n_inet, 1, sizeof(s), cap);
         s.udp = udp;
-        if (!rc)
+        if (!rc && s.state != TIME_WAIT)
             sockets->inet_sockets[sockets->n_inet++] = s;
+        line = next;
     }
     free(text);
     return rc;
