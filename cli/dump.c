@@ -195,8 +195,8 @@ static int dump(const struct options *o, pid_t pid, struct wedge_err *err, int *
         snprintf(what, sizeof(what), "looking at %s", o->core ? "the core file" : "all of the user's processes");
     if (!o->for_library)
         wedge_cli_progress_begin(&cli, what);
-    int rc = wedge_report_examine(
-        &examine, o->deadline_ns ? (int)(o->deadline_ns / WEDGE_NS_PER_MS) : DEADLINE_MS, &report, err);
+    int rc = wedge_report_examine(&examine, o->deadline_ns ? (int)(o->deadline_ns / WEDGE_NS_PER_MS) : DEADLINE_MS,
+                                  &report, err);
     wedge_cli_progress_end();
     if (rc)
         return rc;

@@ -59,7 +59,8 @@ void wedge_cli_progress_begin(const struct wedge_cli *cli, const char *what)
         return;
     on_terminal = isatty(STDERR_FILENO);
     seconds = 0;
-    snprintf(line, sizeof(line), "%swedge: %s: ", on_terminal ? "\r" : "", wedge_text_plain(what, plain, sizeof(plain)));
+    snprintf(line, sizeof(line), "%swedge: %s: ", on_terminal ? "\r" : "",
+             wedge_text_plain(what, plain, sizeof(plain)));
     line_len = strlen(line);
     sigaction(SIGALRM, &action, NULL);
     set_timer(1);

@@ -8,13 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "detector/alarm.h"
-#include "detector/core_file.h"
-#include "detector/core_look.h"
-#include "detector/graph.h"
-#include "detector/libc.h"
-#include "detector/stacks.h"
-#include "detector/verdict.h"
+#include "detector/core/core_file.h"
+#include "detector/core/core_look.h"
+#include "detector/look/alarm.h"
+#include "detector/look/libc.h"
+#include "detector/stacks/stacks.h"
+#include "detector/verdict/graph.h"
+#include "detector/verdict/verdict.h"
 #include "detector/wait/wait.h"
 
 #define obstack_chunk_alloc malloc

@@ -11,12 +11,12 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "base/job.h"
-#include "detector/history.h"
 #include "detector/model.h"
+#include "detector/verdict/history.h"
 
 enum wedge_stacks { WEDGE_STACKS_NEVER, WEDGE_STACKS_ON_HANG, WEDGE_STACKS_ALWAYS };
 
-/* Who belongs to the tree: the root's descendants always, and beside them … (detector/members.h) */
+/* Who belongs to the tree: the root's descendants always, and beside them … (detector/look/members.h) */
 enum wedge_members {
     WEDGE_MEMBERS_OF_ROOT,
     WEDGE_MEMBERS_OF_GROUP, /* its process group */

@@ -7,10 +7,10 @@ set(factory_cxx ${PROJECT_BINARY_DIR}/tests/factory_cxx)
 add_custom_command(
   OUTPUT ${factory_cxx}
   COMMAND ${WEDGE_CXX} -std=c++20 -Wall -Wextra -g -O1 -fno-optimize-sibling-calls -pthread -o ${factory_cxx}
-          ${CMAKE_CURRENT_SOURCE_DIR}/tests/factory_cxx.cpp
-  DEPENDS tests/factory_cxx.cpp)
+          ${CMAKE_CURRENT_SOURCE_DIR}/tests/programs/factory_cxx.cpp
+  DEPENDS tests/programs/factory_cxx.cpp)
 add_custom_target(wedge-factory-cxx DEPENDS ${factory_cxx})
-configure_file(tests/factory_languages.in ${PROJECT_BINARY_DIR}/tests/factory_languages @ONLY)
+configure_file(tests/programs/factory_languages.in ${PROJECT_BINARY_DIR}/tests/factory_languages @ONLY)
 
 wedge_add_unit_test(test_foreign SOURCES tests/test_foreign.c tests/harness.c tests/cases.c
   LIBS wedge::detector LABELS integration)

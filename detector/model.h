@@ -83,7 +83,8 @@ struct wedge_frame {
     bool signal; /* a signal frame */
     bool exact; /* pc is where it goes on, not the address behind a call */
     bool libc; /* of libc, ld.so, libpthread or the agent: not the program's own */
-    bool runtime; /* of its language's own library (C++, Rust), inlined or not: nothing that the program's author wrote */
+    bool
+        runtime; /* of its language's own library (C++, Rust), inlined or not: nothing that the program's author wrote */
 };
 
 /* A thing waited for. Equal keys are the same object, across processes too. */

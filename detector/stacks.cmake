@@ -1,4 +1,4 @@
-# Tests of the stacks: what capture.h promises, from the stop to the names.
+# Tests of the stacks: what stacks/capture.h promises, from the stop to the names.
 # Included by detector/CMakeLists.txt, which owns the library.
 set(WEDGE_STACKS_DIR ${CMAKE_CURRENT_LIST_DIR})
 
@@ -9,7 +9,7 @@ function(wedge_add_stacks_target name)
   if(NOT A_SOURCE)
     set(A_SOURCE stacks_target.c)
   endif()
-  add_executable(${name} ${WEDGE_STACKS_DIR}/tests/${A_SOURCE})
+  add_executable(${name} ${WEDGE_STACKS_DIR}/tests/programs/${A_SOURCE})
   target_link_libraries(${name} PRIVATE Threads::Threads)
   # What the build type and wedge-flags say about optimisation, frame pointers and debug information must not leak into
   # what is being tested: the flags of our own code come last, and would win.
@@ -61,16 +61,16 @@ function(wedge_add_stacks_tests lib)
   set(program_32 ${PROJECT_BINARY_DIR}/tests/stacks_32)
   add_custom_command(
     OUTPUT ${program_32}
-    COMMAND ${CMAKE_C_COMPILER} -m32 -nostdlib -static -no-pie -o ${program_32} ${WEDGE_STACKS_DIR}/tests/stacks_32.S
-    DEPENDS ${WEDGE_STACKS_DIR}/tests/stacks_32.S)
+    COMMAND ${CMAKE_C_COMPILER} -m32 -nostdlib -static -no-pie -o ${program_32} ${WEDGE_STACKS_DIR}/tests/programs/stacks_32.S
+    DEPENDS ${WEDGE_STACKS_DIR}/tests/programs/stacks_32.S)
   add_custom_target(stacks_32 DEPENDS ${program_32})
   find_program(WEDGE_CXX NAMES g++ c++ REQUIRED)
   set(program_cxx ${PROJECT_BINARY_DIR}/tests/stacks_cxx)
   add_custom_command(
     OUTPUT ${program_cxx}
     COMMAND ${WEDGE_CXX} -D_GNU_SOURCE -Wall -Wextra -g -O2 -fomit-frame-pointer -Wl,--build-id=sha1 -o ${program_cxx}
-            ${WEDGE_STACKS_DIR}/tests/stacks_cxx.cc
-    DEPENDS ${WEDGE_STACKS_DIR}/tests/stacks_cxx.cc)
+            ${WEDGE_STACKS_DIR}/tests/programs/stacks_cxx.cc
+    DEPENDS ${WEDGE_STACKS_DIR}/tests/programs/stacks_cxx.cc)
   add_custom_target(stacks_cxx DEPENDS ${program_cxx})
   set(odd_targets
     stacks_odd_o0 stacks_odd_o2 stacks_odd_os stacks_odd_lto stacks_odd_cf stacks_odd_now stacks_odd_static

@@ -1,14 +1,14 @@
 # Waits on descriptors: pipes, sockets, and poll's family that watches them. Included by detector/CMakeLists.txt, which
 # owns the library, the factory and the programs that examine its cases.
 target_sources(wedge-detector PRIVATE
-  sockets.c messages.c
+  kernel/sockets.c kernel/messages.c
   wait/descriptor.c wait/poll.c wait/epoll.c wait/pipe.c wait/pidfd.c
   wait/socket.c wait/socket_unix.c wait/socket_inet.c)
 if(NOT BUILD_TESTING)
   return()
 endif()
 
-target_sources(wedge-factory PRIVATE tests/factory_descriptor.c tests/factory_socket.c)
+target_sources(wedge-factory PRIVATE tests/programs/factory_descriptor.c tests/programs/factory_socket.c)
 wedge_add_unit_test(test_sockets SOURCES tests/test_sockets.c LIBS wedge::detector)
 foreach(name test_descriptor test_socket)
   wedge_add_unit_test(${name} SOURCES tests/${name}.c tests/harness.c tests/cases.c LIBS wedge::detector LABELS integration)

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "detector/proc.h"
+#include "detector/kernel/proc.h"
 #include "faults/launch.h"
 
 /* A process in an inner PID namespace has another number here, so that one look says too little. */

@@ -14,7 +14,7 @@
 
 #include "base/clock.h"
 #include "base/job.h"
-#include "detector/core_write.h"
+#include "detector/core/core_write.h"
 #include "reports/write.h"
 #include "scenarios/launch.h"
 

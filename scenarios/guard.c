@@ -14,7 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "detector/proc.h"
+#include "detector/kernel/proc.h"
 #include "scenarios/tree.h"
 
 enum { ROUNDS = 500, UNTOLD_ROUNDS = 100, MOST_ENVIRONMENT = 1 << 20, MOST_PROCESSES = 1 << 22 };

@@ -222,7 +222,7 @@ static int start_tees(struct state *st, int fds[2])
     return rc;
 }
 
-/* The run's mark, by which a daemon that has left everything else is known to be of this run (detector/members.h). */
+/* The run's mark, by which a daemon that has left everything else is known to be of this run (detector/look/members.h). */
 static void mark_environment(void)
 {
     uint64_t nonce = 0;

@@ -9,7 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "detector/proc.h"
+#include "detector/kernel/proc.h"
 
 enum { MOST_PROCESSES = 1 << 22 }; /* the kernel's own limit of pid_max on 64 bits, proc(5) */
 

@@ -20,8 +20,8 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "detector/capture.h"
-#include "detector/proc.h"
+#include "detector/kernel/proc.h"
+#include "detector/stacks/capture.h"
 
 #define obstack_chunk_alloc malloc
 #define obstack_chunk_free  free

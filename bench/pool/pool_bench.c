@@ -253,7 +253,8 @@ int main(int argc, char **argv)
         work_ns = strtoll(argv[3], NULL, 10) * 1000;
         figure = bare(strtol(argv[2], NULL, 10), strtoull(argv[4], NULL, 10));
     } else {
-        fprintf(stderr, "usage: pool_bench [stream-]put N | many N | [stream-]trip N [µs] | idle SECONDS | work|bare PROCESSES µS N\n");
+        fprintf(stderr, "usage: pool_bench [stream-]put N | many N | [stream-]trip N [µs] | idle SECONDS | work|bare "
+                        "PROCESSES µS N\n");
         return 2;
     }
     printf("%.3f\n", figure);

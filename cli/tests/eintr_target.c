@@ -179,24 +179,15 @@ static const struct {
     int (*make)(void);
     long (*call)(int fd);
 } calls[] = {
-    {"epoll", make_epoll, by_epoll},
-    {"semop", none, by_semop},
-    {"sigwaitinfo", none, by_sigwaitinfo},
-    {"recv-timeo", with_rcvtimeo, by_recv},
-    {"read-timeo", with_rcvtimeo, by_read},
-    {"accept-timeo", listener, by_accept},
-    {"send-timeo", with_sndtimeo, by_send},
-    {"io_getevents", make_aio_context, by_io_getevents},
-    {"recv", without_timeo, by_recv},
-    {"read-socket", without_timeo, by_read},
-    {"read-pipe", pipe_read_end, by_read},
-    {"poll", pipe_read_end, by_poll},
-    {"select", pipe_read_end, by_select},
-    {"sem_wait", none, by_sem_wait},
-    {"nanosleep", none, by_nanosleep},
-    {"msgrcv", none, by_msgrcv},
-    {"eventfd", make_eventfd, by_read},
-    {"inotify", make_inotify, by_read},
+    {"epoll", make_epoll, by_epoll},        {"semop", none, by_semop},
+    {"sigwaitinfo", none, by_sigwaitinfo},  {"recv-timeo", with_rcvtimeo, by_recv},
+    {"read-timeo", with_rcvtimeo, by_read}, {"accept-timeo", listener, by_accept},
+    {"send-timeo", with_sndtimeo, by_send}, {"io_getevents", make_aio_context, by_io_getevents},
+    {"recv", without_timeo, by_recv},       {"read-socket", without_timeo, by_read},
+    {"read-pipe", pipe_read_end, by_read},  {"poll", pipe_read_end, by_poll},
+    {"select", pipe_read_end, by_select},   {"sem_wait", none, by_sem_wait},
+    {"nanosleep", none, by_nanosleep},      {"msgrcv", none, by_msgrcv},
+    {"eventfd", make_eventfd, by_read},     {"inotify", make_inotify, by_read},
 };
 enum { CALLS = sizeof(calls) / sizeof(calls[0]) };
 static _Atomic int seen[CALLS], tids[CALLS];

@@ -15,7 +15,7 @@
 #include "base/clock.h"
 #include "base/tests/suite.h"
 #include "cli/tests/programs.h"
-#include "detector/proc.h"
+#include "detector/kernel/proc.h"
 #include "scenarios/tree.h"
 
 static char dir[64];
@@ -62,12 +62,14 @@ static const struct {
      ">/dev/null; R=$?; kill -0 $S && echo bystander lives; kill $S; kill -0 $(cat daemon) 2>&1; exit $R",
      124, "bystander lives", "daemon"},
     /* A command: told where the report is, which stands there already; nothing to read; its output on standard error. */
-    {"$W watch -q -o out --on-hang='run:cat; echo $WEDGE_KIND $WEDGE_SCOPE; grep -c \"\\\"schema\\\"\" $WEDGE_REPORT; kill "
+    {"$W watch -q -o out --on-hang='run:cat; echo $WEDGE_KIND $WEDGE_SCOPE; grep -c \"\\\"schema\\\"\" $WEDGE_REPORT; "
+     "kill "
      "-0 $WEDGE_PID && echo alive, run=$WEDGE_RUN.; kill -9 $WEDGE_PID' -- $F join-with-lock",
      124, "closed-wait whole\n1\nalive, run=.\n", NULL},
     {"$W watch -o out --on-hang=kill,run:'echo first; exit 3' -- $F join-with-lock", 124,
      "the command for a hang ended with 3", NULL},
-    {"$W watch -o out --on-hang=core,kill -- $F opposite-shared; R=$?; ls out | grep -c core; exit $R", 124, "\n3\n", "no core"},
+    {"$W watch -o out --on-hang=core,kill -- $F opposite-shared; R=$?; ls out | grep -c core; exit $R", 124, "\n3\n",
+     "no core"},
     /* A core of another program's reader's choice: names and threads are in it. */
     {"$W watch -q -o out --on-hang=core,kill -- $F three-threads; eu-stack --core=$(echo out/core.*) -e $F", 0,
      " take_two\n", NULL},
@@ -78,23 +80,28 @@ static const struct {
      "'\"kind\": \"lock-cycle' again/report.json",
      0, "lock-cycle", NULL},
     /* A part is reported, and the command goes on and keeps its status; unless it is said to act on parts as well. */
-    {"$W watch -o out --stall 500ms -- sh -c '$F part-checked & P=$!; $S 60 5; kill -9 $P; wait; exit 5'", 5, "a part of", NULL},
-    {"$W watch -o out --stall 1s --on-part=run:'echo part of $WEDGE_PID: $WEDGE_SCOPE' -- sh -c '$F part-checked & P=$!; $S 90 5; "
+    {"$W watch -o out --stall 500ms -- sh -c '$F part-checked & P=$!; $S 60 5; kill -9 $P; wait; exit 5'", 5,
+     "a part of", NULL},
+    {"$W watch -o out --stall 1s --on-part=run:'echo part of $WEDGE_PID: $WEDGE_SCOPE' -- sh -c '$F part-checked & "
+     "P=$!; $S 90 5; "
      "kill -9 $P; wait; exit 5'",
      5, ": part\n", NULL},
     {"$W watch -q -o out --stall 500ms --on-part=kill -- sh -c '$F part-checked & $S 6000 5; exit 5'", 124, NULL, NULL},
     /* Attached: nothing is ended unless that is asked for. */
-    {"$F join-with-lock >ready & P=$!; until grep -q ready ready; do sleep 0.05; done; $W watch -q -o out -p $P; R=$?; kill "
+    {"$F join-with-lock >ready & P=$!; until grep -q ready ready; do sleep 0.05; done; $W watch -q -o out -p $P; R=$?; "
+     "kill "
      "-0 $P && echo lives; kill -9 $P; wait; exit $R",
      124, "lives", NULL},
-    {"$F join-with-lock >ready & P=$!; until grep -q ready ready; do sleep 0.05; done; $W watch -q -o out --on-hang=kill -p $P; "
+    {"$F join-with-lock >ready & P=$!; until grep -q ready ready; do sleep 0.05; done; $W watch -q -o out "
+     "--on-hang=kill -p $P; "
      "R=$?; wait $P; echo ended with $?; exit $R",
      124, "ended with 137", NULL},
     {"$W watch --on-hang=kil -- true", 125, "separated by commas, not 'kil'", NULL},
     {"$W watch --on-part=core, -- true", 125, "--on-part takes", NULL},
     {"$W watch --on-hang=run: -- true", 125, "--on-hang takes", NULL},
     /* Whoever forks faster than it is killed. */
-    {"$W watch -q -o out --limit 1s -- sh -c '$C 2 & sleep 600' >/dev/null 2>&1; R=$?; pgrep -f \"$C\" && echo left; exit $R",
+    {"$W watch -q -o out --limit 1s -- sh -c '$C 2 & sleep 600' >/dev/null 2>&1; R=$?; pgrep -f \"$C\" && echo left; "
+     "exit $R",
      124, NULL, "left"},
 };
 START_TEST(test_row)

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""wedge dump, and wedge watch with the agent, against targets that mean harm (detector/tests/hostile.c): it ends in time, says
+"""wedge dump, and wedge watch with the agent, against targets that mean harm (detector/tests/programs/hostile.c): it ends in time, says
 what it could not do, calls nothing proved that is not, leaves nobody stopped, and prints nothing that a terminal or a CI
 system would obey.
 

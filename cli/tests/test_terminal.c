@@ -35,7 +35,8 @@ static void expect(const char *text)
         if (poll(&(struct pollfd){.fd = terminal, .events = POLLIN}, 1, 100) <= 0)
             continue;
         ssize_t n = read(terminal, screen + seen, sizeof(screen) - 1 - seen);
-        ck_assert_msg(n > 0 || errno == EINTR || errno == EAGAIN, "the terminal is gone before '%s':\n%s", text, screen);
+        ck_assert_msg(n > 0 || errno == EINTR || errno == EAGAIN, "the terminal is gone before '%s':\n%s", text,
+                      screen);
         seen += n > 0 ? (size_t)n : 0;
         screen[seen] = 0;
     }
@@ -81,7 +82,8 @@ static void teardown(void)
 /* Each echo is written so that its own line, as it was typed, does not look like its output. */
 START_TEST(test_streams_are_the_terminal)
 {
-    type("$W watch -q -- sh -c 'for i in 0 1 2; do test -t $i && echo \"tt\"\"y $i\"; done; stty size; cat'; echo \"sta\"\"tus=$?\"\n");
+    type("$W watch -q -- sh -c 'for i in 0 1 2; do test -t $i && echo \"tt\"\"y $i\"; done; stty size; cat'; echo "
+         "\"sta\"\"tus=$?\"\n");
     expect("tty 0");
     expect("tty 1");
     expect("tty 2");
@@ -96,7 +98,8 @@ END_TEST
 START_TEST(test_window_size)
 {
     const struct winsize larger = {.ws_row = 44, .ws_col = 122};
-    type("$W watch -q -- sh -c 'trap \"stty size; exit 9\" WINCH; echo \"beg\"\"un\"; while :; do sleep 0.1; done'; echo \"sta\"\"tus=$?\"\n");
+    type("$W watch -q -- sh -c 'trap \"stty size; exit 9\" WINCH; echo \"beg\"\"un\"; while :; do sleep 0.1; done'; "
+         "echo \"sta\"\"tus=$?\"\n");
     expect("begun");
     ck_assert_int_eq(ioctl(terminal, TIOCSWINSZ, &larger), 0);
     expect("44 122");
@@ -111,12 +114,14 @@ START_TEST(test_interrupt)
     expect("begun");
     type("\003");
     expect("status=130");
-    type("$W watch -q -- sh -c 'trap \"echo han\"\"dled; exit 4\" INT; echo \"beg\"\"un\"; while :; do sleep 0.1; done'; echo \"sta\"\"tus=$?\"\n");
+    type("$W watch -q -- sh -c 'trap \"echo han\"\"dled; exit 4\" INT; echo \"beg\"\"un\"; while :; do sleep 0.1; "
+         "done'; echo \"sta\"\"tus=$?\"\n");
     expect("begun");
     type("\003");
     expect("handled");
     expect("status=4");
-    type("$W watch -q -- sh -c 'trap \"\" INT; echo \"beg\"\"un\"; read x; echo \"go\"\"t $x\"'; echo \"sta\"\"tus=$?\"\n");
+    type("$W watch -q -- sh -c 'trap \"\" INT; echo \"beg\"\"un\"; read x; echo \"go\"\"t $x\"'; echo "
+         "\"sta\"\"tus=$?\"\n");
     expect("begun");
     type("\003");
     type("word\n");

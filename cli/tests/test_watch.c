@@ -68,8 +68,8 @@ static const struct {
     {"join-with-lock", "closed-wait", "proved"},
     {"waitpid-full-pipe", "mutual-backpressure", "proved"},
 };
-static const char *const healthy[] = {"server",         "nagle",           "self-pipe",          "posix-timer",
-                                      "sleep-then-post", "unlocked-by-another"};
+static const char *const healthy[] = {"server",      "nagle",           "self-pipe",
+                                      "posix-timer", "sleep-then-post", "unlocked-by-another"};
 enum { HANGS = sizeof(hangs) / sizeof(hangs[0]), HEALTHY = sizeof(healthy) / sizeof(healthy[0]) };
 
 /* With the agent and without: a program that knows nothing of wedge must not need it. */
@@ -249,8 +249,8 @@ START_TEST(test_watch_of_the_shell_above)
 {
     char script[512], said[65536], name[160];
     int out;
-    snprintf(script, sizeof(script), "%s watch -q -o %s --limit 1s -p $$; [ $? = 124 ] && exit 7", from_env("WEDGE_BIN"),
-             wedge_out);
+    snprintf(script, sizeof(script), "%s watch -q -o %s --limit 1s -p $$; [ $? = 124 ] && exit 7",
+             from_env("WEDGE_BIN"), wedge_out);
     const char *const argv[] = {"/bin/sh", "-c", script, NULL};
     pid_t shell = start(argv, &out);
     read_text(out, NULL, said, sizeof(said));
@@ -271,8 +271,18 @@ START_TEST(test_dump_of_a_daemon_of_a_run)
     char text[64];
     int out;
     /* The daemon's parent is dead and its session another one; both wait for a FIFO that nobody opens. */
-    const char *const argv[] = {from_env("WEDGE_BIN"), "watch", "-q", "--no-agent", "-o", wedge_out, "--", "/bin/sh", "-c",
-                                "cd ${0%/*}; mkfifo f; (setsid sh -c 'echo $$ $1.; read x <f' sh $$ &); read x <f", wedge_out, NULL};
+    const char *const argv[] = {from_env("WEDGE_BIN"),
+                                "watch",
+                                "-q",
+                                "--no-agent",
+                                "-o",
+                                wedge_out,
+                                "--",
+                                "/bin/sh",
+                                "-c",
+                                "cd ${0%/*}; mkfifo f; (setsid sh -c 'echo $$ $1.; read x <f' sh $$ &); read x <f",
+                                wedge_out,
+                                NULL};
     pid_t wedge = start(argv, &out), daemon = 0, command = 0;
     read_text(out, ".", text, sizeof(text));
     ck_assert_int_eq(sscanf(text, "%d %d.", &daemon, &command), 2);

@@ -1,5 +1,5 @@
 /* A core file: parsed, mapped, and read at every place that it says is there. */
-#include "detector/core_file.h"
+#include "detector/core/core_file.h"
 
 #include <string.h>
 

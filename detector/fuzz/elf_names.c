@@ -1,12 +1,12 @@
 /* The reader of symbols that works with wedge's own rights. */
-#include "detector/elf_names.h"
+#include "detector/elf/elf_names.h"
 
 #include <elf.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/fuzz/fuzz.h"
-#include "detector/alarm.h"
+#include "detector/look/alarm.h"
 
 static bool look_at(void *arg, const struct wedge_elf_name *name)
 {

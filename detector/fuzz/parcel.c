@@ -1,5 +1,5 @@
 /* What the child without rights sends: it may have been taken over by a file that it read. */
-#include "detector/parcel.h"
+#include "detector/stacks/parcel.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,14 +1,14 @@
 /* Texts of /proc: the first byte says which. A process chooses its name, its arguments and its paths. */
-#include "detector/proc.h"
+#include "detector/kernel/proc.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/fuzz/fuzz.h"
-#include "detector/file_locks.h"
-#include "detector/mounts.h"
-#include "detector/sockets.h"
-#include "detector/target_memory.h"
+#include "detector/kernel/file_locks.h"
+#include "detector/kernel/mounts.h"
+#include "detector/kernel/sockets.h"
+#include "detector/stacks/target_memory.h"
 
 /* Every region lies behind the one before it, and a search finds it. */
 static void regions(char *text, size_t len)

@@ -8,7 +8,7 @@
 
 #include "base/arena.h"
 #include "base/fuzz/fuzz.h"
-#include "detector/verdict.h"
+#include "detector/verdict/verdict.h"
 #include "detector/wait/wait.h"
 
 #define obstack_chunk_alloc malloc

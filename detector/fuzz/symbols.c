@@ -1,6 +1,6 @@
 /* An ELF file with symbols and DWARF, asked for what lies at some of its addresses. libelf and libdw are the
  * distribution's: what breaks them is kept from doing harm by the sandbox, what breaks us shows here. */
-#include "detector/symbols.h"
+#include "detector/stacks/symbols.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -9,9 +9,9 @@
 #include <unistd.h>
 
 #include "base/fuzz/fuzz.h"
-#include "detector/call_site.h"
-#include "detector/elf_file.h"
-#include "detector/elf_image.h"
+#include "detector/elf/elf_file.h"
+#include "detector/elf/elf_image.h"
+#include "detector/stacks/call_site.h"
 
 enum { BASE = 0x400000, ADDRESSES = 16 };
 

@@ -3,14 +3,14 @@
  *
  *   input = registers (17 × 8) · stack (512) · image, at IMAGE
  */
-#include "detector/unwind.h"
+#include "detector/stacks/unwind.h"
 
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fuzz/fuzz.h"
-#include "detector/elf_file.h"
+#include "detector/elf/elf_file.h"
 
 enum { IMAGE = 0x10000, STACK = 0x7000000, REGISTERS = 17 * 8, STACK_BYTES = 512 };
 

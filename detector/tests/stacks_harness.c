@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "detector/proc.h"
+#include "detector/kernel/proc.h"
 
 #define obstack_chunk_alloc malloc
 #define obstack_chunk_free  free

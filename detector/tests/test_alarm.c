@@ -1,6 +1,6 @@
 /* alarm() and setitimer() leave no trace in /proc: a program that could have called them is never proved stuck while
  * the signal would do anything to it. */
-#include "detector/alarm.h"
+#include "detector/look/alarm.h"
 
 #include <fcntl.h>
 #include <unistd.h>

@@ -14,8 +14,8 @@
 #include "base/clock.h"
 #include "base/job.h"
 #include "base/tests/suite.h"
-#include "detector/capture.h"
-#include "detector/proc.h"
+#include "detector/kernel/proc.h"
+#include "detector/stacks/capture.h"
 #include "detector/tests/stacks_harness.h"
 
 #define obstack_chunk_alloc malloc

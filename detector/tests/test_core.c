@@ -16,8 +16,8 @@
 
 #include "base/clock.h"
 #include "base/tests/suite.h"
-#include "detector/core_file.h"
-#include "detector/core_write.h"
+#include "detector/core/core_file.h"
+#include "detector/core/core_write.h"
 #include "detector/tests/cases.h"
 #include "detector/tests/harness.h"
 

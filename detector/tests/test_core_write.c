@@ -15,9 +15,9 @@
 #include <unistd.h>
 
 #include "base/tests/suite.h"
-#include "detector/core_file.h"
-#include "detector/core_write.h"
-#include "detector/proc.h"
+#include "detector/core/core_file.h"
+#include "detector/core/core_write.h"
+#include "detector/kernel/proc.h"
 
 static char path[64];
 static pid_t child;

@@ -19,18 +19,12 @@ static const struct hang hangs[] = {
 };
 
 static const struct healthy healthy[] = {
-    {"end-in-message", false, WEDGE_WAIT_PIPE_READ},
-    {"end-going-round", true, WEDGE_WAIT_PIPE_READ},
-    {"end-in-datagram", false, WEDGE_WAIT_PIPE_READ},
-    {"end-not-accepted", false, WEDGE_WAIT_PIPE_READ},
-    {"fifo-opened-late", false, WEDGE_WAIT_PIPE_READ},
-    {"poll-for-slow-reader", false, WEDGE_WAIT_POLL},
-    {"one-shot-again", false, WEDGE_WAIT_POLL},
-    {"edges", false, WEDGE_WAIT_POLL},
-    {"epoll-in-epoll-served", false, WEDGE_WAIT_POLL},
-    {"epoll-shared", false, WEDGE_WAIT_POLL},
-    {"epoll-member-elsewhere", false, WEDGE_WAIT_POLL},
-    {"splice-served", false, WEDGE_WAIT_PIPE_READ},
+    {"end-in-message", false, WEDGE_WAIT_PIPE_READ},    {"end-going-round", true, WEDGE_WAIT_PIPE_READ},
+    {"end-in-datagram", false, WEDGE_WAIT_PIPE_READ},   {"end-not-accepted", false, WEDGE_WAIT_PIPE_READ},
+    {"fifo-opened-late", false, WEDGE_WAIT_PIPE_READ},  {"poll-for-slow-reader", false, WEDGE_WAIT_POLL},
+    {"one-shot-again", false, WEDGE_WAIT_POLL},         {"edges", false, WEDGE_WAIT_POLL},
+    {"epoll-in-epoll-served", false, WEDGE_WAIT_POLL},  {"epoll-shared", false, WEDGE_WAIT_POLL},
+    {"epoll-member-elsewhere", false, WEDGE_WAIT_POLL}, {"splice-served", false, WEDGE_WAIT_PIPE_READ},
 };
 
 int main(void)

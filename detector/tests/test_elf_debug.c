@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "base/tests/suite.h"
-#include "detector/capture.h"
+#include "detector/stacks/capture.h"
 #include "detector/tests/stacks_harness.h"
 
 enum known { NOTHING, NAMES, LINES };

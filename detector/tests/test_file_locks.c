@@ -1,5 +1,5 @@
 /* The kernel's list of file locks, and what a target may make of the texts that the detector reads for it. */
-#include "detector/file_locks.h"
+#include "detector/kernel/file_locks.h"
 
 #include <errno.h>
 #include <stdlib.h>

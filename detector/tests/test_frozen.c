@@ -1,5 +1,5 @@
 /* What the kernel says of control groups, whole and in pieces. */
-#include "detector/frozen.h"
+#include "detector/kernel/frozen.h"
 
 #include "base/tests/suite.h"
 

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/tests/suite.h"
-#include "detector/graph.h"
+#include "detector/verdict/graph.h"
 
 #define MOST 8
 
@@ -34,7 +34,8 @@ static void blocked(int n)
     snapshot.procs = procs;
     snapshot.n_procs = 1;
     procs[0] = (struct wedge_proc){.n_threads = n, .in_tree = true};
-    look = (struct wedge_look){.options = &options, .snapshot = &snapshot, .threads = own, .procs = own_procs, .wakers = wakers};
+    look = (struct wedge_look){
+        .options = &options, .snapshot = &snapshot, .threads = own, .procs = own_procs, .wakers = wakers};
     for (int i = 0; i < n; i++) {
         threads[i].state = 'S';
         threads[i].wait.class = WEDGE_WAIT_FUTEX;

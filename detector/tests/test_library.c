@@ -47,11 +47,8 @@ static void *take(void *arg)
 static struct wedge_watchdog *start(int stall_ms, bool ends)
 {
     struct wedge_watchdog *w = NULL;
-    struct wedge_watchdog_options options = {.size = sizeof(options),
-                                             .check_ms = 50,
-                                             .stall_ms = stall_ms,
-                                             .on_hang = on_hang,
-                                             .arg = ends ? &out : NULL};
+    struct wedge_watchdog_options options = {
+        .size = sizeof(options), .check_ms = 50, .stall_ms = stall_ms, .on_hang = on_hang, .arg = ends ? &out : NULL};
     if (wedge_watchdog_start(&options, &w))
         _exit(8);
     return w;
@@ -70,11 +67,8 @@ static void hangs(void)
 
 static void hangs_with_stacks(void)
 {
-    struct wedge_watchdog_options options = {.size = sizeof(options),
-                                             .flags = WEDGE_DETECT_STACKS,
-                                             .check_ms = 50,
-                                             .on_hang = on_hang,
-                                             .arg = &out};
+    struct wedge_watchdog_options options = {
+        .size = sizeof(options), .flags = WEDGE_DETECT_STACKS, .check_ms = 50, .on_hang = on_hang, .arg = &out};
     struct wedge_watchdog *w;
     pthread_t thread;
     if (wedge_watchdog_start(&options, &w))

@@ -21,7 +21,7 @@
 #include "base/clock.h"
 #include "base/job.h"
 #include "base/tests/suite.h"
-#include "detector/proc.h"
+#include "detector/kernel/proc.h"
 #include "detector/tests/harness.h"
 
 struct shell {
@@ -115,16 +115,18 @@ static pid_t parent_of(pid_t pid)
 {
     char text[1024];
     struct wedge_proc_stat stat;
-    return wedge_proc_read(pid, 0, "stat", text, sizeof(text)) > 0 && wedge_proc_stat_parse(text, &stat) == 0 ? stat.ppid
-                                                                                                         : 0;
+    return wedge_proc_read(pid, 0, "stat", text, sizeof(text)) > 0 && wedge_proc_stat_parse(text, &stat) == 0
+               ? stat.ppid
+               : 0;
 }
 
 START_TEST(test_group_and_session)
 {
     /* `set -m`: each job has a group of its own. */
-    struct shell shell = start("exec 2>/dev/null; set -m; exec 3<&0; sh -c 'echo $$; (sh -c \"echo \\$\\$; exec cat <&3\" &); exec cat' <&3 & "
-                               "wait",
-                               NULL);
+    struct shell shell = start(
+        "exec 2>/dev/null; set -m; exec 3<&0; sh -c 'echo $$; (sh -c \"echo \\$\\$; exec cat <&3\" &); exec cat' <&3 & "
+        "wait",
+        NULL);
     pid_t job = read_pid(&shell), orphan = read_pid(&shell);
     /* It says its number while its parent, a child of the job, may still be about to leave. */
     int64_t deadline = wedge_clock_ns() + 10 * WEDGE_NS_PER_S;

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "base/tests/suite.h"
-#include "detector/parcel.h"
+#include "detector/stacks/parcel.h"
 
 #define obstack_chunk_alloc malloc
 #define obstack_chunk_free  free

@@ -8,8 +8,8 @@
 #include <unistd.h>
 
 #include "base/tests/suite.h"
-#include "detector/mounts.h"
-#include "detector/proc.h"
+#include "detector/kernel/mounts.h"
+#include "detector/kernel/proc.h"
 
 #define STATUS_OF(tracer, nspid)                                                                                       \
     "Name:\tx\nState:\tS (sleeping)\nTracerPid:\t" tracer "\nUid:\t1000\t0\t0\t0\nGid:\t100\t0\t0\t0\nNSpid:\t" nspid  \

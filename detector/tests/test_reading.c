@@ -17,7 +17,7 @@
 
 #include "base/tests/suite.h"
 #include "detector/examine.h"
-#include "detector/reading.h"
+#include "detector/kernel/reading.h"
 
 /* A thread that reads a byte for each byte it is to come back to the same place. */
 struct reader {

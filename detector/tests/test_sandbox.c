@@ -20,8 +20,8 @@
 
 #include "base/job.h"
 #include "base/tests/suite.h"
-#include "detector/proc.h"
-#include "detector/sandbox.h"
+#include "detector/kernel/proc.h"
+#include "detector/stacks/sandbox.h"
 
 #define NOBODY     65534
 #define DEADLINE   20000

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "base/tests/suite.h"
-#include "detector/verdict.h"
+#include "detector/verdict/verdict.h"
 
 #define obstack_chunk_alloc malloc
 #define obstack_chunk_free  free

@@ -1,5 +1,5 @@
 /* The tables of sockets: what a line of /proc/net/tcp may look like, and what this process's own sockets look like. */
-#include "detector/sockets.h"
+#include "detector/kernel/sockets.h"
 
 #include <errno.h>
 #include <netinet/in.h>

@@ -19,11 +19,11 @@
 
 #include "base/clock.h"
 #include "base/tests/suite.h"
-#include "detector/capture.h"
-#include "detector/proc.h"
-#include "detector/target_memory.h"
+#include "detector/kernel/proc.h"
+#include "detector/stacks/capture.h"
+#include "detector/stacks/target_memory.h"
+#include "detector/stacks/unwind.h"
 #include "detector/tests/stacks_harness.h"
-#include "detector/unwind.h"
 
 #define STEPS_MAX    60000
 #define WINDOW       65536u

@@ -8,9 +8,9 @@
 #include <sys/wait.h>
 
 #include "base/tests/suite.h"
-#include "detector/capture.h"
+#include "detector/stacks/capture.h"
+#include "detector/stacks/unwind.h"
 #include "detector/tests/stacks_harness.h"
-#include "detector/unwind.h"
 
 /* Not "frameless" and "coroutine", of which eu-stack tells frames that are none. */
 static const char *const odd[] = {"tail", "alloca", "noreturn", "recursion", "nested", "fault", "clone", "jit", NULL};

@@ -12,11 +12,11 @@
 #include <unistd.h>
 
 #include "base/tests/suite.h"
-#include "detector/capture.h"
-#include "detector/elf_symbols.h"
-#include "detector/symbols.h"
+#include "detector/elf/elf_symbols.h"
+#include "detector/stacks/capture.h"
+#include "detector/stacks/symbols.h"
+#include "detector/stacks/unwind.h"
 #include "detector/tests/stacks_harness.h"
-#include "detector/unwind.h"
 
 #define MUTATIONS 1500
 

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "base/tests/suite.h"
-#include "detector/target_memory.h"
+#include "detector/stacks/target_memory.h"
 
 static int parse(const char *text, size_t len, struct wedge_regions *ret)
 {

@@ -7,7 +7,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "detector/members.h"
+#include "detector/look/members.h"
 
 #define NO_ARG (-1)
 

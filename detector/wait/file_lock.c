@@ -21,7 +21,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "detector/file_locks.h"
+#include "detector/kernel/file_locks.h"
 #include "detector/wait/descriptor.h"
 
 #define MOST_LIST_BYTES (4u << 20)

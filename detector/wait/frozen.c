@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "detector/frozen.h"
+#include "detector/kernel/frozen.h"
 #include "detector/wait/wait.h"
 
 #define MOST_LIST_BYTES (1u << 20)

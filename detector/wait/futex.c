@@ -17,7 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "detector/libc.h"
+#include "detector/look/libc.h"
 
 #define OP_CMD     0x7fu
 #define LIBC_FIRST 34 /* 2.34: libpthread joined libc, the objects are as they are since */

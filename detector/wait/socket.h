@@ -2,7 +2,7 @@
 #ifndef WEDGE_DETECTOR_WAIT_SOCKET_H
 #define WEDGE_DETECTOR_WAIT_SOCKET_H
 
-#include "detector/sockets.h"
+#include "detector/kernel/sockets.h"
 #include "detector/wait/descriptor.h"
 
 void wedge_socket_unix(struct wedge_look *look, struct wedge_descriptor_wait *wait, const struct wedge_sockets *sockets,

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "detector/core_look.h"
+#include "detector/core/core_look.h"
 
 #define BIT(signal) (1ull << ((signal)-1))
 /* Signals that a timer (setitimer, alarm) or a descriptor (SIGIO, SIGURG) raises without a thread that we could see. */

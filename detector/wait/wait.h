@@ -9,7 +9,7 @@
 #ifndef WEDGE_DETECTOR_WAIT_H
 #define WEDGE_DETECTOR_WAIT_H
 
-#include "detector/look.h"
+#include "detector/look/look.h"
 
 /* Deadlines further away than this make nothing live (Python's locks wait 292 years). */
 #define WEDGE_WAIT_FAR_NS (3600ll * 1000000000ll)

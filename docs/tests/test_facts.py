@@ -115,7 +115,7 @@ class Facts(unittest.TestCase):
 
     def test_verdicts_are_the_detectors(self):
         words = re.search(r"wedge_verdict_words\[[^]]*\]\s*=\s*\{(.*?)\}", "\n".join(
-            read(f) for f in glob.glob(os.path.join(ROOT, "detector/*.c"))), re.S)
+            read(f) for f in glob.glob(os.path.join(ROOT, "detector/**/*.c"), recursive=True)), re.S)
         self.assertIsNotNone(words)
         real = re.findall(r'"([a-z-]+)"', words.group(1))
         table = read(os.path.join(ROOT, "docs/verdicts.md")).split("## Kinds")[1].split("<!-- kinds end -->")[0]
@@ -123,7 +123,7 @@ class Facts(unittest.TestCase):
 
     def test_rules_have_their_two_programs(self):
         factory = dict(re.findall(r'^    {"([a-z0-9-]+)", \w+, (true|false)},$', "\n".join(
-            read(f) for f in glob.glob(os.path.join(ROOT, "detector/tests/factory*.c"))), re.M))
+            read(f) for f in glob.glob(os.path.join(ROOT, "detector/tests/programs/factory*.c"))), re.M))
         asked = set(re.findall(r'"([a-z0-9-]+)"', "\n".join(
             read(f) for f in glob.glob(os.path.join(ROOT, "detector/tests/test_*.c")))))
         rows = re.findall(r"^\| [^|]+ \| (`[^|]+`) \| (`[^|]+`) \|$", read(os.path.join(ROOT, "docs/verdict-rules.md")), re.M)

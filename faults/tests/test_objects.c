@@ -373,10 +373,9 @@ END_TEST
 /* By chance: no two objects draw the same, and each the same again in another run; with a second rule too. */
 START_TEST(test_each_object_has_its_own_luck)
 {
-    static const char *const plans[] = {
-        "seed 3\nf1 * write,pthread_mutex_lock,sem_post p=0.5 per=obj -> errno EINVAL",
-        "seed 3\nf1 * write,pthread_mutex_lock,sem_post p=0.5 per=obj -> errno EINVAL\n"
-        "f2 * close,pthread_cond_signal,pthread_join per=obj p=0.1 -> delay 1us"};
+    static const char *const plans[] = {"seed 3\nf1 * write,pthread_mutex_lock,sem_post p=0.5 per=obj -> errno EINVAL",
+                                        "seed 3\nf1 * write,pthread_mutex_lock,sem_post p=0.5 per=obj -> errno EINVAL\n"
+                                        "f2 * close,pthread_cond_signal,pthread_join per=obj p=0.1 -> delay 1us"};
     enum { LINES = 12, LINE = 61 };
     char first[LINES * LINE + 1];
     for (int i = 0; i < 4; i++) {

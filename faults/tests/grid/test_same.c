@@ -21,21 +21,21 @@ enum { BUSY = 2, FIRINGS_MAX = 2000 };
 
 /* About as many firings as an arena keeps whole. */
 static const char mixed[] = "seed 0x5eed\n"
-                           "define pipe = pipe created-in=main\n"
-                           "define mutex = mutex\n"
-                           "define sem = sem\n"
-                           "t1 racer[*] sem_trywait p=0.1          -> errno EINTR\n"
-                           "t2 *        r.round nth=7              -> kill WINCH\n"
-                           "t3 racer[2] pthread_mutex_unlock every=10 max=3 -> kill WINCH\n"
-                           "p1 *        sem_post p=0.1 per=proc    -> kill WINCH\n"
-                           "p2 *        pthread_mutex_lock nth=5..9 per=proc -> errno EINVAL\n"
-                           "p3 racer[1] r.round every=11 per=proc  -> kill WINCH\n"
-                           "o1 *        pthread_mutex_unlock obj=mutex p=0.1 per=obj -> kill WINCH\n"
-                           "o2 *        write obj=pipe p=0.1 per=obj -> errno EINTR\n"
-                           "o3 *        sem_trywait obj=sem every=13 per=obj -> kill WINCH\n"
-                           "c1 *        sem_post p=0.05 per=tree   -> kill WINCH\n"
-                           "x1 *        sem_post p=0.2 max=8 per=proc -> kill WINCH\n"
-                           "x2 *        sem_trywait obj=sem every=2 max=9 per=obj -> kill WINCH\n";
+                            "define pipe = pipe created-in=main\n"
+                            "define mutex = mutex\n"
+                            "define sem = sem\n"
+                            "t1 racer[*] sem_trywait p=0.1          -> errno EINTR\n"
+                            "t2 *        r.round nth=7              -> kill WINCH\n"
+                            "t3 racer[2] pthread_mutex_unlock every=10 max=3 -> kill WINCH\n"
+                            "p1 *        sem_post p=0.1 per=proc    -> kill WINCH\n"
+                            "p2 *        pthread_mutex_lock nth=5..9 per=proc -> errno EINVAL\n"
+                            "p3 racer[1] r.round every=11 per=proc  -> kill WINCH\n"
+                            "o1 *        pthread_mutex_unlock obj=mutex p=0.1 per=obj -> kill WINCH\n"
+                            "o2 *        write obj=pipe p=0.1 per=obj -> errno EINTR\n"
+                            "o3 *        sem_trywait obj=sem every=13 per=obj -> kill WINCH\n"
+                            "c1 *        sem_post p=0.05 per=tree   -> kill WINCH\n"
+                            "x1 *        sem_post p=0.2 max=8 per=proc -> kill WINCH\n"
+                            "x2 *        sem_trywait obj=sem every=2 max=9 per=obj -> kill WINCH\n";
 
 struct firing {
     uint32_t rule, hit;
@@ -121,8 +121,8 @@ static const char *limits(void)
     static char text[RULES * 80];
     size_t len = 0;
     for (int i = 0; i < RULES; i++)
-        len += (size_t)snprintf(text + len, sizeof(text) - len, "m%d * sem_post after=mark(r.round,%d) max=1 per=tree -> full\n", i,
-                                1 + 5 * i);
+        len += (size_t)snprintf(text + len, sizeof(text) - len,
+                                "m%d * sem_post after=mark(r.round,%d) max=1 per=tree -> full\n", i, 1 + 5 * i);
     return text;
 }
 
@@ -132,7 +132,8 @@ START_TEST(the_same_seed_gives_the_same_firings)
     static struct firing first[FIRINGS_MAX], now[FIRINGS_MAX];
     const char *given = getenv("WEDGE_SAME_RUNS");
     pid_t busy[BUSY];
-    if (!_i) be_busy(busy);
+    if (!_i)
+        be_busy(busy);
     size_t n = run_once(plan, first);
     for (long i = 1; i < (given ? atol(given) : 50); i++) {
         size_t m = run_once(plan, now);

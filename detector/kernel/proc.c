@@ -1,0 +1,484 @@
+#include "detector/kernel/proc.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+/* PF_KTHREAD of linux/sched.h, field 9 of stat. */
+#define FLAG_KERNEL_THREAD 0x00200000ul
+
+void wedge_proc_path(pid_t pid, pid_t tid, const char *file, char *buf, size_t size)
+{
+    if (tid)
+        snprintf(buf, size, "/proc/%d/task/%d/%s", pid, tid, file);
+    else if (pid)
+        snprintf(buf, size, "/proc/%d/%s", pid, file);
+    else
+        snprintf(buf, size, "/proc/%s", file);
+}
+
+static ssize_t read_up_to(int fd, char *buf, size_t size)
+{
+    size_t len = 0;
+    while (len < size) {
+        ssize_t got = read(fd, buf + len, size - len);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return -errno;
+        if (got == 0)
+            break;
+        len += (size_t)got;
+    }
+    return (ssize_t)len;
+}
+
+static int open_file(pid_t pid, pid_t tid, const char *file)
+{
+    char path[128];
+    wedge_proc_path(pid, tid, file, path, sizeof(path));
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    return fd < 0 ? -errno : fd;
+}
+
+ssize_t wedge_proc_read_file(const char *path, char *buf, size_t size)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    ssize_t len = fd < 0 ? -errno : read_up_to(fd, buf, size - 1);
+    if (fd >= 0)
+        close(fd);
+    if (len >= 0)
+        buf[len] = '\0';
+    return len;
+}
+
+ssize_t wedge_proc_read(pid_t pid, pid_t tid, const char *file, char *buf, size_t size)
+{
+    char path[128];
+    wedge_proc_path(pid, tid, file, path, sizeof(path));
+    return wedge_proc_read_file(path, buf, size);
+}
+
+/* "4711/status" without printf: there are many. */
+static void name_of(pid_t number, const char *file, char *buf)
+{
+    char digits[16];
+    size_t n = 0;
+    for (unsigned rest = (unsigned)number; rest || !n; rest /= 10)
+        digits[n++] = (char)('0' + rest % 10);
+    while (n)
+        *buf++ = digits[--n];
+    *buf++ = '/';
+    strcpy(buf, file);
+}
+
+int wedge_proc_open_at(int dir, pid_t number, const char *file)
+{
+    char name[64];
+    name_of(number, file, name);
+    int fd = openat(dir, name, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    return fd < 0 ? -errno : fd;
+}
+
+ssize_t wedge_proc_read_open(int fd, char *buf, size_t size)
+{
+    ssize_t len;
+    do
+        len = pread(fd, buf, size - 1, 0);
+    while (len < 0 && errno == EINTR);
+    buf[len > 0 ? len : 0] = '\0';
+    return len < 0 ? -errno : len == 0 ? -ESRCH : len;
+}
+
+ssize_t wedge_proc_read_at(int dir, pid_t number, const char *file, char *buf, size_t size)
+{
+    int fd = wedge_proc_open_at(dir, number, file);
+    if (fd < 0)
+        return fd;
+    ssize_t len = wedge_proc_read_open(fd, buf, size);
+    close(fd);
+    return len;
+}
+
+ssize_t wedge_proc_read_all(pid_t pid, pid_t tid, const char *file, size_t max_bytes, char **ret)
+{
+    size_t cap = 16384, len = 0;
+    char *data = malloc(cap + 1);
+    int fd = open_file(pid, tid, file);
+    ssize_t got = fd < 0 ? fd : data ? 0 : -ENOMEM;
+    while (got >= 0) {
+        got = read_up_to(fd, data + len, cap - len);
+        if (got < 0 || (len += (size_t)got) < cap || cap >= max_bytes)
+            break;
+        cap = cap * 2 < max_bytes ? cap * 2 : max_bytes;
+        char *more = realloc(data, cap + 1);
+        if (!more)
+            got = -ENOMEM;
+        else
+            data = more;
+    }
+    if (fd >= 0)
+        close(fd);
+    if (got < 0) {
+        free(data);
+        return got;
+    }
+    data[len] = '\0';
+    *ret = data;
+    return (ssize_t)len;
+}
+
+ssize_t wedge_proc_link(pid_t pid, pid_t tid, const char *file, char *buf, size_t size)
+{
+    char path[128];
+    wedge_proc_path(pid, tid, file, path, sizeof(path));
+    ssize_t len = readlink(path, buf, size - 1);
+    if (len < 0)
+        return -errno;
+    buf[len] = '\0';
+    return len;
+}
+
+struct numbers {
+    pid_t *all;
+    size_t n, cap, max;
+    bool sorted; /* the kernel gives them so, as a rule */
+};
+
+static int compare_pids(const void *a, const void *b)
+{
+    pid_t x = *(const pid_t *)a, y = *(const pid_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* A name of digits alone that fits a pid; 0 otherwise. */
+static pid_t number_of(const char *name)
+{
+    char *end;
+    if (!isdigit((unsigned char)*name))
+        return 0;
+    long n = strtol(name, &end, 10);
+    return *end == '\0' && n > 0 && n <= INT_MAX ? (pid_t)n : 0;
+}
+
+/* Adds the numbers of one buffer of entries, linux_dirent64 of getdents64(2). */
+static int add_numbers(struct numbers *list, const char *entries, ssize_t len)
+{
+    for (ssize_t at = 0; at < len;) {
+        const struct dirent64 *e = (const void *)(entries + at);
+        pid_t number = number_of(e->d_name);
+        at += e->d_reclen;
+        if (!number)
+            continue;
+        if (list->n == list->max)
+            return -EOVERFLOW;
+        if (list->n == list->cap) {
+            size_t cap = list->cap ? list->cap * 2 : 64;
+            pid_t *more = realloc(list->all, cap * sizeof(*more));
+            if (!more)
+                return -ENOMEM;
+            list->all = more;
+            list->cap = cap;
+        }
+        list->sorted &= !list->n || list->all[list->n - 1] < number;
+        list->all[list->n++] = number;
+    }
+    return 0;
+}
+
+int wedge_proc_list_at(int dir, size_t max, pid_t **ret, size_t *ret_n)
+{
+    _Alignas(struct dirent64) char entries[32768];
+    struct numbers list = {.max = max, .sorted = true};
+    int rc = lseek(dir, 0, SEEK_SET) < 0 ? -errno : 0;
+    for (ssize_t len; !rc && (len = getdents64(dir, entries, sizeof(entries))) != 0;)
+        rc = len < 0 ? -errno : add_numbers(&list, entries, len);
+    if (!rc && list.n == 0)
+        rc = -ESRCH;
+    if (rc) {
+        free(list.all);
+        return rc;
+    }
+    if (!list.sorted)
+        qsort(list.all, list.n, sizeof(*list.all), compare_pids);
+    *ret = list.all;
+    *ret_n = list.n;
+    return 0;
+}
+
+int wedge_proc_list(pid_t pid, size_t max, pid_t **ret, size_t *ret_n)
+{
+    char path[64] = "/proc";
+    if (pid)
+        wedge_proc_path(pid, 0, "task", path, sizeof(path));
+    int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (dir < 0)
+        return -errno;
+    int rc = wedge_proc_list_at(dir, max, ret, ret_n);
+    close(dir);
+    return rc;
+}
+
+/* PID (COMM) STATE PPID …: the name may hold anything, brackets and newlines too, so it ends at the last ')'. */
+int wedge_proc_stat_parse(const char *text, struct wedge_proc_stat *ret)
+{
+    struct wedge_proc_stat s = {0};
+    const char *open = strchr(text, '('), *close = strrchr(text, ')');
+    if (!open || !close || close < open || !isdigit((unsigned char)*text))
+        return -EBADMSG;
+    s.pid = (pid_t)strtol(text, NULL, 10);
+    size_t len = (size_t)(close - open - 1);
+    if (len >= sizeof(s.comm))
+        len = sizeof(s.comm) - 1;
+    memcpy(s.comm, open + 1, len);
+    /* From field 3, the state, on; 22 is the start time. */
+    int64_t fields[23] = {0};
+    const char *at = close + 1;
+    if (*at++ != ' ' || !(s.state = *at++))
+        return -EBADMSG;
+    for (int i = 4; i <= 22; i++) {
+        char *end;
+        fields[i] = (int64_t)strtoull(at, &end, 10);
+        if (end == at)
+            return -EBADMSG;
+        at = end;
+    }
+    s.ppid = (pid_t)fields[4];
+    s.pgrp = (pid_t)fields[5];
+    s.session = (pid_t)fields[6];
+    s.threads = (long)fields[20];
+    s.cpu_ticks = (uint64_t)fields[14] + (uint64_t)fields[15];
+    s.start_ticks = (uint64_t)fields[22];
+    s.kernel = (uint64_t)fields[9] & FLAG_KERNEL_THREAD;
+    *ret = s;
+    return 0;
+}
+
+/* The number at `v`, in blanks; false: it is none. */
+static bool number_at(const char *v, int base, uint64_t *ret)
+{
+    char *end;
+    errno = 0;
+    unsigned long long n = strtoull(v, &end, base);
+    if (end == v || errno || (*end && !isspace((unsigned char)*end)))
+        return false;
+    *ret = n;
+    return true;
+}
+
+/* "NSpid: 4711 12 1": from the reader's namespace to the innermost. A group that a namespace does not see is 0 there. */
+static bool numbers_at(const char *v, struct wedge_proc_ns *ret, pid_t *ret_last)
+{
+    *ret = (struct wedge_proc_ns){0};
+    *ret_last = -1;
+    while (*v && *v != '\n') {
+        char *end;
+        long n = strtol(v, &end, 10);
+        if (end == v)
+            break;
+        if (n < 0 || n > INT_MAX)
+            return false;
+        *ret_last = (pid_t)n;
+        if (ret->n < WEDGE_PROC_NAMESPACES)
+            ret->numbers[ret->n] = (pid_t)n;
+        ret->n++;
+        v = end;
+    }
+    return *ret_last >= 0;
+}
+
+/* The name as it is: status escapes a newline and the backslash (proc_task_name in fs/proc/array.c). */
+static void unescape_name(const char *v, char *ret, size_t size)
+{
+    size_t n = 0;
+    for (v += *v == '\t'; *v && *v != '\n' && n + 1 < size; v++) {
+        if (v[0] == '\\' && (v[1] == 'n' || v[1] == '\\'))
+            ret[n++] = *++v == 'n' ? '\n' : '\\';
+        else
+            ret[n++] = *v;
+    }
+    ret[n] = '\0';
+}
+
+/* The lines that are wanted; nearly all are not. The Name line escapes newlines, so no key can be forged. */
+enum {
+    TRACER,
+    UID,
+    GID,
+    VOLUNTARY,
+    INVOLUNTARY,
+    PENDING,
+    SHARED_PENDING,
+    BLOCKED,
+    IGNORED,
+    CAUGHT,
+    NS_TID,
+    NS_GROUP,
+    KEYS
+};
+static const struct {
+    const char *key;
+    int base; /* 0: numbers, one for each namespace */
+} keys[KEYS] = {
+    [TRACER] = {"TracerPid:", 10},
+    [UID] = {"Uid:", 10},
+    [GID] = {"Gid:", 10},
+    [VOLUNTARY] = {"voluntary_ctxt_switches:", 10},
+    [INVOLUNTARY] = {"nonvoluntary_ctxt_switches:", 10},
+    [PENDING] = {"SigPnd:", 16},
+    [SHARED_PENDING] = {"ShdPnd:", 16},
+    [BLOCKED] = {"SigBlk:", 16},
+    [IGNORED] = {"SigIgn:", 16},
+    [CAUGHT] = {"SigCgt:", 16},
+    [NS_TID] = {"NSpid:", 0},
+    [NS_GROUP] = {"NSpgid:", 0},
+};
+
+/* Takes the value of a wanted line. False: it makes no sense. */
+static bool take_line(const char *line, struct wedge_proc_status *s, uint64_t values[KEYS], unsigned *known)
+{
+    for (int i = 0; i < KEYS; i++) {
+        size_t len = strlen(keys[i].key);
+        pid_t last = 0;
+        if (strncmp(line, keys[i].key, len) != 0)
+            continue;
+        if (*known & 1u << i)
+            return true;
+        *known |= 1u << i;
+        if (keys[i].base)
+            return number_at(line + len, keys[i].base, &values[i]);
+        if (!numbers_at(line + len, i == NS_TID ? &s->tids : &s->groups, &last))
+            return false;
+        values[i] = (uint64_t)last;
+        return true;
+    }
+    return true;
+}
+
+int wedge_proc_status_parse(const char *text, struct wedge_proc_status *ret)
+{
+    struct wedge_proc_status s = {0};
+    uint64_t values[KEYS] = {0};
+    unsigned known = 0;
+    for (const char *line = text, *next; *line; line = next) {
+        next = strchr(line, '\n');
+        next = next ? next + 1 : line + strlen(line);
+        if (!strchr("NSTUGvn", *line))
+            continue;
+        if (strncmp(line, "Name:", 5) == 0)
+            unescape_name(line + 5, s.comm, sizeof(s.comm));
+        else if (strncmp(line, "State:\t", 7) == 0)
+            s.state = line[7];
+        else if (!take_line(line, &s, values, &known))
+            return -EBADMSG;
+    }
+    if (known != (1u << KEYS) - 1 || values[NS_TID] == 0)
+        return -EBADMSG;
+    s.tracer = (pid_t)values[TRACER];
+    s.uid = (uid_t)values[UID];
+    s.gid = (gid_t)values[GID];
+    s.ns_tid = (pid_t)values[NS_TID];
+    s.switches = values[VOLUNTARY] + values[INVOLUNTARY];
+    s.sig_pending = values[PENDING];
+    s.sig_shared_pending = values[SHARED_PENDING];
+    s.sig_blocked = values[BLOCKED];
+    s.sig_ignored = values[IGNORED];
+    s.sig_caught = values[CAUGHT];
+    *ret = s;
+    return 0;
+}
+
+/* "running", "-1 SP PC" or "NR A0 … A5 SP PC". */
+int wedge_proc_syscall_parse(const char *text, struct wedge_proc_syscall *ret)
+{
+    struct wedge_proc_syscall c = {.number = -1};
+    if (strncmp(text, "running", 7) == 0 && (text[7] == '\n' || text[7] == '\0')) {
+        *ret = c;
+        return 0;
+    }
+    uint64_t numbers[9];
+    char *end;
+    int n = 0;
+    long number = strtol(text, &end, 10);
+    if (end == text || number < -1 || number > INT_MAX)
+        return -EBADMSG;
+    for (text = end; n < 9; text = end) {
+        numbers[n] = strtoull(text, &end, 16);
+        if (end == text)
+            break;
+        n++;
+    }
+    if (n != (number == -1 ? 2 : 8))
+        return -EBADMSG;
+    c.number = (int)number;
+    if (number >= 0)
+        memcpy(c.args, numbers, sizeof(c.args));
+    c.sp = numbers[n - 2];
+    c.pc = numbers[n - 1];
+    *ret = c;
+    return 0;
+}
+
+/* A number with `end` behind it, of which both are passed over. */
+static bool take(char **at, int base, char end, uint64_t *ret)
+{
+    char *stop;
+    if (!isxdigit((unsigned char)**at))
+        return false;
+    *ret = strtoull(*at, &stop, base);
+    if (stop == *at || *stop != end)
+        return false;
+    *at = stop + 1;
+    return true;
+}
+
+/* START-END PERM OFFSET MAJ:MIN INODE [PATH] */
+int wedge_proc_map_parse(char *line, struct wedge_proc_map *ret)
+{
+    static const char gone[] = " (deleted)";
+    struct wedge_proc_map m = {0};
+    uint64_t dev_major, dev_minor;
+    char *at = line;
+    line[strcspn(line, "\n")] = '\0';
+    if (!take(&at, 16, '-', &m.start) || !take(&at, 16, ' ', &m.end) || m.end <= m.start)
+        return -EBADMSG;
+    const char *perms = at;
+    if (strcspn(perms, " ") != 4 || !perms[4])
+        return -EBADMSG;
+    at += 5;
+    if (!take(&at, 16, ' ', &m.offset) || !take(&at, 16, ':', &dev_major) || !take(&at, 16, ' ', &dev_minor) ||
+        !take(&at, 10, ' ', &m.inode))
+        return -EBADMSG;
+    m.dev_major = (uint32_t)dev_major;
+    m.dev_minor = (uint32_t)dev_minor;
+    m.shared = perms[3] == 's';
+    m.writable = perms[1] == 'w';
+    m.executable = perms[2] == 'x';
+    char *path = at + strspn(at, " ");
+    size_t len = strlen(path);
+    if (len >= sizeof(gone) - 1 && strcmp(path + len - (sizeof(gone) - 1), gone) == 0) {
+        path[len - (sizeof(gone) - 1)] = '\0';
+        m.deleted = true;
+    }
+    m.path = path;
+    *ret = m;
+    return 0;
+}
+
+int wedge_proc_memory(pid_t pid, uint64_t address, void *buf, size_t size)
+{
+    struct iovec local = {.iov_base = buf, .iov_len = size};
+    struct iovec remote = {.iov_base = (void *)(uintptr_t)address, .iov_len = size};
+    ssize_t got = process_vm_readv(pid, &local, 1, &remote, 1, 0);
+    if (got < 0)
+        return -errno;
+    return (size_t)got == size ? 0 : -EFAULT;
+}

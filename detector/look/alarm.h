@@ -1,0 +1,27 @@
+/*
+ * Alarms that the kernel shows nowhere: alarm(2) and setitimer(ITIMER_REAL) leave no trace in /proc (timers lists POSIX
+ * timers alone; itrealvalue of stat has been 0 since Linux 2.6.17, proc(5)). An alarm that nobody ignores runs a
+ * handler, which may post, unlock or exit, or ends the process.
+ *
+ * What can be known is whether a program could have armed one: a dynamic executable or library that calls alarm()
+ * names it among its undefined symbols. A static program is asked for the function itself, and one without symbols
+ * could have anything. What this leaves out (a raw system call, dlsym, an alarm armed before exec, which keeps it:
+ * execve(2)) stays with the assumption that nobody outside kills; fork disarms alarms (fork(2)).
+ */
+#ifndef WEDGE_DETECTOR_ALARM_H
+#define WEDGE_DETECTOR_ALARM_H
+
+#include "detector/look/look.h"
+
+struct wedge_alarm_cache; /* by file; owned by the examination */
+void wedge_alarm_cache_free(struct wedge_alarm_cache *cache); /* takes NULL */
+
+/* Could an alarm of its own be on its way to process `proc`, and do something to it? Reads the files that it maps:
+ * call it in a disposable child. */
+bool wedge_alarm_possible(struct wedge_look *look, int proc);
+
+/* Does this file call alarm(), ualarm() or setitimer(), as far as its symbols tell? One that cannot be read does; one that has the functions to offer
+ * (a C library) does not count as a caller. */
+bool wedge_alarm_is_called(int fd);
+
+#endif

@@ -1,0 +1,601 @@
+#include "detector/look/look.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "detector/core/core_file.h"
+#include "detector/elf/elf_file.h"
+#include "detector/kernel/sockets.h"
+#include "detector/look/machine.h"
+#include "detector/look/members.h"
+
+#define MOST_ROUNDS  5
+#define MOST_WANTED  256
+#define MOST_THREADS 65536
+#define FILES_MAX    1000000
+#define FILES_LEFT   128 /* for what is opened and closed again, and what the caller has open */
+#define LIBC_SIGNALS (3ull << 31) /* 32 and 33: cancellation and setxid, glibc's own */
+
+void wedge_look_note(struct wedge_look *look, pid_t pid, const char *step)
+{
+    wedge_job_says(look->note, pid, step, true);
+}
+
+const char *wedge_look_text(struct wedge_look *look, const char *text)
+{
+    return text && *text ? obstack_copy0(&look->snapshot->mem, text, (int)strlen(text)) : "";
+}
+
+const char *wedge_look_textf(struct wedge_look *look, const char *fmt, ...)
+{
+    char buf[1024];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(buf, sizeof(buf), fmt, args);
+    va_end(args);
+    return wedge_look_text(look, buf);
+}
+
+bool wedge_look_is_blind(const struct wedge_look *look, int thread)
+{
+    return look->options->blind_thread && look->snapshot->threads[thread].tid == look->options->blind_thread;
+}
+
+int wedge_look_proc_of(const struct wedge_look *look, pid_t pid)
+{
+    for (size_t i = 0; i < look->snapshot->n_procs; i++)
+        if (look->snapshot->procs[i].pid == pid)
+            return (int)i;
+    return -1;
+}
+
+int wedge_look_thread_of(const struct wedge_look *look, int proc, pid_t ns_tid)
+{
+    const struct wedge_proc *p = &look->snapshot->procs[proc];
+    for (int i = p->first_thread; i < p->first_thread + p->n_threads; i++)
+        if (look->threads[i].status.ns_tid == ns_tid)
+            return i;
+    return -1;
+}
+
+int wedge_look_want(struct wedge_look *look, pid_t pid)
+{
+    int proc = wedge_look_proc_of(look, pid);
+    if (proc >= 0)
+        return proc;
+    for (size_t i = 0; i < look->n_wanted; i++)
+        if (look->wanted[i] == pid)
+            return -1;
+    if (look->n_wanted == MOST_WANTED)
+        return -1;
+    if (look->n_wanted == look->cap_wanted) {
+        size_t cap = look->cap_wanted ? look->cap_wanted * 2 : 16;
+        pid_t *more = realloc(look->wanted, cap * sizeof(*more));
+        if (!more)
+            return -1;
+        look->wanted = more;
+        look->cap_wanted = cap;
+    }
+    look->wanted[look->n_wanted++] = pid;
+    look->found_new = true;
+    return -1;
+}
+
+/* ---- pass A ---- */
+
+static int room_for_threads(struct wedge_look *look, size_t more)
+{
+    struct wedge_snapshot *s = look->snapshot;
+    if (s->n_threads + more <= look->cap_threads)
+        return 0;
+    size_t cap = look->cap_threads ? look->cap_threads : 64;
+    while (cap < s->n_threads + more)
+        cap *= 2;
+    struct wedge_thread *threads = realloc(s->threads, cap * sizeof(*threads));
+    if (threads)
+        s->threads = threads;
+    struct wedge_look_thread *own = realloc(look->threads, cap * sizeof(*own));
+    if (own)
+        look->threads = own;
+    if (!threads || !own)
+        return -ENOMEM;
+    look->cap_threads = cap;
+    return 0;
+}
+
+static int room_for_proc(struct wedge_look *look)
+{
+    struct wedge_snapshot *s = look->snapshot;
+    if (s->n_procs < look->cap_procs)
+        return 0;
+    size_t cap = look->cap_procs ? look->cap_procs * 2 : 16;
+    struct wedge_proc *procs = realloc(s->procs, cap * sizeof(*procs));
+    if (procs)
+        s->procs = procs;
+    struct wedge_look_proc *own = realloc(look->procs, cap * sizeof(*own));
+    if (own)
+        look->procs = own;
+    if (!procs || !own)
+        return -ENOMEM;
+    look->cap_procs = cap;
+    return 0;
+}
+
+static void add_thread(struct wedge_look *look, int proc, pid_t tid, const struct wedge_reading *r)
+{
+    struct wedge_snapshot *s = look->snapshot;
+    size_t i = s->n_threads++;
+    struct wedge_look_thread *own = &look->threads[i];
+    *own = (struct wedge_look_thread){.status = r->status, .kept = r->kept, .owner = -1};
+    memcpy(own->wchan, r->wchan, sizeof(own->wchan));
+    s->threads[i] = (struct wedge_thread){
+        .proc = proc,
+        .tid = tid,
+        .name = wedge_look_text(look, r->status.comm),
+        .state = r->status.state,
+        .switches = r->status.switches,
+        .syscall = r->call.number,
+        .sp = r->call.sp,
+        .pc = r->call.pc,
+        .callback = "",
+        .last_point = "",
+        .rule = -1,
+        .stack_note = "",
+        .wait = {.earliest_ns = INT64_MAX, .call = "", .reason = ""},
+    };
+    memcpy(s->threads[i].args, r->call.args, sizeof(r->call.args));
+    s->procs[proc].n_threads++;
+    uint64_t caught = r->status.sig_caught & ~r->status.sig_blocked & ~LIBC_SIGNALS;
+    look->procs[proc].caught |= caught;
+    s->procs[proc].catches_signals |= caught != 0;
+}
+
+/* 32-bit programs number their calls differently; what is no x86-64 ELF is not decoded. */
+static bool is_foreign(pid_t pid, pid_t tid)
+{
+    unsigned char ident[20];
+    int fd = wedge_elf_open_link(tid ? tid : pid, "exe");
+    if (fd < 0)
+        return true;
+    ssize_t got = pread(fd, ident, sizeof(ident), 0);
+    close(fd);
+    return got != sizeof(ident) || memcmp(ident, ELFMAG, SELFMAG) != 0 || ident[EI_CLASS] != ELFCLASS64 ||
+           ident[18] != EM_X86_64 || ident[19] != 0;
+}
+
+static void read_facts(struct wedge_look *look, struct wedge_proc *p, struct wedge_look_proc *own)
+{
+    char text[WEDGE_PROC_PATH_BYTES];
+    wedge_look_note(look, p->pid, "executable");
+    if (wedge_proc_link(p->pid, own->reader, "exe", text, sizeof(text)) > 0)
+        p->exe = wedge_look_text(look, text);
+    own->foreign = is_foreign(p->pid, own->reader);
+    wedge_look_note(look, p->pid, "arguments");
+    ssize_t len = wedge_proc_read(p->pid, own->reader, "cmdline", text, 1024);
+    for (ssize_t i = 0; i < len; i++)
+        if (text[i] == '\0')
+            text[i] = i + 1 < len ? ' ' : '\0';
+    if (len > 0)
+        p->cmdline = wedge_look_text(look, text);
+    wedge_look_note(look, p->pid, "timers");
+    char *timers = NULL;
+    if (wedge_proc_read_all(p->pid, 0, "timers", 1 << 20, &timers) < 0)
+        own->timers_unknown = true;
+    else
+        p->armed_timer = strstr(timers, "notify: signal/") != NULL;
+    free(timers);
+}
+
+static bool is_skipped(const struct wedge_look *look, pid_t pid)
+{
+    for (size_t i = 0; i < look->options->n_skip; i++)
+        if (look->options->skip[i] == pid)
+            return true;
+    return false;
+}
+
+static int open_tasks(pid_t pid)
+{
+    char path[64];
+    wedge_proc_path(pid, 0, "task", path, sizeof(path));
+    return open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+static void close_tasks(struct wedge_look_proc *own)
+{
+    if (own->tasks >= 0)
+        close(own->tasks);
+    own->tasks = -1;
+}
+
+/* Reads the threads of the process that was added last. Those that end under our hands are left out. */
+static void read_threads(struct wedge_look *look, int index, const pid_t *tids, size_t n)
+{
+    struct wedge_proc *p = &look->snapshot->procs[index];
+    struct wedge_look_proc *own = &look->procs[index];
+    for (size_t i = 0; i < n; i++) {
+        struct wedge_reading r = {.call_error = 0};
+        int rc = wedge_reading_first(own->tasks, tids[i], look->spare_files >= 2, &r);
+        if (rc == -EACCES || rc == -EPERM || r.call_error == -EPERM || r.call_error == -EACCES)
+            p->note = "its calls may not be read (no permission)";
+        if (rc)
+            continue;
+        if (r.status.state != 'Z' && r.status.state != 'X')
+            own->reader = tids[i] == p->pid || own->reader == p->pid ? p->pid : tids[i];
+        if (tids[i] == p->pid) {
+            p->comm = wedge_look_text(look, r.status.comm);
+            p->state = r.status.state;
+        }
+        p->uid = r.status.uid;
+        p->gid = r.status.gid;
+        look->spare_files -= r.kept.call_file >= 0 ? 2 : 0;
+        own->tracer = r.status.tracer;
+        add_thread(look, index, tids[i], &r);
+    }
+}
+
+/* Reads one process of the machine. A process that ends under our hands is left out: 0. */
+static int read_proc(struct wedge_look *look, const struct wedge_machine_proc *m)
+{
+    struct wedge_snapshot *s = look->snapshot;
+    pid_t *tids = NULL;
+    size_t n = 0;
+    int rc = room_for_proc(look), tasks = rc ? -1 : open_tasks(m->pid);
+    if (rc || tasks < 0)
+        return rc;
+    if (wedge_proc_list_at(tasks, MOST_THREADS, &tids, &n) || (rc = room_for_threads(look, n)) != 0) {
+        close(tasks);
+        free(tids);
+        return rc;
+    }
+    int index = (int)s->n_procs++;
+    struct wedge_proc *p = &s->procs[index];
+    struct wedge_look_proc *own = &look->procs[index];
+    *own = (struct wedge_look_proc){.pgrp = m->pgrp, .tasks = tasks, .skipped = is_skipped(look, m->pid)};
+    *p = (struct wedge_proc){
+        .pid = m->pid,
+        .ppid = m->ppid,
+        .start_ticks = m->start_ticks,
+        .state = m->state,
+        .comm = "",
+        .exe = "",
+        .cmdline = "",
+        .in_tree = m->tree,
+        .role = "",
+        .note = own->skipped ? "could not be read in time" : "",
+        .first_thread = (int)s->n_threads,
+    };
+    read_threads(look, index, tids, n);
+    if (look->spare_files > 0)
+        look->spare_files--;
+    else
+        close_tasks(own);
+    own->zombie = (p->state == 'Z' || p->state == 'X') && n <= 1;
+    if (!own->skipped && !own->zombie)
+        read_facts(look, p, own);
+    free(tids);
+    return 0;
+}
+
+/* What is kept open between the passes. */
+static void close_files(struct wedge_look *look)
+{
+    for (size_t i = 0; i < look->snapshot->n_threads; i++)
+        wedge_reading_close(&look->threads[i].kept);
+    for (size_t i = 0; i < look->snapshot->n_procs; i++)
+        close_tasks(&look->procs[i]);
+}
+
+/* What was decoded in a round before is forgotten. What was read of threads is not: it only makes pass A longer. */
+static void forget_decoded(struct wedge_look *look)
+{
+    for (size_t i = 0; i < look->snapshot->n_procs; i++) {
+        struct wedge_look_proc *own = &look->procs[i];
+        free(own->fds);
+        free(own->maps.maps);
+        free(own->maps.text);
+        own->fds = NULL;
+        own->maps = (struct wedge_map_set){0};
+        own->n_fds = 0;
+        own->fds_read = own->maps_read = own->async = false;
+    }
+    for (size_t i = 0; i < look->snapshot->n_threads; i++) {
+        struct wedge_look_thread *own = &look->threads[i], old = *own;
+        *own = (struct wedge_look_thread){.status = old.status, .kept = old.kept, .owner = -1};
+        memcpy(own->wchan, old.wchan, sizeof(own->wchan));
+        look->snapshot->threads[i].wait = (struct wedge_wait){.earliest_ns = INT64_MAX, .call = "", .reason = ""};
+    }
+    look->n_wakers = 0;
+    wedge_machine_forget(look);
+}
+
+static bool is_wanted(const struct wedge_look *look, const struct wedge_machine_proc *m)
+{
+    bool wanted = m->tree;
+    for (size_t i = 0; i < look->n_wanted && !wanted && !m->blind; i++)
+        wanted = look->wanted[i] == m->pid;
+    return wanted && wedge_look_proc_of(look, m->pid) < 0;
+}
+
+/* Reads the tree and, from the second round on, those besides who may wake one of its threads. */
+static int pass_a(struct wedge_look *look)
+{
+    forget_decoded(look);
+    int rc = wedge_machine_read(look);
+    /* The root first, so that it is procs[0]. */
+    bool rooted = look->options->members != WEDGE_MEMBERS_OF_USER;
+    const struct wedge_machine_proc *root = rc || !rooted ? NULL : wedge_look_machine_of(look, look->options->root);
+    if (!rc && rooted && !look->snapshot->n_procs)
+        rc = read_proc(look, root);
+    for (size_t i = 0; i < look->n_machine && !rc; i++)
+        if (is_wanted(look, &look->machine[i]))
+            rc = read_proc(look, &look->machine[i]);
+    if (!rc && (!look->snapshot->n_procs || (rooted && look->snapshot->procs[0].pid != look->options->root)))
+        rc = -ESRCH;
+    return rc;
+}
+
+/* ---- pass B ---- */
+
+static bool is_same(const struct wedge_look *look, size_t i, int tasks)
+{
+    const struct wedge_thread *t = &look->snapshot->threads[i];
+    struct wedge_proc_syscall call = {.number = t->syscall, .sp = t->sp, .pc = t->pc};
+    memcpy(call.args, t->args, sizeof(call.args));
+    return wedge_reading_is_same(tasks, t->tid, &call, &look->threads[i].kept);
+}
+
+/* The thread list of the process is still that of pass A. */
+static bool is_same_list(const struct wedge_look *look, size_t proc, int tasks)
+{
+    const struct wedge_proc *p = &look->snapshot->procs[proc];
+    pid_t *tids = NULL;
+    size_t n = 0;
+    if (wedge_proc_list_at(tasks, MOST_THREADS, &tids, &n))
+        return p->n_threads == 0;
+    bool same = n == (size_t)p->n_threads;
+    for (size_t i = 0; i < n && same; i++)
+        same = tids[i] == look->snapshot->threads[p->first_thread + (int)i].tid;
+    free(tids);
+    return same;
+}
+
+/* Compares the list of threads and, the first time, the threads themselves. */
+static void compare_proc(struct wedge_look *look, size_t proc, bool first)
+{
+    const struct wedge_proc *p = &look->snapshot->procs[proc];
+    int kept = look->procs[proc].tasks, tasks = kept >= 0 ? kept : open_tasks(p->pid);
+    bool same = is_same_list(look, proc, tasks);
+    for (int i = p->first_thread; i < p->first_thread + p->n_threads; i++) {
+        struct wedge_thread *t = &look->snapshot->threads[i];
+        /* One that has ended will not come back, and holds nobody up. */
+        if (!same || (first && t->state != 'Z' && t->state != 'X' && !is_same(look, (size_t)i, tasks)))
+            t->moved = true;
+    }
+    look->tree_changed |= !same && p->in_tree && !p->n_threads;
+    if (kept < 0 && tasks >= 0)
+        close(tasks);
+}
+
+/* The processes of the tree are still those of pass A: one that came meanwhile was never looked at. */
+static int compare_tree(struct wedge_look *look)
+{
+    size_t tree = 0, known = 0;
+    int rc = wedge_machine_read(look);
+    if (rc)
+        return rc;
+    for (size_t i = 0; i < look->n_machine; i++)
+        tree += look->machine[i].tree;
+    for (size_t i = 0; i < look->snapshot->n_procs; i++) {
+        const struct wedge_proc *p = &look->snapshot->procs[i];
+        const struct wedge_machine_proc *m = wedge_look_machine_of(look, p->pid);
+        known += p->in_tree && m && m->tree && m->start_ticks == p->start_ticks;
+        look->tree_changed |= p->in_tree && !m;
+    }
+    look->tree_changed |= tree != known;
+    return 0;
+}
+
+/* A process that was born since the first list and is gone again before the last one would be in neither; meanwhile it
+ * may have had a lock, and have been about to give it back. Who exists now, between the passes, is in this list; who is
+ * born later has a parent that ran. */
+static int notice_births(struct wedge_look *look)
+{
+    pid_t *pids = NULL;
+    size_t n = 0;
+    bool born = false;
+    int rc = wedge_proc_list(0, WEDGE_MACHINE_MOST, &pids, &n);
+    for (size_t i = 0; i < n && !rc && !born; i++)
+        born = !wedge_look_machine_of(look, pids[i]);
+    free(pids);
+    return rc ? rc : born ? compare_tree(look) : 0;
+}
+
+static int pass_b(struct wedge_look *look)
+{
+    int rc = notice_births(look);
+    if (rc)
+        return rc;
+    for (size_t i = 0; i < look->snapshot->n_procs; i++)
+        compare_proc(look, i, true);
+    for (size_t i = 0; i < look->snapshot->n_procs; i++)
+        compare_proc(look, i, false);
+    return compare_tree(look);
+}
+
+/* The calls of the root may not be read: then there is nothing to say about it. */
+static bool is_forbidden(const struct wedge_look *look)
+{
+    const struct wedge_proc *root = wedge_members_root(look);
+    return root && root->n_threads && !look->procs[0].zombie && look->snapshot->threads[0].syscall == -2 && *root->note;
+}
+
+static int explain(const struct wedge_look *look, int rc, struct wedge_err *err)
+{
+    const int number = (int)look->options->root;
+    if (rc == -ESRCH && look->options->members == WEDGE_MEMBERS_OF_USER)
+        return wedge_err_set(err, rc, "user %u has no process", (unsigned)look->options->user);
+    if (look->options->members == WEDGE_MEMBERS_OF_USER)
+        return wedge_err_set(err, rc, "cannot look at the processes of user %u: %s", (unsigned)look->options->user,
+                             strerror(-rc));
+    if (rc == -ESRCH)
+        return wedge_err_set(err, rc, "there is no process %d", number);
+    if (rc == -EPERM) {
+        wedge_err_set(err, rc, "process %d may not be looked at: no permission", number);
+        wedge_err_remedy(err, "run as its user or as root; if that is so, see kernel.yama.ptrace_scope");
+        return rc;
+    }
+    return wedge_err_set(err, rc, "cannot look at process %d: %s", number, strerror(-rc));
+}
+
+/* The numbers in /proc are of the PID namespace that it was mounted in, which need not be ours (pid_namespaces(7)): we
+ * would look at another process than was asked for. */
+static int check_proc(struct wedge_err *err)
+{
+    char text[32] = "";
+    ssize_t len = readlink("/proc/self", text, sizeof(text) - 1);
+    if (len > 0 && atoi(text) == getpid())
+        return 0;
+    wedge_err_set(err, -EXDEV, len > 0 ? "/proc is of another PID namespace" : "/proc is not mounted");
+    wedge_err_remedy(err, "mount -t proc proc /proc");
+    return -EXDEV;
+}
+
+int wedge_look_twice(struct wedge_look *look, int (*decode)(struct wedge_look *), struct wedge_err *err)
+{
+    if (check_proc(err))
+        return -EXDEV;
+    int rc;
+    /* As many files as we may have: two for each thread. */
+    struct rlimit before = {.rlim_cur = RLIM_INFINITY, .rlim_max = RLIM_INFINITY};
+    getrlimit(RLIMIT_NOFILE, &before);
+    setrlimit(RLIMIT_NOFILE, &(struct rlimit){.rlim_cur = before.rlim_max, .rlim_max = before.rlim_max});
+    look->spare_files = (long)(before.rlim_max < FILES_MAX ? before.rlim_max : FILES_MAX) - FILES_LEFT;
+    for (int round = 0;; round++) {
+        rc = pass_a(look);
+        if (rc)
+            break;
+        if (is_forbidden(look)) {
+            rc = -EPERM;
+            break;
+        }
+        look->found_new = false;
+        look->snapshot->taken_ns = wedge_clock_ns();
+        rc = decode(look);
+        if (rc || !look->found_new || round + 1 == MOST_ROUNDS)
+            break;
+    }
+    if (!rc)
+        rc = pass_b(look);
+    close_files(look);
+    setrlimit(RLIMIT_NOFILE, &before);
+    wedge_look_note(look, 0, "done");
+    return rc ? explain(look, rc, err) : 0;
+}
+
+/* ---- descriptors and mappings ---- */
+
+int wedge_look_fds(struct wedge_look *look, int proc)
+{
+    struct wedge_look_proc *own = &look->procs[proc];
+    if (!own->fds_read) {
+        pid_t pid = look->snapshot->procs[proc].pid;
+        wedge_look_note(look, pid, "descriptors");
+        own->fds_read = true;
+        own->fds_error = own->skipped ? -EACCES : wedge_fds_read(pid, own->reader, &own->fds, &own->n_fds);
+        for (size_t i = 0; i < own->n_fds; i++)
+            own->async |= own->fds[i].kind == WEDGE_FD_ASYNC;
+    }
+    return own->fds_error;
+}
+
+int wedge_look_memory(struct wedge_look *look, int proc, uint64_t address, void *buf, size_t size)
+{
+    pid_t pid = look->snapshot->procs[proc].pid, reader = look->procs[proc].reader;
+    wedge_look_note(look, pid, "memory");
+    if (look->core)
+        return wedge_core_read(look->core, address, buf, size) == size ? 0 : -EFAULT;
+    return wedge_proc_memory(reader ? reader : pid, address, buf, size);
+}
+
+static int read_maps(struct wedge_look *look, int proc)
+{
+    struct wedge_look_proc *own = &look->procs[proc];
+    pid_t pid = look->snapshot->procs[proc].pid;
+    size_t lines = 0;
+    wedge_look_note(look, pid, "mappings");
+    ssize_t len = own->skipped ? -EACCES : wedge_proc_read_all(pid, own->reader, "maps", 8u << 20, &own->maps.text);
+    if (len < 0)
+        return (int)len;
+    for (const char *c = own->maps.text; *c; c++)
+        lines += *c == '\n';
+    own->maps.maps = calloc(lines + 1, sizeof(*own->maps.maps));
+    if (!own->maps.maps)
+        return -ENOMEM;
+    for (char *line = own->maps.text, *next; *line; line = next) {
+        next = line + strcspn(line, "\n");
+        if (*next)
+            *next++ = '\0';
+        struct wedge_proc_map *map = &own->maps.maps[own->maps.n];
+        if (wedge_proc_map_parse(line, map))
+            continue;
+        own->maps.n++;
+        own->async |= strstr(map->path, "[io_uring]") || strstr(map->path, "/[aio]");
+    }
+    return 0;
+}
+
+int wedge_look_maps(struct wedge_look *look, int proc)
+{
+    struct wedge_look_proc *own = &look->procs[proc];
+    if (!own->maps_read) {
+        own->maps_read = true;
+        own->maps_error = read_maps(look, proc);
+    }
+    return own->maps_error;
+}
+
+const struct wedge_proc_map *wedge_look_map_at(struct wedge_look *look, int proc, uint64_t address)
+{
+    if (wedge_look_maps(look, proc))
+        return NULL;
+    const struct wedge_map_set *set = &look->procs[proc].maps;
+    size_t low = 0, high = set->n;
+    while (low < high) {
+        size_t mid = low + (high - low) / 2;
+        if (address >= set->maps[mid].end)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low < set->n && address >= set->maps[low].start ? &set->maps[low] : NULL;
+}
+
+void wedge_look_free(struct wedge_look *look)
+{
+    size_t n = look->snapshot ? look->snapshot->n_procs : 0;
+    for (size_t i = 0; i < n && look->procs; i++) {
+        free(look->procs[i].fds);
+        free(look->procs[i].maps.maps);
+        free(look->procs[i].maps.text);
+    }
+    free(look->procs);
+    free(look->threads);
+    free(look->machine);
+    free(look->ends);
+    free(look->mappings);
+    free(look->carriers);
+    wedge_sockets_free(look->sockets);
+    free(look->tracers);
+    free(look->wanted);
+    free(look->wakers);
+}

@@ -1,0 +1,336 @@
+/*
+ * The machine as a whole: which processes there are, which belong to the tree, and who holds what may be shared.
+ * Possible wakers are looked for here and not in the tree alone: a pipe's other end may be anybody's.
+ *
+ * Invariant: what could not be read is counted (hidden_…), so that nobody mistakes it for "nobody holds it".
+ */
+#include "detector/look/machine.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "detector/kernel/sockets.h"
+#include "detector/look/members.h"
+
+#define MOST_ENDS       1048576
+#define MOST_MAPS_BYTES (8u << 20)
+
+static int compare_machine(const void *a, const void *b)
+{
+    const struct wedge_machine_proc *x = a, *y = b;
+    return (x->pid > y->pid) - (x->pid < y->pid);
+}
+
+static struct wedge_machine_proc *find(struct wedge_look *look, pid_t pid)
+{
+    struct wedge_machine_proc key = {.pid = pid};
+    if (!look->n_machine)
+        return NULL;
+    return bsearch(&key, look->machine, look->n_machine, sizeof(key), compare_machine);
+}
+
+const struct wedge_machine_proc *wedge_look_machine_of(const struct wedge_look *look, pid_t pid)
+{
+    return find((struct wedge_look *)look, pid);
+}
+
+static bool is_listed(const pid_t *list, size_t n, pid_t pid)
+{
+    for (size_t i = 0; i < n; i++)
+        if (list[i] == pid)
+            return true;
+    return false;
+}
+
+/* (uid_t)-1: not known, nobody's. */
+static uid_t user_of(pid_t pid)
+{
+    char text[4096];
+    struct wedge_proc_status status;
+    return wedge_proc_read(pid, 0, "status", text, sizeof(text)) > 0 && wedge_proc_status_parse(text, &status) == 0
+               ? status.uid
+               : (uid_t)-1;
+}
+
+int wedge_machine_read(struct wedge_look *look)
+{
+    pid_t *pids = NULL;
+    size_t n = 0;
+    char text[1024];
+    int dir = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int rc = dir < 0 ? -errno : wedge_proc_list_at(dir, WEDGE_MACHINE_MOST, &pids, &n);
+    struct wedge_machine_proc *old = NULL;
+    size_t n_old = 0;
+    if (rc)
+        goto out;
+    old = look->machine;
+    n_old = look->n_machine;
+    bool with_user = look->options->members == WEDGE_MEMBERS_OF_USER;
+    look->n_machine = 0;
+    look->machine = calloc(n, sizeof(*look->machine));
+    rc = look->machine ? 0 : -ENOMEM;
+    if (rc)
+        goto out;
+    for (size_t i = 0; i < n; i++) {
+        struct wedge_proc_stat stat;
+        if (wedge_proc_read_at(dir, pids[i], "stat", text, sizeof(text)) < 0 || wedge_proc_stat_parse(text, &stat))
+            continue;
+        look->machine[look->n_machine++] = (struct wedge_machine_proc){
+            .pid = pids[i],
+            .ppid = stat.ppid,
+            .pgrp = stat.pgrp,
+            .session = stat.session,
+            .start_ticks = stat.start_ticks,
+            .state = stat.state,
+            .threads = stat.threads,
+            .kernel = stat.kernel,
+            .uid = with_user ? user_of(pids[i]) : 0,
+        };
+    }
+    rc = wedge_members_mark(look, old, n_old);
+out:
+    free(old);
+    if (dir >= 0)
+        close(dir);
+    free(pids);
+    return rc;
+}
+
+/* A process above the root: what it opened, the tree may have inherited. Above all of a user's may be anybody else. */
+static bool is_above(struct wedge_look *look, pid_t pid)
+{
+    pid_t up = look->options->root;
+    if (look->options->members == WEDGE_MEMBERS_OF_USER)
+        return true;
+    for (int depth = 0; depth < 1000; depth++) {
+        const struct wedge_machine_proc *p = find(look, up);
+        if (!p || p->ppid <= 0)
+            return false;
+        if (p->ppid == pid)
+            return true;
+        up = p->ppid;
+    }
+    return true;
+}
+
+/* Somebody else's processes (init, sshd) are unreadable for every ordinary user. Outside the tree they can have what
+ * the tree has only by inheritance or by message: mappings do not survive exec, and an inherited pipe is one that the
+ * root has as a standard stream (wait/pipe.c asks). The rest is the assumption complete-view.
+ * Among all of a user's the same holds of one that nobody of them has started. */
+static void hide(struct wedge_look *look, const struct wedge_machine_proc *p, bool *hidden)
+{
+    const struct wedge_machine_proc *parent = find(look, p->ppid);
+    if (p->tree && (look->options->members != WEDGE_MEMBERS_OF_USER || (parent && parent->tree)))
+        *hidden = true;
+    else
+        look->hidden_elsewhere = true;
+    look->hidden_above |= !p->tree && is_above(look, p->pid);
+}
+
+static int add(struct wedge_machine_end **table, size_t *n, size_t *cap, struct wedge_machine_end end, bool merge)
+{
+    if (*n && merge && (*table)[*n - 1].pid == end.pid && (*table)[*n - 1].dev == end.dev &&
+        (*table)[*n - 1].inode == end.inode) {
+        (*table)[*n - 1].readable |= end.readable;
+        (*table)[*n - 1].writable |= end.writable;
+        return 0;
+    }
+    if (*n == MOST_ENDS)
+        return -EOVERFLOW;
+    if (*n == *cap) {
+        size_t more_cap = *cap ? *cap * 2 : 256;
+        struct wedge_machine_end *more = realloc(*table, more_cap * sizeof(*more));
+        if (!more)
+            return -ENOMEM;
+        *table = more;
+        *cap = more_cap;
+    }
+    (*table)[(*n)++] = end;
+    return 0;
+}
+
+static int compare_ends(const void *a, const void *b)
+{
+    const struct wedge_machine_end *x = a, *y = b;
+    if (x->dev != y->dev)
+        return x->dev < y->dev ? -1 : 1;
+    if (x->inode != y->inode)
+        return x->inode < y->inode ? -1 : 1;
+    return (x->pid > y->pid) - (x->pid < y->pid);
+}
+
+static bool is_gone(int error)
+{
+    return error == -ENOENT || error == -ESRCH;
+}
+
+pid_t wedge_machine_reader(const struct wedge_machine_proc *p)
+{
+    if (p->state != 'Z')
+        return 0;
+    pid_t *tids = NULL, reader = 0;
+    size_t n = 0;
+    if (wedge_proc_list(p->pid, WEDGE_MACHINE_MOST, &tids, &n))
+        return 0;
+    reader = n > 1 ? tids[n - 1] : 0;
+    free(tids);
+    return reader;
+}
+
+static bool has_files(const struct wedge_machine_proc *p)
+{
+    return !p->kernel && p->state != 'X' && !(p->state == 'Z' && p->threads <= 1);
+}
+
+static void read_ends(struct wedge_look *look)
+{
+    look->ends_read = true;
+    look->n_ends = 0;
+    for (size_t i = 0; i < look->n_machine; i++) {
+        const struct wedge_machine_proc *p = &look->machine[i];
+        struct wedge_fd *fds = NULL;
+        size_t n = 0;
+        if (!has_files(p))
+            continue;
+        wedge_look_note(look, p->pid, "descriptors");
+        int rc = is_listed(look->options->skip, look->options->n_skip, p->pid)
+                     ? -EACCES
+                     : wedge_fds_read(p->pid, wedge_machine_reader(p), &fds, &n);
+        for (size_t k = 0; k < n && !rc; k++)
+            if (fds[k].kind != WEDGE_FD_OTHER)
+                rc = add(&look->ends, &look->n_ends, &look->cap_ends,
+                         (struct wedge_machine_end){.dev = fds[k].dev,
+                                                    .inode = fds[k].inode,
+                                                    .pid = p->pid,
+                                                    .number = fds[k].number,
+                                                    .readable = fds[k].readable,
+                                                    .writable = fds[k].writable},
+                         wedge_fds_is_keyed(fds[k].kind));
+        free(fds);
+        if (rc && !is_gone(rc))
+            hide(look, p, &look->hidden_ends);
+    }
+    if (look->n_ends)
+        qsort(look->ends, look->n_ends, sizeof(*look->ends), compare_ends);
+}
+
+static void read_mappings(struct wedge_look *look)
+{
+    look->mappings_read = true;
+    look->n_mappings = 0;
+    for (size_t i = 0; i < look->n_machine; i++) {
+        const struct wedge_machine_proc *p = &look->machine[i];
+        char *text = NULL;
+        if (!has_files(p))
+            continue;
+        wedge_look_note(look, p->pid, "mappings");
+        ssize_t len = is_listed(look->options->skip, look->options->n_skip, p->pid)
+                          ? -EACCES
+                          : wedge_proc_read_all(p->pid, wedge_machine_reader(p), "maps", MOST_MAPS_BYTES, &text);
+        int rc = len < 0 ? (int)len : len >= (ssize_t)MOST_MAPS_BYTES ? -EOVERFLOW : 0;
+        for (char *line = text, *next; line && *line && !rc; line = next) {
+            struct wedge_proc_map map;
+            next = strchr(line, '\n');
+            if (next)
+                *next++ = '\0';
+            if (wedge_proc_map_parse(line, &map) == 0 && map.shared && map.inode)
+                rc = add(&look->mappings, &look->n_mappings, &look->cap_mappings,
+                         (struct wedge_machine_end){.dev = (uint64_t)map.dev_major << 32 | map.dev_minor,
+                                                    .inode = map.inode,
+                                                    .pid = p->pid,
+                                                    .mapping = true},
+                         true);
+            if (!next)
+                break;
+        }
+        free(text);
+        if (rc && !is_gone(rc))
+            hide(look, p, &look->hidden_mappings);
+    }
+    if (look->n_mappings)
+        qsort(look->mappings, look->n_mappings, sizeof(*look->mappings), compare_ends);
+}
+
+static const struct wedge_machine_end *slice(const struct wedge_machine_end *table, size_t n, uint64_t dev,
+                                             uint64_t inode, size_t *ret_n)
+{
+    size_t low = 0, high = n;
+    while (low < high) {
+        size_t mid = low + (high - low) / 2;
+        if (table[mid].dev < dev || (table[mid].dev == dev && table[mid].inode < inode))
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    size_t end = low;
+    while (end < n && table[end].dev == dev && table[end].inode == inode)
+        end++;
+    *ret_n = end - low;
+    return table ? table + low : NULL;
+}
+
+const struct wedge_machine_end *wedge_look_ends(struct wedge_look *look, uint64_t dev, uint64_t inode, size_t *ret_n)
+{
+    if (!look->ends_read)
+        read_ends(look);
+    return slice(look->ends, look->n_ends, dev, inode, ret_n);
+}
+
+const struct wedge_machine_end *wedge_look_mappings(struct wedge_look *look, uint64_t dev, uint64_t inode,
+                                                    size_t *ret_n)
+{
+    if (!look->mappings_read)
+        read_mappings(look);
+    return slice(look->mappings, look->n_mappings, dev, inode, ret_n);
+}
+
+/* The tracer of each process's leader. Of those that were read it is known. */
+static pid_t tracer_of(struct wedge_look *look, int dir, pid_t pid)
+{
+    char text[16384];
+    struct wedge_proc_status status;
+    int proc = wedge_look_proc_of(look, pid);
+    if (proc >= 0 && look->snapshot->procs[proc].n_threads)
+        return look->threads[look->snapshot->procs[proc].first_thread].status.tracer;
+    return wedge_proc_read_at(dir, pid, "status", text, sizeof(text)) > 0 && wedge_proc_status_parse(text, &status) == 0
+               ? status.tracer
+               : 0;
+}
+
+bool wedge_look_traces(struct wedge_look *look, pid_t pid)
+{
+    if (!look->tracers_read) {
+        int dir = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        look->tracers = malloc((look->n_machine + 1) * sizeof(*look->tracers));
+        look->n_tracers = 0;
+        look->tracers_read = dir >= 0 && look->tracers;
+        for (size_t i = 0; look->tracers_read && i < look->n_machine; i++) {
+            const struct wedge_machine_proc *m = &look->machine[i];
+            pid_t tracer = m->kernel || m->blind ? 0 : tracer_of(look, dir, m->pid);
+            if (tracer)
+                look->tracers[look->n_tracers++] = tracer;
+        }
+        if (dir >= 0)
+            close(dir);
+        if (!look->tracers_read) {
+            free(look->tracers);
+            look->tracers = NULL;
+            return true; /* nobody knows */
+        }
+    }
+    return is_listed(look->tracers, look->n_tracers, pid);
+}
+
+void wedge_machine_forget(struct wedge_look *look)
+{
+    free(look->tracers);
+    look->tracers = NULL;
+    look->tracers_read = false;
+    wedge_sockets_free(look->sockets);
+    look->sockets = NULL;
+    look->ends_read = look->mappings_read = look->carriers_read = look->hidden_carriers = false;
+    look->hidden_ends = look->hidden_mappings = look->hidden_above = look->hidden_elsewhere = false;
+}

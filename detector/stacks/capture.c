@@ -1,0 +1,663 @@
+/*
+ * One process's stacks, from the stop to the names: what capture.h promises, put together from stop (the only part that
+ * disturbs the process), unwind and symbols.
+ *
+ * Invariant: after wedge_capture_proc the process runs. What is read of it later is constant memory and files; the one
+ * exception, a stack deeper than the copy, is a second short stop that is believed only when the thread has not moved.
+ */
+#include "detector/stacks/capture.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "detector/core/core_file.h"
+#include "detector/elf/elf_file.h"
+#include "detector/elf/elf_image.h"
+#include "detector/kernel/proc.h"
+#include "detector/stacks/call_site.h"
+#include "detector/stacks/stop.h"
+#include "detector/stacks/symbols.h"
+#include "detector/stacks/target_memory.h"
+#include "detector/stacks/unwind.h"
+
+#define DEADLINE_MS       100
+#define KERNEL_FRAMES_MAX 5
+#define PLACES            8
+#define NAMED_MAX         (WEDGE_UNWIND_FRAMES_MAX * (WEDGE_SYMBOLS_INLINED_MAX + 2))
+
+struct wedge_capture {
+    struct wedge_snapshot *snapshot;
+    struct wedge_proc *proc;
+    struct wedge_thread *threads; /* the process's, in the snapshot */
+    size_t n;
+    int deadline_ms;
+    struct wedge_job_note *note;
+    struct wedge_core *core; /* NULL: a process that lives */
+    struct wedge_regions regions; /* the core's own, where there is one */
+    struct wedge_target_memory memory;
+    struct wedge_images images;
+    struct wedge_stop_thread *shared; /* where the stop left them: children forked since can write there */
+    struct wedge_stop_thread *copies; /* copies[i] is of threads[i]; the records are ours alone, the bytes are not */
+    wedge_capture_ask_fn *ask; /* NULL: wedge_capture_more */
+    void *ask_arg;
+};
+
+static void say(const struct wedge_capture *capture, const char *step)
+{
+    wedge_job_says(capture->note, capture->proc->pid, step, false);
+}
+
+__attribute__((format(printf, 3, 4))) static void note_stack(struct wedge_capture *capture, struct wedge_thread *thread,
+                                                             const char *fmt, ...)
+{
+    char text[256];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    thread->stack_note = obstack_copy0(&capture->snapshot->mem, text, strlen(text));
+}
+
+static char state_of(pid_t pid, pid_t tid)
+{
+    char text[1024];
+    struct wedge_proc_stat stat;
+    if (wedge_proc_read(pid, tid, "stat", text, sizeof(text)) <= 0 || wedge_proc_stat_parse(text, &stat))
+        return 'X';
+    return stat.state;
+}
+
+/* The maps and the memory by way of a thread that lives: a leader that has ended has neither. */
+static int open_process(struct wedge_capture *capture)
+{
+    int rc = -ESRCH;
+    for (size_t i = 0; i < capture->n && rc; i++) {
+        pid_t tid = capture->threads[i].tid;
+        rc = wedge_regions_read(capture->proc->pid, tid, &capture->regions);
+        if (rc == 0) {
+            rc = wedge_target_memory_open(capture->proc->pid, tid, &capture->regions, &capture->memory);
+            if (rc)
+                wedge_regions_free(&capture->regions);
+        }
+        if (rc && rc != -ESRCH)
+            break;
+    }
+    return rc == -EACCES ? -EPERM : rc;
+}
+
+static void choose_threads(struct wedge_capture *capture)
+{
+    for (size_t i = 0; i < capture->n; i++) {
+        struct wedge_thread *thread = &capture->threads[i];
+        struct wedge_stop_thread *copy = &capture->shared[i];
+        copy->tid = thread->tid;
+        copy->state = WEDGE_STOP_ASKED;
+        /* Asleep since it was looked at, it uses this much of its stack. */
+        const struct wedge_region *stack = thread->sp ? wedge_regions_find(&capture->regions, thread->sp) : NULL;
+        copy->warm = stack ? (size_t)(stack->end - thread->sp) + WEDGE_STOP_RED_ZONE : 0;
+        char state = thread->state == 'D' || thread->state == 'Z' || thread->state == 'X'
+                         ? state_of(capture->proc->pid, thread->tid)
+                         : thread->state;
+        if (state == 'Z' || state == 'X') {
+            copy->state = WEDGE_STOP_GONE;
+        } else if (state == 'D') {
+            /* It would not stop, and everyone else would wait for it. */
+            copy->state = WEDGE_STOP_LATE;
+        }
+    }
+}
+
+/* Where in the kernel a thread is that does not stop: its stack there, innermost first, or for those who may not read
+ * that (proc(5): CAP_SYS_ADMIN) the one function of wchan. "" neither. */
+static const char *place_in_kernel(pid_t pid, pid_t tid, char *buf, size_t size)
+{
+    char text[4096];
+    size_t len = 0;
+    if (wedge_proc_read(pid, tid, "stack", text, sizeof(text)) <= 0 &&
+        (wedge_proc_read(pid, tid, "wchan", text, sizeof(text)) <= 0 || strcmp(text, "0") == 0))
+        return "";
+    int functions = 0;
+    for (char *line = text, *next; *line && functions < KERNEL_FRAMES_MAX; line = next) {
+        next = line + strcspn(line, "\n");
+        next += *next != 0;
+        char *name = *line == '[' ? strchr(line, ']') : NULL; /* "[<0>] kernel_clone+0x1a2/0x410" */
+        name = name ? name + 1 + strspn(name + 1, " ") : line;
+        size_t n = strcspn(name, "+\n");
+        if (n && len + n + 32 < size)
+            len +=
+                (size_t)snprintf(buf + len, size - len, "%s%.*s", functions++ ? ", called from " : ": ", (int)n, name);
+    }
+    return len ? buf : "";
+}
+
+static void note_late(struct wedge_capture *capture, struct wedge_thread *thread)
+{
+    char place[192];
+    pid_t pid = capture->proc->pid;
+    if (state_of(pid, thread->tid) == 'D')
+        note_stack(capture, thread, "no stack: it did not stop, the kernel keeps it in uninterruptible sleep%s",
+                   place_in_kernel(pid, thread->tid, place, sizeof(place)));
+    else
+        note_stack(capture, thread, "no stack: it did not stop in time");
+}
+
+static void note_outcomes(struct wedge_capture *capture)
+{
+    struct wedge_snapshot *snapshot = capture->snapshot;
+    for (size_t i = 0; i < capture->n; i++) {
+        struct wedge_thread *thread = &capture->threads[i];
+        const struct wedge_stop_thread *copy = &capture->copies[i];
+        thread->stopped_ns = copy->stopped_ns;
+        snapshot->stopped_anything |= copy->stopped_ns > 0;
+        if (copy->stopped_ns > snapshot->longest_stop_ns)
+            snapshot->longest_stop_ns = copy->stopped_ns;
+        switch (copy->state) {
+        case WEDGE_STOP_GONE:
+            note_stack(capture, thread, "no stack: the thread has ended");
+            break;
+        case WEDGE_STOP_REFUSED:
+            note_stack(capture, thread, "no stack: %s",
+                       copy->error == -ENOTSUP ? "it runs 32-bit code" : strerror(-copy->error));
+            break;
+        case WEDGE_STOP_LATE:
+            note_late(capture, thread);
+            break;
+        case WEDGE_STOP_SKIPPED:
+        case WEDGE_STOP_ASKED:
+            note_stack(capture, thread, "no stack: the stop was cut short");
+            break;
+        case WEDGE_STOP_STOPPED:
+        case WEDGE_STOP_COPIED:
+            break;
+        }
+    }
+}
+
+static int explain(const struct wedge_proc *target, int rc, struct wedge_err *err)
+{
+    if (rc == -ESRCH)
+        return wedge_err_set(err, rc, "process %d is gone", target->pid);
+    if (rc != -EPERM)
+        return wedge_err_set(err, rc, "cannot copy the stacks of process %d: %s", target->pid, strerror(-rc));
+    wedge_err_set(err, rc, "process %d may not be traced", target->pid);
+    wedge_err_remedy(err, "run as its owner or as root (see ptrace(2), PTRACE_MODE_ATTACH); a process that is traced "
+                          "already (gdb, strace) cannot be traced again");
+    return rc;
+}
+
+/* Everything before the stop. */
+static int prepare(struct wedge_snapshot *snapshot, const struct wedge_capture_ask *ask, struct wedge_job_note *note,
+                   struct wedge_capture **ret)
+{
+    struct wedge_proc *target = &snapshot->procs[ask->proc];
+    struct wedge_capture *capture = calloc(1, sizeof(*capture));
+    if (!capture)
+        return -ENOMEM;
+    capture->snapshot = snapshot;
+    capture->proc = target;
+    capture->threads = &snapshot->threads[target->first_thread];
+    capture->n = target->n_threads > 0 ? (size_t)target->n_threads : 0;
+    if (capture->n > WEDGE_STOP_THREADS_MAX)
+        capture->n = WEDGE_STOP_THREADS_MAX;
+    capture->deadline_ms = ask->deadline_ms > 0 ? ask->deadline_ms : DEADLINE_MS;
+    capture->note = note;
+    capture->memory.fd = -1;
+    capture->images.memory = &capture->memory;
+    say(capture, "read what the process has mapped");
+    int rc = open_process(capture);
+    if (!rc) {
+        capture->shared = wedge_stop_alloc(capture->n, WEDGE_STOP_WINDOW_BYTES);
+        capture->copies = calloc(capture->n, sizeof(*capture->copies));
+        rc = capture->shared && capture->copies ? 0 : -ENOMEM;
+    }
+    if (rc) {
+        wedge_capture_free(capture);
+        return rc;
+    }
+    choose_threads(capture);
+    *ret = capture;
+    return 0;
+}
+
+/* After the stop. */
+static void take_over(struct wedge_capture *capture)
+{
+    memcpy(capture->copies, capture->shared, capture->n * sizeof(*capture->copies));
+    note_outcomes(capture);
+    for (size_t i = capture->n; i < (size_t)capture->proc->n_threads; i++)
+        note_stack(capture, &capture->snapshot->threads[capture->proc->first_thread + (int)i],
+                   "no stack: too many threads");
+}
+
+int wedge_capture_procs(struct wedge_snapshot *snapshot, struct wedge_capture_ask *asks, size_t n,
+                        struct wedge_job_note *note)
+{
+    struct wedge_stop *stops = calloc(n + 1, sizeof(*stops));
+    int *rcs = calloc(n + 1, sizeof(*rcs)), rc = stops && rcs ? 0 : -ENOMEM;
+    size_t n_stops = 0;
+    for (size_t i = 0; i < n && !rc; i++) {
+        struct wedge_capture_ask *ask = &asks[i];
+        ask->capture = NULL;
+        ask->rc = prepare(snapshot, ask, note, &ask->capture);
+        if (!ask->rc)
+            stops[n_stops++] = (struct wedge_stop){.pid = ask->capture->proc->pid,
+                                                   .start_ticks = ask->capture->proc->start_ticks,
+                                                   .whole = true,
+                                                   .deadline_ms = ask->capture->deadline_ms,
+                                                   .regions = &ask->capture->regions,
+                                                   .threads = ask->capture->shared,
+                                                   .n_threads = ask->capture->n};
+    }
+    wedge_job_says(note, note ? note->pid : 0, "stop the processes to copy their stacks", false);
+    if (!rc)
+        rc = wedge_stop_run_all(stops, n_stops, rcs);
+    for (size_t i = 0, at = 0; i < n; i++) {
+        struct wedge_capture_ask *ask = &asks[i];
+        if (!ask->capture)
+            continue;
+        ask->rc = rc ? rc : rcs[at++];
+        if (ask->rc && ask->rc != -ETIMEDOUT) {
+            wedge_capture_free(ask->capture);
+            ask->capture = NULL;
+        } else {
+            ask->rc = 0;
+            take_over(ask->capture);
+        }
+    }
+    for (size_t i = 0; i < n; i++)
+        if (asks[i].rc)
+            explain(&snapshot->procs[asks[i].proc], asks[i].rc, &asks[i].err);
+    free(stops);
+    free(rcs);
+    return rc;
+}
+
+int wedge_capture_proc(struct wedge_snapshot *snapshot, int proc, int deadline_ms, struct wedge_job_note *note,
+                       struct wedge_capture **ret, struct wedge_err *err)
+{
+    struct wedge_capture_ask ask = {.proc = proc, .deadline_ms = deadline_ms};
+    int rc = wedge_capture_procs(snapshot, &ask, 1, note);
+    if (ask.rc || rc)
+        return explain(&snapshot->procs[proc], ask.rc ? ask.rc : rc, err);
+    *ret = ask.capture;
+    return 0;
+}
+
+int wedge_capture_core(struct wedge_snapshot *snapshot, int proc, struct wedge_core *core, struct wedge_job_note *note,
+                       struct wedge_capture **ret, struct wedge_err *err)
+{
+    struct wedge_proc *target = &snapshot->procs[proc];
+    struct wedge_capture *capture = calloc(1, sizeof(*capture));
+    if (!capture)
+        return wedge_err_set(err, -ENOMEM, "no memory for the stacks of a core file");
+    capture->snapshot = snapshot;
+    capture->proc = target;
+    capture->threads = &snapshot->threads[target->first_thread];
+    capture->n = core->n_threads < (size_t)target->n_threads ? core->n_threads : (size_t)target->n_threads;
+    capture->note = note;
+    capture->core = core;
+    capture->regions = core->regions;
+    wedge_target_memory_core(core, &capture->memory);
+    capture->images.memory = &capture->memory;
+    capture->copies = calloc(capture->n + 1, sizeof(*capture->copies));
+    if (!capture->copies) {
+        wedge_capture_free(capture);
+        return wedge_err_set(err, -ENOMEM, "no memory for the stacks of a core file");
+    }
+    for (size_t i = 0; i < capture->n; i++) {
+        capture->copies[i].tid = core->threads[i].tid;
+        capture->copies[i].regs = core->threads[i].regs;
+        capture->copies[i].state = WEDGE_STOP_STOPPED;
+    }
+    *ret = capture;
+    return 0;
+}
+
+/* Where the unwinder may go wrong if it moved: what the callee saves, and where it is. */
+static bool same_place(const struct user_regs_struct *a, const struct user_regs_struct *b)
+{
+    return a->rip == b->rip && a->rsp == b->rsp && a->rbp == b->rbp && a->rbx == b->rbx && a->r12 == b->r12 &&
+           a->r13 == b->r13 && a->r14 == b->r14 && a->r15 == b->r15;
+}
+
+/* It counts only if the thread has not moved: the same registers, the same stack. */
+bool wedge_capture_more(struct wedge_capture *capture, size_t thread, uint64_t need, struct wedge_unwind_window *ret)
+{
+    const struct wedge_region *region = capture->core ? NULL : wedge_regions_find(&capture->regions, need);
+    if (thread >= capture->n || !region || !region->read || !region->write)
+        return false;
+    const struct wedge_stop_thread *before = &capture->copies[thread];
+    struct wedge_stop_thread *more = wedge_stop_alloc(2, WEDGE_STOP_LARGEST_BYTES);
+    if (!more || before->state != WEDGE_STOP_COPIED) {
+        wedge_stop_dispose(more, 2, WEDGE_STOP_LARGEST_BYTES);
+        return false;
+    }
+    more[0].tid = more[1].tid = before->tid;
+    more[0].state = more[1].state = WEDGE_STOP_ASKED;
+    more[0].want_from = need & ~(uint64_t)4095;
+    more[0].want_to = more[0].want_from + WEDGE_STOP_LARGEST_BYTES;
+    more[1].companion = true;
+    more[1].want_from = before->regs.rsp;
+    more[1].want_to = before->from + before->len;
+    struct wedge_stop stop = {.pid = capture->proc->pid,
+                              .start_ticks = capture->proc->start_ticks,
+                              .deadline_ms = capture->deadline_ms,
+                              .regions = &capture->regions,
+                              .threads = more,
+                              .n_threads = 2};
+    wedge_stop_run(&stop);
+    capture->threads[thread].stopped_ns += more[0].stopped_ns;
+    size_t below = (size_t)(before->regs.rsp - before->from);
+    uint8_t *data = NULL;
+    if (more[0].state == WEDGE_STOP_COPIED && more[1].state == WEDGE_STOP_COPIED &&
+        same_place(&more[0].regs, &before->regs) && more[1].len == before->len - below &&
+        memcmp(more[1].data, before->data + below, more[1].len) == 0)
+        data = malloc(more[0].len);
+    if (data) {
+        memcpy(data, more[0].data, more[0].len);
+        *ret = (struct wedge_unwind_window){more[0].from, more[0].len, data};
+    }
+    wedge_stop_dispose(more, 2, WEDGE_STOP_LARGEST_BYTES);
+    return data;
+}
+
+void wedge_capture_delegate(struct wedge_capture *capture, struct wedge_job_note *note, wedge_capture_ask_fn *ask,
+                            void *arg)
+{
+    capture->note = note;
+    capture->ask = ask;
+    capture->ask_arg = arg;
+}
+
+size_t wedge_capture_descriptors(const struct wedge_capture *capture, int *ret, size_t room)
+{
+    if (capture->core)
+        return wedge_core_descriptors(capture->core, ret, room);
+    if (!room || capture->memory.fd < 0)
+        return 0;
+    *ret = capture->memory.fd;
+    return 1;
+}
+
+void wedge_capture_open_files(const struct wedge_capture *capture)
+{
+    if (!capture->core)
+        wedge_elf_open_all(&capture->regions, capture->proc->pid);
+}
+
+static void note_end(struct wedge_capture *capture, struct wedge_thread *thread, const struct wedge_unwind_stack *stack,
+                     bool moved)
+{
+    uint64_t last = stack->frames[stack->n_frames - 1].pc;
+    struct wedge_image *image = wedge_images_find(&capture->images, last);
+    const char *module = image ? image->region->path : "no module";
+    switch (stack->end) {
+    case WEDGE_UNWIND_COMPLETE:
+        if (stack->omitted)
+            note_stack(capture, thread, "%zu frames after the first %d are left out", stack->omitted,
+                       WEDGE_UNWIND_INNER);
+        else if (stack->guessed)
+            note_stack(capture, thread, "the outermost %zu frames were found by frame pointers alone", stack->guessed);
+        return;
+    case WEDGE_UNWIND_LIMIT:
+        note_stack(capture, thread, "cut after %zu frames", stack->n_frames + stack->omitted);
+        return;
+    case WEDGE_UNWIND_NEED:
+        note_stack(capture, thread, "cut: %s 0x%" PRIx64,
+                   capture->core ? "the core file does not hold the stack at"
+                   : moved       ? "the thread moved on before the rest of its stack could be copied, at"
+                                 : "the stack goes on where nothing could be copied, at",
+                   stack->need);
+        return;
+    case WEDGE_UNWIND_NO_INFO:
+        note_stack(capture, thread, "cut in %s: %s", module, stack->reason);
+        return;
+    case WEDGE_UNWIND_LOST:
+        note_stack(capture, thread, "cut in %s: the stack does not fit its unwind information", module);
+        return;
+    }
+}
+
+/* The frames into the snapshot, with what the image alone tells of each. */
+static void keep_frames(struct wedge_capture *capture, struct wedge_thread *thread,
+                        const struct wedge_unwind_stack *stack)
+{
+    struct obstack *mem = &capture->snapshot->mem;
+    struct wedge_frame *frames = obstack_alloc(mem, stack->n_frames * sizeof(*frames));
+    for (size_t i = 0; i < stack->n_frames; i++) {
+        const struct wedge_unwind_frame *frame = &stack->frames[i];
+        struct wedge_image *image = wedge_images_find(&capture->images, frame->pc - !frame->exact);
+        frames[i] = (struct wedge_frame){
+            .pc = frame->pc, .signal = frame->signal, .exact = frame->exact, .module = "", .build_id = ""};
+        if (!image)
+            continue;
+        if (!image->text_path) {
+            char hex[2 * WEDGE_BUILD_ID_MAX + 1];
+            wedge_build_id_hex(&image->build_id, hex);
+            image->text_path = obstack_copy0(mem, image->region->path, strlen(image->region->path));
+            image->text_build_id = obstack_copy0(mem, hex, strlen(hex));
+        }
+        frames[i].module = image->text_path;
+        frames[i].build_id = image->text_build_id;
+        frames[i].module_offset = stack->frames[i].pc - image->bias;
+        frames[i].libc = wedge_symbols_is_libc(image->text_path);
+    }
+    thread->frames = frames;
+    thread->n_frames = stack->n_frames;
+}
+
+static void unwind_thread(struct wedge_capture *capture, struct wedge_unwinder *unwinder, size_t i,
+                          struct wedge_unwind_stack *stack)
+{
+    const struct wedge_stop_thread *copy = &capture->copies[i];
+    bool moved = false;
+    stack->regs = copy->regs;
+    stack->windows[0] = (struct wedge_unwind_window){copy->from, copy->len, copy->data};
+    stack->n_windows = copy->state == WEDGE_STOP_COPIED;
+    for (;;) {
+        wedge_unwind_fast(unwinder, stack);
+        if (stack->end == WEDGE_UNWIND_NO_INFO || stack->end == WEDGE_UNWIND_LOST)
+            wedge_unwind_thorough(unwinder, stack);
+        if (stack->end != WEDGE_UNWIND_NEED || !stack->n_windows || stack->n_windows == WEDGE_UNWIND_WINDOWS_MAX)
+            break;
+        say(capture, "stop a thread again to copy the rest of its stack");
+        struct wedge_unwind_window *more = &stack->windows[stack->n_windows];
+        moved = !(capture->ask ? capture->ask(capture->ask_arg, capture, i, stack->need, more)
+                               : wedge_capture_more(capture, i, stack->need, more));
+        if (moved)
+            break;
+        stack->n_windows++;
+    }
+    note_end(capture, &capture->threads[i], stack, moved);
+    keep_frames(capture, &capture->threads[i], stack);
+    for (size_t k = 1; k < stack->n_windows; k++)
+        free((uint8_t *)stack->windows[k].data);
+}
+
+/* Its memory went with an exec or with its end, and the tables in it: what was copied cannot be read any more. */
+static bool is_another_program(struct wedge_capture *capture)
+{
+    size_t i = 0;
+    while (i < capture->regions.n && !capture->regions.all[i].read)
+        i++;
+    if (capture->core || i == capture->regions.n ||
+        wedge_target_memory_alive(&capture->memory, capture->regions.all[i].start))
+        return false;
+    for (i = 0; i < capture->n; i++)
+        if (!capture->threads[i].stack_note[0])
+            note_stack(capture, &capture->threads[i],
+                       "no stack: the process ended or executed another program before it could be unwound");
+    return true;
+}
+
+int wedge_capture_unwind(struct wedge_capture *capture, struct wedge_err *err)
+{
+    struct wedge_unwinder *unwinder = NULL;
+    struct wedge_unwind_stack *stack = calloc(1, sizeof(*stack));
+    int rc = -ENOMEM;
+    say(capture, "read the process's unwind tables");
+    if (!stack || wedge_unwinder_new(&capture->images, capture->proc->pid, &unwinder))
+        goto out;
+    rc = 0;
+    if (is_another_program(capture))
+        goto out;
+    for (size_t i = 0; i < capture->n; i++) {
+        enum wedge_stop_state state = capture->copies[i].state;
+        if (state == WEDGE_STOP_STOPPED || state == WEDGE_STOP_COPIED)
+            unwind_thread(capture, unwinder, i, stack);
+    }
+out:
+    wedge_unwinder_free(unwinder);
+    free(stack);
+    return rc ? wedge_err_set(err, rc, "no memory to unwind the stacks of process %d", capture->proc->pid) : 0;
+}
+
+static const char *keep_text(struct wedge_capture *capture, const char *text)
+{
+    return text ? obstack_copy0(&capture->snapshot->mem, text, strlen(text)) : NULL;
+}
+
+static struct wedge_elf_file *file_of(struct wedge_capture *capture, struct wedge_image *image)
+{
+    return image ? wedge_elf_of_image(&capture->images, image, capture->proc->pid) : NULL;
+}
+
+/* The functions at a frame: its own and those inlined there, innermost first. */
+static const struct wedge_symbol *symbols_of(struct wedge_capture *capture, uint64_t pc, bool libc, size_t *ret_n)
+{
+    struct wedge_image *image = wedge_images_find(&capture->images, pc);
+    struct wedge_elf_file *file = file_of(capture, image);
+    return file ? wedge_symbols_at(file, pc - image->bias, libc, ret_n) : NULL;
+}
+
+/*
+ * The libc function that the program called, where it left no frame because it jumped on: `inner` is the outermost
+ * frame of libc, `outer` the frame that called. What the call instruction names is what was called. Fills *ret.
+ */
+static bool jumped_from(struct wedge_capture *capture, const struct wedge_frame *inner, const struct wedge_frame *outer,
+                        struct wedge_frame *ret)
+{
+    struct wedge_image *libc = wedge_images_find(&capture->images, inner->pc);
+    struct wedge_image *caller = wedge_images_find(&capture->images, outer->pc - 1);
+    struct wedge_elf_file *libc_file = file_of(capture, libc), *caller_file = file_of(capture, caller);
+    uint64_t address;
+    if (!libc_file || !caller_file)
+        return false;
+    const char *name = wedge_call_site_name(&capture->images, caller, caller_file, outer->pc);
+    if (!name || !wedge_symbols_elsewhere(libc_file, name, inner->module_offset, &address))
+        return false;
+    *ret = *inner;
+    ret->pc = address + libc->bias;
+    ret->module_offset = address;
+    ret->function = keep_text(capture, name);
+    ret->file = NULL;
+    ret->line = 0;
+    ret->inlined = ret->runtime = false;
+    return true;
+}
+
+/* Names the frames of one thread and spreads out what was inlined. `named` has room for the most there can be. */
+static void name_frames(struct wedge_capture *capture, struct wedge_thread *thread, struct wedge_frame *named)
+{
+    const struct wedge_frame *bare = thread->frames;
+    size_t n_bare = thread->n_frames, n = 0;
+    for (size_t i = 0; i < n_bare; i++) {
+        struct wedge_frame frame = bare[i];
+        size_t n_symbols = 1;
+        const struct wedge_symbol *symbols = symbols_of(capture, frame.pc - !frame.exact, frame.libc, &n_symbols);
+        for (size_t k = 0; k < (symbols ? n_symbols : 1); k++) {
+            if (symbols) {
+                frame.function = keep_text(capture, symbols[k].function);
+                frame.file = keep_text(capture, symbols[k].file);
+                frame.line = symbols[k].line;
+                frame.inlined = symbols[k].inlined;
+            }
+            frame.runtime = wedge_symbols_is_runtime(frame.module, frame.file, frame.function);
+            named[n++] = frame;
+        }
+        if (frame.libc && !frame.signal && i + 1 < n_bare && !bare[i + 1].libc && bare[i + 1].module[0] &&
+            jumped_from(capture, &bare[i], &bare[i + 1], &named[n]))
+            n++;
+    }
+    thread->frames = obstack_copy(&capture->snapshot->mem, named, n * sizeof(*named));
+    thread->n_frames = n;
+}
+
+/* Threads of a pool all stand at the same place: what was named for one is so for all. */
+struct place {
+    const struct wedge_frame *bare, *named;
+    size_t n_bare, n_named;
+};
+
+static bool is_at(const struct place *place, const struct wedge_thread *thread)
+{
+    if (place->n_bare != thread->n_frames)
+        return false;
+    for (size_t i = 0; i < place->n_bare; i++)
+        if (place->bare[i].pc != thread->frames[i].pc || place->bare[i].signal != thread->frames[i].signal ||
+            place->bare[i].exact != thread->frames[i].exact)
+            return false;
+    return true;
+}
+
+/* Names the frames, or takes those of a thread at the same place. `places` are the last ones, the newest first. */
+static void name_thread(struct wedge_capture *capture, struct wedge_thread *thread, struct wedge_frame *named,
+                        struct place places[PLACES])
+{
+    size_t at = 0;
+    while (at < PLACES && !is_at(&places[at], thread))
+        at++;
+    struct place place;
+    if (at < PLACES) {
+        place = places[at];
+        thread->frames = (struct wedge_frame *)place.named;
+        thread->n_frames = place.n_named;
+    } else {
+        place = (struct place){.bare = thread->frames, .n_bare = thread->n_frames};
+        name_frames(capture, thread, named);
+        place.named = thread->frames;
+        place.n_named = thread->n_frames;
+        at = PLACES - 1;
+    }
+    memmove(&places[1], &places[0], at * sizeof(places[0]));
+    places[0] = place;
+}
+
+int wedge_capture_symbols(struct wedge_capture *capture, struct wedge_err *err)
+{
+    struct place places[PLACES] = {0};
+    struct wedge_frame *named = calloc(NAMED_MAX, sizeof(*named));
+    if (!named)
+        return wedge_err_set(err, -ENOMEM, "no memory to name the frames of process %d", capture->proc->pid);
+    say(capture, "read symbols and line tables");
+    for (size_t i = 0; i < capture->n; i++) {
+        struct wedge_thread *thread = &capture->threads[i];
+        size_t n;
+        if (thread->n_frames && thread->n_frames <= WEDGE_UNWIND_FRAMES_MAX)
+            name_thread(capture, thread, named, places);
+        if (!thread->callback_address)
+            continue;
+        const struct wedge_symbol *symbols = symbols_of(capture, thread->callback_address, false, &n);
+        if (symbols)
+            thread->callback_function = keep_text(capture, symbols[n - 1].function);
+    }
+    free(named);
+    return 0;
+}
+
+void wedge_capture_free(struct wedge_capture *capture)
+{
+    if (!capture)
+        return;
+    wedge_images_free(&capture->images);
+    wedge_target_memory_close(&capture->memory);
+    if (!capture->core)
+        wedge_regions_free(&capture->regions);
+    wedge_stop_dispose(capture->shared, capture->n, WEDGE_STOP_WINDOW_BYTES);
+    free(capture->copies);
+    free(capture);
+}

@@ -1,0 +1,389 @@
+#include "detector/stacks/stacks.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "detector/core/core_file.h"
+#include "detector/elf/elf_file.h"
+#include "detector/stacks/capture.h"
+#include "detector/stacks/parcel.h"
+#include "detector/stacks/sandbox.h"
+
+#define STOP_DEADLINE_MS       100
+#define STUCK_STOP_DEADLINE_MS 2000
+#define NAMES_DEADLINE_MS      10000
+#define MOST_TRIES             8 /* children for one user; each but the last gives up one process */
+#define WANTS_PER_THREAD       (WEDGE_UNWIND_WINDOWS_MAX - 1)
+/* libelf and libdw decompress and index what a file says is there. */
+#define DATA_BYTES ((uint64_t)1 << 30)
+#define MAP_BYTES  ((uint64_t)16 << 30)
+
+struct stacks {
+    struct wedge_look *look;
+    struct wedge_snapshot *snapshot;
+    struct wedge_capture **captures; /* by process, NULL none */
+    bool *open; /* by process: to be unwound by the next child */
+    unsigned char *wants; /* by thread: how often more was asked for */
+    int link[2]; /* answers: [0] is the child's */
+    int64_t deadline_ns;
+};
+
+struct answer { /* to a WANT; the bytes follow */
+    uint64_t had, from, len;
+};
+
+static bool has_victims(const struct wedge_snapshot *s, int proc)
+{
+    for (size_t i = 0; i < s->n_verdicts; i++)
+        for (size_t k = 0; k < s->verdicts[i].n_victims && wedge_verdict_is_hang(s->verdicts[i].kind); k++)
+            if (s->threads[s->verdicts[i].victims[k]].proc == proc)
+                return true;
+    return false;
+}
+
+/* `why` for all threads of a process, or for those without frames. */
+static void note_failure(struct wedge_look *look, size_t proc, const char *why, bool all)
+{
+    const struct wedge_proc *p = &look->snapshot->procs[proc];
+    const char *note = wedge_look_textf(look, "no stack: %s", why);
+    for (int t = p->first_thread; t < p->first_thread + p->n_threads; t++)
+        if (all || (!look->snapshot->threads[t].n_frames && !*look->snapshot->threads[t].stack_note))
+            look->snapshot->threads[t].stack_note = note;
+}
+
+/* How long a process may be kept stopped. One in which nothing is live loses nothing by standing still, and on a busy
+ * machine a thread may well take longer than the usual patience to come to its stop: a stack less would be a report
+ * less, and another signature. */
+static int patience_ms(const struct wedge_look *look, size_t proc)
+{
+    const struct wedge_proc *p = &look->snapshot->procs[proc];
+    int given = look->options->stop_deadline_ms ? look->options->stop_deadline_ms : STOP_DEADLINE_MS;
+    for (int t = p->first_thread; t < p->first_thread + p->n_threads; t++)
+        if (look->snapshot->threads[t].live)
+            return given;
+    return given > STUCK_STOP_DEADLINE_MS ? given : STUCK_STOP_DEADLINE_MS;
+}
+
+/* Is the stack of this process asked for? */
+static bool is_wanted(const struct stacks *stacks, size_t proc, bool all)
+{
+    const struct wedge_look_proc *own = &stacks->look->procs[proc];
+    return stacks->snapshot->procs[proc].in_tree && !own->skipped && !own->zombie &&
+           (all || has_victims(stacks->snapshot, (int)proc));
+}
+
+static void capture_live(struct stacks *stacks, bool all)
+{
+    struct wedge_look *look = stacks->look;
+    struct wedge_capture_ask *asks = calloc(stacks->snapshot->n_procs + 1, sizeof(*asks));
+    size_t n = 0;
+    for (size_t i = 0; asks && i < stacks->snapshot->n_procs; i++)
+        if (is_wanted(stacks, i, all))
+            asks[n++] = (struct wedge_capture_ask){.proc = (int)i, .deadline_ms = patience_ms(look, i)};
+    if (n)
+        wedge_capture_procs(stacks->snapshot, asks, n, look->note);
+    for (size_t i = 0; i < n; i++) {
+        stacks->captures[asks[i].proc] = asks[i].capture;
+        if (!asks[i].capture)
+            note_failure(look, (size_t)asks[i].proc, asks[i].err.message, true);
+    }
+    free(asks);
+}
+
+static void capture_all(struct stacks *stacks)
+{
+    struct wedge_look *look = stacks->look;
+    const struct wedge_examine *options = look->options;
+    const struct wedge_verdict *headline = &stacks->snapshot->verdicts[0];
+    struct wedge_err err = {0};
+    /* Of a hang of the whole everything is kept: whoever watches is about to end it, and what is not recorded is lost. */
+    bool all = options->stacks == WEDGE_STACKS_ALWAYS ||
+               (headline->scope == WEDGE_SCOPE_WHOLE && wedge_verdict_is_hang(headline->kind) &&
+                (headline->certainty == WEDGE_PROVED || options->stalled));
+    if (!look->core)
+        capture_live(stacks, all);
+    else if (is_wanted(stacks, 0, all) &&
+             wedge_capture_core(stacks->snapshot, 0, look->core, look->note, &stacks->captures[0], &err))
+        note_failure(look, 0, err.message, true);
+}
+
+/* ---- in the child ---- */
+
+struct child {
+    struct stacks *stacks;
+    struct wedge_parcel_sender sender;
+};
+
+static bool read_all(int fd, void *data, size_t len)
+{
+    for (size_t at = 0; at < len;) {
+        ssize_t n = read(fd, (char *)data + at, len - at);
+        if (n == 0 || (n < 0 && errno != EINTR))
+            return false;
+        at += n > 0 ? (size_t)n : 0;
+    }
+    return true;
+}
+
+/* wedge_capture_ask_fn: has the parent stop the thread once more. */
+static bool ask(void *arg, struct wedge_capture *capture, size_t thread, uint64_t need, struct wedge_unwind_window *ret)
+{
+    struct child *child = arg;
+    struct stacks *stacks = child->stacks;
+    struct answer answer;
+    size_t proc = 0;
+    while (stacks->captures[proc] != capture)
+        proc++;
+    wedge_parcel_send_want(&child->sender, stacks->snapshot->procs[proc].first_thread + (int)thread, need);
+    if (child->sender.error || !read_all(stacks->link[0], &answer, sizeof(answer)) || !answer.had)
+        return false;
+    uint8_t *data = malloc(answer.len);
+    if (!data || !read_all(stacks->link[0], data, answer.len)) {
+        free(data);
+        return false;
+    }
+    *ret = (struct wedge_unwind_window){answer.from, answer.len, data};
+    return true;
+}
+
+/* The user of a core is whose file it is: what stands in it about that is the writer's word. One that root keeps for
+ * others (systemd-coredump) was written by the kernel. */
+static uid_t user_of(const struct stacks *stacks, const struct wedge_proc *p)
+{
+    struct stat st;
+    const struct wedge_core *core = stacks->look->core;
+    return core && fstat(core->fd, &st) == 0 && st.st_uid ? st.st_uid : p->uid;
+}
+
+/* Opens what will be needed and gives the rest away. */
+static int enter(struct stacks *stacks, const struct wedge_proc *user, int out, struct wedge_job_note *note)
+{
+    size_t n = 0, n_procs = stacks->snapshot->n_procs, room = n_procs + 2 * WEDGE_ELF_FILES_MAX + 4;
+    int *keep = calloc(room, sizeof(*keep));
+    if (!keep)
+        return -ENOMEM;
+    keep[n++] = stacks->link[0];
+    for (size_t i = 0; i < n_procs; i++) {
+        if (!stacks->open[i])
+            continue;
+        note->pid = stacks->snapshot->procs[i].pid;
+        wedge_capture_open_files(stacks->captures[i]);
+        n += wedge_capture_descriptors(stacks->captures[i], keep + n, room - n);
+    }
+    n += wedge_elf_list_opened(keep + n, room - n);
+    int64_t left_ns = stacks->deadline_ns - wedge_clock_ns();
+    struct wedge_sandbox sandbox = {.uid = user_of(stacks, user),
+                                    .gid = user->gid,
+                                    .out = out,
+                                    .keep = keep,
+                                    .n_keep = n,
+                                    .data_bytes = DATA_BYTES,
+                                    .map_bytes = MAP_BYTES,
+                                    .cpu_s = left_ns > 0 ? (unsigned)(left_ns / WEDGE_NS_PER_S) + 1 : 1};
+    int rc = wedge_sandbox_enter(&sandbox);
+    free(keep);
+    return rc;
+}
+
+static int child_main(void *arg, int out, struct wedge_job_note *note)
+{
+    struct stacks *stacks = arg;
+    static struct child child;
+    const struct wedge_proc *user = NULL;
+    child.stacks = stacks;
+    child.sender.out = out;
+    for (size_t i = 0; i < stacks->snapshot->n_procs; i++) {
+        if (stacks->open[i]) {
+            user = &stacks->snapshot->procs[i];
+            wedge_capture_delegate(stacks->captures[i], note, ask, &child);
+        } else { /* another user's, or done with: not for the eyes of who may take this process over */
+            wedge_capture_free(stacks->captures[i]);
+            stacks->captures[i] = NULL;
+        }
+    }
+    int rc = user ? enter(stacks, user, out, note) : -EINVAL;
+    if (rc)
+        return rc;
+    for (size_t i = 0; i < stacks->snapshot->n_procs && !child.sender.error; i++) {
+        const struct wedge_proc *p = &stacks->snapshot->procs[i];
+        struct wedge_err err = {0};
+        if (!stacks->open[i])
+            continue;
+        note->pid = p->pid;
+        if (wedge_capture_unwind(stacks->captures[i], &err) || wedge_capture_symbols(stacks->captures[i], &err)) {
+            wedge_parcel_send_failed(&child.sender, (int)i, err.message);
+            continue;
+        }
+        for (int t = p->first_thread; t < p->first_thread + p->n_threads; t++)
+            wedge_parcel_send_thread(&child.sender, &stacks->snapshot->threads[t], t);
+        wedge_parcel_send_done(&child.sender, (int)i);
+        /* What was read of its memory, 150 kB, is of no use for the next. */
+        wedge_capture_free(stacks->captures[i]);
+        stacks->captures[i] = NULL;
+    }
+    return child.sender.error;
+}
+
+/* ---- in the parent ---- */
+
+static int send_all(const struct stacks *stacks, const void *data, size_t len)
+{
+    for (size_t at = 0; at < len;) {
+        ssize_t n = send(stacks->link[1], (const char *)data + at, len - at, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (n > 0) {
+            at += (size_t)n;
+            continue;
+        }
+        if (n < 0 && errno != EINTR && errno != EAGAIN)
+            return -errno;
+        int64_t left_ns = stacks->deadline_ns - wedge_clock_ns();
+        struct pollfd room = {.fd = stacks->link[1], .events = POLLOUT};
+        if (left_ns <= 0)
+            return -ETIMEDOUT;
+        poll(&room, 1, (int)(left_ns / WEDGE_NS_PER_MS) + 1);
+    }
+    return 0;
+}
+
+static int answer_want(void *arg, int thread, uint64_t need)
+{
+    struct stacks *stacks = arg;
+    int proc = stacks->snapshot->threads[thread].proc;
+    struct wedge_unwind_window window = {0};
+    if (stacks->wants[thread]++ == WANTS_PER_THREAD)
+        return -EBADMSG;
+    size_t nth = (size_t)(thread - stacks->snapshot->procs[proc].first_thread);
+    struct answer answer = {.had = wedge_capture_more(stacks->captures[proc], nth, need, &window)};
+    answer.from = window.from;
+    answer.len = window.len;
+    int rc = send_all(stacks, &answer, sizeof(answer));
+    if (!rc && answer.had)
+        rc = send_all(stacks, window.data, window.len);
+    free((uint8_t *)window.data);
+    return rc;
+}
+
+/* The process a child was at when it ended. Its word for it counts only as far as it names one of those it had. */
+static size_t culprit(const struct stacks *stacks, const struct wedge_job_result *result)
+{
+    size_t first = SIZE_MAX;
+    for (size_t i = 0; i < stacks->snapshot->n_procs; i++) {
+        if (!stacks->open[i])
+            continue;
+        if (stacks->snapshot->procs[i].pid == result->last_pid)
+            return i;
+        if (first == SIZE_MAX)
+            first = i;
+    }
+    return first;
+}
+
+static void explain(const struct wedge_job_result *result, char *buf, size_t size)
+{
+    if (result->status == -ETIMEDOUT)
+        snprintf(buf, size, "its files could not be read in time");
+    else if (result->status == -ECHILD)
+        snprintf(buf, size, "signal %d ended the reading of its files", result->signal);
+    else
+        snprintf(buf, size, "its files could not be read: %s", strerror(-result->status));
+}
+
+static int take(void *arg, const char *data, size_t len)
+{
+    return wedge_parcel_take(arg, data, len);
+}
+
+/* One child for all open processes. True: they are done. */
+static bool run_child(struct stacks *stacks, int64_t share_ns)
+{
+    struct wedge_parcel_taker taker = {
+        .snapshot = stacks->snapshot, .open = stacks->open, .want = answer_want, .arg = stacks};
+    struct wedge_job_result result = {0};
+    char why[160];
+    memset(stacks->wants, 0, stacks->snapshot->n_threads);
+    int rc = socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, stacks->link) ? -errno : 0;
+    if (!rc) {
+        rc = wedge_job_stream(child_main, stacks, (int)(share_ns / WEDGE_NS_PER_MS) + 1, take, &taker, &result);
+        close(stacks->link[0]);
+        close(stacks->link[1]);
+    }
+    wedge_parcel_taker_free(&taker);
+    if (rc)
+        result.status = rc;
+    size_t at = culprit(stacks, &result);
+    if (at == SIZE_MAX)
+        return true;
+    if (!result.status) /* it ended well and left some out */
+        result.status = -EBADMSG;
+    explain(&result, why, sizeof(why));
+    note_failure(stacks->look, at, why, false);
+    stacks->open[at] = false;
+    return false;
+}
+
+/* All processes of one user, who has one child after the other until each process is done or was given up. */
+static void unwind_user(struct stacks *stacks, size_t first)
+{
+    struct wedge_snapshot *s = stacks->snapshot;
+    for (size_t i = first; i < s->n_procs; i++)
+        stacks->open[i] =
+            stacks->captures[i] && s->procs[i].uid == s->procs[first].uid && s->procs[i].gid == s->procs[first].gid;
+    bool done = false;
+    for (int i = 0; i < MOST_TRIES && !done; i++) {
+        int64_t left_ns = stacks->deadline_ns - wedge_clock_ns();
+        if (left_ns <= 0)
+            break;
+        done = run_child(stacks, i + 1 < MOST_TRIES ? left_ns / 2 : left_ns);
+    }
+    for (size_t i = first; i < s->n_procs; i++) {
+        bool here =
+            stacks->captures[i] && s->procs[i].uid == s->procs[first].uid && s->procs[i].gid == s->procs[first].gid;
+        if (!here)
+            continue;
+        if (stacks->open[i])
+            note_failure(stacks->look, i, "there was no time left to read its files", false);
+        stacks->open[i] = false;
+        wedge_capture_free(stacks->captures[i]);
+        stacks->captures[i] = NULL;
+    }
+}
+
+int wedge_stacks_take(struct wedge_look *look)
+{
+    struct wedge_snapshot *s = look->snapshot;
+    struct stacks stacks = {.look = look, .snapshot = s};
+    int rc = -ENOMEM;
+    if (look->options->stacks == WEDGE_STACKS_NEVER)
+        return 0;
+    stacks.captures = calloc(s->n_procs + 1, sizeof(struct wedge_capture *));
+    stacks.open = calloc(s->n_procs + 1, sizeof(*stacks.open));
+    stacks.wants = calloc(s->n_threads + 1, sizeof(*stacks.wants));
+    if (!stacks.captures || !stacks.open || !stacks.wants)
+        goto out;
+    capture_all(&stacks);
+    wedge_look_note(look, 0, "names");
+    int names_ms = look->options->names_deadline_ms ? look->options->names_deadline_ms : NAMES_DEADLINE_MS;
+    stacks.deadline_ns = wedge_clock_ns() + names_ms * WEDGE_NS_PER_MS;
+    for (size_t i = 0; i < s->n_procs; i++)
+        if (stacks.captures[i])
+            unwind_user(&stacks, i);
+    for (size_t i = 0; i < s->n_threads; i++) {
+        s->stopped_anything |= s->threads[i].stopped_ns > 0;
+        if (s->threads[i].stopped_ns > s->longest_stop_ns)
+            s->longest_stop_ns = s->threads[i].stopped_ns;
+    }
+    wedge_look_note(look, 0, "done");
+    rc = 0;
+out:
+    free(stacks.captures);
+    free(stacks.open);
+    free(stacks.wants);
+    return rc;
+}

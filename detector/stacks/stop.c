@@ -1,0 +1,454 @@
+#include "detector/stacks/stop.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/job.h"
+#include "detector/kernel/proc.h"
+
+#define ROUNDS_MAX    4 /* looks for threads that were born meanwhile */
+#define IOVECS        64 /* stacks copied by one call */
+#define WARM_BYTES    16384u
+#define NAP_NS        1000000l
+#define KILL_GRACE_MS 50
+
+/* A thread that we trace. */
+struct held {
+    pid_t tid;
+    struct wedge_stop_thread *record; /* NULL: only stands still */
+    enum { SEIZED, STOPPED, LET_GO } state;
+    int signal; /* to be handed back */
+    int64_t asked_ns;
+};
+
+struct tracer {
+    struct wedge_stop *stop;
+    struct held *held;
+    size_t n, cap;
+};
+
+static size_t round_page(size_t bytes)
+{
+    return (bytes + 4095) & ~(size_t)4095;
+}
+
+static size_t alloc_bytes(size_t n, size_t room)
+{
+    return round_page(n * sizeof(struct wedge_stop_thread)) + n * round_page(room);
+}
+
+struct wedge_stop_thread *wedge_stop_alloc(size_t n, size_t room)
+{
+    if (n == 0 || n > WEDGE_STOP_THREADS_MAX || room > WEDGE_STOP_LARGEST_BYTES)
+        return NULL;
+    uint8_t *memory =
+        mmap(NULL, alloc_bytes(n, room), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED)
+        return NULL;
+    struct wedge_stop_thread *threads = (struct wedge_stop_thread *)(void *)memory;
+    uint8_t *data = memory + round_page(n * sizeof(*threads));
+    for (size_t i = 0; i < n; i++) {
+        threads[i].data = data + i * round_page(room);
+        threads[i].room = room;
+    }
+    return threads;
+}
+
+void wedge_stop_dispose(struct wedge_stop_thread *threads, size_t n, size_t room)
+{
+    if (threads)
+        munmap(threads, alloc_bytes(n, room));
+}
+
+/* The parent reads the record even when this child was killed halfway: what a state announces is there before it. */
+static void announce(struct wedge_stop_thread *record, enum wedge_stop_state state)
+{
+    if (record)
+        __atomic_store_n(&record->state, state, __ATOMIC_RELEASE);
+}
+
+static uint64_t start_ticks_of(pid_t pid)
+{
+    char text[1024];
+    struct wedge_proc_stat stat;
+    if (wedge_proc_read(pid, 0, "stat", text, sizeof(text)) <= 0 || wedge_proc_stat_parse(text, &stat))
+        return 0;
+    return stat.start_ticks;
+}
+
+/* Both lists are in order, as a rule: where the one before was found, the next stands behind it. */
+static bool is_held(const struct tracer *tracer, pid_t tid, size_t *hint)
+{
+    for (size_t i = 0; i < tracer->n; i++) {
+        size_t at = *hint + i < tracer->n ? *hint + i : *hint + i - tracer->n;
+        if (tracer->held[at].tid == tid) {
+            *hint = at + 1 < tracer->n ? at + 1 : 0;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool is_skipped(const struct wedge_stop *stop, pid_t tid)
+{
+    for (size_t i = 0; i < stop->n_threads; i++)
+        if (stop->threads[i].tid == tid)
+            return true;
+    return false;
+}
+
+/* 0 or a negative errno. Seizing alone disturbs nobody. */
+static int seize(struct tracer *tracer, pid_t tid, struct wedge_stop_thread *record)
+{
+    char text[1024];
+    struct wedge_proc_stat stat;
+    if (tracer->n == tracer->cap)
+        return -E2BIG;
+    if (ptrace(PTRACE_SEIZE, tid, NULL, NULL)) {
+        int rc = -errno;
+        /* EPERM also means that the thread has begun to end (ptrace_attach, exit_state). */
+        if (rc == -EPERM && (wedge_proc_read(tracer->stop->pid, tid, "stat", text, sizeof(text)) <= 0 ||
+                             wedge_proc_stat_parse(text, &stat) || stat.state == 'Z' || stat.state == 'X'))
+            rc = -ESRCH;
+        return rc;
+    }
+    tracer->held[tracer->n++] = (struct held){.tid = tid, .record = record, .state = SEIZED};
+    return 0;
+}
+
+static void ask(struct tracer *tracer, size_t from)
+{
+    for (size_t i = from; i < tracer->n; i++) {
+        tracer->held[i].asked_ns = wedge_clock_ns();
+        /* ESRCH: it ended; the wait will say so. */
+        ptrace(PTRACE_INTERRUPT, tracer->held[i].tid, NULL, NULL);
+    }
+}
+
+/* Seizes the threads nobody asked for. Returns how many it found. */
+static size_t seize_others(struct tracer *tracer)
+{
+    pid_t *tids;
+    size_t n, found = 0, hint = 0;
+    if (wedge_proc_list(tracer->stop->pid, WEDGE_STOP_THREADS_MAX, &tids, &n))
+        return 0;
+    for (size_t i = 0; i < n; i++)
+        if (!is_held(tracer, tids[i], &hint) && !is_skipped(tracer->stop, tids[i]) && seize(tracer, tids[i], NULL) == 0)
+            found++;
+    free(tids);
+    return found;
+}
+
+static int seize_asked(struct tracer *tracer)
+{
+    struct wedge_stop *stop = tracer->stop;
+    int first_error = -ESRCH;
+    for (size_t i = 0; i < stop->n_threads; i++) {
+        struct wedge_stop_thread *record = &stop->threads[i];
+        if (record->state != WEDGE_STOP_ASKED || record->companion)
+            continue;
+        /* Touch the pages of the copy now, not while the process stands still. */
+        size_t warm = record->warm ? record->warm : WARM_BYTES;
+        madvise(record->data, round_page(record->room < warm ? record->room : warm), MADV_POPULATE_WRITE);
+        int rc = seize(tracer, record->tid, record);
+        if (rc == 0)
+            continue;
+        record->error = rc;
+        announce(record, rc == -ESRCH ? WEDGE_STOP_GONE : WEDGE_STOP_REFUSED);
+        if (rc != -ESRCH)
+            first_error = rc;
+    }
+    return tracer->n ? 0 : first_error;
+}
+
+static void read_registers(struct held *held)
+{
+    struct wedge_stop_thread *record = held->record;
+    if (!record)
+        return;
+    struct iovec iov = {.iov_base = &record->regs, .iov_len = sizeof(record->regs)};
+    if (ptrace(PTRACE_GETREGSET, held->tid, NT_PRSTATUS, &iov)) {
+        record->error = -errno;
+        announce(record, errno == ESRCH ? WEDGE_STOP_GONE : WEDGE_STOP_REFUSED);
+    } else if (iov.iov_len != sizeof(record->regs)) {
+        record->error = -ENOTSUP; /* a 32-bit program: its registers are another set */
+        announce(record, WEDGE_STOP_REFUSED);
+    } else {
+        announce(record, WEDGE_STOP_STOPPED);
+    }
+}
+
+/* Collects what has stopped or ended. Returns how many are still awaited. */
+static size_t collect(struct tracer *tracer)
+{
+    size_t awaited = 0;
+    for (size_t i = 0; i < tracer->n; i++) {
+        struct held *held = &tracer->held[i];
+        int status = 0;
+        if (held->state != SEIZED)
+            continue;
+        pid_t got = waitpid(held->tid, &status, __WALL | WNOHANG);
+        if (got == held->tid && WIFSTOPPED(status)) {
+            /* PTRACE_EVENT_STOP is ours (or a group stop, which goes on by itself after the detach); anything else is
+             * a signal on its way to the thread. */
+            held->signal = status >> 16 == PTRACE_EVENT_STOP ? 0 : WSTOPSIG(status);
+            held->state = STOPPED;
+            read_registers(held);
+        } else if (got == 0) {
+            awaited++;
+        } else {
+            held->state = LET_GO;
+            announce(held->record, WEDGE_STOP_GONE);
+        }
+    }
+    return awaited;
+}
+
+/* What of the thread's memory to copy; false: nothing that is mapped. */
+static bool choose_window(const struct wedge_stop *stop, struct wedge_stop_thread *record)
+{
+    uint64_t sp = record->regs.rsp;
+    uint64_t from = record->want_to ? record->want_from : sp - WEDGE_STOP_RED_ZONE;
+    uint64_t to = record->want_to ? record->want_to : from + record->room;
+    const struct wedge_region *region = wedge_regions_find(stop->regions, record->want_to ? from : sp);
+    if (region) {
+        from = from < region->start ? region->start : from;
+        to = to > region->end ? region->end : to;
+    } else {
+        to = (sp | 4095) + 1; /* mapped since the look: its own page is there for certain */
+    }
+    if (to <= from)
+        return false;
+    record->from = from;
+    record->len = to - from < record->room ? (size_t)(to - from) : record->room;
+    return true;
+}
+
+/* Copies one batch. process_vm_readv(2) stops at the first address it cannot read: what came before counts. */
+static void copy_batch(struct wedge_stop_thread **records, size_t n)
+{
+    struct iovec local[IOVECS], remote[IOVECS];
+    for (size_t done = 0; done < n;) {
+        size_t left = n - done;
+        for (size_t i = 0; i < left; i++) {
+            struct wedge_stop_thread *record = records[done + i];
+            local[i] = (struct iovec){.iov_base = record->data, .iov_len = record->len};
+            remote[i] = (struct iovec){.iov_base = (void *)(uintptr_t)record->from, .iov_len = record->len};
+        }
+        ssize_t got = process_vm_readv(records[done]->tid, local, left, remote, left, 0);
+        size_t bytes = got > 0 ? (size_t)got : 0;
+        while (done < n && bytes >= records[done]->len) {
+            bytes -= records[done]->len;
+            announce(records[done++], WEDGE_STOP_COPIED);
+        }
+        if (done == n)
+            break;
+        if (bytes || got <= 0 || left == 1) { /* this one is cut, or cannot be read at all; on with the next */
+            records[done]->len = bytes;
+            if (bytes)
+                announce(records[done], WEDGE_STOP_COPIED);
+            done++;
+        }
+    }
+}
+
+/* Puts a record whose window is known into the batch; a full batch is copied. */
+static void add_to_batch(const struct wedge_stop *stop, struct wedge_stop_thread *record,
+                         struct wedge_stop_thread **batch, size_t *n)
+{
+    if (!choose_window(stop, record))
+        return;
+    batch[(*n)++] = record;
+    if (*n == IOVECS) {
+        copy_batch(batch, *n);
+        *n = 0;
+    }
+}
+
+static void copy_and_let_go(struct tracer *tracer)
+{
+    const struct wedge_stop *stop = tracer->stop;
+    struct wedge_stop_thread *batch[IOVECS];
+    size_t n = 0;
+    for (size_t i = 0; i < tracer->n; i++) {
+        struct wedge_stop_thread *record = tracer->held[i].record;
+        if (tracer->held[i].state != STOPPED || !record || record->state != WEDGE_STOP_STOPPED)
+            continue;
+        add_to_batch(stop, record, batch, &n);
+        if (record + 1 < stop->threads + stop->n_threads && record[1].companion)
+            add_to_batch(stop, record + 1, batch, &n);
+    }
+    copy_batch(batch, n);
+    for (size_t i = 0; i < tracer->n; i++) {
+        struct held *held = &tracer->held[i];
+        if (held->state != STOPPED)
+            continue;
+        ptrace(PTRACE_DETACH, held->tid, NULL, (void *)(intptr_t)held->signal);
+        held->state = LET_GO;
+        if (held->record)
+            held->record->stopped_ns = wedge_clock_ns() - held->asked_ns;
+    }
+}
+
+/* Waits for all, but lets those that have stopped go on after a fifth of the time: one that is slow to stop must not
+ * hold up the others. Woken by SIGCHLD, which the kernel sends the tracer at each stop and end. */
+static int wait_and_copy(struct tracer *tracer)
+{
+    bool called = tracer->stop->during == NULL;
+    int rc = 0;
+    int64_t begin = wedge_clock_ns();
+    int64_t deadline = begin + tracer->stop->deadline_ms * WEDGE_NS_PER_MS;
+    int64_t settle = begin + tracer->stop->deadline_ms * WEDGE_NS_PER_MS / 5;
+    sigset_t child;
+    sigemptyset(&child);
+    sigaddset(&child, SIGCHLD);
+    for (;;) {
+        size_t awaited = collect(tracer);
+        int64_t now = wedge_clock_ns();
+        if (!awaited || now >= settle) {
+            rc = called ? rc : tracer->stop->during(tracer->stop->during_arg);
+            called = true;
+            copy_and_let_go(tracer);
+        }
+        if (!awaited || now >= deadline)
+            break;
+        struct timespec nap = {.tv_nsec = NAP_NS};
+        sigtimedwait(&child, NULL, &nap);
+    }
+    for (size_t i = 0; i < tracer->n; i++)
+        if (tracer->held[i].state == SEIZED)
+            announce(tracer->held[i].record, WEDGE_STOP_LATE);
+    return rc;
+}
+
+/* One process. 0, a negative errno; *ret_clean: nothing of it is still traced. */
+static int trace_one(struct wedge_stop *stop, struct held *held, size_t cap, bool *ret_clean)
+{
+    struct tracer tracer = {.stop = stop, .held = held, .cap = cap};
+    *ret_clean = false;
+    int rc = seize_asked(&tracer);
+    if (rc)
+        return rc;
+    /* Now that it is ours no thread's id can be reused: is it the process that was meant? */
+    if (stop->start_ticks && start_ticks_of(stop->pid) != stop->start_ticks)
+        return -ESRCH;
+    if (stop->whole)
+        seize_others(&tracer);
+    ask(&tracer, 0);
+    for (int round = 0; stop->whole && round < ROUNDS_MAX; round++) {
+        size_t before = tracer.n;
+        if (!seize_others(&tracer))
+            break;
+        ask(&tracer, before);
+    }
+    rc = wait_and_copy(&tracer);
+    *ret_clean = true;
+    for (size_t i = 0; i < tracer.n; i++)
+        *ret_clean &= tracer.held[i].state == LET_GO;
+    return rc;
+}
+
+struct progress { /* shared with the tracing child */
+    size_t at; /* the one that it is at, or is to begin with */
+    int rcs[];
+};
+struct batch {
+    struct wedge_stop *stops;
+    size_t n;
+    struct progress *progress;
+};
+
+static int limit_ms(const struct wedge_stop *stop)
+{
+    return 2 * stop->deadline_ms + KILL_GRACE_MS;
+}
+
+/* The tracing child. Whatever it still holds at its end, the kernel lets go of: so it ends as soon as something did not
+ * come to its stop, and another one goes on. */
+static int trace(void *arg, int out, struct wedge_job_note *note)
+{
+    struct batch *batch = arg;
+    size_t cap = WEDGE_STOP_THREADS_MAX;
+    sigset_t child;
+    bool clean = true;
+    (void)out;
+    signal(SIGCHLD, SIG_DFL); /* an ignored SIGCHLD would not be sent */
+    /* The alarm is what ends us when one process takes too long; nobody's handler or mask may be in its way. */
+    signal(SIGALRM, SIG_DFL);
+    sigemptyset(&child);
+    sigaddset(&child, SIGALRM);
+    sigprocmask(SIG_UNBLOCK, &child, NULL);
+    sigemptyset(&child);
+    sigaddset(&child, SIGCHLD);
+    sigprocmask(SIG_BLOCK, &child, NULL);
+    /* Not setitimer(): whoever calls that is never proved stuck (detector/look/alarm.h), and this is linked into programs. */
+    struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGALRM};
+    timer_t timer;
+    if (timer_create(CLOCK_MONOTONIC, &event, &timer))
+        return -errno;
+    struct held *held = malloc(cap * sizeof(*held));
+    if (!held)
+        return -ENOMEM;
+    for (size_t i = batch->progress->at; i < batch->n && clean; i++) {
+        struct wedge_stop *stop = &batch->stops[i];
+        int ms = limit_ms(stop);
+        struct itimerspec limit = {.it_value = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000}};
+        wedge_job_says(note, stop->pid, "stop the process to copy its stacks", false);
+        timer_settime(timer, 0, &limit, NULL);
+        batch->progress->rcs[i] = trace_one(stop, held, cap, &clean);
+        __atomic_store_n(&batch->progress->at, i + 1, __ATOMIC_RELEASE);
+    }
+    return 0;
+}
+
+/* Goes on where the child before left off. */
+static int run_batch(struct batch *batch)
+{
+    struct wedge_job_result result;
+    size_t at = batch->progress->at;
+    int64_t all_ms = KILL_GRACE_MS;
+    for (size_t i = at; i < batch->n; i++)
+        all_ms += limit_ms(&batch->stops[i]);
+    int rc = wedge_job_run(trace, batch, all_ms < INT_MAX / 2 ? (int)all_ms : INT_MAX / 2, 1, &result);
+    if (rc)
+        return rc;
+    bool timed_out = result.status == -ETIMEDOUT || (result.status == -ECHILD && result.signal == SIGALRM);
+    rc = timed_out ? -ETIMEDOUT : result.status;
+    wedge_job_result_free(&result);
+    /* It ended at one of them, which is then through with. */
+    if (rc && batch->progress->at < batch->n)
+        batch->progress->rcs[batch->progress->at++] = rc;
+    return 0;
+}
+
+int wedge_stop_run_all(struct wedge_stop *stops, size_t n, int *ret_rcs)
+{
+    size_t bytes = round_page(sizeof(struct progress) + n * sizeof(int));
+    struct progress *progress = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (progress == MAP_FAILED)
+        return -errno;
+    struct batch batch = {.stops = stops, .n = n, .progress = progress};
+    int rc = 0;
+    while (progress->at < n && !rc)
+        rc = run_batch(&batch);
+    for (size_t i = 0; i < n && !rc; i++)
+        ret_rcs[i] = progress->rcs[i];
+    munmap(progress, bytes);
+    return rc;
+}
+
+int wedge_stop_run(struct wedge_stop *stop)
+{
+    int own = 0, rc = wedge_stop_run_all(stop, 1, &own);
+    return rc ? rc : own;
+}

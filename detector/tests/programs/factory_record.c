@@ -1,0 +1,103 @@
+/* Cases about which the agent's record knows what nobody sees from outside. Beside each a thread lives on, so that by the
+ * looks of it anybody might help. */
+#include <semaphore.h>
+#include <stdatomic.h>
+#include <unistd.h>
+
+#include "detector/tests/programs/factory.h"
+
+static pthread_rwlock_t rwlock = PTHREAD_RWLOCK_INITIALIZER;
+static pthread_mutex_t mutex = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
+static pthread_cond_t cond = PTHREAD_COND_INITIALIZER;
+static sem_t sem;
+static _Atomic bool done;
+
+static void *live_on(void *arg)
+{
+    for (;;)
+        factory_nap(5);
+    return arg;
+}
+static void beside_a_live_one(void)
+{
+    pthread_t thread;
+    factory_spawn(&thread, live_on, NULL);
+    factory_ready();
+}
+
+static void *write_it(void *arg)
+{
+    pthread_rwlock_wrlock(&rwlock);
+    return arg;
+}
+/* The only reader waits for the end of a writer. */
+static void reader_joins(void)
+{
+    pthread_t writer;
+    pthread_rwlock_rdlock(&rwlock);
+    factory_spawn(&writer, write_it, NULL);
+    beside_a_live_one();
+    pthread_join(writer, NULL);
+}
+
+static void *post_then_lock(void *arg)
+{
+    sem_post(&sem);
+    while (!done)
+        factory_nap(1);
+    pthread_mutex_lock(&mutex);
+    sem_post(&sem);
+    return arg;
+}
+/* The one who posts needs a lock of the one who waits. */
+static void poster_stuck(void)
+{
+    pthread_t poster;
+    sem_init(&sem, 0, 0);
+    pthread_mutex_lock(&mutex);
+    factory_spawn(&poster, post_then_lock, NULL);
+    sem_wait(&sem);
+    done = true;
+    beside_a_live_one();
+    sem_wait(&sem);
+}
+
+static void *take_and_end(void *arg)
+{
+    sem_wait(&sem);
+    return arg;
+}
+/* A semaphore as a lock, whose holder has ended. */
+static void taker_ended(void)
+{
+    pthread_t taker;
+    sem_init(&sem, 0, 1);
+    factory_spawn(&taker, take_and_end, NULL);
+    pthread_join(taker, NULL);
+    factory_ready();
+    sem_wait(&sem);
+}
+
+static void *signal_and_end(void *arg)
+{
+    pthread_cond_signal(&cond);
+    return arg;
+}
+/* Signalled before anybody waits, and nobody looks whether it was. */
+static void signalled_early(void)
+{
+    pthread_t thread;
+    factory_spawn(&thread, signal_and_end, NULL);
+    pthread_join(thread, NULL);
+    factory_ready();
+    pthread_mutex_lock(&mutex);
+    pthread_cond_wait(&cond, &mutex);
+}
+
+const struct factory_case factory_record[] = {
+    {"reader-joins", reader_joins, false},
+    {"poster-stuck", poster_stuck, false},
+    {"taker-ended", taker_ended, false},
+    {"signalled-early", signalled_early, false},
+    {NULL, NULL, false},
+};

@@ -1,0 +1,245 @@
+#include "detector/verdict/history.h"
+
+#include <poll.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/clock.h"
+#include "detector/look/look.h"
+#include "detector/wait/wait.h"
+
+enum { MOST_THREADS = 8192, PROBES = 16 };
+
+struct entry { /* one thread; tid 0 free */
+    pid_t tid;
+    uint32_t rounds; /* examinations in a row that found it asleep in this very sleep */
+    uint32_t wakes; /* examinations in a row that found it in the same place, but woken in between */
+    bool stopped; /* by us, for its stack: that it was switched since then says nothing */
+    uint32_t events; /* how many events the agent had of it when that began */
+    uint64_t start_ticks; /* of its process: nobody else bears its number while that lives, but for one born later */
+    uint64_t place; /* hash of its call, where it was made and its arguments */
+    uint64_t switches;
+    int64_t sleep_since_ns, cpu_since_ns;
+    uint64_t cpu_ns; /* what it had burned by then; 0 not looked at */
+    uint64_t progress; /* of the whole tree at cpu_since_ns */
+};
+struct table {
+    struct entry entries[MOST_THREADS];
+};
+struct wedge_history {
+    _Atomic uint32_t current;
+    struct table tables[2];
+};
+
+struct wedge_history *wedge_history_new(void)
+{
+    void *p = mmap(NULL, sizeof(struct wedge_history), PROT_READ | PROT_WRITE,
+                   MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return p == MAP_FAILED ? NULL : p;
+}
+
+void wedge_history_free(struct wedge_history *history)
+{
+    if (history)
+        munmap(history, sizeof(*history));
+}
+
+static uint64_t mix(uint64_t hash, uint64_t value)
+{
+    return (hash ^ value) * 0x9e3779b97f4a7c15ull ^ (hash >> 29);
+}
+
+static uint64_t place_of(const struct wedge_thread *t)
+{
+    uint64_t hash = mix(mix(mix(1, (uint64_t)t->syscall), t->pc), t->sp);
+    for (size_t i = 0; i < 3; i++) /* the others of a wait are a time-out, by value in some */
+        hash = mix(hash, t->args[i]);
+    return hash;
+}
+
+static bool is_same_sleep(const struct wedge_thread *t, const struct entry *e)
+{
+    return e->place == place_of(t) && !t->moved && (e->switches == t->switches || e->stopped);
+}
+
+static struct entry *find(struct table *table, const struct wedge_look *look, const struct wedge_thread *t, bool make)
+{
+    uint64_t start_ticks = look->snapshot->procs[t->proc].start_ticks;
+    uint64_t at = mix(start_ticks, (uint64_t)t->tid) >> 17;
+    for (unsigned i = 0; i < PROBES; i++) {
+        struct entry *e = &table->entries[(at + i) % MOST_THREADS];
+        if (e->tid == t->tid && e->start_ticks == start_ticks)
+            return e;
+        if (!e->tid)
+            return make ? e : NULL;
+    }
+    return NULL;
+}
+
+static bool is_busy(const struct wedge_thread *t)
+{
+    return t->moved || t->wait.class == WEDGE_WAIT_NONE;
+}
+
+/* Nanoseconds so far on a processor or in the queue for one, so that a busy machine makes no difference: the first two
+ * numbers of schedstat (Documentation/scheduler/sched-stats.rst). */
+static uint64_t cpu_of(const struct wedge_look *look, const struct wedge_thread *t)
+{
+    char text[96], *end;
+    if (wedge_proc_read(look->snapshot->procs[t->proc].pid, t->tid, "schedstat", text, sizeof(text)) <= 0)
+        return 0;
+    uint64_t ran = strtoull(text, &end, 10);
+    return ran + strtoull(end, NULL, 10);
+}
+
+static const struct wedge_arena_thread *record_of(const struct wedge_look *look, const struct wedge_thread *t,
+                                                  uint32_t *ret_slot)
+{
+    if (!look->options->arena)
+        return NULL;
+    return wedge_arena_thread_of(look->options->arena, look->snapshot->procs[t->proc].pid, t->tid, ret_slot);
+}
+
+static bool records_calls(const struct wedge_look *look)
+{
+    const struct wedge_arena_control *control =
+        look->options->arena ? wedge_arena_at(look->options->arena, WEDGE_SEC_CONTROL, 0) : NULL;
+    return control && control->record == WEDGE_RECORD_CALLS;
+}
+
+/* By the agent's ring: since its event number `from` it did nothing that another thread could notice. Whether an unlock
+ * woke somebody is not recorded: one is nothing if nobody waits there now. */
+static bool only_asked(const struct wedge_look *look, const struct wedge_thread *t, uint32_t from)
+{
+    uint32_t slot;
+    const struct wedge_arena_thread *record = record_of(look, t, &slot);
+    if (!record)
+        return false;
+    uint32_t written = record->event_seq, kept = wedge_arena_event_count(look->options->arena, slot);
+    if (written - from > kept)
+        return false; /* written over */
+    for (uint32_t i = kept - (written - from); i < kept; i++) {
+        const struct wedge_arena_event *e = wedge_arena_event(look->options->arena, slot, i);
+        if (!e || (e->kind != WEDGE_EV_WAIT && e->kind != WEDGE_EV_TAKE && e->kind != WEDGE_EV_GIVE))
+            return false;
+        for (size_t k = 0; e->kind == WEDGE_EV_GIVE && k < look->snapshot->n_threads; k++)
+            if (look->snapshot->threads[k].proc == t->proc &&
+                look->snapshot->threads[k].wait.object.address == e->object)
+                return false;
+    }
+    return true;
+}
+
+/*
+ * A thread is inert if it woke three times and each time came back to the same place, having done nothing but ask. A
+ * handler may change what it asks for, at a signal from anywhere; and what merely sleeps asks for nothing that could be
+ * seen here, and may do anything next.
+ */
+static void judge(struct wedge_look *look, struct wedge_look_thread *own, const struct wedge_thread *t,
+                  const struct entry *e)
+{
+    bool asks = t->wait.class != WEDGE_WAIT_SLEEP && own->n_sets > 0;
+    if (e->wakes < WEDGE_HISTORY_ROUNDS || t->moved || t->wait.earliest_ns >= WEDGE_WAIT_FAR_NS || !asks ||
+        look->procs[t->proc].caught)
+        return;
+    if (!records_calls(look))
+        own->inert = WEDGE_INERT_BY_LOOKS;
+    else if (only_asked(look, t, e->events))
+        own->inert = WEDGE_INERT_BY_RECORD;
+}
+
+/* Who was never looked at before has no CPU time to compare with: it is looked at twice. */
+static void sample_cpu(struct wedge_look *look)
+{
+    enum { SAMPLE_MS = 50, MOST_SAMPLED = 256 };
+    size_t sampled[MOST_SAMPLED], n = 0;
+    int64_t began = wedge_clock_ns();
+    for (size_t i = 0; i < look->snapshot->n_threads && n < MOST_SAMPLED; i++) {
+        const struct wedge_thread *t = &look->snapshot->threads[i];
+        if (look->threads[i].cpu_span_ns || !is_busy(t) || !look->snapshot->procs[t->proc].in_tree)
+            continue;
+        look->threads[i].cpu_ns = -(int64_t)cpu_of(look, t);
+        sampled[n++] = i;
+    }
+    if (n)
+        poll(NULL, 0, SAMPLE_MS);
+    for (size_t i = 0; i < n; i++) {
+        look->threads[sampled[i]].cpu_ns += (int64_t)cpu_of(look, &look->snapshot->threads[sampled[i]]);
+        look->threads[sampled[i]].cpu_span_ns = wedge_clock_ns() - began;
+    }
+}
+
+void wedge_history_recall(struct wedge_look *look)
+{
+    struct wedge_history *history = look->options->history;
+    if (!history)
+        return;
+    struct table *table = &history->tables[atomic_load(&history->current) & 1];
+    for (size_t i = 0; i < look->snapshot->n_threads; i++) {
+        const struct wedge_thread *t = &look->snapshot->threads[i];
+        struct wedge_look_thread *own = &look->threads[i];
+        const struct entry *e = find(table, look, t, false);
+        if (!e)
+            continue;
+        if (is_same_sleep(t, e)) {
+            own->rounds = e->rounds;
+            own->asleep_ns = look->snapshot->taken_ns - e->sleep_since_ns;
+        }
+        /* CPU time counts from the last progress of the tree on. */
+        if (look->options->stalled && e->cpu_ns && e->progress == look->snapshot->progress && is_busy(t)) {
+            own->cpu_ns = (int64_t)(cpu_of(look, t) - e->cpu_ns);
+            own->cpu_span_ns = look->snapshot->taken_ns - e->cpu_since_ns;
+        }
+        if (e->place == place_of(t))
+            judge(look, own, t, e);
+    }
+    if (look->options->stalled)
+        sample_cpu(look);
+}
+
+void wedge_history_remember(struct wedge_look *look)
+{
+    struct wedge_history *history = look->options->history;
+    if (!history)
+        return;
+    uint32_t current = atomic_load(&history->current) & 1;
+    struct table *old = &history->tables[current], *new = &history->tables[1 - current];
+    memset(new, 0, sizeof(*new));
+    for (size_t i = 0; i < look->snapshot->n_threads; i++) {
+        const struct wedge_thread *t = &look->snapshot->threads[i];
+        const struct entry *before = find(old, look, t, false);
+        const struct wedge_arena_thread *record = record_of(look, t, NULL);
+        struct entry *e = find(new, look, t, true);
+        if (!e)
+            continue;
+        struct entry next = {.tid = t->tid,
+                             .start_ticks = look->snapshot->procs[t->proc].start_ticks,
+                             .place = place_of(t),
+                             .switches = t->switches,
+                             .rounds = 1,
+                             .stopped = t->stopped_ns > 0,
+                             .events = record ? record->event_seq : 0,
+                             .sleep_since_ns = look->snapshot->taken_ns,
+                             .cpu_since_ns = look->snapshot->taken_ns,
+                             .cpu_ns = is_busy(t) ? cpu_of(look, t) : 0,
+                             .progress = look->snapshot->progress};
+        /* What woke between the passes and was in its place at the first has woken once more. */
+        if (before && before->place == next.place) {
+            bool same_sleep = is_same_sleep(t, before);
+            next.wakes = before->wakes + !same_sleep;
+            next.events = before->events;
+            if (same_sleep) {
+                next.rounds = before->rounds + 1;
+                next.sleep_since_ns = before->sleep_since_ns;
+            }
+        }
+        if (before && before->progress == next.progress && before->cpu_ns) {
+            next.cpu_since_ns = before->cpu_since_ns;
+            next.cpu_ns = before->cpu_ns;
+        }
+        *e = next;
+    }
+    atomic_store(&history->current, 1 - current);
+}
