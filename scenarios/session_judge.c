@@ -1,0 +1,149 @@
+/*
+ * What a report means to a session: a hang of the whole that is proved ends it at once, one that is only evident has to last,
+ * a part is said once; and what is done about it.
+ */
+#include "scenarios/session_state.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "scenarios/verdict.h"
+
+/* When the last rule fired, 0 none did. */
+static int64_t last_fired_ns(const struct wedge_session_state *st)
+{
+    struct wedge_arena_copy copy;
+    int64_t last = 0;
+    if (!st->agent || wedge_arena_copy(&st->arena, false, &copy, NULL))
+        return 0;
+    for (uint32_t i = 0; i < wedge_arena_count(WEDGE_SEC_FIRINGS); i++) {
+        const struct wedge_arena_event *e = wedge_arena_firing(&copy, i);
+        if (e && (int64_t)e->when_ns > last)
+            last = (int64_t)e->when_ns;
+    }
+    wedge_arena_copy_free(&copy);
+    return last;
+}
+
+static void take_report(struct wedge_session_state *st, json_t *report)
+{
+    json_decref(st->out->report);
+    st->out->report = report;
+}
+
+/* What was asked for beside the report: before anything is killed. */
+static void act(struct wedge_session_state *st, const struct wedge_act *what, const json_t *report)
+{
+    struct wedge_headline h = wedge_headline(report);
+    struct wedge_tree tree = {0};
+    struct wedge_act_scene scene = {.tree = &tree,
+                                    .dir = st->s->dir ? st->s->dir : ".",
+                                    .root = st->root,
+                                    .kind = h.kind,
+                                    .scope = h.scope,
+                                    .mask = &st->old_mask,
+                                    .on_note = st->s->on_note,
+                                    .arg = st->s->arg};
+    if (what->core && wedge_session_list_tree(st, &tree) == 0)
+        wedge_act_cores(&scene);
+    wedge_tree_free(&tree);
+    if (what->command)
+        wedge_act_command(&scene, what->command);
+    if (what->kill)
+        st->out->still_alive = wedge_session_kill_tree(st);
+}
+
+/* Before a tree is killed all of it is recorded, with every stack. A hang of the whole that is proved was looked at
+ * so from the beginning (detector/examine.c); of another one this is a second look, believed if it says the same. */
+static json_t *record_all(struct wedge_session_state *st, json_t *report)
+{
+    struct wedge_headline h = wedge_headline(report);
+    json_t *full = NULL;
+    if ((h.whole && h.proved) || wedge_session_examine(st, 0, true, &full))
+        return report;
+    struct wedge_headline again = wedge_headline(full);
+    bool same = strcmp(again.kind, h.kind) == 0 && strcmp(again.signature, h.signature) == 0;
+    json_decref(same ? report : full);
+    return same ? full : report;
+}
+
+/* A hang that is acted upon, or the limit: report, then what was asked for. A command that we launched and are not
+ * to end is waited for; of a process that we attached to nothing more is wanted. */
+void wedge_session_finish(struct wedge_session_state *st, enum wedge_session_end end, const struct wedge_act *what,
+                          json_t *report)
+{
+    if (what->kill && end == WEDGE_HUNG)
+        report = record_all(st, report);
+    int64_t fired = last_fired_ns(st);
+    if (fired)
+        st->out->verdict_after_fault_ns = wedge_clock_ns() - fired;
+    st->out->end = end;
+    take_report(st, report);
+    if (st->s->on_report)
+        st->s->on_report(st->s->arg, report, true);
+    wedge_session_look_for_absent(st, NULL, true);
+    act(st, what, report);
+    st->done = what->kill || st->s->attach;
+}
+
+static bool lasted(struct wedge_session_state *st, const struct wedge_headline *h, int64_t now)
+{
+    if (strcmp(st->lasting, h->signature) != 0) {
+        snprintf(st->lasting, sizeof(st->lasting), "%s", h->signature);
+        st->lasting_since_ns = now;
+    }
+    return now - st->lasting_since_ns >= st->stall_ns;
+}
+
+/* A proved hang of a part that has lasted: once, unless its words change. */
+static bool act_on_part(struct wedge_session_state *st, const struct wedge_headline *h, json_t *report)
+{
+    const struct wedge_act *what = &st->s->on_part;
+    if ((!what->core && !what->kill && !what->command) || strcmp(st->acted, h->signature) == 0)
+        return false;
+    snprintf(st->acted, sizeof(st->acted), "%s", h->signature);
+    if (what->kill)
+        wedge_session_finish(st, WEDGE_HUNG, what, report);
+    else
+        act(st, what, report);
+    return what->kill;
+}
+
+/* What an examination means. Takes the report over. */
+void wedge_session_judge(struct wedge_session_state *st, json_t *report, bool stalled, int64_t now)
+{
+    struct wedge_headline h = wedge_headline(report);
+    if (!h.hang) {
+        st->lasting[0] = 0;
+        st->ripe_at_ns = 0;
+        if (st->out->end == WEDGE_HUNG) { /* it was reported, and dissolved after all */
+            st->out->end = WEDGE_ENDED;
+            take_report(st, NULL);
+        }
+        json_decref(report);
+        return;
+    }
+    bool lasts = (!h.whole || !h.proved) && lasted(st, &h, now);
+    bool waits = !lasts && (!h.whole || !h.proved);
+    st->ripe_at_ns = waits ? st->lasting_since_ns + st->stall_ns : 0;
+    bool evident = strcmp(h.certainty, "evident") == 0;
+    if (h.whole && (h.proved || stalled || (lasts && evident && st->s->act_on_evident))) {
+        if (st->out->end == WEDGE_HUNG)
+            json_decref(report);
+        else
+            wedge_session_finish(st, WEDGE_HUNG, &st->s->on_hang, report);
+        return;
+    }
+    /* What is not acted upon is reported once, unless its words change. */
+    bool contention = strcmp(h.kind, "contention") == 0; /* has lasted, else it would not be said */
+    bool worth = lasts || contention || (!h.whole && h.proved);
+    if (worth && strcmp(st->reported, h.signature) != 0) {
+        snprintf(st->reported, sizeof(st->reported), "%s", h.signature);
+        take_report(st, json_incref(report));
+        if (st->s->on_report)
+            st->s->on_report(st->s->arg, report, false);
+    }
+    if (!h.whole && h.proved && lasts && act_on_part(st, &h, report))
+        return;
+    json_decref(report);
+}
