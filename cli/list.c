@@ -33,10 +33,12 @@ static int show(const char *file, const char *prefix, json_t *rows, struct wedge
     if (rc)
         return rc;
     if (rows)
-        json_array_append_new(rows, json_pack("{s:s,s:s?,s:s,s:s,s:s}", "name", s->name, "item", s->item, "severity",
-                                              s->severity, "title", s->title, "learn", s->learn));
+        json_array_append_new(rows,
+                              json_pack("{s:s,s:s?,s:s?,s:s,s:s,s:s}", "name", s->name, "item", s->item, "reference",
+                                        s->reference, "severity", s->severity, "title", s->title, "learn", s->learn));
     else
-        printf("  %-20s %-8s %-20s %s\n", s->name, s->severity, s->checks[WEDGE_CHECK_HANG].expect.kind, s->title);
+        printf("  %-32s %-8s %-20s %s%s%s%s\n", s->name, s->severity, s->checks[WEDGE_CHECK_HANG].expect.kind, s->title,
+               s->reference ? " (" : "", s->reference ? s->reference : "", s->reference ? ")" : "");
     wedge_scenario_free(s);
     return 0;
 }
@@ -62,7 +64,7 @@ int wedge_cli_list(int argc, char **argv)
     json_t *rows = cli.json ? json_array() : NULL, *all = NULL;
     int rc = 0;
     if (!rows)
-        puts("Scenarios (name, severity, verdict, title):");
+        puts("Scenarios (name, severity, verdict, title, public report):");
     for (char **f = files; *f && !rc; f++)
         rc = show(*f, prefix, rows, &err);
     wedge_strings_free(files);

@@ -36,7 +36,7 @@ enum {
 };
 static const struct argp_option options[] = {
     {"fail-fast", KEY_FAIL_FAST, NULL, 0, "Play nothing more once a check was not as expected", 0},
-    {"filter", KEY_FILTER, "PATTERN", 0, "Only scenarios whose name fits, as in '*/2.3*'", 0},
+    {"filter", KEY_FILTER, "PATTERN", 0, "Of all scenarios only those whose name fits: '*/2.3*', 'corpus/*'", 0},
     {"hang-only", KEY_ONLY_HANG, NULL, 0, "Play the hang alone, without its twin and the hardened check", 0},
     {"jobs", 'j', "N", 0, "Play N checks side by side (1); times are then no measure", 0},
     {"keep-going", KEY_KEEP_GOING, NULL, 0, "A check that cannot be played is invalid, and not the end of the run", 0},
@@ -214,7 +214,7 @@ static int add_file(struct play *p, const char *file, const char *prefix, struct
     return 0;
 }
 
-/* Names to files, and files to checks; with no name, every scenario of the hang report. Each file is read before anything
+/* Names to files, and files to checks; with no name, every scenario of the hang report, or all that the filter lets through. Each file is read before anything
  * runs, so that a typing error does not come to light after an hour. */
 static int gather(struct play *p, struct wedge_err *err)
 {
@@ -222,7 +222,7 @@ static int gather(struct play *p, struct wedge_err *err)
     char **all = NULL;
     int rc = dir && prefix ? 0 : err->code;
     if (!rc && !p->o->names.n)
-        rc = wedge_scenario_list(dir, "hang-report", &all, err);
+        rc = wedge_scenario_list(dir, p->o->filter ? "*" : "hang-report", &all, err);
     for (char **a = all; !rc && a && *a; a++)
         rc = add_file(p, *a, prefix, err);
     for (size_t i = 0; !rc && i < p->o->names.n; i++) {

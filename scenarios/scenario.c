@@ -4,6 +4,7 @@
  *
  *   format: wedge.scenario/1
  *   name, title, item, severity, learn          text
+ *   reference                                   text: public reports, REPOSITORY#NUMBER separated by commas
  *   command                                     text split at blanks, or a list
  *   plan                                        text, the plan language of wedge-plan(5)
  *   within, limit                               a duration: 500ms, 30s, 2min
@@ -305,9 +306,41 @@ out:
     return rc ? rc : check->argv && check->unfired_ok ? 0 : -ENOMEM;
 }
 
-enum { FORMAT, NAME, TITLE, ITEM, SEVERITY, LEARN, COMMAND, PLAN, EXPECT, WITHIN, LIMIT, TWIN, HARDENED, KEYS };
-static const char *const keys[KEYS + 1] = {"format", "name",   "title",  "item",  "severity", "learn",    "command",
-                                           "plan",   "expect", "within", "limit", "twin",     "hardened", NULL};
+/* One or several REPOSITORY#NUMBER, so that a reader, and a test, can look each of them up. */
+static int read_reference(struct reader *r, yaml_node_t *node, char **ret)
+{
+    int rc = read_text(r, node, ret);
+    for (const char *at = rc ? "" : *ret; !rc && *at;) {
+        size_t place = strcspn(at, "#, "), digits = at[place] == '#' ? strspn(at + place + 1, "0123456789") : 0;
+        const char *end = at + place + 1 + digits;
+        bool more = digits && strncmp(end, ", ", 2) == 0 && end[2];
+        if (!place || !digits || (*end && !more))
+            return bad(r, node, "expected references such as '%s', separated by ', '", "python/cpython#94777");
+        at = more ? end + 2 : end;
+    }
+    return rc;
+}
+
+enum {
+    FORMAT,
+    NAME,
+    TITLE,
+    ITEM,
+    REFERENCE,
+    SEVERITY,
+    LEARN,
+    COMMAND,
+    PLAN,
+    EXPECT,
+    WITHIN,
+    LIMIT,
+    TWIN,
+    HARDENED,
+    KEYS
+};
+static const char *const keys[KEYS + 1] = {"format",   "name",  "title",   "item",     "reference",
+                                           "severity", "learn", "command", "plan",     "expect",
+                                           "within",   "limit", "twin",    "hardened", NULL};
 
 static int read_checks(struct reader *r, yaml_node_t **v, struct wedge_scenario *s)
 {
@@ -351,7 +384,7 @@ static int read_scenario(struct reader *r, struct wedge_scenario *s)
         return wedge_err_input(r->err, r->file, 1, 1, "the file is empty");
     int rc = read_map(r, root, keys, v);
     for (int i = 0; !rc && i < KEYS; i++)
-        if (!v[i] && i != ITEM && i != PLAN && i != WITHIN && i != LIMIT && i != HARDENED)
+        if (!v[i] && i != ITEM && i != REFERENCE && i != PLAN && i != WITHIN && i != LIMIT && i != HARDENED)
             rc = i == TWIN ? bad(r, root, "a scenario without a '%s' is not accepted", keys[i])
                            : bad(r, root, "'%s' is missing", keys[i]);
     if (rc)
@@ -367,6 +400,8 @@ static int read_scenario(struct reader *r, struct wedge_scenario *s)
         rc = read_text(r, v[TITLE], &s->title);
     if (!rc && v[ITEM])
         rc = read_text(r, v[ITEM], &s->item);
+    if (!rc && v[REFERENCE])
+        rc = read_reference(r, v[REFERENCE], &s->reference);
     if (!rc)
         rc = read_word(r, v[SEVERITY], severities, &s->severity);
     if (!rc)
@@ -462,6 +497,7 @@ void wedge_scenario_free(struct wedge_scenario *s)
     free(s->name);
     free(s->title);
     free(s->item);
+    free(s->reference);
     free(s->severity);
     free(s->learn);
     free(s->plan);

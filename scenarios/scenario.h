@@ -44,6 +44,7 @@ struct wedge_check {
 struct wedge_scenario {
     char *file;
     char *name, *title, *item, *severity, *learn;
+    char *reference; /* public reports, "python/cpython#94777, …"; NULL none */
     char *plan; /* text; NULL: no plan */
     int plan_line, plan_indent; /* of the plan's first line in the file */
     int64_t within_ms; /* from the last fault fired to the verdict; 0 not asked for */

@@ -140,6 +140,21 @@ class Facts(unittest.TestCase):
         listed = re.findall("`([^`]+)`", " ".join(rows))
         self.assertEqual(sorted(listed), sorted(os.path.basename(f)[:-len(".yaml")] for f in files))
 
+    def test_corpus_is_the_table(self):
+        """A row for each file, with its verdict, cure and reports; and a file for each case of the program."""
+        rows = re.findall(r"^\| `([a-z0-9-]+)` \| [^|]+ \| ([a-z-]+) \| ([^|]+) \| ([^|]+) \|$",
+                          read(os.path.join(ROOT, "docs/corpus.md")), re.M)
+        cases = subprocess.run([os.path.join(BUILD, "bin", "wedge-corpus"), "--list"], capture_output=True, text=True,
+                               check=True, stdin=subprocess.DEVNULL).stdout.split()
+        files = glob.glob(os.path.join(ROOT, "scenarios/corpus/*.yaml"))
+        self.assertEqual(sorted(cases), sorted(os.path.basename(f)[:-len(".yaml")] for f in files))
+        self.assertEqual(sorted(row[0] for row in rows), sorted(cases))
+        for name, verdict, cure, reference in rows:
+            text = read(os.path.join(ROOT, "scenarios/corpus", name + ".yaml"))
+            for line in (f"name: corpus/{name}", f"  kind: {verdict}", f"  cure: {cure}", f"reference: {reference}"):
+                self.assertIn("\n" + line + "\n", text, name)
+            self.assertRegex(text, rf"\ncommand: \$\{{BUILD\}}/bin/wedge-corpus {name}\n")
+
     def test_plan_words_are_the_compilers(self):
         page = read(PAGES["wedge-plan.5"])
         table = re.search(r"wedge_plan_actions\[\]\s*=\s*\{(.*?)\}", "\n".join(

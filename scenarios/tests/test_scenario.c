@@ -44,18 +44,19 @@ START_TEST(test_what_a_file_says)
 {
     struct wedge_scenario *s;
     struct wedge_err err;
-    int rc =
-        load(HEAD "item: '1.1'\nwithin: 1s\nlimit: 2min\nplan: |\n  plan 1\n  f1 root start -> kill KILL\n" EXPECT TWIN
-                  "hardened: {replace: {--preset=reported: --preset=hardened}, unfired-ok: [f1], "
-                  "expect: {kind: finished}}\n",
-             &s, &err);
+    int rc = load(HEAD "item: '1.1'\nreference: 'python/cpython#94777, glibc#25847'\nwithin: 1s\nlimit: 2min\nplan: "
+                       "|\n  plan 1\n  f1 root start -> kill KILL\n" EXPECT TWIN
+                       "hardened: {replace: {--preset=reported: --preset=hardened}, unfired-ok: [f1], "
+                       "expect: {kind: finished}}\n",
+                  &s, &err);
     ck_assert_msg(rc == 0, "%s", err.message);
     const struct wedge_check *hang = &s->checks[WEDGE_CHECK_HANG], *twin = &s->checks[WEDGE_CHECK_TWIN],
                              *hardened = &s->checks[WEDGE_CHECK_HARDENED];
     ck_assert_str_eq(s->name, "a/b");
     ck_assert_str_eq(s->item, "1.1");
+    ck_assert_str_eq(s->reference, "python/cpython#94777, glibc#25847");
     ck_assert_str_eq(s->plan, "plan 1\nf1 root start -> kill KILL\n");
-    ck_assert_int_eq(s->plan_line, 11);
+    ck_assert_int_eq(s->plan_line, 12);
     ck_assert_int_eq(s->within_ms, 1000);
     ck_assert_int_eq(s->limit_ms, 120000);
     ck_assert_str_eq(hang->argv[0], "/opt/wedge/bin/x");
@@ -106,6 +107,10 @@ static const struct {
      "expected text"},
     {HEAD "titel: T\n" EXPECT TWIN, 7, 1, "unknown key 'titel'; did you mean 'title'?"},
     {HEAD "title: T\n" EXPECT TWIN, 7, 1, "'title' is given twice"},
+    {HEAD "reference: 94777\n" EXPECT TWIN, 7, 12, "expected references such as 'python/cpython#94777'"},
+    {HEAD "reference: 'a/b#1 c/d#2'\n" EXPECT TWIN, 7, 12, "expected references"},
+    {HEAD "reference: 'a/b#1,'\n" EXPECT TWIN, 7, 12, "expected references"},
+    {HEAD "reference: 'a/b#'\n" EXPECT TWIN, 7, 12, "expected references"},
     {HEAD "within: 5\n" EXPECT TWIN, 7, 9, "expected a duration"},
     {HEAD "limit: fast\n" EXPECT TWIN, 7, 8, "expected a duration"},
     {HEAD "plan: []\n" EXPECT TWIN, 7, 7, "expected text"},
