@@ -95,6 +95,7 @@ struct wedge_look_thread {
      * time since the tree's last progress, and how long ago that was. */
     uint32_t rounds;
     int64_t asleep_ns, cpu_ns, cpu_span_ns;
+    bool restless; /* asleep in both passes, and put on a processor soon after: asked only of a tree that makes no progress */
     enum wedge_inert inert;
     bool room; /* it waits for room in a full buffer */
     unsigned assumptions;

@@ -1,6 +1,7 @@
 /* What several examinations of the same tree tell, and one alone does not: each suspicion, and the program that does the
  * same and gets on. */
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -129,6 +130,32 @@ START_TEST(test_stalled)
 }
 END_TEST
 
+/* However its threads move at the moment, and whichever child there is: two runs, one signature. */
+START_TEST(test_crash_loop)
+{
+    char first[80] = "";
+    size_t movers = 0;
+    for (int run = 0; run < 2; run++) {
+        struct factory factory = factory_start("crash-loop");
+        for (int i = 0; i < 12; i++) {
+            struct wedge_snapshot *s = examine_again(factory.pid, WEDGE_STACKS_ON_HANG, 4 * WEDGE_NS_PER_S);
+            const struct wedge_verdict *v = &s->verdicts[0];
+            ck_assert_str_eq(wedge_verdict_words[v->kind], "no-progress");
+            ck_assert_uint_ge(v->n_victims, 4);
+            ck_assert_msg(!strstr(v->signature, "weak"), "%s: %s", v->signature, v->summary);
+            if (*first)
+                ck_assert_msg(strcmp(v->signature, first) == 0, "%s, not %s: %s", v->signature, first, v->summary);
+            snprintf(first, sizeof(first), "%s", v->signature);
+            for (size_t k = 0; k < s->n_threads; k++)
+                movers += s->threads[k].moved;
+            wedge_snapshot_free(s);
+        }
+        factory_end(&factory);
+    }
+    ck_assert_uint_gt(movers, 0);
+}
+END_TEST
+
 /* It is shared with children that may die: whatever stands in it, an examination ends and claims no more than before. */
 START_TEST(test_scribbled)
 {
@@ -149,6 +176,7 @@ static void fill(TCase *tcase)
     tcase_add_loop_test(tcase, test_suspected, 0, sizeof(suspected) / sizeof(suspected[0]));
     tcase_add_loop_test(tcase, test_never_suspected, 0, sizeof(healthy) / sizeof(healthy[0]));
     tcase_add_loop_test(tcase, test_stalled, 0, 2);
+    tcase_add_test(tcase, test_crash_loop);
     tcase_add_test(tcase, test_scribbled);
 }
 

@@ -84,14 +84,21 @@ static bool is_busy(const struct wedge_thread *t)
 }
 
 /* Nanoseconds so far on a processor or in the queue for one, so that a busy machine makes no difference: the first two
- * numbers of schedstat (Documentation/scheduler/sched-stats.rst). */
-static uint64_t cpu_of(const struct wedge_look *look, const struct wedge_thread *t)
+ * numbers of schedstat; the third says how often it was put on one (Documentation/scheduler/sched-stats.rst). */
+static uint64_t cpu_and_turns_of(const struct wedge_look *look, const struct wedge_thread *t, uint64_t *ret_turns)
 {
     char text[96], *end;
+    *ret_turns = 0;
     if (wedge_proc_read(look->snapshot->procs[t->proc].pid, t->tid, "schedstat", text, sizeof(text)) <= 0)
         return 0;
-    uint64_t ran = strtoull(text, &end, 10);
-    return ran + strtoull(end, NULL, 10);
+    uint64_t ran = strtoull(text, &end, 10), queued = strtoull(end, &end, 10);
+    *ret_turns = strtoull(end, NULL, 10);
+    return ran + queued;
+}
+static uint64_t cpu_of(const struct wedge_look *look, const struct wedge_thread *t)
+{
+    uint64_t turns;
+    return cpu_and_turns_of(look, t, &turns);
 }
 
 static const struct wedge_arena_thread *record_of(const struct wedge_look *look, const struct wedge_thread *t,
@@ -150,24 +157,33 @@ static void judge(struct wedge_look *look, struct wedge_look_thread *own, const 
         own->inert = WEDGE_INERT_BY_RECORD;
 }
 
-/* Who was never looked at before has no CPU time to compare with: it is looked at twice. */
-static void sample_cpu(struct wedge_look *look)
+/* All are looked at twice: who was never looked at before has no CPU time to compare with, and who slept in both passes
+ * may do so only now and then. */
+static void sample(struct wedge_look *look)
 {
     enum { SAMPLE_MS = 50, MOST_SAMPLED = 256 };
-    size_t sampled[MOST_SAMPLED], n = 0;
+    struct {
+        size_t thread;
+        uint64_t turns;
+    } sampled[MOST_SAMPLED];
+    size_t n = 0;
     int64_t began = wedge_clock_ns();
     for (size_t i = 0; i < look->snapshot->n_threads && n < MOST_SAMPLED; i++) {
         const struct wedge_thread *t = &look->snapshot->threads[i];
-        if (look->threads[i].cpu_span_ns || !is_busy(t) || !look->snapshot->procs[t->proc].in_tree)
+        if (look->threads[i].cpu_span_ns || !look->snapshot->procs[t->proc].in_tree)
             continue;
-        look->threads[i].cpu_ns = -(int64_t)cpu_of(look, t);
-        sampled[n++] = i;
+        sampled[n].thread = i;
+        look->threads[i].cpu_ns = -(int64_t)cpu_and_turns_of(look, t, &sampled[n].turns);
+        n++;
     }
     if (n)
         poll(NULL, 0, SAMPLE_MS);
     for (size_t i = 0; i < n; i++) {
-        look->threads[sampled[i]].cpu_ns += (int64_t)cpu_of(look, &look->snapshot->threads[sampled[i]]);
-        look->threads[sampled[i]].cpu_span_ns = wedge_clock_ns() - began;
+        struct wedge_look_thread *own = &look->threads[sampled[i].thread];
+        uint64_t turns;
+        own->cpu_ns += (int64_t)cpu_and_turns_of(look, &look->snapshot->threads[sampled[i].thread], &turns);
+        own->cpu_span_ns = wedge_clock_ns() - began;
+        own->restless = turns != sampled[i].turns;
     }
 }
 
@@ -196,7 +212,7 @@ void wedge_history_recall(struct wedge_look *look)
             judge(look, own, t, e);
     }
     if (look->options->stalled)
-        sample_cpu(look);
+        sample(look);
 }
 
 void wedge_history_remember(struct wedge_look *look)

@@ -2,6 +2,9 @@
  * Signatures: the same hang has the same one in every run. Hashed are the kind and the sorted set of (class of wait,
  * outermost libc call, first three functions of the program) over the core of the set; no roles, counts, addresses,
  * certainty or dead processes. Who else waits for the core depends on the moment, so they are left out.
+ *
+ * A tree that makes no progress may move all the same: what a thread that moves is in, and which processes there are that
+ * come and go, is chance. Of the one only the function counts in which it began, the others do not.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +13,7 @@
 
 #include "base/text.h"
 #include "detector/verdict/verdict.h"
+#include "detector/wait/wait.h"
 
 #define MOST_TEXT (1u << 20)
 
@@ -50,6 +54,45 @@ static bool line_of(const struct wedge_look *look, const struct wedge_thread *t,
     return complete && named > 0;
 }
 
+/* The outermost function of the program's own. */
+static const char *outermost(const struct wedge_thread *t)
+{
+    for (size_t i = t->n_frames; i > 0 && !*t->stack_note; i--)
+        if (!t->frames[i - 1].libc && !t->frames[i - 1].signal)
+            return t->frames[i - 1].function;
+    return NULL;
+}
+
+static bool line_of_mover(const struct wedge_look *look, const struct wedge_thread *t, bool roles, char *buf,
+                          size_t size)
+{
+    const char *name = outermost(t);
+    snprintf(buf, size, "%s|moves|%.*s", roles ? look->snapshot->procs[t->proc].role : "",
+             name ? (int)plain_length(name) : 1, name ? name : "?");
+    return name != NULL;
+}
+
+/* ---- what makes no progress ---- */
+
+static bool is_unfounded(enum wedge_verdict_kind kind)
+{
+    return kind == WEDGE_VERDICT_NO_PROGRESS || kind == WEDGE_VERDICT_LIVELOCK;
+}
+
+static bool is_mover(const struct wedge_look *look, int thread)
+{
+    const struct wedge_thread *t = &look->snapshot->threads[thread];
+    return t->moved || look->threads[thread].restless || t->wait.class == WEDGE_WAIT_NONE ||
+           t->wait.earliest_ns < WEDGE_WAIT_FAR_NS;
+}
+
+/* Its process was not there for half of the time. */
+static bool is_passing(const struct wedge_look *look, const struct wedge_thread *t)
+{
+    const struct wedge_proc *p = &look->snapshot->procs[t->proc];
+    return t->proc != 0 && wedge_wait_age_ns(p) < look->options->stalled_ns / 2;
+}
+
 static int compare_lines(const void *a, const void *b)
 {
     return strcmp(*(char *const *)a, *(char *const *)b);
@@ -65,11 +108,14 @@ static const char *sign(struct wedge_look *look, const struct wedge_verdict *v, 
         return "";
     for (size_t i = 0; i < n; i++) {
         const struct wedge_thread *t = &look->snapshot->threads[v->victims[i]];
+        bool mover = is_unfounded(v->kind) && is_mover(look, v->victims[i]);
         char line[2048];
+        if (is_unfounded(v->kind) && is_passing(look, t))
+            continue;
         /* A stuck user's function is the hang; who else is in its circle is not. */
         if (v->kind == WEDGE_VERDICT_STUCK_CALLBACK && !t->wait.callback)
             continue;
-        weak |= !line_of(look, t, roles, line, sizeof(line));
+        weak |= !(mover ? line_of_mover : line_of)(look, t, roles, line, sizeof(line));
         lines[kept] = strdup(line);
         kept += lines[kept] != NULL;
     }

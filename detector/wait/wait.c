@@ -186,14 +186,13 @@ void wedge_wait_until(struct wedge_look *look, int thread, int clock, int64_t ns
     wedge_wait_in(look, thread, ns > now_ns ? ns - now_ns : 0);
 }
 
-/* How long a process has existed, so that a relative deadline of unknown beginning has a lower bound. */
-static int64_t age_ns(const struct wedge_proc *p)
+int64_t wedge_wait_age_ns(const struct wedge_proc *p)
 {
     struct timespec boot;
     clock_gettime(CLOCK_BOOTTIME, &boot);
     int64_t now = (int64_t)boot.tv_sec * WEDGE_NS_PER_S + boot.tv_nsec;
     int64_t start = (int64_t)(p->start_ticks * (uint64_t)(WEDGE_NS_PER_S / sysconf(_SC_CLK_TCK)));
-    return now > start ? now - start + WEDGE_NS_PER_S : WEDGE_NS_PER_S;
+    return now > start ? now - start : 0;
 }
 
 void wedge_wait_for(struct wedge_look *look, int thread, int64_t ns)
@@ -203,7 +202,7 @@ void wedge_wait_for(struct wedge_look *look, int thread, int64_t ns)
         wedge_core_look_deadline(look, thread, ns);
         return;
     }
-    int64_t age = age_ns(&look->snapshot->procs[t->proc]);
+    int64_t age = wedge_wait_age_ns(&look->snapshot->procs[t->proc]) + WEDGE_NS_PER_S;
     wedge_wait_in(look, thread, ns > age ? ns - age : 0);
 }
 

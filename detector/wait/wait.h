@@ -63,6 +63,8 @@ void wedge_wait_until(struct wedge_look *look, int thread, int clock, int64_t ns
 void wedge_wait_for(struct wedge_look *look, int thread, int64_t ns);
 /* So far from now; the least of all that were given counts. */
 void wedge_wait_in(struct wedge_look *look, int thread, int64_t ns);
+/* How long a process has existed, to the clock tick. */
+int64_t wedge_wait_age_ns(const struct wedge_proc *proc);
 /* Reads a struct timespec of the target; true when it could be read and makes sense. */
 bool wedge_wait_timespec(struct wedge_look *look, int thread, uint64_t address, int64_t *ret_ns);
 

@@ -180,6 +180,47 @@ static void spin(void)
         factory_nap(SHORT_MS);
 }
 
+/* Each gives the other its turn, for ever. */
+static sem_t turns[2];
+static void *take_turns(void *arg)
+{
+    int i = arg != NULL;
+    for (;;) {
+        sem_wait(&turns[i]);
+        if (i)
+            factory_nap(1);
+        sem_post(&turns[1 - i]);
+    }
+    return arg;
+}
+static void fork_one(void)
+{
+    pid_t pid = factory_child();
+    if (pid == 0)
+        _exit(5);
+    waitpid(pid, NULL, 0);
+}
+static void look_after_it(void)
+{
+    struct timespec until = soon();
+    sem_timedwait(&answers, &until);
+}
+/* Its children die at once and are replaced for ever; of its threads one waits for the work and two are busy. */
+static void crash_loop(void)
+{
+    pthread_t threads[3];
+    sem_init(&turns[0], 0, 1);
+    factory_spawn(&threads[0], take_turns, NULL);
+    factory_spawn(&threads[1], take_turns, turns);
+    factory_spawn(&threads[2], wait_for_post, NULL);
+    factory_ready();
+    for (;;) {
+        fork_one();
+        look_after_it();
+        factory_nap(SHORT_MS);
+    }
+}
+
 /* A grandchild that left the tree has the other end of the pipe; it writes every `ms`, 0 never. */
 static void daemon_writes(long ms)
 {
@@ -226,6 +267,7 @@ const struct factory_case factory_history[] = {
     {"keep-long", keep_long, false},
     {"keep-shortly", keep_shortly, true},
     {"spin", spin, false},
+    {"crash-loop", crash_loop, false},
     {"daemon-silent", daemon_silent, false},
     {"daemon-busy", daemon_busy, true},
     {NULL, NULL, false},
