@@ -91,7 +91,7 @@ function(wedge_add_stacks_tests lib)
   target_link_options(test_stacks_odd PRIVATE -Wl,-z,lazy)
   add_dependencies(test_stacks_odd ${odd_targets})
   add_dependencies(test_capture ${targets})
-  add_dependencies(test_symbols ${targets})
+  add_dependencies(test_symbols ${targets} ${odd_targets})
   # The oracle is part of the comparison, not of wedge: without it there is nothing to compare with.
   find_program(EU_STACK eu-stack)
   if(EU_STACK)

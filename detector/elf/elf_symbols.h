@@ -2,6 +2,9 @@
  * Function symbols of an ELF file, by address. An address has a name only when it lies inside a symbol's own size:
  * the nearest symbol below is no name. A stripped file may carry a table of its inner functions, packed (.gnu_debugdata,
  * "MiniDebugInfo", gdb's manual): libdwfl unpacks it.
+ *
+ * Of a table of thousands a dozen names are asked for: the addresses are put in order once, the names are looked at only
+ * where an address is asked for.
  */
 #ifndef WEDGE_DETECTOR_ELF_SYMBOLS_H
 #define WEDGE_DETECTOR_ELF_SYMBOLS_H
@@ -25,11 +28,11 @@ struct wedge_elf_symbol {
     uint8_t binding;
 };
 /* The symbol that holds `address`; of several at the same place the one people know: exported, without leading
- * underscores, global. NULL none. */
-const struct wedge_elf_symbol *wedge_elf_symbols_find(const struct wedge_elf_symbols *symbols, uint64_t address);
-/* Is there an exported function `name`, and does it (or one of its versions) hold `address`? Stores where it begins;
- * false: there is none. */
-bool wedge_elf_symbols_exported(const struct wedge_elf_symbols *symbols, const char *name, uint64_t address,
-                                uint64_t *ret_address, bool *ret_holds);
+ * underscores, global. False: none. */
+bool wedge_elf_symbols_find(const struct wedge_elf_symbols *symbols, uint64_t address, struct wedge_elf_symbol *ret);
+/* Is there an exported function `name` that does not hold `address`, in none of its versions? Stores where it (the lowest of
+ * them) begins; false: there is none, or it does. */
+bool wedge_elf_symbols_elsewhere(struct wedge_elf_symbols *symbols, const char *name, uint64_t address,
+                                 uint64_t *ret_address);
 
 #endif

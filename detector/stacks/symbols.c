@@ -291,18 +291,18 @@ static struct wedge_elf_symbols *symbols_of(struct wedge_elf_file *file)
 
 bool wedge_symbols_elsewhere(struct wedge_elf_file *file, const char *name, uint64_t address, uint64_t *ret_address)
 {
-    const struct wedge_elf_symbols *symbols = symbols_of(file);
-    bool holds;
-    return symbols && wedge_elf_symbols_exported(symbols, name, address, ret_address, &holds) && !holds;
+    struct wedge_elf_symbols *symbols = symbols_of(file);
+    return symbols && wedge_elf_symbols_elsewhere(symbols, name, address, ret_address);
 }
 
 bool wedge_symbols_begin(struct wedge_elf_file *file, uint64_t address, uint64_t *ret_start)
 {
     const struct wedge_elf_symbols *symbols = symbols_of(file);
-    const struct wedge_elf_symbol *symbol = symbols ? wedge_elf_symbols_find(symbols, address) : NULL;
-    if (symbol)
-        *ret_start = symbol->address;
-    return symbol != NULL;
+    struct wedge_elf_symbol symbol;
+    if (!symbols || !wedge_elf_symbols_find(symbols, address, &symbol))
+        return false;
+    *ret_start = symbol.address;
+    return true;
 }
 
 /* The outermost function's name by the symbol table: where DWARF has none or a part of one, and for the C library the name by which it
@@ -313,10 +313,11 @@ static void from_symbols(struct wedge_elf_file *file, uint64_t address, bool lib
     if (outermost->function && !libc && !lookup->short_name)
         return;
     const struct wedge_elf_symbols *symbols = symbols_of(file);
-    const struct wedge_elf_symbol *symbol = symbols ? wedge_elf_symbols_find(symbols, address) : NULL;
-    if (!symbol || (outermost->function && !(lookup->short_name ? is_mangled(symbol->name) : symbol->dynamic)))
+    struct wedge_elf_symbol symbol;
+    if (!symbols || !wedge_elf_symbols_find(symbols, address, &symbol) ||
+        (outermost->function && !(lookup->short_name ? is_mangled(symbol.name) : symbol.dynamic)))
         return;
-    char *name = demangle(symbol->name);
+    char *name = demangle(symbol.name);
     if (!name)
         return;
     free((char *)outermost->function);

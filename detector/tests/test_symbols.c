@@ -4,6 +4,7 @@
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <gelf.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -244,6 +245,118 @@ START_TEST(test_open_regular)
 }
 END_TEST
 
+/* ---- the table of symbols against one that looks at every symbol for every address ---- */
+
+static const char *const symbol_files[] = {"stacks_target_o2", "stacks_odd_static", "/lib/x86_64-linux-gnu/libc.so.6",
+                                           "/lib64/ld-linux-x86-64.so.2"};
+#define SYMBOLS_EACH 64 /* of the functions are asked for, evenly spread */
+
+struct plain_symbol {
+    uint64_t address, size;
+    const char *name;
+    bool dynamic;
+};
+
+static size_t read_plainly(Elf *elf, struct plain_symbol **ret)
+{
+    struct plain_symbol *all = NULL;
+    size_t n = 0;
+    for (Elf_Scn *scn = NULL; (scn = elf_nextscn(elf, scn)) != NULL;) {
+        GElf_Shdr shdr;
+        GElf_Sym sym;
+        Elf_Data *data = gelf_getshdr(scn, &shdr) ? elf_getdata(scn, NULL) : NULL;
+        if (shdr.sh_type != SHT_SYMTAB && shdr.sh_type != SHT_DYNSYM)
+            continue;
+        for (int i = 0; gelf_getsym(data, i, &sym); i++) {
+            if ((GELF_ST_TYPE(sym.st_info) != STT_FUNC && GELF_ST_TYPE(sym.st_info) != STT_GNU_IFUNC) ||
+                sym.st_shndx == SHN_UNDEF || !sym.st_size)
+                continue;
+            all = realloc(all, (n + 1) * sizeof(*all));
+            ck_assert_ptr_nonnull(all);
+            all[n++] = (struct plain_symbol){sym.st_value, sym.st_size, elf_strptr(elf, shdr.sh_link, sym.st_name),
+                                             shdr.sh_type == SHT_DYNSYM};
+        }
+    }
+    *ret = all;
+    return n;
+}
+
+static void check_address(const struct wedge_elf_symbols *symbols, const struct plain_symbol *all, size_t n,
+                          uint64_t at)
+{
+    struct wedge_elf_symbol found;
+    uint64_t nearest = 0;
+    bool any = false, named = false, exported = false;
+    for (size_t i = 0; i < n; i++)
+        if (at - all[i].address < all[i].size && (!any || all[i].address > nearest)) {
+            nearest = all[i].address;
+            any = true;
+        }
+    ck_assert_int_eq(wedge_elf_symbols_find(symbols, at, &found), any);
+    if (!any)
+        return;
+    ck_assert_uint_eq(found.address, nearest);
+    ck_assert_uint_lt(at - found.address, found.size);
+    for (size_t i = 0; i < n; i++)
+        if (all[i].address == nearest && at - nearest < all[i].size) {
+            named |= strcmp(all[i].name, found.name) == 0 && all[i].dynamic == found.dynamic;
+            exported |= all[i].dynamic;
+        }
+    ck_assert(named);
+    ck_assert_int_eq(found.dynamic, exported); /* an exported name goes before all others */
+}
+
+static void check_elsewhere(struct wedge_elf_symbols *symbols, const struct plain_symbol *all, size_t n,
+                            const char *name, uint64_t at)
+{
+    uint64_t lowest = UINT64_MAX, address = 0;
+    bool holds = false;
+    for (size_t i = 0; i < n; i++)
+        if (all[i].dynamic && strcmp(all[i].name, name) == 0) {
+            lowest = all[i].address < lowest ? all[i].address : lowest;
+            holds |= at - all[i].address < all[i].size;
+        }
+    bool expected = lowest != UINT64_MAX && !holds;
+    ck_assert_int_eq(wedge_elf_symbols_elsewhere(symbols, name, at, &address), expected);
+    if (expected)
+        ck_assert_uint_eq(address, lowest);
+}
+
+START_TEST(test_every_symbol)
+{
+    char path[4096];
+    struct plain_symbol *all;
+    elf_version(EV_CURRENT);
+    if (symbol_files[_i][0] == '/')
+        snprintf(path, sizeof(path), "%s", symbol_files[_i]);
+    else
+        stacks_path(symbol_files[_i], path, sizeof(path));
+    Elf *elf = wedge_elf_read(wedge_elf_open_regular(AT_FDCWD, path));
+    ck_assert_ptr_nonnull(elf);
+    size_t n = read_plainly(elf, &all), exported = 0;
+    ck_assert_uint_gt(n, 10);
+    struct wedge_elf_symbols *symbols = wedge_elf_symbols_read(elf, NULL);
+    ck_assert_ptr_nonnull(symbols);
+    size_t step = n / SYMBOLS_EACH + 1;
+    for (size_t i = 0; i < n; i += step) {
+        check_address(symbols, all, n, all[i].address);
+        check_address(symbols, all, n, all[i].address - 1);
+        check_address(symbols, all, n, all[i].address + all[i].size - 1);
+        check_address(symbols, all, n, all[i].address + all[i].size);
+        check_elsewhere(symbols, all, n, all[i].name, all[i].address);
+        check_elsewhere(symbols, all, n, all[i].name, all[(i + n / 2) % n].address);
+        exported += all[i].dynamic;
+    }
+    check_elsewhere(symbols, all, n, "no function of this name", all[0].address);
+    check_address(symbols, all, n, 0);
+    check_address(symbols, all, n, UINT64_MAX);
+    ck_assert(exported || _i < 2); /* those of a library are asked for */
+    wedge_elf_symbols_free(symbols);
+    wedge_elf_drop(elf);
+    free(all);
+}
+END_TEST
+
 static uint32_t next_random(uint32_t *state)
 {
     *state = *state * 1664525u + 1013904223u;
@@ -379,6 +492,7 @@ static void fill(TCase *tcase)
     tcase_add_test(tcase, test_nested_and_alias);
     tcase_add_loop_test(tcase, test_callback, 0, 3);
     tcase_add_test(tcase, test_open_regular);
+    tcase_add_loop_test(tcase, test_every_symbol, 0, sizeof(symbol_files) / sizeof(symbol_files[0]));
     tcase_add_test(tcase, test_hostile_images);
 }
 
