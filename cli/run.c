@@ -14,6 +14,7 @@
 #include "scenarios/results.h"
 #include "scenarios/runner.h"
 #include "scenarios/scenario.h"
+#include "scenarios/session.h"
 #include "scenarios/strings.h"
 
 struct options {
@@ -116,7 +117,8 @@ struct play {
     size_t n_checks;
     struct wedge_results *results;
     int64_t began_ns;
-    bool whole; /* everything asked for was played */
+    sigset_t mask; /* as it was when wedge started */
+    struct wedge_playing_end end;
     char report[4200]; /* the last hang's report.html */
 };
 
@@ -249,19 +251,25 @@ static int play(struct play *p, struct wedge_err *err)
                                           .rounds = p->o->repeat,
                                           .at_once = (unsigned)p->o->jobs,
                                           .out_dir = p->o->cli.dir,
+                                          .mask = &p->mask,
                                           .keep_going = p->o->keep_going,
                                           .ended = ended,
                                           .context = p};
     p->began_ns = wedge_clock_ns();
     show_progress(p);
-    return wedge_playing_all(&playing, &p->whole, err);
+    return wedge_playing_all(&playing, &p->end, err);
 }
 
 /* The files, and the last words. */
 static int finish(const struct play *p, int status, struct wedge_err *err)
 {
     const struct wedge_cli *cli = &p->o->cli;
-    int rc = wedge_results_close(p->results, p->whole, status, err);
+    char missing[96] = "";
+    if (p->end.signal)
+        snprintf(missing, sizeof(missing), "interrupted by SIG%s", sigabbrev_np(p->end.signal));
+    else if (!p->end.whole)
+        snprintf(missing, sizeof(missing), "ended by --fail-fast");
+    int rc = wedge_results_close(p->results, missing[0] ? missing : NULL, status, err);
     if (rc)
         return rc;
     if (cli->json && (json_dumpf(wedge_results_model(p->results), stdout, JSON_INDENT(2)) || putchar('\n') == EOF))
@@ -269,8 +277,8 @@ static int finish(const struct play *p, int status, struct wedge_err *err)
     if (cli->quiet)
         return 0;
     FILE *out = cli->json ? stderr : stdout;
-    fprintf(out, "\n%zu of %zu checks as expected%s\n", wedge_results_passed(p->results),
-            wedge_results_count(p->results), p->whole ? "" : ", and others were not played");
+    fprintf(out, "\n%zu of %zu checks as expected", wedge_results_passed(p->results), wedge_results_count(p->results));
+    fprintf(out, "%s%s\n", missing[0] ? ", and others were not played: " : "", missing);
     if (p->report[0])
         fprintf(out, "report: %s\n", p->report);
     fprintf(out, "JUnit:  %s/junit.xml\n", cli->dir);
@@ -294,20 +302,26 @@ int wedge_cli_run(int argc, char **argv)
     struct play p = {.o = &o};
     wedge_cli_defaults(&o.cli);
     argp_parse(&argp, argc, argv, 0, NULL, &o);
+    /* From here on a signal ends the run in order: heard while checks are played, and once they are, no more. */
+    sigset_t ends;
+    wedge_session_ends(&ends);
+    sigprocmask(SIG_BLOCK, &ends, &p.mask);
     /* Before anything can go wrong: a result.json of an earlier run must not pass for this one's. */
     int status = WEDGE_EXIT_OK, rc = wedge_results_open(o.cli.dir, &p.results, &err);
     if (!rc)
         rc = gather(&p, &err);
     if (!rc)
         rc = play(&p, &err);
-    if (!rc && (!p.whole || wedge_results_passed(p.results) < wedge_results_count(p.results)))
+    if (!rc && p.end.signal)
+        status = 128 + p.end.signal;
+    else if (!rc && (!p.end.whole || wedge_results_passed(p.results) < wedge_results_count(p.results)))
         status = WEDGE_EXIT_UNEXPECTED;
     if (!rc)
         rc = finish(&p, status, &err);
     if (rc) {
         status = wedge_cli_error(&err);
         if (p.results) /* where even that cannot be written, the error is on standard error */
-            wedge_results_close(p.results, false, status, NULL);
+            wedge_results_close(p.results, "the run failed", status, NULL);
     }
     dispose(&p);
     wedge_strings_free(wedge_strings_take(&o.names));

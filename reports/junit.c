@@ -16,6 +16,8 @@
 #include "reports/write.h"
 
 enum { MOST_BYTES = 256 << 20 };
+#define CHEAP_NS (5 * WEDGE_NS_PER_MS)
+static const char unfinished[] = "the run has not come to its end: it goes on, or was killed";
 
 struct kept {
     char *name, *classname, *message, *details;
@@ -28,7 +30,7 @@ struct wedge_junit {
     char *suite;
     struct kept *cases;
     size_t n, room;
-    int64_t written_ns; /* when the file was written last; 0 never */
+    int64_t written_ns, took_ns; /* when the file was written last, and for how long */
 };
 
 /* XML 1.0 has no control characters, not even escaped: they become \xNN. Nor has it U+FFFE and U+FFFF: these become
@@ -155,24 +157,37 @@ static void put_case(struct wedge_text *out, const struct kept *c)
     wedge_text_add(out, " </testcase>\n");
 }
 
-static int write_file(struct wedge_junit *j, struct wedge_err *err)
+/* `missing`: what is told by a last case, an error; NULL nothing. */
+static int write_file(struct wedge_junit *j, const char *missing, struct wedge_err *err)
 {
     struct wedge_text out = WEDGE_TEXT_INIT(MOST_BYTES);
     double seconds = 0;
+    int64_t began_ns = wedge_clock_ns();
+    struct kept last = {.name = (char[]){"the rest of the run"},
+                        .classname = j->suite,
+                        .message = missing ? plain_copy(missing) : NULL,
+                        .details = (char[]){""},
+                        .status = WEDGE_JUNIT_ERROR};
+    size_t n = j->n + (last.message ? 1 : 0);
     for (size_t i = 0; i < j->n; i++)
         seconds += j->cases[i].seconds;
     wedge_text_add(&out, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite");
     put_attribute(&out, "name", j->suite);
-    wedge_text_addf(&out, " tests=\"%zu\" failures=\"%zu\" errors=\"%zu\" skipped=\"%zu\" time=\"%.3f\"", j->n,
-                    count(j, WEDGE_JUNIT_FAILED), count(j, WEDGE_JUNIT_ERROR), count(j, WEDGE_JUNIT_SKIPPED), seconds);
-    wedge_text_add(&out, j->n ? ">\n" : "/>\n");
+    wedge_text_addf(&out, " tests=\"%zu\" failures=\"%zu\" errors=\"%zu\" skipped=\"%zu\" time=\"%.3f\"", n,
+                    count(j, WEDGE_JUNIT_FAILED), count(j, WEDGE_JUNIT_ERROR) + (n - j->n),
+                    count(j, WEDGE_JUNIT_SKIPPED), seconds);
+    wedge_text_add(&out, n ? ">\n" : "/>\n");
     for (size_t i = 0; i < j->n; i++)
         put_case(&out, &j->cases[i]);
-    wedge_text_add(&out, j->n ? "</testsuite>\n" : "");
+    if (last.message)
+        put_case(&out, &last);
+    free(last.message);
+    wedge_text_add(&out, n ? "</testsuite>\n" : "");
     int rc = out.cut ? wedge_err_set(err, -ENOMEM, "no memory for junit.xml")
                      : wedge_report_save(j->dirfd, "junit.xml", out.data, out.len, err);
     wedge_text_free(&out);
     j->written_ns = wedge_clock_ns();
+    j->took_ns = j->written_ns - began_ns;
     return rc;
 }
 
@@ -196,7 +211,7 @@ int wedge_junit_open(const char *dir, const char *suite, struct wedge_junit **re
     j->suite = plain_copy(suite);
     int rc = j->suite ? wedge_report_open_dir(dir, &j->dirfd, err) : wedge_err_set(err, -ENOMEM, "no memory");
     if (!rc)
-        rc = write_file(j, err);
+        rc = write_file(j, unfinished, err);
     if (rc) {
         dispose(j);
         return rc;
@@ -226,14 +241,15 @@ int wedge_junit_add(struct wedge_junit *j, const struct wedge_junit_case *result
         return wedge_err_set(err, -ENOMEM, "no memory for junit.xml");
     }
     j->cases[j->n++] = c;
-    return wedge_clock_ns() - j->written_ns >= WEDGE_NS_PER_S ? write_file(j, err) : 0;
+    bool cheap = j->took_ns <= CHEAP_NS || wedge_clock_ns() - j->written_ns >= 10 * j->took_ns;
+    return cheap ? write_file(j, unfinished, err) : 0;
 }
 
-int wedge_junit_close(struct wedge_junit *junit, struct wedge_err *err)
+int wedge_junit_close(struct wedge_junit *junit, const char *missing, struct wedge_err *err)
 {
     if (!junit)
         return 0;
-    int rc = write_file(junit, err);
+    int rc = write_file(junit, missing, err);
     dispose(junit);
     return rc;
 }

@@ -11,6 +11,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "scenarios/session.h"
+
 /* What a player says of one round. Nothing but these goes through its pipe, which ends when it does. */
 struct word {
     int rc;
@@ -33,7 +35,9 @@ struct state {
     unsigned n; /* players */
     int signals; /* descriptor */
     sigset_t before; /* the mask of whoever called */
+    sigset_t taken; /* signals that end it all */
     bool ending; /* begin no other */
+    int signal; /* why, 0: not because of one */
     int rc; /* the first error */
 };
 
@@ -61,18 +65,27 @@ static size_t read_whole(int fd, void *data, size_t bytes)
     return done;
 }
 
+/* One that came while no session was there to hear it. */
+static bool is_pending(const sigset_t *signals)
+{
+    sigset_t pending;
+    return sigpending(&pending) == 0 && sigandset(&pending, &pending, signals) == 0 && !sigisemptyset(&pending);
+}
+
 static _Noreturn void play(const struct state *st, size_t number, int fd, pid_t parent)
 {
     const struct wedge_playing_check *check = &st->p->checks[number];
     static struct word word; /* large */
+    char dir[4096];
+    struct wedge_runner_how how = {.dir = dir, .mask = st->p->mask ? st->p->mask : &st->before};
+    snprintf(dir, sizeof(dir), "%s/%s/%s", st->p->out_dir, check->scenario->name, wedge_check_words[check->role]);
     prctl(PR_SET_PDEATHSIG, SIGTERM);
-    sigprocmask(SIG_SETMASK, &st->before, NULL);
     if (getppid() != parent)
         _exit(1);
     for (long round = 1; round <= st->p->rounds; round++) {
         memset(&word, 0, sizeof(word));
-        word.rc = wedge_runner_play(check->scenario, check->role, st->p->out_dir, &word.result, &word.err);
-        if (!write_whole(fd, &word, sizeof(word)) || word.rc || word.result.interrupted)
+        word.rc = wedge_runner_play(check->scenario, check->role, &how, &word.result, &word.err);
+        if (!write_whole(fd, &word, sizeof(word)) || word.rc || word.result.interrupted_by || is_pending(&st->taken))
             break;
     }
     _exit(0);
@@ -111,25 +124,29 @@ static void end_all(struct state *st, int number)
             kill(st->players[i].pid, number);
 }
 
-/* Ctrl-C at a terminal has reached the players as well: they are of the same process group. */
+/* Ctrl-C at a terminal has reached the players as well, but a terminal that hangs up may tell the leader of its session alone; to
+ * be told twice does them no harm. */
 static void take_signal(struct state *st)
 {
     struct signalfd_siginfo info;
     if (read(st->signals, &info, sizeof(info)) != (ssize_t)sizeof(info))
         return;
-    st->ending = true;
-    if (info.ssi_code != SI_KERNEL)
-        end_all(st, (int)info.ssi_signo);
+    st->signal = st->signal ? st->signal : (int)info.ssi_signo;
+    end_all(st, (int)info.ssi_signo);
 }
 
 static void tell(struct state *st, const struct player *player, const struct wedge_check_result *result)
 {
+    if (result->interrupted_by) { /* by us, or by a signal to the player alone; nothing is known of the check */
+        st->signal = st->signal || st->ending ? st->signal : result->interrupted_by;
+        st->ending = true;
+        return;
+    }
     int rc = st->rc ? 0 : st->p->ended(st->p->context, player->check, player->round, result, st->err);
     if (rc < 0)
         st->rc = rc;
     if (rc && !st->ending)
         end_all(st, SIGTERM);
-    st->ending |= result->interrupted;
 }
 
 /* A check that could not be played: the end of all, or one that is invalid. */
@@ -163,7 +180,7 @@ static void take_word(struct state *st, struct player *player)
     size_t got = read_whole(player->fd, &word, sizeof(word));
     if (got == sizeof(word) && word.rc == 0) {
         tell(st, player, &word.result);
-        if (player->round++ < st->p->rounds && !word.result.interrupted)
+        if (player->round++ < st->p->rounds && !word.result.interrupted_by)
             return;
     } else if (got == sizeof(word)) {
         tell_unplayed(st, player, &word.err);
@@ -193,18 +210,13 @@ static int wait_for_words(struct state *st)
     return 0;
 }
 
-int wedge_playing_all(const struct wedge_playing *playing, bool *ret_whole, struct wedge_err *err)
+int wedge_playing_all(const struct wedge_playing *playing, struct wedge_playing_end *ret, struct wedge_err *err)
 {
     struct state st = {.p = playing, .err = err};
-    sigset_t ending;
     int rc = 0;
-    sigemptyset(&ending);
-    sigaddset(&ending, SIGINT);
-    sigaddset(&ending, SIGTERM);
-    sigaddset(&ending, SIGHUP);
-    sigaddset(&ending, SIGQUIT);
-    sigprocmask(SIG_BLOCK, &ending, &st.before);
-    st.signals = signalfd(-1, &ending, SFD_CLOEXEC);
+    wedge_session_ends(&st.taken);
+    sigprocmask(SIG_BLOCK, &st.taken, &st.before);
+    st.signals = signalfd(-1, &st.taken, SFD_CLOEXEC);
     if (st.signals < 0) {
         rc = wedge_err_set(err, -errno, "cannot watch for signals: %s", strerror(errno));
         goto out;
@@ -222,9 +234,8 @@ int wedge_playing_all(const struct wedge_playing *playing, bool *ret_whole, stru
         }
     close(st.signals);
     rc = rc ? rc : st.rc;
-    if (!rc)
-        *ret_whole = st.next == playing->n && !st.ending;
 out:
+    *ret = (struct wedge_playing_end){.whole = !rc && st.next == playing->n && !st.ending, .signal = st.signal};
     sigprocmask(SIG_SETMASK, &st.before, NULL);
     return rc;
 }

@@ -88,13 +88,13 @@ size_t wedge_results_passed(const struct wedge_results *r)
     return r->passed;
 }
 
-int wedge_results_close(struct wedge_results *r, bool complete, int exit_status, struct wedge_err *err)
+int wedge_results_close(struct wedge_results *r, const char *missing, int exit_status, struct wedge_err *err)
 {
-    int rc = wedge_junit_close(r->junit, err);
+    int rc = wedge_junit_close(r->junit, missing, err);
     r->junit = NULL;
     if (rc)
         return rc;
-    if (json_object_set_new(r->model, "complete", json_boolean(complete)) ||
+    if (json_object_set_new(r->model, "complete", json_boolean(!missing)) ||
         json_object_set_new(r->model, "exit", json_integer(exit_status)))
         return no_memory(err);
     return wedge_report_write_json(r->model, r->dirfd, "result.json", err);
@@ -109,7 +109,7 @@ void wedge_results_free(struct wedge_results *r)
 {
     if (!r)
         return;
-    wedge_junit_close(r->junit, NULL);
+    wedge_junit_close(r->junit, "the run failed", NULL);
     json_decref(r->model);
     if (r->dirfd >= 0)
         close(r->dirfd);

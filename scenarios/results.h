@@ -23,9 +23,9 @@ int wedge_results_add(struct wedge_results *results, const struct wedge_scenario
                       long round, const struct wedge_check_result *result, struct wedge_err *err);
 size_t wedge_results_count(const struct wedge_results *results);
 size_t wedge_results_passed(const struct wedge_results *results);
-/* Writes the files for the last time; `complete`: everything asked for was played. The model stays readable until
- * wedge_results_free. */
-int wedge_results_close(struct wedge_results *results, bool complete, int exit_status, struct wedge_err *err);
+/* Writes the files for the last time. `missing`: why not everything that was asked for was played, NULL it was. The model stays
+ * readable until wedge_results_free. */
+int wedge_results_close(struct wedge_results *results, const char *missing, int exit_status, struct wedge_err *err);
 const json_t *wedge_results_model(const struct wedge_results *results);
 void wedge_results_free(struct wedge_results *results); /* takes NULL and half-made */
 

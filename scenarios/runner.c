@@ -85,7 +85,7 @@ static void describe(const struct wedge_outcome *out, struct wedge_check_result 
     snprintf(ret->signature, sizeof(ret->signature), "%s", hang ? h.signature : "");
     ret->duration_ns = out->duration_ns;
     ret->verdict_after_fault_ns = hang ? out->verdict_after_fault_ns : -1;
-    ret->interrupted = out->interrupted_by != 0;
+    ret->interrupted_by = out->interrupted_by;
 }
 
 static void compare(const struct wedge_scenario *s, enum wedge_check_role role, const struct wedge_outcome *out,
@@ -127,7 +127,7 @@ static int open_output(const char *dir, struct wedge_err *err)
     return rc ? wedge_err_set(err, rc, "cannot write %s/output.txt: %s", dir, strerror(-rc)) : fd;
 }
 
-int wedge_runner_play(const struct wedge_scenario *s, enum wedge_check_role role, const char *out_dir,
+int wedge_runner_play(const struct wedge_scenario *s, enum wedge_check_role role, const struct wedge_runner_how *how,
                       struct wedge_check_result *ret, struct wedge_err *err)
 {
     const struct wedge_check *check = &s->checks[role];
@@ -139,7 +139,7 @@ int wedge_runner_play(const struct wedge_scenario *s, enum wedge_check_role role
         return rc;
     for (char **id = check->unfired_ok; plan && *id; id++)
         wedge_plan_excuse(plan, *id);
-    snprintf(result.dir, sizeof(result.dir), "%s/%s/%s", out_dir, s->name, wedge_check_words[role]);
+    snprintf(result.dir, sizeof(result.dir), "%s", how->dir);
     int output = open_output(result.dir, err);
     if (output < 0) {
         wedge_plan_free(plan);
@@ -156,6 +156,7 @@ int wedge_runner_play(const struct wedge_scenario *s, enum wedge_check_role role
                                     .act_on_evident = true,
                                     .limit_ns = s->limit_ms * 1000000,
                                     .on_hang = {.kill = true},
+                                    .mask = how->mask,
                                     .end_all = true,
                                     .stdout_fd = output,
                                     .stderr_fd = output,

@@ -6,6 +6,7 @@
 #define WEDGE_SCENARIOS_RUNNER_H
 
 #include <jansson.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -24,15 +25,21 @@ struct wedge_check_result {
     int64_t duration_ns;
     int64_t verdict_after_fault_ns; /* -1 none */
     char dir[4096]; /* its report.json, report.html, output.txt */
-    bool interrupted; /* a signal to wedge: play nothing more */
+    int interrupted_by; /* a signal to wedge: play nothing more; 0 none */
+};
+
+/* What is the player's affair, and not the scenario's. */
+struct wedge_runner_how {
+    const char *dir; /* where its report and the command's output go; made if need be, its files replaced */
+    const sigset_t *mask; /* signals that are blocked in the command; NULL: those that are in the caller */
 };
 
 /* Reads a scenario and its plan, so that what is wrong in either comes to light before anything runs. */
 int wedge_runner_load(const char *file, const char *build, struct wedge_scenario **ret, struct wedge_err *err);
 
-/* Plays one check of a scenario into `out_dir`/NAME/CHECK (made if need be, its files replaced). Returns 0 when the
- * check could be played, whatever came of it; a negative errno with *err when it could not. */
-int wedge_runner_play(const struct wedge_scenario *scenario, enum wedge_check_role role, const char *out_dir,
-                      struct wedge_check_result *ret, struct wedge_err *err);
+/* Plays one check of a scenario. Returns 0 when the check could be played, whatever came of it; a negative errno with *err when
+ * it could not. A caller that has blocked the signals that end wedge finds them pending afterwards, or named in `interrupted_by`. */
+int wedge_runner_play(const struct wedge_scenario *scenario, enum wedge_check_role role,
+                      const struct wedge_runner_how *how, struct wedge_check_result *ret, struct wedge_err *err);
 
 #endif

@@ -122,14 +122,27 @@ static int loop(struct wedge_session_state *st)
     return rc;
 }
 
+/* A signal that is ignored and blocked is kept nonetheless, since it may be unblocked with another disposition (signal(7), kernel's
+ * sig_ignored()), and a signalfd would tell of it: so it is not asked for. */
+void wedge_session_ends(sigset_t *ret)
+{
+    static const int ends[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+    struct sigaction action;
+    sigemptyset(ret);
+    for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++)
+        if (sigaction(ends[i], NULL, &action) == 0 && action.sa_handler != SIG_IGN)
+            sigaddset(ret, ends[i]);
+}
+
 static int open_fds(struct wedge_session_state *st)
 {
     sigset_t taken;
-    sigemptyset(&taken);
-    const int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGCONT, SIGCHLD};
+    wedge_session_ends(&taken);
+    const int signals[] = {SIGUSR1, SIGUSR2, SIGCONT, SIGCHLD};
     for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
         sigaddset(&taken, signals[i]);
     sigprocmask(SIG_BLOCK, &taken, &st->old_mask);
+    st->command_mask = st->s->mask ? *st->s->mask : st->old_mask;
     st->sigfd = signalfd(-1, &taken, SFD_CLOEXEC | SFD_NONBLOCK);
     return st->sigfd < 0 ? wedge_err_set(st->err, -errno, "cannot take signals: %s", strerror(errno)) : 0;
 }

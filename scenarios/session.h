@@ -9,6 +9,7 @@
 #define WEDGE_SCENARIOS_SESSION_H
 
 #include <jansson.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -40,6 +41,7 @@ struct wedge_session {
     struct wedge_act on_hang; /* on a hang of the whole, or the limit */
     struct wedge_act on_part; /* on a hang of a part that is proved and has lasted for stall_ns */
     const char *dir; /* where the report is written, and core files are; for on_hang and on_part */
+    const sigset_t *mask; /* signals that are blocked in the command; NULL: those that are in the caller */
     bool end_all; /* nothing of the command outlives it: when it has ended, its descendants are ended too */
     int stdout_fd, stderr_fd; /* where the command's streams go; -1: as ours, untouched */
     bool copy_output; /* pass the streams through a copier, to have the last lines for the report */
@@ -74,6 +76,9 @@ struct wedge_outcome {
     struct wedge_reach reach; /* how far the plan reached, and whether the run counts at all */
     char *output; /* last output of the command; owned */
 };
+
+/* The signals that end wedge's work: SIGINT, SIGTERM, SIGHUP, SIGQUIT, without those that are ignored, as under nohup. */
+void wedge_session_ends(sigset_t *ret);
 
 /* Runs a session. 0, or a negative errno with *err set (then nothing was left running). */
 int wedge_session_run(const struct wedge_session *session, struct wedge_outcome *ret, struct wedge_err *err);

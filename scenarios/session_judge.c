@@ -41,7 +41,7 @@ static void act(struct wedge_session_state *st, const struct wedge_act *what, co
                                     .root = st->root,
                                     .kind = h.kind,
                                     .scope = h.scope,
-                                    .mask = &st->old_mask,
+                                    .mask = &st->command_mask,
                                     .on_note = st->s->on_note,
                                     .arg = st->s->arg};
     if (what->core && wedge_session_list_tree(st, &tree) == 0)

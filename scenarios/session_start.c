@@ -89,7 +89,7 @@ int wedge_session_start(struct wedge_session_state *st)
         prctl(PR_SET_CHILD_SUBREAPER, 1);
         if (s->end_all) /* without it all is as well, as long as nobody kills wedge */
             wedge_guard_start(&st->guard, getenv("WEDGE_RUN"));
-        st->root = wedge_launch(s->argv, env, -1, fds[0], fds[1], &st->old_mask, &st->out->exec_errno);
+        st->root = wedge_launch(s->argv, env, -1, fds[0], fds[1], &st->command_mask, &st->out->exec_errno);
         if (st->root < 0)
             rc = wedge_err_set(st->err, st->root, "cannot start %s: %s", s->argv[0], strerror(-st->root));
         else if (!st->out->exec_errno)

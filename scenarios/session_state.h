@@ -36,7 +36,8 @@ struct wedge_session_state {
     pid_t root;
     struct wedge_guard guard; /* of session->end_all */
     int pidfd, sigfd;
-    sigset_t old_mask;
+    sigset_t old_mask; /* wedge's own, as it was */
+    sigset_t command_mask;
     bool ended;
     int wstatus;
     int64_t began_ns, began_unix_ms, stall_ns;

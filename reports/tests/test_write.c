@@ -471,16 +471,40 @@ START_TEST(test_junit_is_golden)
     struct wedge_junit *junit;
     ck_assert_int_eq(wedge_junit_open(dir, "wedge run", &junit, NULL), 0);
     char *early = slurp(dirfd_of_test, "junit.xml");
-    ck_assert_ptr_nonnull(strstr(early, "<testsuite name=\"wedge run\" tests=\"0\""));
+    ck_assert_ptr_nonnull(strstr(early, "<testsuite name=\"wedge run\" tests=\"1\" failures=\"0\" errors=\"1\""));
+    ck_assert_ptr_nonnull(strstr(early, "not come to its end"));
     free(early);
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
         ck_assert_int_eq(wedge_junit_add(junit, &cases[i], NULL), 0);
-    ck_assert_int_eq(wedge_junit_close(junit, NULL), 0);
-    ck_assert_int_eq(wedge_junit_close(NULL, NULL), 0);
+    ck_assert_int_eq(wedge_junit_close(junit, NULL, NULL), 0);
+    ck_assert_int_eq(wedge_junit_close(NULL, NULL, NULL), 0);
     char *text = slurp(dirfd_of_test, "junit.xml"), *golden = slurp(AT_FDCWD, WEDGE_GOLDEN_DIR "/junit.xml");
     ck_assert_str_eq(text, golden);
     free(text);
     free(golden);
+}
+END_TEST
+
+START_TEST(test_junit_has_each_case_at_once_and_says_what_is_missing)
+{
+    struct wedge_junit *junit;
+    ck_assert_int_eq(wedge_junit_open(dir, "s", &junit, NULL), 0);
+    for (int i = 0; i < 3; i++) {
+        char name[16], wanted[32];
+        snprintf(name, sizeof(name), "case%d", i);
+        ck_assert_int_eq(wedge_junit_add(junit, &(struct wedge_junit_case){.name = name, .classname = "s"}, NULL), 0);
+        char *text = slurp(dirfd_of_test, "junit.xml");
+        snprintf(wanted, sizeof(wanted), "name=\"case%d\"", i);
+        ck_assert_ptr_nonnull(strstr(text, wanted));
+        ck_assert_ptr_nonnull(strstr(text, "not come to its end"));
+        ck_assert_str_eq(text + strlen(text) - strlen("</testsuite>\n"), "</testsuite>\n");
+        free(text);
+    }
+    ck_assert_int_eq(wedge_junit_close(junit, "interrupted by signal 2", NULL), 0);
+    char *text = slurp(dirfd_of_test, "junit.xml");
+    ck_assert_ptr_nonnull(strstr(text, "tests=\"4\" failures=\"0\" errors=\"1\""));
+    ck_assert_ptr_nonnull(strstr(text, "interrupted by signal 2"));
+    free(text);
 }
 END_TEST
 
@@ -521,6 +545,7 @@ static void fill(TCase *tcase)
     tcase_add_test(tcase, test_html_lets_nothing_through);
     tcase_add_test(tcase, test_every_word_is_explained);
     tcase_add_test(tcase, test_junit_is_golden);
+    tcase_add_test(tcase, test_junit_has_each_case_at_once_and_says_what_is_missing);
     tcase_add_test(tcase, test_junit_says_when_it_cannot);
 }
 

@@ -62,5 +62,5 @@ int main(int argc, char **argv)
         if (rc)
             return fail(&err);
     }
-    return wedge_junit_close(junit, &err) ? fail(&err) : EXIT_SUCCESS;
+    return wedge_junit_close(junit, NULL, &err) ? fail(&err) : EXIT_SUCCESS;
 }

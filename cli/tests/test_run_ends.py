@@ -1,0 +1,209 @@
+#!/usr/bin/python3
+"""wedge run, when it is ended: by a signal at any instant it says so (128+N), by SIGKILL it cannot; either way what it had found out stays
+behind, whole and called incomplete, no process lives on, nothing is left in /dev/shm, and the next run works.
+
+usage: test_run_ends.py WEDGE sample | signals | kills ROUNDS     Prints the seed; WEDGE_TEST_SEED sets it.
+       sample: each signal at one instant, and a few kills
+"""
+import glob
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as tree
+
+WEDGE = os.path.abspath(sys.argv[1])
+DEADLINE_S = 60
+SCENARIO = """\
+format: wedge.scenario/1
+name: ends/{name}
+title: Both queues are full
+severity: low
+learn: a hang with many threads
+command: ${{BUILD}}/bin/wedge-pool-demo --preset=reported --processes=4 --threads=16 --queue=4 --tasks=100 --results=iterate
+plan: |
+  plan 1
+  f1 * pool.result.room nth=1 -> full
+expect: {{kind: mutual-backpressure}}
+twin:
+  cure: results may grow
+  add: [--set, result_bound=none]
+  expect: {{kind: finished}}
+"""
+
+
+def session_processes(session):
+    """The live processes of a session, and those of its runs that left it (the guard): a run's mark is in their environment."""
+    found = []
+    for stat in glob.glob("/proc/[0-9]*/stat"):
+        try:
+            with open(stat, encoding="utf-8", errors="replace") as file:
+                fields = file.read().rpartition(")")[2].split()
+            with open(os.path.dirname(stat) + "/environ", "rb") as file:
+                marked = b"WEDGE_TEST_ENDS=%d\0" % os.getpid() in file.read()
+        except OSError:
+            continue
+        if fields[0] not in "ZX" and (int(fields[3]) == session or marked):
+            found.append(int(stat.split("/")[2]))
+    return found
+
+
+def shared_memory():
+    return {name for name in os.listdir("/dev/shm") if "wedge" in name}
+
+
+class Run:
+    def __init__(self, folder, *more):
+        self.dir = os.path.join(folder, "out")
+        self.files = []
+        for name in ("one", "two"):
+            self.files.append(os.path.join(folder, name + ".yaml"))
+            with open(self.files[-1], "w", encoding="utf-8") as file:
+                file.write(SCENARIO.format(name=name))
+        self.shm = shared_memory()
+        self.log = os.path.join(folder, "log")
+        with open(self.log, "wb") as log:
+            self.process = subprocess.Popen([WEDGE, "run", "-o", self.dir, "--jobs", "2", *more, *self.files],
+                                            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                                            env={**os.environ, "WEDGE_TEST_ENDS": str(os.getpid())})
+
+    def said(self):
+        with open(self.log, encoding="utf-8", errors="replace") as file:
+            return file.read()
+
+    def result(self):
+        with open(os.path.join(self.dir, "result.json"), encoding="utf-8") as file:
+            return json.load(file)
+
+    def wait_until(self, what, seen):
+        end = time.monotonic() + DEADLINE_S
+        while not seen():
+            assert time.monotonic() < end, f"{what}: never in {DEADLINE_S} s\n{self.said()}"
+            assert self.process.poll() is None, f"{what}: the run ended first\n{self.said()}"
+
+    def check_left(self, complete):
+        """Nothing runs, nothing is half written, and what is there says what it is."""
+        end = time.monotonic() + DEADLINE_S
+        while (left := session_processes(self.process.pid)) and time.monotonic() < end:
+            time.sleep(0.01)  # the guards need a moment to end what a killed wedge left
+        assert not left, f"still there: {left}"
+        assert shared_memory() <= self.shm, f"in /dev/shm: {shared_memory() - self.shm}"
+        result = self.result()
+        assert result["complete"] is complete, result
+        suite = tree.parse(os.path.join(self.dir, "junit.xml")).getroot()
+        errors = [case for case in suite if case.find("error") is not None]
+        assert len(errors) == (0 if complete else 1), tree.tostring(suite)
+        assert int(suite.get("tests")) == len(suite), tree.tostring(suite)
+        for check in result["checks"]:
+            assert "interrupted" not in check["message"], check
+            with open(os.path.join(check["files"], "report.json"), encoding="utf-8") as file:
+                json.load(file)
+        return result
+
+
+def is_stopped(run):
+    """A thread of the run's programs is held by a tracer."""
+    for stat in glob.glob("/proc/[0-9]*/stat"):
+        try:
+            with open(stat, encoding="utf-8", errors="replace") as file:
+                name, _, rest = file.read().partition("(")[2].rpartition(")")
+        except OSError:
+            continue
+        fields = rest.split()
+        if fields[0] == "t" and int(fields[3]) == run.process.pid and "wedge-pool-demo".startswith(name):
+            return True
+    return False
+
+
+def is_writing(run):
+    """A report is on its way to its place."""
+    return bool(glob.glob(run.dir + "/ends/*/hang/.report.*"))
+
+
+# At which instant: how it is known.
+INSTANTS = {
+    "at the beginning": lambda run: os.path.exists(run.dir + "/result.json"),
+    "while a target is stopped for its stacks": is_stopped,
+    "while a report is written": is_writing,
+    "between checks": lambda run: os.path.exists(run.dir + "/result.json") and len(run.result()["checks"]) > 2,
+}
+
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+ALL = [(number, instant) for number in SIGNALS for instant in INSTANTS]
+
+
+def signals(which):
+    for number, instant in which:
+        with tempfile.TemporaryDirectory(prefix="wedge-ends-") as folder:
+            run = Run(folder, "--repeat", "100000", "--jobs", "1" if "stopped" in instant else "2")
+            run.wait_until(instant, lambda: INSTANTS[instant](run))
+            # As Ctrl-C does it, to the whole group; the others to wedge alone.
+            (os.killpg if number == signal.SIGINT else os.kill)(run.process.pid, number)
+            status = run.process.wait(DEADLINE_S)
+            assert status == 128 + number, f"{number} {instant}: status {status}\n{run.said()}"
+            result = run.check_left(complete=False)
+            assert result["exit"] == 128 + number, result
+            assert number.name in run.said(), run.said()
+            assert not glob.glob(run.dir + "/**/.*", recursive=True), os.listdir(run.dir)
+            print(f"{number.name} {instant}: as promised, {len(result['checks'])} checks kept", flush=True)
+    nohup()
+
+
+def nohup():
+    """A signal that is ignored when wedge starts is nobody's business, neither its own nor its players'."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with tempfile.TemporaryDirectory(prefix="wedge-ends-") as folder:
+            run = Run(folder, "--repeat", "2")
+            run.wait_until("the first check", lambda: os.path.exists(run.dir + "/result.json")
+                           and run.result()["checks"])
+            os.killpg(run.process.pid, signal.SIGHUP)
+            assert run.process.wait(DEADLINE_S) == 0, run.said()
+            run.check_left(complete=True)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    print("SIGHUP, ignored: as promised", flush=True)
+
+
+def kills(rounds):
+    seed = int(os.environ.get("WEDGE_TEST_SEED", random.randrange(1 << 32)))
+    chance = random.Random(seed)
+    print(f"seed {seed}", flush=True)
+    kept = 0
+    for number in range(1, rounds + 1):
+        with tempfile.TemporaryDirectory(prefix="wedge-ends-") as folder:
+            run = Run(folder, "--repeat", "100000")
+            run.wait_until("the first file", lambda: os.path.exists(run.dir + "/result.json"))
+            try:
+                run.process.wait(chance.uniform(0, 1.5))
+            except subprocess.TimeoutExpired:
+                pass
+            run.process.kill()
+            run.process.wait(DEADLINE_S)
+            kept += len(run.check_left(complete=False)["checks"])
+            if number in (1, rounds):
+                again = Run(folder)
+                assert again.process.wait(DEADLINE_S) == 0, again.said()
+                again.check_left(complete=True)
+    assert kept, "no check was ever kept"
+    print(f"{rounds} kills: as promised, {kept} checks kept", flush=True)
+
+
+def main():
+    what = sys.argv[2]
+    if what == "signals":
+        signals(ALL)
+    elif what == "kills":
+        kills(int(sys.argv[3]))
+    else:
+        signals(zip(SIGNALS, INSTANTS))
+        kills(6)
+
+
+if __name__ == "__main__":
+    main()
