@@ -33,6 +33,7 @@ struct demo {
     uint8_t *seen; /* by number: how often it was reported, at most 255 */
     uint64_t reported, twice, wrong;
     uint64_t outcomes[WEDGE_POOL_OUTCOMES];
+    struct wedge_pool_stats stats; /* the pool's own figures, as they were last */
 };
 
 struct demo_answer {
@@ -147,9 +148,10 @@ __attribute__((noinline)) static void demo_collect(const struct wedge_pool_resul
 static void print_counts(const struct demo *demo);
 
 /* What a program may do that is told of a function that does not return: leave, and say how far it came. */
-_Noreturn static void give_up(const struct demo *demo, const char *why)
+_Noreturn static void give_up(struct demo *demo, const char *why)
 {
     fprintf(stderr, "wedge-pool-demo: given up: %s\n", why);
+    wedge_pool_stats(demo->pool, &demo->stats);
     print_counts(demo);
     _exit(STATUS_OK);
 }
@@ -309,7 +311,13 @@ static void print_counts(const struct demo *demo)
     printf("counts: accepted=%" PRIu64 " reported=%" PRIu64, atomic_load(&demo->accepted), demo->reported);
     for (int i = WEDGE_POOL_OK; i < WEDGE_POOL_OUTCOMES; i++)
         printf(" %s=%" PRIu64, wedge_pool_outcome_name((enum wedge_pool_outcome)i), demo->outcomes[i]);
-    printf(" twice=%" PRIu64 "\n", demo->twice);
+    printf(" twice=%" PRIu64, demo->twice);
+    if (demo->options.figures)
+        printf(" longest_put_ms=%" PRId64 " queue_alarms=%" PRIu64 " workers_alarms=%" PRIu64
+               " finished_alarms=%" PRIu64,
+               demo->stats.put_wait_longest_ns / 1000000, demo->stats.alarm_times[0], demo->stats.alarm_times[1],
+               demo->stats.alarm_times[2]);
+    putchar('\n');
     fflush(stdout);
 }
 
@@ -367,6 +375,7 @@ static int run_pool(struct demo *demo)
         while (demo->options.iterate && take_some(demo, 0) == 0)
             ;
     }
+    wedge_pool_stats(demo->pool, &demo->stats);
     wedge_pool_destroy(demo->pool); /* the collector is gone after it: the counts are final */
     print_counts(demo);
     return demo->twice || demo->wrong ? STATUS_WRONG : status;

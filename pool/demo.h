@@ -25,6 +25,7 @@ struct demo_options {
     long hold_ms, rate; /* stay open so long, putting so many tasks a second. 0: no */
     bool iterate, events, print_settings;
     bool then_join; /* join after shutdown */
+    bool figures; /* print the longest put and the alarms, too */
     bool give_up; /* leave once the collector is past its limit */
 };
 

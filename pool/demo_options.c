@@ -34,6 +34,7 @@ enum {
     OPT_THEN_JOIN,
     OPT_GIVE_UP,
     OPT_PRINT,
+    OPT_FIGURES,
     OPT_SETTING /* and, one more for each, those that follow */
 };
 
@@ -59,6 +60,7 @@ static const struct argp_option own_options[] = {
     {"rate", OPT_RATE, "N", 0, "Tasks a second while holding (default 100)", 3},
     {"then-join", OPT_THEN_JOIN, NULL, 0, "After --shutdown-ms join, whatever shutdown said", 3},
     {"events", OPT_EVENTS, NULL, 0, "Print the pool's events to standard error", 3},
+    {"figures", OPT_FIGURES, NULL, 0, "Count the longest put and the alarms, too", 3},
     {"give-up", OPT_GIVE_UP, NULL, 0, "Count and leave once the pool tells that the collector is past its limit", 3},
 };
 #define N_OWN (sizeof(own_options) / sizeof(own_options[0]))
@@ -163,6 +165,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         return 0;
     case OPT_EVENTS:
         options->events = true;
+        return 0;
+    case OPT_FIGURES:
+        options->figures = true;
         return 0;
     case OPT_THEN_JOIN:
         options->then_join = true;

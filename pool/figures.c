@@ -75,8 +75,10 @@ void wedge_board_stats(const struct wedge_board *board, struct wedge_pool_stats 
         stats.outcomes[i] = get64(&b->outcomes[i]);
     for (uint32_t i = 0; i < b->processes; i++)
         count_seat(b, i, &stats);
-    for (unsigned i = 0; i < WEDGE_ALARMS; i++)
+    for (unsigned i = 0; i < WEDGE_ALARMS; i++) {
         stats.alarms |= get32(&b->alarms[i].raised) ? 1u << i : 0;
+        stats.alarm_times[i] = get64(&b->alarms[i].times);
+    }
     stats.results = b->hardened ? left(stats.finished + get64(&b->settled), reported + late)
                                 : left(get64(&b->results_in), results_out);
     stats.accepted = get64(&b->accepted);

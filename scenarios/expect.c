@@ -37,12 +37,16 @@ bool wedge_expect_count(const char *output, const char *name, int64_t *ret)
     return false;
 }
 
-static bool finished(const struct wedge_expect *e, const struct wedge_outcome *out, char *message, size_t size)
+bool wedge_expect_hung(const struct wedge_outcome *outcome)
 {
-    if (out->end == WEDGE_LIMIT) {
-        snprintf(message, size, "did not finish before its limit");
-        return false;
-    }
+    return outcome->end == WEDGE_HUNG || outcome->end == WEDGE_LIMIT ||
+           strcmp(wedge_headline(outcome->report).kind, "contention") == 0;
+}
+
+/* By itself, with the status and the counts that are asked for. */
+static bool ended_as(const struct wedge_expect *e, const struct wedge_outcome *out, char *message, size_t size)
+{
+    static const char *const signs[] = {"=", ">=", "<="}; /* enum wedge_count_is */
     if (out->signal || out->exit_status != e->status) {
         char status[32] = "well";
         if (e->status)
@@ -52,18 +56,39 @@ static bool finished(const struct wedge_expect *e, const struct wedge_outcome *o
         return false;
     }
     for (size_t i = 0; i < e->n_counts; i++) {
+        const struct wedge_count *count = &e->counts[i];
         int64_t got;
-        if (!wedge_expect_count(out->output, e->counts[i].name, &got)) {
-            snprintf(message, size, "its output has no count '%s'", e->counts[i].name);
+        if (!wedge_expect_count(out->output, count->name, &got)) {
+            snprintf(message, size, "its output has no count '%s'", count->name);
             return false;
         }
-        if (got != e->counts[i].value) {
-            snprintf(message, size, "expected %s=%" PRId64 ", got %" PRId64, e->counts[i].name, e->counts[i].value,
-                     got);
+        if ((got < count->value && count->is != WEDGE_COUNT_AT_MOST) ||
+            (got > count->value && count->is != WEDGE_COUNT_AT_LEAST)) {
+            snprintf(message, size, "expected %s%s%" PRId64 ", got %" PRId64, count->name, signs[count->is],
+                     count->value, got);
             return false;
         }
     }
     return true;
+}
+
+static bool finished(const struct wedge_expect *e, const struct wedge_outcome *out, char *message, size_t size)
+{
+    struct wedge_headline h = wedge_headline(out->report);
+    if (out->end == WEDGE_LIMIT) {
+        snprintf(message, size, "did not finish before its limit");
+        return false;
+    }
+    if (out->end == WEDGE_HUNG) {
+        snprintf(message, size, "expected it to finish, but it hangs: %s (%s): %s", h.kind, h.certainty, h.summary);
+        return false;
+    }
+    if (wedge_expect_hung(out)) {
+        snprintf(message, size, "expected it to finish, but on the way there was %s (%s): %s", h.kind, h.certainty,
+                 h.summary);
+        return false;
+    }
+    return ended_as(e, out, message, size);
 }
 
 static int rank(const char *certainty)
@@ -79,7 +104,8 @@ static bool hung(const struct wedge_expect *e, int64_t within_ms, const struct w
                  size_t size)
 {
     struct wedge_headline h = wedge_headline(out->report);
-    if (out->end == WEDGE_ENDED) {
+    bool ended = out->end == WEDGE_ENDED;
+    if (ended && !wedge_expect_hung(out)) {
         snprintf(message, size, "expected %s, but it ended with %s %d", e->kind, out->signal ? "signal" : "status",
                  out->signal ? out->signal : out->exit_status);
         return false;
@@ -107,17 +133,12 @@ static bool hung(const struct wedge_expect *e, int64_t within_ms, const struct w
                  out->verdict_after_fault_ns / 1000000, within_ms);
         return false;
     }
-    return true;
+    return !ended || ended_as(e, out, message, size);
 }
 
 bool wedge_expect_holds(const struct wedge_expect *expect, int64_t within_ms, const struct wedge_outcome *outcome,
                         char *message, size_t size)
 {
-    if (outcome->end == WEDGE_HUNG && strcmp(expect->kind, "finished") == 0) {
-        struct wedge_headline h = wedge_headline(outcome->report);
-        snprintf(message, size, "expected it to finish, but it hangs: %s (%s): %s", h.kind, h.certainty, h.summary);
-        return false;
-    }
     if (strcmp(expect->kind, "finished") == 0)
         return finished(expect, outcome, message, size);
     return hung(expect, within_ms, outcome, message, size);

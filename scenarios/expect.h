@@ -12,6 +12,9 @@
 bool wedge_expect_holds(const struct wedge_expect *expect, int64_t within_ms, const struct wedge_outcome *outcome,
                         char *message, size_t size);
 
+/* Whether the outcome is a verdict: it hung, or somebody waited too long behind one holder before the command ended. */
+bool wedge_expect_hung(const struct wedge_outcome *outcome);
+
 /* The figure `name` in the last line "counts: a=1 b=2" of `output`; false when there is none. */
 bool wedge_expect_count(const char *output, const char *name, int64_t *ret);
 

@@ -78,7 +78,7 @@ static bool invalid(const struct wedge_outcome *out, char *message, size_t size)
 static void describe(const struct wedge_outcome *out, struct wedge_check_result *ret)
 {
     struct wedge_headline h = wedge_headline(out->report);
-    bool hang = out->end == WEDGE_HUNG || out->end == WEDGE_LIMIT;
+    bool hang = wedge_expect_hung(out);
     snprintf(ret->verdict, sizeof(ret->verdict), "%s", hang ? h.kind : "finished");
     snprintf(ret->certainty, sizeof(ret->certainty), "%s", hang ? h.certainty : "");
     snprintf(ret->scope, sizeof(ret->scope), "%s", hang ? h.scope : "");
@@ -153,6 +153,7 @@ int wedge_runner_play(const struct wedge_scenario *s, enum wedge_check_role role
                                     .plan = plan,
                                     .detect = true,
                                     .stall_ns = STALL_NS,
+                                    .patience_ns = s->patience_ms * 1000000,
                                     .act_on_evident = true,
                                     .limit_ns = s->limit_ms * 1000000,
                                     .on_hang = {.kill = true},

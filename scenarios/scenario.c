@@ -24,7 +24,7 @@
 #include "base/duration.h"
 #include "scenarios/strings.h"
 
-const char *const wedge_check_words[WEDGE_CHECKS] = {"hang", "twin", "hardened"};
+const char *const wedge_check_words[WEDGE_CHECKS] = {"hang", "proposed", "twin", "hardened"};
 
 enum { LARGEST_FILE = 1 << 20 };
 
@@ -174,6 +174,19 @@ static int read_status(struct reader *r, yaml_node_t *node, struct wedge_expect 
     return 0;
 }
 
+/* "12", ">=3" or "<=-4". */
+static int read_bound(struct reader *r, yaml_node_t *node, struct wedge_count *ret)
+{
+    const char *text = scalar(node);
+    char *end = NULL;
+    if (text && text[0] && text[1] == '=')
+        ret->is = *text == '>' ? WEDGE_COUNT_AT_LEAST : *text == '<' ? WEDGE_COUNT_AT_MOST : WEDGE_COUNT_EQUAL;
+    const char *digits = text && ret->is != WEDGE_COUNT_EQUAL ? text + 2 : text;
+    errno = 0;
+    ret->value = digits && *digits ? strtoll(digits, &end, 10) : 0;
+    return end && !*end && !errno ? 0 : bad(r, node, "expected a whole number, >=N or <=N");
+}
+
 static int read_counts(struct reader *r, yaml_node_t *map, struct wedge_expect *expect)
 {
     if (map->type != YAML_MAPPING_NODE)
@@ -184,15 +197,10 @@ static int read_counts(struct reader *r, yaml_node_t *map, struct wedge_expect *
         return -ENOMEM;
     for (yaml_node_pair_t *p = map->data.mapping.pairs.start; p < map->data.mapping.pairs.top; p++) {
         yaml_node_t *key = yaml_document_get_node(&r->doc, p->key);
-        yaml_node_t *value = yaml_document_get_node(&r->doc, p->value);
         struct wedge_count *count = &expect->counts[expect->n_counts];
-        char *end = NULL;
-        errno = 0;
-        const char *digits = scalar(value);
-        count->value = digits && *digits ? strtoll(digits, &end, 10) : 0;
-        if (!end || *end || errno)
-            return bad(r, value, "expected a whole number");
-        int rc = read_text(r, key, &count->name);
+        int rc = read_bound(r, yaml_document_get_node(&r->doc, p->value), count);
+        if (!rc)
+            rc = read_text(r, key, &count->name);
         if (rc)
             return rc;
         expect->n_counts++;
@@ -321,26 +329,29 @@ static int read_reference(struct reader *r, yaml_node_t *node, char **ret)
     return rc;
 }
 
+/* What may be left out comes last. */
 enum {
     FORMAT,
     NAME,
     TITLE,
-    ITEM,
-    REFERENCE,
     SEVERITY,
     LEARN,
     COMMAND,
-    PLAN,
     EXPECT,
+    TWIN,
+    ITEM,
+    REFERENCE,
+    PLAN,
     WITHIN,
     LIMIT,
-    TWIN,
+    PATIENCE,
+    PROPOSED,
     HARDENED,
     KEYS
 };
-static const char *const keys[KEYS + 1] = {"format",   "name",  "title",   "item",     "reference",
-                                           "severity", "learn", "command", "plan",     "expect",
-                                           "within",   "limit", "twin",    "hardened", NULL};
+static const char *const keys[KEYS + 1] = {"format", "name",     "title",    "severity",  "learn", "command",
+                                           "expect", "twin",     "item",     "reference", "plan",  "within",
+                                           "limit",  "patience", "proposed", "hardened",  NULL};
 
 static int read_checks(struct reader *r, yaml_node_t **v, struct wedge_scenario *s)
 {
@@ -356,6 +367,8 @@ static int read_checks(struct reader *r, yaml_node_t **v, struct wedge_scenario 
         rc = read_expect(r, v[EXPECT], &hang->expect);
     if (!rc)
         rc = read_variant(r, v[TWIN], hang, true, &s->checks[WEDGE_CHECK_TWIN]);
+    if (!rc && v[PROPOSED])
+        rc = read_variant(r, v[PROPOSED], hang, false, &s->checks[WEDGE_CHECK_PROPOSED]);
     if (!rc && v[HARDENED])
         rc = read_variant(r, v[HARDENED], hang, false, &s->checks[WEDGE_CHECK_HARDENED]);
     return rc;
@@ -383,8 +396,8 @@ static int read_scenario(struct reader *r, struct wedge_scenario *s)
     if (!root)
         return wedge_err_input(r->err, r->file, 1, 1, "the file is empty");
     int rc = read_map(r, root, keys, v);
-    for (int i = 0; !rc && i < KEYS; i++)
-        if (!v[i] && i != ITEM && i != REFERENCE && i != PLAN && i != WITHIN && i != LIMIT && i != HARDENED)
+    for (int i = 0; !rc && i < ITEM; i++)
+        if (!v[i])
             rc = i == TWIN ? bad(r, root, "a scenario without a '%s' is not accepted", keys[i])
                            : bad(r, root, "'%s' is missing", keys[i]);
     if (rc)
@@ -417,6 +430,8 @@ static int read_scenario(struct reader *r, struct wedge_scenario *s)
         rc = read_duration(r, v[WITHIN], &s->within_ms);
     if (!rc && v[LIMIT])
         rc = read_duration(r, v[LIMIT], &s->limit_ms);
+    if (!rc && v[PATIENCE])
+        rc = read_duration(r, v[PATIENCE], &s->patience_ms);
     return rc ? rc : read_checks(r, v, s);
 }
 
@@ -458,6 +473,7 @@ int wedge_scenario_load(const char *file, const char *build, struct wedge_scenar
     s = calloc(1, sizeof(*s));
     if (s && (s->file = strdup(file))) {
         s->limit_ms = 30000;
+        s->patience_ms = 10000;
         rc = read_scenario(&r, s);
     }
     yaml_document_delete(&r.doc);

@@ -13,9 +13,11 @@
 
 #include "base/err.h"
 
+enum wedge_count_is { WEDGE_COUNT_EQUAL, WEDGE_COUNT_AT_LEAST, WEDGE_COUNT_AT_MOST };
 struct wedge_count { /* a figure that the command prints in its last line "counts: name=value …" */
     char *name;
     int64_t value;
+    enum wedge_count_is is;
 };
 
 /* What a check must come to. Fields that are NULL are not asked for. */
@@ -30,9 +32,10 @@ struct wedge_expect {
     int status; /* of what finishes: its exit status, 0 unless said */
 };
 
-enum wedge_check_role { WEDGE_CHECK_HANG, WEDGE_CHECK_TWIN, WEDGE_CHECK_HARDENED, WEDGE_CHECKS };
+enum wedge_check_role { WEDGE_CHECK_HANG, WEDGE_CHECK_PROPOSED, WEDGE_CHECK_TWIN, WEDGE_CHECK_HARDENED, WEDGE_CHECKS };
 
-/* One run of the command: the hang itself, its twin, or the hardened check. All under the same plan. */
+/* One run of the command: the hang itself, what a remedy that was proposed leaves of it, its twin, or the hardened
+ * check. All under the same plan. */
 struct wedge_check {
     bool present;
     char *cure; /* twin: the name of the one cure */
@@ -49,10 +52,11 @@ struct wedge_scenario {
     int plan_line, plan_indent; /* of the plan's first line in the file */
     int64_t within_ms; /* from the last fault fired to the verdict; 0 not asked for */
     int64_t limit_ms; /* of one run; default 30 s */
+    int64_t patience_ms; /* how long one may wait behind a holder that runs; default 10 s */
     struct wedge_check checks[WEDGE_CHECKS];
 };
 
-extern const char *const wedge_check_words[WEDGE_CHECKS]; /* hang, twin, hardened */
+extern const char *const wedge_check_words[WEDGE_CHECKS]; /* hang, proposed, twin, hardened */
 
 /* Reads `file`. `build` replaces ${BUILD} in the command. Errors: -EINVAL with file, line and column; the file's. */
 int wedge_scenario_load(const char *file, const char *build, struct wedge_scenario **ret, struct wedge_err *err);

@@ -47,7 +47,7 @@ int wedge_session_examine(struct wedge_session_state *st, int64_t stalled, bool 
                                     .stacks = always ? WEDGE_STACKS_ALWAYS : WEDGE_STACKS_ON_HANG,
                                     .brief = !always,
                                     .history = st->history,
-                                    .patience_ns = st->stall_ns,
+                                    .patience_ns = st->s->patience_ns ? st->s->patience_ns : st->stall_ns,
                                     .stalled = stalled > 0,
                                     .stalled_ns = stalled};
     int rc = 0;

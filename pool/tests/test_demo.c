@@ -83,6 +83,20 @@ START_TEST(healthy_runs_report_each_task)
 }
 END_TEST
 
+/* What a run was like beside what became of its tasks: for scenarios that are about neither a hang nor a loss. */
+START_TEST(figures_are_printed_where_asked_for)
+{
+    const char *const args[] = {"--preset=proposed", "--processes=1", "--threads=1", "--queue=5",
+                                "--tasks=20",        "--task-ms=1",   "--figures",   NULL};
+    struct ran ran = run_demo(args);
+    ck_assert_int_eq(ran.status, 0);
+    const char *at = strstr(ran.out, " twice=0 longest_put_ms=");
+    ck_assert_msg(at, "%s", ran.out);
+    ck_assert_msg(strstr(at, " queue_alarms=") && !strstr(at, "queue_alarms=0"), "%s", ran.out);
+    ck_assert_msg(strstr(at, " workers_alarms=") && strstr(at, " finished_alarms=0\n"), "%s", ran.out);
+}
+END_TEST
+
 /* The natural fill of item 2.2, ended by the demo's own deadline: what was put and what came back is counted. */
 START_TEST(a_deadline_ends_a_real_hang)
 {
@@ -288,6 +302,7 @@ END_TEST
 static void fill(TCase *t)
 {
     tcase_add_loop_test(t, healthy_runs_report_each_task, 0, sizeof(healthy) / sizeof(healthy[0]));
+    tcase_add_test(t, figures_are_printed_where_asked_for);
     tcase_add_loop_test(t, it_does_and_says_what_its_options_ask, 0, sizeof(says) / sizeof(says[0]));
     if (!getenv("WEDGE_TEST_PACE")) /* its limits are milliseconds of a program that runs at its own pace (pace.h) */
         tcase_add_loop_test(t, each_setting_does_something, 0, sizeof(effects) / sizeof(effects[0]));

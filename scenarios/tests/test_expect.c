@@ -38,7 +38,7 @@ END_TEST
 
 START_TEST(test_finished)
 {
-    struct wedge_count counts[] = {{(char *)"ok", 3}};
+    struct wedge_count counts[] = {{(char *)"ok", 3, WEDGE_COUNT_EQUAL}};
     struct wedge_expect e = {.kind = (char *)"finished", .counts = counts, .n_counts = 1};
     struct wedge_outcome out = {.end = WEDGE_ENDED, .output = (char *)"counts: ok=3\n"};
     char message[200] = "";
@@ -99,6 +99,57 @@ START_TEST(test_hang)
 }
 END_TEST
 
+/* Somebody waited too long behind one holder, and then all went on: told on the way, and the command ends by itself. */
+START_TEST(test_contention_is_told_on_the_way)
+{
+    struct wedge_count counts[] = {{(char *)"longest_ms", 500, WEDGE_COUNT_AT_LEAST}};
+    struct wedge_expect waited = {.kind = (char *)"contention", .counts = counts, .n_counts = 1},
+                        finished = {.kind = (char *)"finished"};
+    struct wedge_outcome out = hang();
+    char message[200] = "";
+    out.end = WEDGE_ENDED;
+    out.exit_status = 0;
+    out.output = (char *)"counts: longest_ms=500\n";
+    ck_assert(!wedge_expect_holds(&waited, 0, &out, message, sizeof(message)));
+    ck_assert_str_eq(message, "expected contention, but it ended with status 0");
+    ck_assert(wedge_expect_holds(&finished, 0, &out, message, sizeof(message)));
+
+    json_object_set_new(json_object_get(out.report, "verdict"), "kind", json_string("contention"));
+    json_object_set_new(json_object_get(out.report, "verdict"), "certainty", json_string("evident"));
+    ck_assert(wedge_expect_holds(&waited, 0, &out, message, sizeof(message)));
+    ck_assert(!wedge_expect_holds(&finished, 0, &out, message, sizeof(message)));
+    ck_assert_str_eq(message, "expected it to finish, but on the way there was contention (evident): S");
+    out.output = (char *)"counts: longest_ms=499\n";
+    ck_assert(!wedge_expect_holds(&waited, 0, &out, message, sizeof(message)));
+    ck_assert_str_eq(message, "expected longest_ms>=500, got 499");
+    out.exit_status = 3;
+    ck_assert(!wedge_expect_holds(&waited, 0, &out, message, sizeof(message)));
+    ck_assert_str_eq(message, "expected it to finish well, but it ended with status 3");
+    json_decref(out.report);
+}
+END_TEST
+
+START_TEST(test_counts_are_compared)
+{
+    static const struct {
+        enum wedge_count_is is;
+        int64_t value;
+        bool holds;
+        const char *message;
+    } rows[] = {{WEDGE_COUNT_EQUAL, 5, true, ""},    {WEDGE_COUNT_EQUAL, 4, false, "expected n=4, got 5"},
+                {WEDGE_COUNT_AT_LEAST, 5, true, ""}, {WEDGE_COUNT_AT_LEAST, 6, false, "expected n>=6, got 5"},
+                {WEDGE_COUNT_AT_MOST, 5, true, ""},  {WEDGE_COUNT_AT_MOST, 4, false, "expected n<=4, got 5"}};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct wedge_count count = {(char *)"n", rows[i].value, rows[i].is};
+        struct wedge_expect e = {.kind = (char *)"finished", .counts = &count, .n_counts = 1};
+        struct wedge_outcome out = {.end = WEDGE_ENDED, .output = (char *)"counts: n=5\n"};
+        char message[200] = "";
+        ck_assert_int_eq(wedge_expect_holds(&e, 0, &out, message, sizeof(message)), rows[i].holds);
+        ck_assert_str_eq(message, rows[i].message);
+    }
+}
+END_TEST
+
 START_TEST(test_certainty_is_at_least)
 {
     struct wedge_expect e = {.kind = (char *)"orphaned-wait", .certainty = (char *)"proved"};
@@ -128,6 +179,8 @@ static void fill(TCase *tcase)
     tcase_add_loop_test(tcase, test_hang, 0, sizeof(hangs) / sizeof(hangs[0]));
     tcase_add_test(tcase, test_certainty_is_at_least);
     tcase_add_test(tcase, test_a_hang_that_ended);
+    tcase_add_test(tcase, test_contention_is_told_on_the_way);
+    tcase_add_test(tcase, test_counts_are_compared);
 }
 
 int main(void)

@@ -47,11 +47,13 @@ START_TEST(test_what_a_file_says)
     int rc = load(HEAD "item: '1.1'\nreference: 'python/cpython#94777, glibc#25847'\nwithin: 1s\nlimit: 2min\nplan: "
                        "|\n  plan 1\n  f1 root start -> kill KILL\n" EXPECT TWIN
                        "hardened: {replace: {--preset=reported: --preset=hardened}, unfired-ok: [f1], "
-                       "expect: {kind: finished}}\n",
+                       "expect: {kind: finished}}\n"
+                       "proposed: {replace: {--preset=reported: --preset=proposed}, "
+                       "expect: {kind: contention, counts: {a: '>=3', b: <=-4}}}\npatience: 300ms\n",
                   &s, &err);
     ck_assert_msg(rc == 0, "%s", err.message);
     const struct wedge_check *hang = &s->checks[WEDGE_CHECK_HANG], *twin = &s->checks[WEDGE_CHECK_TWIN],
-                             *hardened = &s->checks[WEDGE_CHECK_HARDENED];
+                             *hardened = &s->checks[WEDGE_CHECK_HARDENED], *proposed = &s->checks[WEDGE_CHECK_PROPOSED];
     ck_assert_str_eq(s->name, "a/b");
     ck_assert_str_eq(s->item, "1.1");
     ck_assert_str_eq(s->reference, "python/cpython#94777, glibc#25847");
@@ -59,6 +61,7 @@ START_TEST(test_what_a_file_says)
     ck_assert_int_eq(s->plan_line, 12);
     ck_assert_int_eq(s->within_ms, 1000);
     ck_assert_int_eq(s->limit_ms, 120000);
+    ck_assert_int_eq(s->patience_ms, 300);
     ck_assert_str_eq(hang->argv[0], "/opt/wedge/bin/x");
     ck_assert_str_eq(hang->argv[1], "--preset=reported");
     ck_assert_str_eq(hang->argv[3], "3");
@@ -72,9 +75,17 @@ START_TEST(test_what_a_file_says)
     ck_assert_uint_eq(twin->expect.n_counts, 2);
     ck_assert_str_eq(twin->expect.counts[0].name, "ok");
     ck_assert_int_eq(twin->expect.counts[0].value, 3);
+    ck_assert_int_eq(twin->expect.counts[0].is, WEDGE_COUNT_EQUAL);
     ck_assert(hardened->present);
     ck_assert_str_eq(hardened->argv[1], "--preset=hardened");
     ck_assert_str_eq(hardened->unfired_ok[0], "f1");
+    ck_assert(proposed->present);
+    ck_assert_str_eq(proposed->argv[1], "--preset=proposed");
+    ck_assert_str_eq(proposed->expect.kind, "contention");
+    ck_assert_int_eq(proposed->expect.counts[0].is, WEDGE_COUNT_AT_LEAST);
+    ck_assert_int_eq(proposed->expect.counts[0].value, 3);
+    ck_assert_int_eq(proposed->expect.counts[1].is, WEDGE_COUNT_AT_MOST);
+    ck_assert_int_eq(proposed->expect.counts[1].value, -4);
     wedge_scenario_free(s);
 }
 END_TEST
@@ -121,6 +132,10 @@ static const struct {
     {HEAD "expect: {kind: idle, scope: half}\n" TWIN, 7, 29, "unknown word 'half'"},
     {HEAD "expect: {kind: idle, culprit: {rule: x}}\n" TWIN, 7, 32, "unknown key 'rule'; did you mean 'role'?"},
     {HEAD "expect: {kind: idle, counts: {ok: many}}\n" TWIN, 7, 35, "expected a whole number"},
+    {HEAD "expect: {kind: idle, counts: {ok: '>5'}}\n" TWIN, 7, 35, "expected a whole number"},
+    {HEAD "expect: {kind: idle, counts: {ok: '>='}}\n" TWIN, 7, 35, "expected a whole number"},
+    {HEAD "patience: 5\n" EXPECT TWIN, 7, 11, "expected a duration"},
+    {HEAD EXPECT TWIN "proposed: {cure: c, add: [x], expect: {kind: finished}}\n", 9, 18, "only a twin has a 'cure'"},
     {HEAD "expect: {kind: finished, status: 256}\n" TWIN, 7, 34, "expected an exit status from 0 to 255"},
     {HEAD "expect: {kind: finished, status: no}\n" TWIN, 7, 34, "expected an exit status from 0 to 255"},
     {HEAD "expect: {kind: idle, status: 0}\n" TWIN, 7, 30, "'status' goes with 'kind: finished'"},

@@ -409,6 +409,7 @@ struct wedge_pool_stats {
                          * for each task or batch of it that was held up */
     int64_t put_wait_longest_ns; /* all that one of them was held up */
     unsigned alarms; /* those raised now, as bits: 1 the queue, 2 the workers, 4 the share finished */
+    uint64_t alarm_times[3]; /* how often each was raised, in that order */
     bool collector_alive; /* there is one, and it has not left */
     bool closed, broken;
 };
