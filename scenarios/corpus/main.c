@@ -10,10 +10,12 @@
 #include <unistd.h>
 
 #include "scenarios/corpus/cases.h"
+#include "scenarios/corpus/streams.h"
 
 bool corpus_cured;
 
-static const struct corpus_case *const themes[] = {corpus_locks, corpus_conditions, corpus_forks};
+static const struct corpus_case *const themes[] = {corpus_locks, corpus_conditions, corpus_forks,
+                                                  corpus_pipes, corpus_pools, corpus_managers, corpus_servers};
 
 void corpus_die(const char *what)
 {
