@@ -14,8 +14,8 @@
 
 bool corpus_cured;
 
-static const struct corpus_case *const themes[] = {corpus_locks, corpus_conditions, corpus_forks,
-                                                  corpus_pipes, corpus_pools, corpus_managers, corpus_servers};
+static const struct corpus_case *const themes[] = {corpus_locks, corpus_conditions, corpus_forks,  corpus_pipes,
+                                                   corpus_pools, corpus_managers,   corpus_servers};
 
 void corpus_die(const char *what)
 {

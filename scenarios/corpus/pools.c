@@ -138,10 +138,14 @@ static void mark_into_full_queue(void)
  * which nobody reads for and which gets no error either, since the pool has the other end of the pipe too. */
 static void *feed_large_task(void *arg)
 {
+    static const char block[4096];
     signal(SIGPIPE, SIG_IGN);
-    static const char block[CORPUS_MUCH];
-    if (write(tasks[1], block, sizeof(block)) < 0 && errno != EPIPE)
-        corpus_die("write");
+    for (size_t done = 0; done < CORPUS_MUCH; done += sizeof(block))
+        if (write(tasks[1], block, sizeof(block)) < 0) {
+            if (errno != EPIPE)
+                corpus_die("write");
+            break;
+        }
     return arg;
 }
 
