@@ -28,7 +28,10 @@ extern bool corpus_cured;
 /* One table for each theme, known to main.c. */
 extern const struct corpus_case corpus_locks[];
 extern const struct corpus_case corpus_conditions[];
+extern const struct corpus_case corpus_deaths[];
 extern const struct corpus_case corpus_forks[];
+extern const struct corpus_case corpus_loading[];
+extern const struct corpus_case corpus_threads[];
 
 /* Ends the program with status 3; says what failed and errno. */
 _Noreturn void corpus_die(const char *what);
@@ -38,13 +41,16 @@ pthread_t corpus_thread(void *(*fn)(void *), void *arg);
 void corpus_join(pthread_t thread);
 /* As fork(); the child ends with its parent. */
 pid_t corpus_fork(void);
-/* Waits for that child, which must end with status 0, or by SIGKILL where `killed`. */
-void corpus_reap(pid_t pid, bool killed);
+/* Waits for that child (-1: any), which must end with status 0, or by SIGKILL where `may_be_killed`. Returns whether it was. */
+bool corpus_reap(pid_t pid, bool may_be_killed);
+/* Does its one thread sleep? What it sleeps in, the caller knows. */
+bool corpus_is_asleep(pid_t pid);
 /* Memory that children share, zeroed. */
 void *corpus_shared(size_t bytes);
 /* In shared memory, process-shared. `kind` is one of PTHREAD_MUTEX_…, `robust` makes it one. */
 pthread_mutex_t *corpus_shared_mutex(int kind, bool robust);
 pthread_cond_t *corpus_shared_cond(void);
+void corpus_init_cond(pthread_cond_t *cond); /* process-shared */
 sem_t *corpus_shared_sem(unsigned value);
 
 /* "It has come to this": corpus_hear returns once corpus_tell was called as often as it. Across threads and processes. */

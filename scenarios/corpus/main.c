@@ -14,8 +14,9 @@
 
 bool corpus_cured;
 
-static const struct corpus_case *const themes[] = {corpus_locks, corpus_conditions, corpus_forks,  corpus_pipes,
-                                                   corpus_pools, corpus_managers,   corpus_servers};
+static const struct corpus_case *const themes[] = {corpus_locks,    corpus_conditions, corpus_deaths, corpus_forks,
+                                                   corpus_loading,  corpus_threads,    corpus_pipes,  corpus_pools,
+                                                   corpus_managers, corpus_servers};
 
 void corpus_die(const char *what)
 {
@@ -56,18 +57,31 @@ pid_t corpus_fork(void)
     return pid;
 }
 
-void corpus_reap(pid_t pid, bool killed)
+bool corpus_reap(pid_t pid, bool may_be_killed)
 {
     int status;
     pid_t got;
     while ((got = waitpid(pid, &status, 0)) < 0 && errno == EINTR)
         ;
-    if (got != pid)
+    if (got < 0)
         corpus_die("waitpid");
-    if (killed ? !WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL : status != 0) {
+    bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+    if (killed ? !may_be_killed : status != 0) {
         fprintf(stderr, "wedge-corpus: a child ended with wait status %d\n", status);
         exit(3);
     }
+    return killed;
+}
+
+bool corpus_is_asleep(pid_t pid)
+{
+    char path[32], state = 0;
+    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+    FILE *in = fopen(path, "re");
+    if (!in || fscanf(in, "%*d (%*[^)]) %c", &state) != 1) /* proc(5); our own name has no parenthesis */
+        corpus_die(path);
+    fclose(in);
+    return state == 'S';
 }
 
 void *corpus_shared(size_t bytes)
@@ -90,13 +104,18 @@ pthread_mutex_t *corpus_shared_mutex(int kind, bool robust)
     return mutex;
 }
 
-pthread_cond_t *corpus_shared_cond(void)
+void corpus_init_cond(pthread_cond_t *cond)
 {
-    pthread_cond_t *cond = corpus_shared(sizeof(*cond));
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
     pthread_condattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
     check(pthread_cond_init(cond, &attr), "pthread_cond_init");
+}
+
+pthread_cond_t *corpus_shared_cond(void)
+{
+    pthread_cond_t *cond = corpus_shared(sizeof(*cond));
+    corpus_init_cond(cond);
     return cond;
 }
 
