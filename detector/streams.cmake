@@ -9,6 +9,7 @@ if(NOT BUILD_TESTING)
 endif()
 
 target_sources(wedge-factory PRIVATE tests/programs/factory_descriptor.c tests/programs/factory_socket.c)
+wedge_add_unit_test(test_lines SOURCES tests/test_lines.c LIBS wedge::detector LABELS unit no-valgrind)
 wedge_add_unit_test(test_sockets SOURCES tests/test_sockets.c LIBS wedge::detector)
 foreach(name test_descriptor test_socket)
   wedge_add_unit_test(${name} SOURCES tests/${name}.c tests/harness.c tests/cases.c LIBS wedge::detector LABELS integration)

@@ -30,13 +30,11 @@ static void locks(const char *text)
 {
     struct wedge_file_lock *all = NULL;
     size_t n = 0;
-    uint64_t inode;
     uint32_t dev_major, dev_minor;
     int mount = 0;
     bool local;
     if (wedge_file_locks_parse(text, &all, &n) == 0)
         free(all);
-    wedge_file_lock_inode(text, &inode, &mount);
     wedge_file_lock_mount(text, mount, &dev_major, &dev_minor, &local);
 }
 

@@ -6,7 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "detector/kernel/lines.h"
+
 #define MOST_LOCKS 65536
+#define LINE_BYTES 256 /* no line of locks is longer */
 
 static const struct {
     const char *word;
@@ -17,11 +20,13 @@ static const struct {
 static const char *const local_types[] = {"ext2", "ext3", "ext4", "xfs",   "btrfs", "tmpfs", "ramfs",    "overlay",
                                           "f2fs", "zfs",  "vfat", "exfat", "ntfs3", "jfs",   "bcachefs", "hugetlbfs"};
 
-int wedge_file_lock_parse(const char *line, struct wedge_file_lock *ret)
+int wedge_file_lock_parse(const char *text, struct wedge_file_lock *ret)
 {
     struct wedge_file_lock lock = {0};
-    char kind[8], access[8], end[24];
+    char copy[LINE_BYTES], kind[8], access[8], end[24];
+    const char *line = copy;
     int at = 0;
+    wedge_line_copy(text, copy, sizeof(copy));
     if (sscanf(line, "%" SCNu64 ": %n", &lock.id, &at) != 1 || !at)
         return -EBADMSG;
     line += at;
@@ -51,8 +56,8 @@ int wedge_file_locks_parse(const char *text, struct wedge_file_lock **ret, size_
 {
     struct wedge_file_lock *locks = NULL;
     size_t n = 0, cap = 0;
-    for (const char *line = text; line && *line && n < MOST_LOCKS; line = strchr(line, '\n')) {
-        line += *line == '\n';
+    for (const char *line = text, *next; *line && n < MOST_LOCKS; line = next) {
+        next = wedge_line_next(line, (size_t)(strchrnul(line, '\n') - line));
         if (n == cap) {
             cap = cap ? cap * 2 : 64;
             struct wedge_file_lock *more = realloc(locks, cap * sizeof(*locks));
@@ -75,25 +80,24 @@ bool wedge_file_lock_same(const struct wedge_file_lock *a, const struct wedge_fi
            a->dev_minor == b->dev_minor && a->inode == b->inode && a->start == b->start && a->end == b->end;
 }
 
-bool wedge_file_lock_inode(const char *fdinfo, uint64_t *ret_inode, int *ret_mount)
-{
-    const char *inode = strstr(fdinfo, "\nino:"), *mount = strstr(fdinfo, "\nmnt_id:");
-    return inode && mount && sscanf(inode, "\nino: %" SCNu64, ret_inode) == 1 &&
-           sscanf(mount, "\nmnt_id: %d", ret_mount) == 1;
-}
-
 /* ID PARENT MAJOR:MINOR ROOT POINT OPTIONS [FIELDS …] - TYPE SOURCE OPTIONS; blanks in paths are escaped. */
 bool wedge_file_lock_mount(const char *mountinfo, int number, uint32_t *ret_major, uint32_t *ret_minor, bool *ret_local)
 {
-    for (const char *line = mountinfo; line && *line; line = strchr(line, '\n')) {
-        int id, at = 0;
-        char type[32];
-        line += *line == '\n';
-        if (sscanf(line, "%d %*d %" SCNu32 ":%" SCNu32 " %n", &id, ret_major, ret_minor, &at) != 3 || id != number)
+    for (const char *line = mountinfo, *next; *line; line = next) {
+        int id;
+        uint32_t major, minor;
+        char head[LINE_BYTES], type[32];
+        size_t len = wedge_line_copy(line, head, sizeof(head));
+        next = wedge_line_next(line, len);
+        if (sscanf(head, "%d %*d %" SCNu32 ":%" SCNu32 " ", &id, &major, &minor) != 3 || id != number)
             continue;
-        const char *dash = strstr(line + at, " - "), *end = strchr(line, '\n');
-        if (!dash || (end && dash > end) || sscanf(dash, " - %31s", type) != 1)
+        const char *dash = memmem(line, len, " - ", 3);
+        if (dash)
+            wedge_line_copy(dash, head, sizeof(head));
+        if (!dash || sscanf(head, " - %31s", type) != 1)
             return false;
+        *ret_major = major;
+        *ret_minor = minor;
         *ret_local = false;
         for (size_t i = 0; i < sizeof(local_types) / sizeof(local_types[0]); i++)
             *ret_local |= strcmp(type, local_types[i]) == 0;

@@ -37,8 +37,6 @@ int wedge_file_locks_parse(const char *text, struct wedge_file_lock **ret, size_
 /* Two lines about one lock: all but the id and whether it waits. */
 bool wedge_file_lock_same(const struct wedge_file_lock *a, const struct wedge_file_lock *b);
 
-/* What fdinfo says of an open file: its inode there, and the number of its mount. False: it does not. */
-bool wedge_file_lock_inode(const char *fdinfo, uint64_t *ret_inode, int *ret_mount);
 /* The device and, if it keeps locks on this machine alone, true in *ret_local of the mount `number` in a mountinfo
  * (proc(5)). False: there is no such mount. */
 bool wedge_file_lock_mount(const char *mountinfo, int number, uint32_t *ret_major, uint32_t *ret_minor,

@@ -12,23 +12,20 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "detector/kernel/fdinfo.h"
 #include "detector/kernel/sockets.h"
 #include "detector/look/machine.h"
 
 #define MOST_CARRIERS 256
 
-/* How many descriptors wait in the queue of a socket, or of the connections that wait to be accepted there: "scm_fds:"
- * in fdinfo of UNIX sockets (unix_show_fdinfo in net/unix/af_unix.c, Linux 5.6; of listeners 6.5). An io_uring keeps
- * registered files: "UserFiles:" (io_uring/fdinfo.c). 0 also of what has neither; negative errno. */
+/* How many descriptors wait in the queue of a socket, or of the connections that wait to be accepted there (Linux 5.6; of
+ * listeners 6.5), or are registered with an io_uring. 0 also of what has neither; negative errno. */
 static long descriptors_inside(const struct wedge_machine_end *end, pid_t reader)
 {
     char name[32], text[4096];
     snprintf(name, sizeof(name), "fdinfo/%d", end->number);
     ssize_t len = wedge_proc_read(end->pid, reader, name, text, sizeof(text));
-    const char *line = len < 0 ? NULL : strstr(text, "\nscm_fds:");
-    if (!line && len >= 0)
-        line = strstr(text, "\nUserFiles:");
-    return len < 0 ? (long)len : line ? strtol(strchr(line, ':') + 1, NULL, 10) : 0;
+    return len < 0 ? (long)len : wedge_fdinfo_inside(text);
 }
 
 static const struct wedge_sockets *sockets_of(struct wedge_look *look, pid_t pid, pid_t reader)

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "detector/kernel/lines.h"
 #include "detector/kernel/proc.h"
 
 #define MOST_BYTES   (4u << 20)
@@ -18,16 +19,17 @@ static size_t n_devices;
 /* ID PARENT MAJOR:MINOR ROOT MOUNT-POINT OPTIONS [FIELDS] - TYPE SOURCE OPTIONS; blanks in paths are written \040. */
 bool wedge_mounts_parse(const char *text, unsigned dev_major, unsigned dev_minor)
 {
-    for (const char *line = text, *end; *line; line = end) {
+    for (const char *line = text, *next; *line; line = next) {
         unsigned major, minor;
-        end = line + strcspn(line, "\n");
-        const char *type = memmem(line, (size_t)(end - line), " - ", 3);
-        if (type && sscanf(line, "%*d %*d %u:%u ", &major, &minor) == 2 && major == dev_major && minor == dev_minor) {
+        char head[64]; /* the numbers that it begins with */
+        size_t len = wedge_line_copy(line, head, sizeof(head));
+        const char *type = memmem(line, len, " - ", 3);
+        next = wedge_line_next(line, len);
+        if (type && sscanf(head, "%*d %*d %u:%u ", &major, &minor) == 2 && major == dev_major && minor == dev_minor) {
             type += 3;
             if (strncmp(type, "fuse", 4) == 0 && (type[4] == ' ' || type[4] == '.'))
                 return true;
         }
-        end += *end == '\n';
     }
     return false;
 }

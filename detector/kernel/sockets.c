@@ -18,12 +18,14 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "detector/kernel/lines.h"
 #include "detector/kernel/proc.h"
 
 #define MOST_SOCKETS    65536
 #define MOST_INET_BYTES (16u << 20)
 #define ANSWER_BYTES    65536
 #define TIME_WAIT       6
+#define LINE_BYTES      256 /* of a table; 150 of tcp, with IPv6 addresses 200 */
 
 uint64_t wedge_sockets_namespace(pid_t pid, pid_t tid)
 {
@@ -52,24 +54,19 @@ static int room(void **table, size_t n, size_t more, size_t size, size_t *cap)
 
 /* ---- UNIX sockets ---- */
 
-struct dump {
-    struct wedge_sockets *to;
-    size_t cap_unix, cap_waiting;
-};
-
-static int add_waiting(struct dump *dump, struct wedge_unix_socket *s, const uint32_t *inodes, size_t n)
+static int add_waiting(struct wedge_sockets *to, struct wedge_unix_socket *s, const uint32_t *inodes, size_t n)
 {
-    int rc = room((void **)&dump->to->waiting, dump->to->n_waiting, n, sizeof(uint64_t), &dump->cap_waiting);
+    int rc = room((void **)&to->waiting, to->n_waiting, n, sizeof(uint64_t), &to->cap_waiting);
     if (rc)
         return rc;
-    s->first_waiting = dump->to->n_waiting;
+    s->first_waiting = to->n_waiting;
     s->n_waiting = n;
     for (size_t i = 0; i < n; i++)
-        dump->to->waiting[dump->to->n_waiting++] = inodes[i];
+        to->waiting[to->n_waiting++] = inodes[i];
     return 0;
 }
 
-static int add_attribute(struct dump *dump, struct wedge_unix_socket *s, const struct nlattr *a)
+static int add_attribute(struct wedge_sockets *to, struct wedge_unix_socket *s, const struct nlattr *a)
 {
     const void *data = (const char *)a + NLA_HDRLEN;
     size_t len = a->nla_len - NLA_HDRLEN;
@@ -91,7 +88,7 @@ static int add_attribute(struct dump *dump, struct wedge_unix_socket *s, const s
         }
         break;
     case UNIX_DIAG_ICONS:
-        return add_waiting(dump, s, data, len / sizeof(uint32_t));
+        return add_waiting(to, s, data, len / sizeof(uint32_t));
     case UNIX_DIAG_RQLEN:
         if (len >= sizeof(struct unix_diag_rqlen)) {
             s->rqueue = ((const struct unix_diag_rqlen *)data)->udiag_rqueue;
@@ -107,16 +104,15 @@ static int add_attribute(struct dump *dump, struct wedge_unix_socket *s, const s
     return 0;
 }
 
-static int add_unix(struct dump *dump, const struct nlmsghdr *h)
+static int add_unix(struct wedge_sockets *to, const struct nlmsghdr *h)
 {
     const struct unix_diag_msg *m = NLMSG_DATA(h);
     if (h->nlmsg_len < NLMSG_LENGTH(sizeof(*m)))
         return -EBADMSG;
-    int rc =
-        room((void **)&dump->to->unix_sockets, dump->to->n_unix, 1, sizeof(struct wedge_unix_socket), &dump->cap_unix);
+    int rc = room((void **)&to->unix_sockets, to->n_unix, 1, sizeof(struct wedge_unix_socket), &to->cap_unix);
     if (rc)
         return rc;
-    struct wedge_unix_socket *s = &dump->to->unix_sockets[dump->to->n_unix];
+    struct wedge_unix_socket *s = &to->unix_sockets[to->n_unix];
     *s = (struct wedge_unix_socket){.inode = m->udiag_ino, .type = m->udiag_type, .state = m->udiag_state};
     size_t left = h->nlmsg_len - NLMSG_LENGTH(sizeof(*m));
     const char *at = (const char *)h + NLMSG_LENGTH(sizeof(*m));
@@ -125,16 +121,15 @@ static int add_unix(struct dump *dump, const struct nlmsghdr *h)
         size_t step = NLA_ALIGN(a->nla_len);
         if (a->nla_len < NLA_HDRLEN || a->nla_len > left)
             return -EBADMSG;
-        rc = add_attribute(dump, s, a);
+        rc = add_attribute(to, s, a);
         at += step;
         left = step < left ? left - step : 0;
     }
-    dump->to->n_unix += rc == 0;
+    to->n_unix += rc == 0;
     return rc;
 }
 
-/* One answer of the kernel, many messages. 1: the last one. */
-static int add_answer(struct dump *dump, const char *answer, size_t len)
+int wedge_sockets_parse_unix(struct wedge_sockets *to, const char *answer, size_t len)
 {
     for (const struct nlmsghdr *h = (const struct nlmsghdr *)answer; NLMSG_OK(h, len); h = NLMSG_NEXT(h, len)) {
         if (h->nlmsg_type == NLMSG_DONE)
@@ -143,14 +138,14 @@ static int add_answer(struct dump *dump, const char *answer, size_t len)
             const struct nlmsgerr *e = NLMSG_DATA(h);
             return h->nlmsg_len >= NLMSG_LENGTH(sizeof(*e)) && e->error < 0 ? e->error : -EBADMSG;
         }
-        int rc = h->nlmsg_type == SOCK_DIAG_BY_FAMILY ? add_unix(dump, h) : 0;
+        int rc = h->nlmsg_type == SOCK_DIAG_BY_FAMILY ? add_unix(to, h) : 0;
         if (rc)
             return rc;
     }
     return 0;
 }
 
-static int ask_unix(int fd, struct dump *dump)
+static int ask_unix(int fd, struct wedge_sockets *to)
 {
     struct {
         struct nlmsghdr header;
@@ -170,7 +165,7 @@ static int ask_unix(int fd, struct dump *dump)
     int rc = answer ? 0 : -ENOMEM;
     while (!rc) {
         ssize_t got = recv(fd, answer, ANSWER_BYTES, 0);
-        rc = got < 0 ? -errno : got == 0 ? -EBADMSG : add_answer(dump, answer, (size_t)got);
+        rc = got < 0 ? -errno : got == 0 ? -EBADMSG : wedge_sockets_parse_unix(to, answer, (size_t)got);
     }
     free(answer);
     return rc < 0 ? rc : 0;
@@ -221,9 +216,8 @@ static int compare_unix(const void *a, const void *b)
 
 static void read_unix(struct wedge_sockets *sockets, pid_t pid, pid_t tid)
 {
-    struct dump dump = {.to = sockets};
     int fd = open_in(sockets->namespace, pid, tid);
-    sockets->unix_error = fd < 0 ? fd : ask_unix(fd, &dump);
+    sockets->unix_error = fd < 0 ? fd : ask_unix(fd, sockets);
     if (fd >= 0)
         close(fd);
     if (sockets->unix_error)
@@ -280,26 +274,34 @@ static int compare_inet(const void *a, const void *b)
     return (x->inode > y->inode) - (x->inode < y->inode);
 }
 
-static int add_inet(struct wedge_sockets *sockets, pid_t pid, pid_t tid, const char *file, bool udp, size_t *cap)
+int wedge_sockets_parse_table(struct wedge_sockets *to, const char *text, bool udp)
+{
+    const char *titles = strchrnul(text, '\n');
+    for (const char *line = titles + (*titles == '\n'), *next; *line; line = next) {
+        struct wedge_inet_socket s;
+        char copy[LINE_BYTES];
+        int rc = 0;
+        next = wedge_line_next(line, wedge_line_copy(line, copy, sizeof(copy)));
+        if (!wedge_sockets_parse_inet(copy, &s))
+            return -EBADMSG;
+        if (s.state == TIME_WAIT) /* connections that are over are many, and nobody waits on them */
+            continue;
+        s.udp = udp;
+        rc = room((void **)&to->inet_sockets, to->n_inet, 1, sizeof(s), &to->cap_inet);
+        if (rc)
+            return rc;
+        to->inet_sockets[to->n_inet++] = s;
+    }
+    return 0;
+}
+
+static int add_inet(struct wedge_sockets *sockets, pid_t pid, pid_t tid, const char *file, bool udp)
 {
     char *text = NULL;
     ssize_t len = wedge_proc_read_all(pid, tid, file, MOST_INET_BYTES, &text);
-    int rc = len < 0 ? (int)len : len >= (ssize_t)MOST_INET_BYTES ? -EOVERFLOW : 0;
-    char *line = rc ? NULL : strchr(text, '\n'); /* the first one has the titles */
-    while (line && line[1] && !rc) {
-        struct wedge_inet_socket s;
-        char *next = strchr(line + 1, '\n');
-        if (next)
-            *next = '\0'; /* sscanf measures all that follows, which is long where connections are many */
-        if (!wedge_sockets_parse_inet(line + 1, &s))
-            rc = -EBADMSG;
-        else if (s.state != TIME_WAIT) /* connections that are over are many, and nobody waits on them */
-            rc = room((void **)&sockets->inet_sockets, sockets->n_inet, 1, sizeof(s), cap);
-        s.udp = udp;
-        if (!rc && s.state != TIME_WAIT)
-            sockets->inet_sockets[sockets->n_inet++] = s;
-        line = next;
-    }
+    int rc = len < 0                           ? (int)len
+             : len >= (ssize_t)MOST_INET_BYTES ? -EOVERFLOW
+                                               : wedge_sockets_parse_table(sockets, text, udp);
     free(text);
     return rc;
 }
@@ -307,9 +309,8 @@ static int add_inet(struct wedge_sockets *sockets, pid_t pid, pid_t tid, const c
 static void read_inet(struct wedge_sockets *sockets, pid_t pid, pid_t tid)
 {
     static const char *const files[] = {"net/tcp", "net/tcp6", "net/udp", "net/udp6"};
-    size_t cap = 0;
     for (size_t i = 0; i < sizeof(files) / sizeof(files[0]) && !sockets->inet_error; i++) {
-        int rc = add_inet(sockets, pid, tid, files[i], i >= 2, &cap);
+        int rc = add_inet(sockets, pid, tid, files[i], i >= 2);
         /* A kernel without IPv6 has no such files. */
         if (rc != -ENOENT || wedge_sockets_namespace(pid, tid) != sockets->namespace)
             sockets->inet_error = rc;

@@ -63,6 +63,7 @@ struct wedge_sockets {
     size_t n_waiting;
     struct wedge_inet_socket *inet_sockets; /* by inode */
     size_t n_inet;
+    size_t cap_unix, cap_waiting, cap_inet; /* while they are filled */
 };
 
 /* The network namespace of a process, through its thread `tid`; 0 unknown. */
@@ -80,7 +81,13 @@ const struct wedge_unix_socket *wedge_sockets_unix_listener(const struct wedge_s
 const struct wedge_inet_socket *wedge_sockets_inet_peer(const struct wedge_sockets *sockets,
                                                         const struct wedge_inet_socket *of);
 
-/* Parses one line of /proc/net/tcp and its kin; udp is left to the caller. False: not such a line. */
+/* The parsers alone; they take any bytes. */
+/* One answer of sock_diag(7), many messages; aligned as malloc(3) aligns. 1: the last one; 0: more are to come; else what the
+ * kernel answered, -EBADMSG, -EOVERFLOW, -ENOMEM. */
+int wedge_sockets_parse_unix(struct wedge_sockets *to, const char *answer, size_t len);
+/* /proc/net/tcp and its kin, with the line of titles. -EBADMSG, -EOVERFLOW, -ENOMEM. */
+int wedge_sockets_parse_table(struct wedge_sockets *to, const char *text, bool udp);
+/* One line of these; udp is left to the caller. False: not such a line. */
 bool wedge_sockets_parse_inet(const char *line, struct wedge_inet_socket *ret);
 
 #endif

@@ -1,6 +1,8 @@
 /* The kernel's list of file locks, and what a target may make of the texts that the detector reads for it. */
 #include "detector/kernel/file_locks.h"
 
+#include "detector/kernel/fdinfo.h"
+
 #include <errno.h>
 #include <stdlib.h>
 
@@ -83,11 +85,11 @@ START_TEST(test_inode)
 {
     uint64_t inode = 0;
     int mount = 0;
-    ck_assert(wedge_file_lock_inode("pos:\t0\nflags:\t02\nmnt_id:\t27\nino:\t10043622\nlock:\t", &inode, &mount));
+    ck_assert(wedge_fdinfo_inode("pos:\t0\nflags:\t02\nmnt_id:\t27\nino:\t10043622\nlock:\t", &inode, &mount));
     ck_assert_uint_eq(inode, 10043622);
     ck_assert_int_eq(mount, 27);
-    ck_assert(!wedge_file_lock_inode("pos:\t0\nflags:\t02\nmnt_id:\t27\n", &inode, &mount)); /* before Linux 5.14 */
-    ck_assert(!wedge_file_lock_inode("", &inode, &mount));
+    ck_assert(!wedge_fdinfo_inode("pos:\t0\nflags:\t02\nmnt_id:\t27\n", &inode, &mount)); /* before Linux 5.14 */
+    ck_assert(!wedge_fdinfo_inode("", &inode, &mount));
 }
 END_TEST
 

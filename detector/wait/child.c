@@ -6,6 +6,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include "detector/kernel/fdinfo.h"
 #include "detector/wait/wait.h"
 
 enum asked { ASKED_ALL, ASKED_PID, ASKED_GROUP, ASKED_OURS, ASKED_UNKNOWN }; /* OURS: by its number here */
@@ -16,11 +17,9 @@ static pid_t process_of(struct wedge_look *look, const struct wedge_thread *t, i
     char name[32], text[1024];
     int pid = 0;
     snprintf(name, sizeof(name), "fdinfo/%d", number);
-    const char *line =
-        wedge_proc_read(look->snapshot->procs[t->proc].pid, look->procs[t->proc].reader, name, text, sizeof(text)) > 0
-            ? strstr(text, "\nPid:")
-            : NULL;
-    return line && sscanf(line, "\nPid: %d", &pid) == 1 && pid > 0 ? pid : 0;
+    ssize_t len =
+        wedge_proc_read(look->snapshot->procs[t->proc].pid, look->procs[t->proc].reader, name, text, sizeof(text));
+    return len > 0 && wedge_fdinfo_pid(text, &pid) && pid > 0 ? pid : 0;
 }
 
 static enum asked what_is_asked(struct wedge_look *look, const struct wedge_thread *t, pid_t own_group, pid_t *ret)

@@ -6,7 +6,6 @@
  * through a copy. It counts only where the kernel says that it is still the same open file (kcmp(2), KCMP_EPOLL_TFD).
  */
 #include <errno.h>
-#include <inttypes.h>
 #include <linux/kcmp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +14,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "detector/kernel/fdinfo.h"
 #include "detector/wait/descriptor.h"
 
 #define MOST_BYTES   (1u << 20)
@@ -25,22 +25,9 @@
  * not even errors are told (ep_poll_callback). */
 #define HOW ((uint32_t)EPOLLWAKEUP | (uint32_t)EPOLLONESHOT | (uint32_t)EPOLLET | (uint32_t)EPOLLEXCLUSIVE)
 
-struct member {
-    int number;
-    uint32_t events;
-    uint64_t inode;
-};
-
-static bool parse(const char *line, struct member *ret)
-{
-    const char *end = strchr(line, '\n'), *ino = strstr(line, "ino:");
-    return sscanf(line, "tfd: %d events: %" SCNx32, &ret->number, &ret->events) == 2 && ino && (!end || ino < end) &&
-           sscanf(ino, "ino:%" SCNx64, &ret->inode) == 1;
-}
-
 /* The member is what its number stands for today. The same number may be there several times: the n-th of them. */
-static bool is_current(const struct wedge_look *look, const struct wedge_descriptor_wait *wait, const struct member *m,
-                       unsigned nth)
+static bool is_current(const struct wedge_look *look, const struct wedge_descriptor_wait *wait,
+                       const struct wedge_fdinfo_member *m, unsigned nth)
 {
     int proc = look->snapshot->threads[wait->thread].proc;
     pid_t pid = look->snapshot->procs[proc].pid;
@@ -66,10 +53,10 @@ static void wakers(struct wedge_look *look, struct wedge_descriptor_wait *wait)
         wedge_descriptor_by_outside(look, wait, "its epoll set cannot be read");
         return;
     }
-    for (const char *line = strstr(text, "tfd:"); line && !wait->outside && !wait->ready;
-         line = strstr(line + 4, "tfd:")) {
-        struct member m;
-        if (members == MOST_MEMBERS || !parse(line, &m)) {
+    struct wedge_fdinfo_member m;
+    const char *at = text;
+    for (int there; !wait->outside && !wait->ready && (there = wedge_fdinfo_member(&at, &m));) {
+        if (members == MOST_MEMBERS || there < 0) {
             wedge_descriptor_by_outside(look, wait, "a member of its epoll set is not known");
             break;
         }

@@ -5,11 +5,11 @@
  *
  * Source: eventfd(2); fs/eventfd.c, whose fdinfo has the counter since Linux 3.8 and eventfd-id since 5.2.
  */
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
 
+#include "detector/kernel/fdinfo.h"
 #include "detector/wait/descriptor.h"
 
 #define COUNTER_MAX (UINT64_MAX - 1) /* a write that would lead beyond it waits */
@@ -52,14 +52,11 @@ static void wakers(struct wedge_look *look, struct wedge_descriptor_wait *wait)
     uint64_t count = 0;
     int id = -1;
     bool reads = wait->want & WEDGE_WANT_READ, writes = wait->want & WEDGE_WANT_WRITE;
-    const char *line =
-        wedge_descriptor_info(look, wait, text, sizeof(text)) > 0 ? strstr(text, "\neventfd-count:") : NULL;
-    const char *id_line = line ? strstr(text, "\neventfd-id:") : NULL;
-    if (!line || sscanf(line, "\neventfd-count: %" SCNx64, &count) != 1) {
+    if (wedge_descriptor_info(look, wait, text, sizeof(text)) <= 0 || !wedge_fdinfo_event(text, &count, &id)) {
         wedge_descriptor_by_outside(look, wait, "its eventfd cannot be read");
         return;
     }
-    if (id_line && sscanf(id_line, "\neventfd-id: %d", &id) == 1)
+    if (id >= 0)
         snprintf(wait->key, sizeof(wait->key), "eventfd %d", id);
     snprintf(wait->describe, sizeof(wait->describe), "eventfd, descriptor %d (counter %s)", wait->fd->number,
              count == 0 ? "0" : "full");

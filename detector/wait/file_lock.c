@@ -21,6 +21,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "detector/kernel/fdinfo.h"
 #include "detector/kernel/file_locks.h"
 #include "detector/wait/descriptor.h"
 
@@ -47,8 +48,7 @@ static const char *find_file(struct wedge_look *look, struct question *q)
     char info[4096], *mounts = NULL;
     int mount;
     bool local = false;
-    if (wedge_descriptor_info(look, &q->wait, info, sizeof(info)) < 0 ||
-        !wedge_file_lock_inode(info, &q->inode, &mount))
+    if (wedge_descriptor_info(look, &q->wait, info, sizeof(info)) < 0 || !wedge_fdinfo_inode(info, &q->inode, &mount))
         return "its file cannot be looked up";
     if (wedge_proc_read_all(pid, look->procs[t->proc].reader, "mountinfo", MOST_LIST_BYTES, &mounts) < 0)
         return "its file system cannot be looked up";
@@ -79,9 +79,9 @@ static bool has_lock(pid_t pid, int number, const struct wedge_file_lock *lock)
     snprintf(name, sizeof(name), "fdinfo/%d", number);
     if (wedge_proc_read_all(pid, 0, name, MOST_LIST_BYTES, &info) < 0)
         return false;
-    for (const char *line = strstr(info, "\nlock:"); line && !has; line = strstr(line + 1, "\nlock:")) {
+    for (const char *at = info, *line; !has && (line = wedge_fdinfo_lock(&at));) {
         struct wedge_file_lock own;
-        has = wedge_file_lock_parse(line + strlen("\nlock:"), &own) == 0 && wedge_file_lock_same(&own, lock);
+        has = wedge_file_lock_parse(line, &own) == 0 && wedge_file_lock_same(&own, lock);
     }
     free(info);
     return has;

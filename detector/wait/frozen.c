@@ -10,18 +10,21 @@
 #include <string.h>
 
 #include "detector/kernel/frozen.h"
+#include "detector/kernel/lines.h"
 #include "detector/wait/wait.h"
 
 #define MOST_LIST_BYTES (1u << 20)
 
 bool wedge_frozen_mount(const char *mountinfo, bool version1, char *ret, size_t size)
 {
-    for (const char *line = mountinfo; line && *line; line = strchr(line, '\n')) {
-        char root[192], point[192], type[16], options[192];
-        line += *line == '\n';
-        const char *end = strchrnul(line, '\n'), *dash = strstr(line, " - ");
-        if (!dash || dash > end || sscanf(line, "%*d %*d %*s %191s %191s", root, point) != 2 ||
-            strcmp(root, "/") != 0 || sscanf(dash, " - %15s %*s %191s", type, options) != 2)
+    for (const char *line = mountinfo, *next; *line; line = next) {
+        char head[512], tail[1024], root[192], point[192], type[16], options[192];
+        size_t len = wedge_line_copy(line, head, sizeof(head));
+        const char *dash = memmem(line, len, " - ", 3);
+        next = wedge_line_next(line, len);
+        wedge_line_copy(dash ? dash : "", tail, sizeof(tail));
+        if (sscanf(head, "%*d %*d %*s %191s %191s", root, point) != 2 || strcmp(root, "/") != 0 ||
+            sscanf(tail, " - %15s %*s %191s", type, options) != 2)
             continue;
         bool is = version1 ? strcmp(type, "cgroup") == 0 && strstr(options, "freezer") : strcmp(type, "cgroup2") == 0;
         if (is && !strchr(point, '\\')) {
@@ -34,17 +37,20 @@ bool wedge_frozen_mount(const char *mountinfo, bool version1, char *ret, size_t 
 
 bool wedge_frozen_group(const char *cgroup, bool version1, char *ret, size_t size)
 {
-    for (const char *line = cgroup; line && *line; line = strchr(line, '\n')) {
-        char controllers[128] = "";
+    for (const char *line = cgroup, *next; *line; line = next) {
+        char head[32], controllers[128] = "";
         int at = 0;
-        line += *line == '\n';
-        if (sscanf(line, "%*d:%n", &at) < 0 || !at)
+        size_t len = wedge_line_copy(line, head, sizeof(head));
+        const char *end = line + len;
+        next = wedge_line_next(line, len);
+        if (sscanf(head, "%*d:%n", &at) < 0 || !at)
             continue;
-        const char *path = strchr(line + at, ':'), *end = strchrnul(line, '\n');
-        if (!path || path > end)
+        const char *path = memchr(line + at, ':', len - (size_t)at);
+        if (!path)
             continue;
         snprintf(controllers, sizeof(controllers), "%.*s", (int)(path - line) - at, line + at);
-        if ((version1 ? strstr(controllers, "freezer") == NULL : *controllers != '\0') || strstr(path, "/.."))
+        if ((version1 ? strstr(controllers, "freezer") == NULL : *controllers != '\0') ||
+            memmem(path, (size_t)(end - path), "/..", 3))
             continue;
         snprintf(ret, size, "%.*s", (int)(end - path - 1), path + 1);
         return true;

@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/syscall.h>
 
+#include "detector/kernel/fdinfo.h"
 #include "detector/wait/descriptor.h"
 
 #define BIT(signal) (1ull << ((signal)-1))
@@ -95,8 +96,7 @@ static void wakers(struct wedge_look *look, struct wedge_descriptor_wait *wait)
 {
     char text[1024];
     uint64_t awaited = 0;
-    const char *line = wedge_descriptor_info(look, wait, text, sizeof(text)) > 0 ? strstr(text, "\nsigmask:") : NULL;
-    if (!line || sscanf(line, "\nsigmask: %" SCNx64, &awaited) != 1)
+    if (wedge_descriptor_info(look, wait, text, sizeof(text)) <= 0 || !wedge_fdinfo_signals(text, &awaited))
         wedge_descriptor_by_outside(look, wait, "its signals cannot be read");
     else
         add_wakers(look, wait, awaited);

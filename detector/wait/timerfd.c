@@ -4,36 +4,30 @@
  *
  * Source: timerfd_create(2); proc(5): it_value in fdinfo is what is left, ticks what has come and was not read.
  */
-#include <inttypes.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/timerfd.h>
 
-#include "base/clock.h"
+#include "detector/kernel/fdinfo.h"
 #include "detector/wait/descriptor.h"
 
 static void wakers(struct wedge_look *look, struct wedge_descriptor_wait *wait)
 {
     char text[1024];
-    uint64_t ticks, s, ns;
-    unsigned flags;
-    const char *line = wedge_descriptor_info(look, wait, text, sizeof(text)) > 0 ? strstr(text, "\nticks:") : NULL;
-    if (!line || sscanf(line, "\nticks: %" SCNu64 "\nsettime flags: %o\nit_value: (%" SCNu64 ", %" SCNu64 ")", &ticks,
-                        &flags, &s, &ns) != 4) {
+    struct wedge_fdinfo_timer timer;
+    if (wedge_descriptor_info(look, wait, text, sizeof(text)) <= 0 || !wedge_fdinfo_timer(text, &timer)) {
         wedge_descriptor_by_outside(look, wait, "its timerfd cannot be read");
         return;
     }
-    bool armed = s || ns;
+    bool armed = timer.left_ns > 0;
     snprintf(wait->describe, sizeof(wait->describe), "timerfd, descriptor %d (%s)", wait->fd->number,
              armed ? "armed" : "not armed");
     wait->class = WEDGE_WAIT_EVENT;
     wait->reason = armed ? "the clock wakes it" : "somebody must arm it";
-    if (ticks)
+    if (timer.ticks)
         wedge_descriptor_is_ready(wait, "its timer has expired: it is about to wake");
     if (armed)
-        wedge_wait_in(look, wait->thread,
-                      s > INT64_MAX / WEDGE_NS_PER_S - 1 ? INT64_MAX : (int64_t)(s * WEDGE_NS_PER_S + ns));
-    if (flags & TFD_TIMER_CANCEL_ON_SET)
+        wedge_wait_in(look, wait->thread, timer.left_ns);
+    if (timer.flags & TFD_TIMER_CANCEL_ON_SET)
         wedge_descriptor_by_outside(look, wait, "a change of the clock ends it");
     wedge_descriptor_by_process(look, wait, look->snapshot->procs[look->snapshot->threads[wait->thread].proc].pid,
                                 "may arm it");
