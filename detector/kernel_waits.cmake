@@ -17,14 +17,5 @@ endforeach()
 
 # It calls alarm(), and is therefore no part of the factory.
 wedge_add_program(wedge-factory-alarm SOURCES tests/programs/factory_alarm.c LIBS Threads::Threads)
-set(test_alarm_factory wedge-factory-alarm)
-set(test_kernel_waits_factory wedge-factory)
-foreach(name test_alarm test_kernel_waits)
-  wedge_add_unit_test(${name} SOURCES tests/${name}.c tests/harness.c tests/cases.c
-    LIBS wedge::detector PkgConfig::LIBDW LABELS integration)
-  target_compile_definitions(${name} PRIVATE WEDGE_FACTORY="$<TARGET_FILE:${${name}_factory}>")
-  add_dependencies(${name} ${${name}_factory})
-  add_test(NAME ${name}-20 COMMAND ${name})
-  set_tests_properties(${name}-20 PROPERTIES LABELS nightly TIMEOUT 3600
-    ENVIRONMENT "WEDGE_CASES_REPEAT=20;CK_TIMEOUT_MULTIPLIER=20")
-endforeach()
+wedge_add_cases_test(test_alarm wedge-factory-alarm LIBS PkgConfig::LIBDW)
+wedge_add_cases_test(test_kernel_waits wedge-factory LIBS PkgConfig::LIBDW)

@@ -12,7 +12,5 @@ add_custom_command(
 add_custom_target(wedge-factory-cxx DEPENDS ${factory_cxx})
 configure_file(tests/programs/factory_languages.in ${PROJECT_BINARY_DIR}/tests/factory_languages @ONLY)
 
-wedge_add_unit_test(test_foreign SOURCES tests/test_foreign.c tests/harness.c tests/cases.c
-  LIBS wedge::detector LABELS integration)
-target_compile_definitions(test_foreign PRIVATE WEDGE_FACTORY="${PROJECT_BINARY_DIR}/tests/factory_languages")
+wedge_add_cases_test(test_foreign ${PROJECT_BINARY_DIR}/tests/factory_languages)
 add_dependencies(test_foreign wedge-factory-cxx)

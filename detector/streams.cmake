@@ -12,11 +12,5 @@ target_sources(wedge-factory PRIVATE tests/programs/factory_descriptor.c tests/p
 wedge_add_unit_test(test_lines SOURCES tests/test_lines.c LIBS wedge::detector LABELS unit no-valgrind)
 wedge_add_unit_test(test_sockets SOURCES tests/test_sockets.c LIBS wedge::detector)
 foreach(name test_descriptor test_socket)
-  wedge_add_unit_test(${name} SOURCES tests/${name}.c tests/harness.c tests/cases.c LIBS wedge::detector LABELS integration)
-  target_compile_definitions(${name} PRIVATE WEDGE_FACTORY="$<TARGET_FILE:wedge-factory>")
-  add_dependencies(${name} wedge-factory)
-  # Each hang twenty times over, as a verdict is asked for.
-  add_test(NAME ${name}-20 COMMAND ${name})
-  set_tests_properties(${name}-20 PROPERTIES LABELS nightly TIMEOUT 3600
-    ENVIRONMENT "WEDGE_CASES_REPEAT=20;CK_TIMEOUT_MULTIPLIER=20")
+  wedge_add_cases_test(${name} wedge-factory)
 endforeach()

@@ -17,12 +17,22 @@ struct hang {
     size_t victims;
     const char *call; /* of the first victim: the outermost libc function; NULL: it is in none */
     const char *words; /* in the summary */
-    const char *culprit; /* a function on the stack of a culprit; NULL: not asked */
+    const char *culprit; /* "f|g": each culprit is in one of these functions; NULL: nobody is left to blame */
 };
-/* Kind, certainty, scope and victims, with nothing stopped for it. */
+/* Kind, certainty, scope, victims and how many culprits, with nothing stopped for it. */
 void hang_check_without_stacks(const struct hang *hang);
-/* The words and the signature, the same for two programs. */
+/* The words, the culprit and the signature, the same for two programs. */
 void hang_check_with_stacks(const struct hang *hang);
+
+/* Each culprit is in one of the functions, and each function has one. */
+void cases_check_culprits(const char *name, const char *culprit, const struct wedge_snapshot *s);
+
+/* How many times each case is to be tried: WEDGE_CASES_REPEAT in the environment, 1 without. */
+int cases_repeats(void);
+/* Lines for ci/twenty, in the file that WEDGE_CASES_TABLE names: so many tries are to come of a case; one was right. `how`
+ * says what was tried of it. */
+void cases_asked(const char *how, const char *name, int tries);
+void cases_right(const char *how, const char *name, const struct wedge_verdict *v, const char *culprit);
 /* Examines until the hang has this many victims: a set may still be growing when it is first seen (a thread on its
  * way into its wait). */
 struct wedge_snapshot *examine_until_all(pid_t pid, size_t victims, enum wedge_stacks stacks);

@@ -3,15 +3,15 @@
 
 static const struct hang hangs[] = {
     {"end-in-message-for-nobody", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "read", "empty pipe",
-     NULL},
+     "end_in_message_for_nobody"},
     {"poll-for-room", WEDGE_VERDICT_MUTUAL_BACKPRESSURE, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "poll",
-     "2 polled descriptors", NULL},
+     "2 polled descriptors", "request_until_full"},
     {"other-readers-only", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 1, "select",
      "2 polled descriptors", NULL},
     {"one-shot-over", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 1, "epoll_pwait",
      "1 polled descriptor", NULL},
     {"edge-taken-for-level", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "epoll_pwait",
-     "1 polled descriptor", NULL},
+     "1 polled descriptor", "edge_missed"},
     {"epoll-in-epoll", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 1, "epoll_pwait",
      "1 polled descriptor", NULL},
     {"fifo-without-name", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 1, "read", "empty pipe", NULL},

@@ -63,7 +63,7 @@ static struct wedge_snapshot *examine(pid_t root)
     struct wedge_arena_copy copy;
     struct wedge_snapshot *s = NULL;
     ck_assert_int_eq(wedge_arena_copy(&arena, true, &copy, &err), 0);
-    struct wedge_examine options = {.root = root, .arena = &copy};
+    struct wedge_examine options = {.root = root, .arena = &copy, .stacks = WEDGE_STACKS_ON_HANG};
     ck_assert_int_eq(wedge_detector_examine(&options, NULL, &s, &err), 0);
     wedge_arena_copy_free(&copy);
     return s;
@@ -100,7 +100,9 @@ static void hold(uint32_t slot, uint64_t object)
     t->holds[0].state = WEDGE_HOLD_HOLD;
 }
 
-static void check(pid_t root, const char *kind, enum wedge_certainty certainty, enum wedge_scope scope)
+/* `name`: of the case, where it is the one that is a hang by the record; else NULL. `culprit` as in struct hang. */
+static void check(pid_t root, const char *name, const char *culprit, const char *kind, enum wedge_certainty certainty,
+                  enum wedge_scope scope)
 {
     int64_t deadline = wedge_clock_ns() + 10 * WEDGE_NS_PER_S;
     for (;;) { /* the live one may be about to run, and with it the whole list of threads */
@@ -109,6 +111,10 @@ static void check(pid_t root, const char *kind, enum wedge_certainty certainty, 
         bool right = strcmp(wedge_verdict_words[v->kind], kind) == 0 && v->certainty == certainty && v->scope == scope;
         ck_assert_msg(right || wedge_clock_ns() < deadline, "%s, %s, %s: %s: %s", wedge_verdict_words[v->kind],
                       wedge_certainty_words[v->certainty], wedge_scope_words[v->scope], v->reason, v->summary);
+        if (right)
+            cases_check_culprits(kind, culprit, s);
+        if (right && name)
+            cases_right("record", name, v, culprit);
         wedge_snapshot_free(s);
         if (right)
             return;
@@ -124,8 +130,20 @@ static void check_never(pid_t root)
     }
 }
 
+/* Of each case the first variant is the hang. */
+static void repeat(const char *name, void (*try)(int), int number)
+{
+    if (number == 0)
+        cases_asked("record", name, cases_repeats());
+    for (int run = 0; run < cases_repeats(); run++) {
+        teardown();
+        setup();
+        try(number);
+    }
+}
+
 /* The readers are named, and there are as many as the lock counts: evident. One too many or too few: nobody knows. */
-START_TEST(test_readers)
+static void try_readers(int number)
 {
     struct factory factory = factory_start("reader-joins");
     struct wedge_snapshot *s = settle(factory.pid, 3, WEDGE_WAIT_RWLOCK, WEDGE_WAIT_JOIN);
@@ -134,20 +152,24 @@ START_TEST(test_readers)
     record_all(s);
     check_never(factory.pid);
     hold(slot_in(s, WEDGE_WAIT_JOIN), lock);
-    if (_i)
+    if (number)
         hold(slot_in(s, WEDGE_WAIT_RWLOCK), lock);
-    if (_i)
+    if (number)
         check_never(factory.pid);
     else
-        check(factory.pid, "closed-wait", WEDGE_EVIDENT, WEDGE_SCOPE_PART);
+        check(factory.pid, "reader-joins", "reader_joins|write_it", "closed-wait", WEDGE_EVIDENT, WEDGE_SCOPE_PART);
     wedge_snapshot_free(s);
     factory_end(&factory);
+}
+START_TEST(test_readers)
+{
+    repeat("reader-joins", try_readers, _i);
 }
 END_TEST
 
 /* 0: all who ever posted are in the set. 1: another one posted too. 2: somebody was never recorded. 3: of one the oldest
  * events are written over. 4: nobody posted. */
-START_TEST(test_posters)
+static void try_posters(int number)
 {
     struct factory factory = factory_start("poster-stuck");
     struct wedge_snapshot *s = settle(factory.pid, 3, WEDGE_WAIT_MUTEX, WEDGE_WAIT_SEM);
@@ -156,25 +178,30 @@ START_TEST(test_posters)
     ck_assert(!wedge_verdict_is_hang(s->verdicts[0].kind));
     record_all(s);
     record_event(waiter, WEDGE_EV_WAIT, sem, WEDGE_OBJECT_SEM, 1);
-    if (_i != 4)
+    if (number != 4)
         record_event(poster, WEDGE_EV_WAKE, sem, WEDGE_OBJECT_SEM, 1);
-    if (_i == 1)
+    if (number == 1)
         record_event(other, WEDGE_EV_WAKE, sem, WEDGE_OBJECT_SEM, 2);
-    if (_i == 2)
+    if (number == 2)
         ((struct wedge_arena_proc *)wedge_arena_live(&arena, WEDGE_SEC_PROCS, 0))->threads++;
-    for (uint32_t i = 0; _i == 3 && i <= wedge_arena_header(&arena)->ring_events; i++)
+    for (uint32_t i = 0; number == 3 && i <= wedge_arena_header(&arena)->ring_events; i++)
         record_event(other, WEDGE_EV_GIVE, 1, WEDGE_OBJECT_MUTEX, 3);
-    if (_i)
+    if (number)
         check_never(factory.pid);
     else
-        check(factory.pid, "closed-wait", WEDGE_EVIDENT, WEDGE_SCOPE_PART);
+        check(factory.pid, "poster-stuck", "poster_stuck|post_then_lock", "closed-wait", WEDGE_EVIDENT,
+              WEDGE_SCOPE_PART);
     wedge_snapshot_free(s);
     factory_end(&factory);
+}
+START_TEST(test_posters)
+{
+    repeat("poster-stuck", try_posters, _i);
 }
 END_TEST
 
 /* A semaphore whose taker has ended is an abandoned lock; one that others post is none. */
-START_TEST(test_taker)
+static void try_taker(int number)
 {
     struct factory factory = factory_start("taker-ended");
     struct wedge_snapshot *s = settle(factory.pid, 1, WEDGE_WAIT_SEM, WEDGE_WAIT_SEM);
@@ -182,15 +209,20 @@ START_TEST(test_taker)
     ck_assert_str_eq(wedge_verdict_words[s->verdicts[0].kind], "orphaned-wait");
     record_all(s);
     add_thread(1, factory.pid + 1)->ended = 1;
-    record_event(1, _i ? WEDGE_EV_WAKE : WEDGE_EV_WAIT, sem, WEDGE_OBJECT_SEM, 1);
-    check(factory.pid, _i ? "orphaned-wait" : "abandoned-lock", WEDGE_PROVED, WEDGE_SCOPE_WHOLE);
+    record_event(1, number ? WEDGE_EV_WAKE : WEDGE_EV_WAIT, sem, WEDGE_OBJECT_SEM, 1);
+    check(factory.pid, number ? NULL : "taker-ended", NULL, number ? "orphaned-wait" : "abandoned-lock", WEDGE_PROVED,
+          WEDGE_SCOPE_WHOLE);
     wedge_snapshot_free(s);
     factory_end(&factory);
+}
+START_TEST(test_taker)
+{
+    repeat("taker-ended", try_taker, _i);
 }
 END_TEST
 
 /* Signalled before it waited for the first time: lost. If it has come back from there once, it may have been that. */
-START_TEST(test_signalled_early)
+static void try_signalled_early(int number)
 {
     struct factory factory = factory_start("signalled-early");
     struct wedge_snapshot *s = settle(factory.pid, 1, WEDGE_WAIT_COND, WEDGE_WAIT_COND);
@@ -199,11 +231,16 @@ START_TEST(test_signalled_early)
     record_all(s);
     add_thread(1, factory.pid + 1)->ended = 1;
     record_event(1, WEDGE_EV_WAKE, cond, WEDGE_OBJECT_COND, 1);
-    if (_i)
+    if (number)
         record_event(0, WEDGE_EV_WAIT, cond, WEDGE_OBJECT_COND, 1);
-    check(factory.pid, _i ? "orphaned-wait" : "lost-wakeup", WEDGE_PROVED, WEDGE_SCOPE_WHOLE);
+    check(factory.pid, number ? NULL : "signalled-early", number ? NULL : "signalled_early",
+          number ? "orphaned-wait" : "lost-wakeup", WEDGE_PROVED, WEDGE_SCOPE_WHOLE);
     wedge_snapshot_free(s);
     factory_end(&factory);
+}
+START_TEST(test_signalled_early)
+{
+    repeat("signalled-early", try_signalled_early, _i);
 }
 END_TEST
 

@@ -13,25 +13,39 @@ static const struct {
     enum wedge_certainty certainty;
     size_t victims;
     const char *words[2];
+    const char *culprit; /* as in struct hang */
 } hangs[] = {
-    {"cxx-mutex-cycle", WEDGE_VERDICT_LOCK_CYCLE, WEDGE_PROVED, 3, {"::take_both(int) (factory_cxx.cpp:", "mutex at"}},
+    {"cxx-mutex-cycle",
+     WEDGE_VERDICT_LOCK_CYCLE,
+     WEDGE_PROVED,
+     3,
+     {"::take_both(int) (factory_cxx.cpp:", "mutex at"},
+     "take_both"},
     {"cxx-semaphores",
      WEDGE_VERDICT_CLOSED_WAIT,
      WEDGE_PROVED,
      2,
-     {"::consume() (factory_cxx.cpp:", "a std::counting_semaphore"}},
+     {"::consume() (factory_cxx.cpp:", "a std::counting_semaphore"},
+     "consume|semaphores"},
     {"cxx-atomic-wait",
      WEDGE_VERDICT_CLOSED_WAIT,
      WEDGE_PROVED,
      2,
-     {"::wait_for_turn() (factory_cxx.cpp:", "a std::atomic"}},
+     {"::wait_for_turn() (factory_cxx.cpp:", "a std::atomic"},
+     "wait_for_turn|atomic_wait"},
     {"cxx-condition",
      WEDGE_VERDICT_CLOSED_WAIT,
      WEDGE_PROVED,
      2,
-     {"::wait_for_change() (factory_cxx.cpp:", "condition variable"}},
+     {"::wait_for_change() (factory_cxx.cpp:", "condition variable"},
+     "wait_for_change|condition"},
     /* The interpreter can call setitimer(), and whether it did cannot be seen. */
-    {"python-lock-cycle", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_EVIDENT, 3, {"a lock of Python: threading", "sem_wait()"}},
+    {"python-lock-cycle",
+     WEDGE_VERDICT_CLOSED_WAIT,
+     WEDGE_EVIDENT,
+     3,
+     {"a lock of Python: threading", "sem_wait()"},
+     "PyThread_acquire_lock_timed"},
     {"python-shared-lock",
      WEDGE_VERDICT_ORPHANED_WAIT,
      WEDGE_EVIDENT,
@@ -41,18 +55,23 @@ static const struct {
 
 START_TEST(test_hang)
 {
-    struct factory factory = factory_start(hangs[_i].name);
-    struct wedge_snapshot *s = examine_until_all(factory.pid, hangs[_i].victims, WEDGE_STACKS_ON_HANG);
-    const struct wedge_verdict *v = &s->verdicts[0];
-    ck_assert_str_eq(wedge_verdict_words[v->kind], wedge_verdict_words[hangs[_i].kind]);
-    ck_assert_str_eq(wedge_certainty_words[v->certainty], wedge_certainty_words[hangs[_i].certainty]);
-    ck_assert_int_eq(v->scope, WEDGE_SCOPE_WHOLE);
-    ck_assert_uint_eq(v->n_victims, hangs[_i].victims);
-    for (int i = 0; i < 2; i++)
-        ck_assert_msg(strstr(v->summary, hangs[_i].words[i]), "%s: %s", hangs[_i].words[i], v->summary);
-    ck_assert_msg(!strstr(v->summary, ")()"), "%s", v->summary);
-    wedge_snapshot_free(s);
-    factory_end(&factory);
+    cases_asked("stacks", hangs[_i].name, cases_repeats());
+    for (int run = 0; run < cases_repeats(); run++) {
+        struct factory factory = factory_start(hangs[_i].name);
+        struct wedge_snapshot *s = examine_until_all(factory.pid, hangs[_i].victims, WEDGE_STACKS_ON_HANG);
+        const struct wedge_verdict *v = &s->verdicts[0];
+        ck_assert_str_eq(wedge_verdict_words[v->kind], wedge_verdict_words[hangs[_i].kind]);
+        ck_assert_str_eq(wedge_certainty_words[v->certainty], wedge_certainty_words[hangs[_i].certainty]);
+        ck_assert_int_eq(v->scope, WEDGE_SCOPE_WHOLE);
+        ck_assert_uint_eq(v->n_victims, hangs[_i].victims);
+        for (int i = 0; i < 2; i++)
+            ck_assert_msg(strstr(v->summary, hangs[_i].words[i]), "%s: %s", hangs[_i].words[i], v->summary);
+        ck_assert_msg(!strstr(v->summary, ")()"), "%s", v->summary);
+        cases_check_culprits(hangs[_i].name, hangs[_i].culprit, s);
+        cases_right("stacks", hangs[_i].name, v, hangs[_i].culprit);
+        wedge_snapshot_free(s);
+        factory_end(&factory);
+    }
 }
 END_TEST
 

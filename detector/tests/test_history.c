@@ -44,43 +44,59 @@ static const struct {
     enum wedge_scope scope;
     size_t victims;
     const char *reason, *words;
+    const char *culprit; /* as in struct hang; NULL where no stack is taken */
 } suspected[] = {
     {"join-by-and-by", WEDGE_VERDICT_LOCK_CYCLE, WEDGE_SUSPECTED, WEDGE_SCOPE_WHOLE, 3, "time out and ask again",
-     "join_by_and_by()"},
+     "join_by_and_by()", "take_both"},
     {"ask-by-and-by", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_SUSPECTED, WEDGE_SCOPE_WHOLE, 2, "time out and ask again",
-     "wait_for_post()"},
+     "wait_for_post()", "ask_by_and_by|wait_for_post"},
     {"word-forgotten", WEDGE_VERDICT_LOST_WAKEUP, WEDGE_SUSPECTED, WEDGE_SCOPE_PART, 1, "may still wake",
      "which is 1 and no longer 0"},
-    {"keep-long", WEDGE_VERDICT_CONTENTION, WEDGE_EVIDENT, WEDGE_SCOPE_PART, 1, "waited for", "take_one()"},
+    {"keep-long", WEDGE_VERDICT_CONTENTION, WEDGE_EVIDENT, WEDGE_SCOPE_PART, 1, "waited for", "take_one()",
+     "keep_long"},
     {"daemon-silent", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_SUSPECTED, WEDGE_SCOPE_WHOLE, 1, "outside the tree",
-     "daemon_writes()"},
+     "daemon_writes()", "daemon_silent"},
 };
 
 /* Found within the deadline, and then again and again: a stop for a stack does not make it forget. */
-START_TEST(test_suspected)
+static void check_suspected(int number)
 {
-    struct factory factory = factory_start(suspected[_i].name);
+    struct factory factory = factory_start(suspected[number].name);
     int64_t deadline = wedge_clock_ns() + 20 * WEDGE_NS_PER_S;
     int found = 0;
     while (found < 3) {
         /* A stop for a stack would wake who was forgotten: the kernel looks at the word again. */
-        bool forgotten = suspected[_i].kind == WEDGE_VERDICT_LOST_WAKEUP;
+        bool forgotten = suspected[number].kind == WEDGE_VERDICT_LOST_WAKEUP;
         struct wedge_snapshot *s = examine_again(factory.pid, forgotten ? WEDGE_STACKS_NEVER : WEDGE_STACKS_ON_HANG, 0);
         const struct wedge_verdict *v = &s->verdicts[0];
-        if (v->kind == suspected[_i].kind && v->certainty == suspected[_i].certainty &&
-            v->scope == suspected[_i].scope && v->n_victims == suspected[_i].victims) {
-            ck_assert_msg(strstr(v->reason, suspected[_i].reason), "%s: %s", suspected[_i].name, v->reason);
-            if (!strstr(v->signature, "weak"))
-                ck_assert_msg(strstr(v->summary, suspected[_i].words), "%s: %s", suspected[_i].name, v->summary);
-            found++;
+        if (v->kind == suspected[number].kind && v->certainty == suspected[number].certainty &&
+            v->scope == suspected[number].scope && v->n_victims == suspected[number].victims) {
+            ck_assert_msg(strstr(v->reason, suspected[number].reason), "%s: %s", suspected[number].name, v->reason);
+            if (!strstr(v->signature, "weak")) {
+                ck_assert_msg(strstr(v->summary, suspected[number].words), "%s: %s", suspected[number].name,
+                              v->summary);
+                cases_check_culprits(suspected[number].name, suspected[number].culprit, s);
+            }
+            if (++found == 3)
+                cases_right("history", suspected[number].name, v, suspected[number].culprit);
         }
-        ck_assert_msg(wedge_clock_ns() < deadline, "%s: %s, %s, %s: %s", suspected[_i].name,
+        ck_assert_msg(wedge_clock_ns() < deadline, "%s: %s, %s, %s: %s", suspected[number].name,
                       wedge_verdict_words[v->kind], wedge_certainty_words[v->certainty], wedge_scope_words[v->scope],
                       v->summary);
         wedge_snapshot_free(s);
         poll(NULL, 0, 20);
     }
     factory_end(&factory);
+}
+
+START_TEST(test_suspected)
+{
+    cases_asked("history", suspected[_i].name, cases_repeats());
+    for (int run = 0; run < cases_repeats(); run++) {
+        teardown();
+        setup();
+        check_suspected(_i);
+    }
 }
 END_TEST
 
