@@ -87,6 +87,8 @@ function(wedge_add_stacks_tests lib)
   wedge_add_unit_test(test_elf_debug SOURCES ${tests}/test_elf_debug.c ${tests}/stacks_harness.c LIBS ${lib})
   add_dependencies(test_elf_debug ${targets})
   wedge_add_unit_test(test_stacks_odd SOURCES ${tests}/test_stacks_odd.c ${tests}/stacks_harness.c LIBS ${lib})
+  wedge_add_unit_test(test_walk SOURCES ${tests}/test_walk.c ${tests}/stacks_harness.c LIBS ${lib})
+  add_dependencies(test_walk ${targets} ${odd_targets})
   # So that the walk leads through the dynamic linker's lazy binding.
   target_link_options(test_stacks_odd PRIVATE -Wl,-z,lazy)
   add_dependencies(test_stacks_odd ${odd_targets})

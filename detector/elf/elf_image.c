@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "detector/stacks/walk.h"
+
 #define PHDRS_MAX      128
 #define NOTES_MAX      4096u
 #define IMAGES_MAX     8192u
@@ -216,8 +218,11 @@ void wedge_images_free(struct wedge_images *images)
 {
     if (!images)
         return;
-    for (size_t i = 0; i < images->n; i++)
+    for (size_t i = 0; i < images->n; i++) {
+        if (images->all[i]->rows_own)
+            wedge_walk_rows_free(images->all[i]->rows);
         free(images->all[i]);
+    }
     free(images->all);
     images->all = NULL;
     images->n = images->cap = 0;

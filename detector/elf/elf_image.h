@@ -21,6 +21,7 @@ struct wedge_build_id {
     uint8_t bytes[WEDGE_BUILD_ID_MAX];
 };
 struct wedge_elf_file;
+struct wedge_walk_rows;
 
 struct wedge_image {
     const struct wedge_region *region; /* that of the ELF header: its path, device and inode are the image's */
@@ -36,6 +37,8 @@ struct wedge_image {
     const char *text_path, *text_build_id; /* for frames, kept by the caller; NULL not yet */
     struct wedge_elf_file *file; /* opened at need, owned by the cache; NULL not yet or none */
     bool file_tried;
+    struct wedge_walk_rows *rows; /* of detector/stacks/walk.h, at need; NULL not yet */
+    bool rows_own; /* nobody shares them: they go with the image */
 };
 
 struct wedge_images {

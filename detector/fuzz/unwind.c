@@ -1,18 +1,47 @@
 /*
  * Images and unwind tables in a target's memory, over a copied stack: the input is what the memory holds.
  *
+ * Also: rows that are kept give the frames that libunwind gives.
+ *
  *   input = registers (17 × 8) · stack (512) · image, at IMAGE
  */
 #include "detector/stacks/unwind.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fuzz/fuzz.h"
 #include "detector/elf/elf_file.h"
+#include "detector/stacks/walk.h"
 
 enum { IMAGE = 0x10000, STACK = 0x7000000, REGISTERS = 17 * 8, STACK_BYTES = 512 };
+
+static bool is_same(const struct wedge_unwind_stack *a, const struct wedge_unwind_stack *b)
+{
+    if (a->end != b->end || a->n_frames != b->n_frames || a->omitted != b->omitted)
+        return false;
+    for (size_t i = 0; i < a->n_frames; i++)
+        if (a->frames[i].pc != b->frames[i].pc || a->frames[i].exact != b->frames[i].exact)
+            return false;
+    return true;
+}
+
+/* What the walk answers is what it answers again, from rows that it kept, and what libunwind finds. */
+static void check_walk(struct wedge_images *images, struct wedge_unwinder *unwinder, struct wedge_unwind_stack *stack)
+{
+    static struct wedge_unwind_stack again;
+    size_t omitted = 0;
+    again = *stack;
+    bool known = wedge_walk(images, stack, &omitted);
+    omitted = 0;
+    if (wedge_walk(images, &again, &omitted) != known || (known && !is_same(stack, &again)))
+        abort();
+    wedge_unwind_library(unwinder, stack);
+    if (known && !is_same(stack, &again))
+        abort();
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -43,12 +72,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct wedge_target_memory memory = {.fd = fd, .regions = &regions};
     struct wedge_images images = {.memory = &memory};
     if (wedge_unwinder_new(&images, -1, &unwinder) == 0) {
-        wedge_unwind_fast(unwinder, &stack);
+        check_walk(&images, unwinder, &stack);
         wedge_unwind_thorough(unwinder, &stack);
         wedge_unwinder_free(unwinder);
     }
     wedge_elf_forget();
     wedge_images_free(&images);
+    wedge_walk_forget();
     wedge_target_memory_close(&memory);
     return 0;
 }

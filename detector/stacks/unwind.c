@@ -7,6 +7,7 @@
 #include <libunwind-x86_64.h>
 
 #include "detector/stacks/symbols.h"
+#include "detector/stacks/walk.h"
 
 /* Exported by libunwind-x86_64 and not declared in its headers: searches a table of ours for the FDE of `ip`. */
 extern int _Ux86_64_dwarf_search_unwind_table(unw_addr_space_t space, unw_word_t ip, unw_dyn_info_t *table,
@@ -165,7 +166,8 @@ static int get_proc_name(unw_addr_space_t space, unw_word_t address, char *buf, 
     return -UNW_ENOINFO; /* names come from symbols.c, never the nearest one */
 }
 
-int wedge_unwinder_new(struct wedge_images *images, int pid, struct wedge_unwinder **ret)
+/* Made at need: most stacks are walked without libunwind. NULL: no memory. */
+static unw_addr_space_t space_of(struct wedge_unwinder *unwinder)
 {
     static unw_accessors_t accessors = {
         .find_proc_info = find_proc_info,
@@ -177,17 +179,21 @@ int wedge_unwinder_new(struct wedge_images *images, int pid, struct wedge_unwind
         .resume = resume,
         .get_proc_name = get_proc_name,
     };
+    if (!unwinder->space) {
+        unwinder->space = unw_create_addr_space(&accessors, 0);
+        if (unwinder->space)
+            unw_set_caching_policy(unwinder->space, UNW_CACHE_GLOBAL);
+    }
+    return unwinder->space;
+}
+
+int wedge_unwinder_new(struct wedge_images *images, int pid, struct wedge_unwinder **ret)
+{
     struct wedge_unwinder *unwinder = calloc(1, sizeof(*unwinder));
     if (!unwinder)
         return -ENOMEM;
     unwinder->images = images;
     unwinder->pid = pid;
-    unwinder->space = unw_create_addr_space(&accessors, 0);
-    if (!unwinder->space) {
-        free(unwinder);
-        return -ENOMEM;
-    }
-    unw_set_caching_policy(unwinder->space, UNW_CACHE_GLOBAL);
     *ret = unwinder;
     return 0;
 }
@@ -197,7 +203,8 @@ void wedge_unwinder_free(struct wedge_unwinder *unwinder)
     if (!unwinder)
         return;
     wedge_unwind_dwfl_free(unwinder->dwfl);
-    unw_destroy_addr_space(unwinder->space);
+    if (unwinder->space)
+        unw_destroy_addr_space(unwinder->space);
     free(unwinder);
 }
 
@@ -226,7 +233,7 @@ static uint64_t function_start(struct wedge_unwinder *unwinder, uint64_t pc)
     if (!image)
         return 0;
     if (image->searchable)
-        return find_proc_info(unwinder->space, pc, &info, 0, unwinder) >= 0 ? info.start_ip : 0;
+        return space_of(unwinder) && find_proc_info(unwinder->space, pc, &info, 0, unwinder) >= 0 ? info.start_ip : 0;
     struct wedge_elf_file *file = wedge_elf_of_image(unwinder->images, image, unwinder->pid);
     return file && wedge_symbols_begin(file, pc - image->bias, &start) ? start + image->bias : 0;
 }
@@ -279,8 +286,35 @@ static size_t place_of(size_t nth)
     return nth < WEDGE_UNWIND_FRAMES_MAX ? nth : WEDGE_UNWIND_INNER + (nth - WEDGE_UNWIND_INNER) % WEDGE_UNWIND_OUTER;
 }
 
-/* Puts the outermost frames in their order. */
-static void straighten(struct wedge_unwind_stack *stack)
+void wedge_unwind_begin(struct wedge_unwind_stack *stack)
+{
+    stack->frames[0] = (struct wedge_unwind_frame){.pc = stack->regs.rip, .exact = true};
+    stack->n_frames = stack->omitted = stack->guessed = 0;
+    stack->end = WEDGE_UNWIND_LOST;
+    stack->need = 0;
+    stack->reason = "";
+}
+
+const struct wedge_unwind_frame *wedge_unwind_add(struct wedge_unwind_stack *stack,
+                                                  const struct wedge_unwind_frame *before, uint64_t pc, bool signal,
+                                                  size_t *omitted)
+{
+    size_t n = stack->n_frames + stack->omitted;
+    if (n == WEDGE_UNWIND_FRAMES_MAX + WEDGE_UNWIND_OMITTED_MAX ||
+        (n >= WEDGE_UNWIND_FRAMES_MAX && *omitted == WEDGE_UNWIND_OMITTED_ALL))
+        return NULL;
+    struct wedge_unwind_frame *frame = &stack->frames[place_of(n)];
+    *frame = wedge_unwind_frame_at(before, pc, signal);
+    if (n < WEDGE_UNWIND_FRAMES_MAX) {
+        stack->n_frames = n + 1;
+    } else {
+        stack->omitted++;
+        ++*omitted;
+    }
+    return frame;
+}
+
+void wedge_unwind_straighten(struct wedge_unwind_stack *stack)
 {
     struct wedge_unwind_frame outer[WEDGE_UNWIND_OUTER];
     size_t total = stack->n_frames + stack->omitted;
@@ -294,28 +328,19 @@ static void straighten(struct wedge_unwind_stack *stack)
 /* Steps to the end. `missed` and `need` are of the last step. */
 static void step_through(struct wedge_unwinder *unwinder, struct wedge_unwind_stack *stack, unw_cursor_t *cursor)
 {
-    const struct wedge_unwind_frame *before = NULL;
-    for (size_t n = 0;; n++) {
-        struct wedge_unwind_frame *frame = &stack->frames[place_of(n)];
+    const struct wedge_unwind_frame *frame = NULL;
+    for (;;) {
         unw_word_t pc;
         if (unw_get_reg(cursor, UNW_REG_IP, &pc) < 0)
             return;
-        if (n && !wedge_unwind_is_text(unwinder->images, pc))
+        if (frame && !wedge_unwind_is_text(unwinder->images, pc))
             return; /* what looked like a return address is none */
-        if (n == WEDGE_UNWIND_FRAMES_MAX + WEDGE_UNWIND_OMITTED_MAX ||
-            (n >= WEDGE_UNWIND_FRAMES_MAX && unwinder->omitted == WEDGE_UNWIND_OMITTED_ALL)) {
-            stack->end = WEDGE_UNWIND_LIMIT;
-            return;
-        }
         /* Not unw_is_signal_frame: that is true of the frame after the trampoline. */
         bool signal = wedge_unwind_is_trampoline(unwinder->images, pc);
-        *frame = wedge_unwind_frame_at(before, pc, signal);
-        before = frame;
-        if (n < WEDGE_UNWIND_FRAMES_MAX) {
-            stack->n_frames = n + 1;
-        } else {
-            stack->omitted++;
-            unwinder->omitted++;
+        frame = wedge_unwind_add(stack, frame, pc, signal, &unwinder->omitted);
+        if (!frame) {
+            stack->end = WEDGE_UNWIND_LIMIT;
+            return;
         }
         unwinder->missed = false;
         stack->need = 0;
@@ -332,26 +357,23 @@ static void step_through(struct wedge_unwinder *unwinder, struct wedge_unwind_st
     }
 }
 
-static void run_fast(struct wedge_unwinder *unwinder, struct wedge_unwind_stack *stack)
+void wedge_unwind_library(struct wedge_unwinder *unwinder, struct wedge_unwind_stack *stack)
 {
     unw_cursor_t cursor;
     unwinder->stack = stack;
-    stack->frames[0] = (struct wedge_unwind_frame){.pc = stack->regs.rip, .exact = true};
-    stack->n_frames = 1;
-    stack->omitted = stack->guessed = 0;
-    stack->end = WEDGE_UNWIND_LOST;
-    stack->need = 0;
-    stack->reason = "";
-    if (unw_init_remote(&cursor, unwinder->space, unwinder) < 0)
-        return;
-    step_through(unwinder, stack, &cursor);
-    straighten(stack);
+    wedge_unwind_begin(stack);
+    if (space_of(unwinder) && unw_init_remote(&cursor, unwinder->space, unwinder) >= 0)
+        step_through(unwinder, stack, &cursor);
+    if (!stack->n_frames)
+        stack->n_frames = 1;
+    wedge_unwind_straighten(stack);
+    settle(unwinder, stack);
 }
 
 void wedge_unwind_fast(struct wedge_unwinder *unwinder, struct wedge_unwind_stack *stack)
 {
-    run_fast(unwinder, stack);
-    settle(unwinder, stack);
+    if (!wedge_walk(unwinder->images, stack, &unwinder->omitted))
+        wedge_unwind_library(unwinder, stack);
 }
 
 void wedge_unwind_thorough(struct wedge_unwinder *unwinder, struct wedge_unwind_stack *stack)

@@ -1,6 +1,9 @@
 /*
  * Unwinding over a copy: from the registers and the copied stack of a thread to the pcs of its frames.
  *
+ *   rows that are kept (detector/stacks/walk.h) ──all the way──> done
+ *        │ a frame that is no plain call's: a signal's, an expression
+ *        v
  *   libunwind with our accessors ──all the way──> done
  *        │ no table it can search (none, static, only .debug_frame), or it lost its way
  *        v
@@ -66,8 +69,9 @@ struct wedge_unwinder; /* of one process: libunwind's address space and, once ne
 /* `images` must outlive it; `pid` is for opening the files that are mapped. -ENOMEM. */
 int wedge_unwinder_new(struct wedge_images *images, int pid, struct wedge_unwinder **ret);
 void wedge_unwinder_free(struct wedge_unwinder *unwinder); /* takes NULL */
-/* With libunwind. At least the pc of the registers is always a frame. */
+/* By rows, or else with libunwind. At least the pc of the registers is always a frame. */
 void wedge_unwind_fast(struct wedge_unwinder *unwinder, struct wedge_unwind_stack *stack);
+void wedge_unwind_library(struct wedge_unwinder *unwinder, struct wedge_unwind_stack *stack); /* with libunwind alone */
 /* With libdwfl. Replaces the frames of *stack only when it comes further. */
 void wedge_unwind_thorough(struct wedge_unwinder *unwinder, struct wedge_unwind_stack *stack);
 
@@ -79,6 +83,14 @@ bool wedge_unwind_is_lacking(struct wedge_images *images, uint64_t need);
 bool wedge_unwind_is_text(struct wedge_images *images, uint64_t pc); /* may a call have returned to there? */
 /* mov $15, %rax; syscall: what a signal handler returns to, in every libc (rt_sigreturn, x86-64 ABI of the kernel). */
 bool wedge_unwind_is_trampoline(struct wedge_images *images, uint64_t pc);
+
+/* For whoever steps: no frame yet; one more (its place holds until straightened; NULL: too many, of this stack or by *omitted
+ * of all); and at the end the frames in their order. */
+void wedge_unwind_begin(struct wedge_unwind_stack *stack);
+const struct wedge_unwind_frame *wedge_unwind_add(struct wedge_unwind_stack *stack,
+                                                  const struct wedge_unwind_frame *before, uint64_t pc, bool signal,
+                                                  size_t *omitted);
+void wedge_unwind_straighten(struct wedge_unwind_stack *stack);
 
 /* The frame at `pc`; `before` is the one that it called, NULL: it is the innermost. */
 struct wedge_unwind_frame wedge_unwind_frame_at(const struct wedge_unwind_frame *before, uint64_t pc, bool signal);
