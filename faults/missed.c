@@ -52,7 +52,7 @@ static void add_nearest(struct wedge_text *text, const struct wedge_arena *arena
         const struct wedge_arena_name *at = wedge_arena_live(arena, WEDGE_SEC_NAMES, i);
         /* Those that were passed: the table has the plan's own words too. */
         if (atomic_load(&at->state) == WEDGE_NAME_READY && atomic_load(&at->passes) &&
-            memchr(at->text, 0, sizeof(at->text)))
+            at->text[0] != *WEDGE_ENDED_NAME && memchr(at->text, 0, sizeof(at->text)))
             words[n++] = at->text;
     }
     words[n] = NULL;
@@ -94,20 +94,36 @@ static void add_who(struct wedge_text *text, const struct wedge_arena_rule *rule
     wedge_text_addf(text, " (%.*s)", (int)strnlen(rule->id, sizeof(rule->id)), rule->id);
 }
 
+/* The place of a mark(), or the role of an ended(). */
+static void add_condition(struct wedge_text *text, const struct wedge_arena *arena, const struct wedge_arena_rule *rule,
+                          const struct wedge_rule_when *when, const char *clause)
+{
+    char plain[256];
+    if (when->kind != WEDGE_WHEN_ENDED || when->ref >= wedge_arena_count(WEDGE_SEC_NAMES)) {
+        add_place(text, arena, rule, when->ref, clause);
+        return;
+    }
+    const struct wedge_arena_name *at = wedge_arena_live(arena, WEDGE_SEC_NAMES, when->ref);
+    begin(text);
+    wedge_text_addf(text, "no process was %s (%s%.*s)",
+                    wedge_text_plain(at->text + strlen(WEDGE_ENDED_NAME), plain, sizeof(plain)), clause,
+                    (int)strnlen(rule->id, sizeof(rule->id)), rule->id);
+}
+
 /* What of the rule was nowhere. `noted`: as far as the rule can do without; else what it had to have. */
 static void add_nowhere(struct wedge_text *text, const struct wedge_arena *arena, const struct wedge_arena_rule *rule,
                         bool noted)
 {
     uint32_t found = atomic_load(&rule->found);
     bool fired = atomic_load(&rule->fired) != 0, needed = rule->must_fire && !fired;
-    if (rule->until.kind == WEDGE_WHEN_MARK && !(found & WEDGE_FOUND_UNTIL) && noted == !(needed || fired))
-        add_place(text, arena, rule, rule->until.ref, "until= of ");
+    if (rule->until.kind >= WEDGE_WHEN_MARK && !(found & WEDGE_FOUND_UNTIL) && noted == !(needed || fired))
+        add_condition(text, arena, rule, &rule->until, "until= of ");
     if (noted == needed || fired)
         return;
     if (rule->what == WEDGE_WHAT_PLACE && !(found & WEDGE_FOUND_PLACE))
         add_place(text, arena, rule, rule->place, "");
-    if (rule->after.kind == WEDGE_WHEN_MARK && !(found & WEDGE_FOUND_AFTER))
-        add_place(text, arena, rule, rule->after.ref, "after= of ");
+    if (rule->after.kind >= WEDGE_WHEN_MARK && !(found & WEDGE_FOUND_AFTER))
+        add_condition(text, arena, rule, &rule->after, "after= of ");
     bool by_name = rule->who == WEDGE_WHO_ROLE || rule->who == WEDGE_WHO_PROC || rule->who == WEDGE_WHO_THREAD;
     if (by_name && !(found & WEDGE_FOUND_WHO))
         add_who(text, rule);

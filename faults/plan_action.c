@@ -36,7 +36,7 @@ static const struct {
     [WEDGE_ACT_SPURIOUS] = {AT_FUNCTION, WEDGE_EXTRA_SPURIOUS, NULL},
     [WEDGE_ACT_FULL] = {AT_ANSWER, WEDGE_EXTRA_FULL, NULL},
     [WEDGE_ACT_EMPTY] = {AT_ANSWER, WEDGE_EXTRA_EMPTY, NULL},
-    [WEDGE_ACT_YIELD] = {AT_ALL, 0, "until=fired(ID) or until=mark(NAME)"},
+    [WEDGE_ACT_YIELD] = {AT_ALL, 0, "until=fired(ID), until=mark(NAME) or until=ended(ROLE)"},
     [WEDGE_ACT_CORRUPT] = {AT_FUNCTION, WEDGE_EXTRA_CORRUPT, NULL},
     [WEDGE_ACT_QUIESCE] = {AT_ALL, 0, NULL},
 };
@@ -160,7 +160,8 @@ static int parse_argument(const struct plan_source *source, const struct plan_to
         return plan_parse_duration(source, token, &rule->arg);
     default: /* yield */
         if (!plan_starts(token, "until="))
-            return plan_error(source, token->column, "`%.*s` after yield; possible: until=fired(ID), until=mark(NAME)",
+            return plan_error(source, token->column,
+                              "`%.*s` after yield; possible: until=fired(ID), until=mark(NAME), until=ended(ROLE)",
                               token->len, token->at);
         condition = plan_rest(token, 6);
         return plan_parse_condition(source, &condition, &out->until);

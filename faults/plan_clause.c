@@ -10,20 +10,27 @@
 
 int plan_parse_condition(const struct plan_source *source, const struct plan_token *token, struct plan_condition *out)
 {
-    bool fired = plan_starts(token, "fired("), mark = plan_starts(token, "mark(");
-    if (!fired && !mark)
+    bool fired = plan_starts(token, "fired("), mark = plan_starts(token, "mark("), ended = plan_starts(token, "ended(");
+    if (!fired && !mark && !ended)
         return plan_error(source, token->column,
-                          "`%.*s` is not a condition; possible: fired(ID), fired(ID,N), mark(NAME), mark(NAME,N)",
+                          "`%.*s` is not a condition; possible: fired(ID), mark(NAME), ended(ROLE), and how often: "
+                          "fired(ID,N)",
                           token->len, token->at);
     if (token->at[token->len - 1] != ')')
         return plan_error(source, token->column + token->len, "`)` is missing");
-    struct plan_token inner = plan_rest(token, fired ? 6 : 5);
+    struct plan_token inner = plan_rest(token, mark ? 5 : 6);
     inner.len--; /* the ")" */
     int comma = plan_find(&inner, ',');
     uint64_t count = 1;
-    out->kind = fired ? WEDGE_WHEN_FIRED : WEDGE_WHEN_MARK;
+    out->kind = fired ? WEDGE_WHEN_FIRED : mark ? WEDGE_WHEN_MARK : WEDGE_WHEN_ENDED;
     out->column = inner.column;
-    if (!plan_is_name(inner.at, comma, mark) || !plan_copy(inner.at, comma, out->name, sizeof(out->name)))
+    if (ended) {
+        struct plan_token role = inner;
+        role.len = comma;
+        int rc = plan_parse_ended(source, &role, out->name);
+        if (rc)
+            return rc;
+    } else if (!plan_is_name(inner.at, comma, mark) || !plan_copy(inner.at, comma, out->name, sizeof(out->name)))
         return plan_error(source, inner.column, "`%.*s` is not a %s", comma, inner.at,
                           fired ? "rule's id" : "place's name");
     if (comma < inner.len) {

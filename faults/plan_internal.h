@@ -47,11 +47,11 @@ struct plan_source {
     struct wedge_err *err;
 };
 
-/* fired(ID[,N]) or mark(NAME[,N]) before names are resolved. */
+/* fired(ID[,N]), mark(NAME[,N]) or ended(ROLE[,N]) before names are resolved. */
 struct plan_condition {
     uint32_t kind; /* enum wedge_rule_when_kind */
     uint32_t count;
-    char name[PLAN_NAME_BYTES];
+    char name[PLAN_NAME_BYTES]; /* of ended: WEDGE_ENDED_NAME and the role */
     int column;
 };
 
@@ -102,6 +102,8 @@ bool plan_copy(const char *at, int len, char *buf, size_t size);
 bool plan_is_name(const char *at, int len, bool dots);
 
 int plan_parse_who(const struct plan_source *source, const struct plan_token *token, struct plan_rule *out);
+/* ROLE, with index and generation, of ended(); as the name under which wedge counts it. */
+int plan_parse_ended(const struct plan_source *source, const struct plan_token *token, char ret_name[PLAN_NAME_BYTES]);
 int plan_parse_what(const struct plan_source *source, const struct plan_token *token, struct plan_rule *out);
 int plan_parse_condition(const struct plan_source *source, const struct plan_token *token, struct plan_condition *out);
 int plan_parse_duration(const struct plan_source *source, const struct plan_token *token, int64_t *ret_ns);

@@ -4,11 +4,12 @@
  * that is there and of the right sort, every define is used, and no rule waits for itself.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "faults/plan_internal.h"
 
-/* Fills ref of a fired() condition. A mark's name goes into the arena's table when the plan is installed. */
+/* Fills ref of a fired() condition. The other ones' names go into the arena's table when the plan is installed. */
 static int resolve(const struct plan_source *source, const struct wedge_plan *plan, const struct plan_condition *from,
                    struct wedge_rule_when *to)
 {
@@ -157,6 +158,18 @@ static int link_descent(struct plan_source *source, struct wedge_plan *plan)
     return 0;
 }
 
+/* The bit of the define that an ended() is about, 0 none. */
+static uint64_t ended_role(const struct wedge_plan *plan, const struct plan_condition *condition)
+{
+    char role[PLAN_NAME_BYTES];
+    if (condition->kind != WEDGE_WHEN_ENDED)
+        return 0;
+    snprintf(role, sizeof(role), "%s", condition->name + strlen(WEDGE_ENDED_NAME));
+    role[strcspn(role, "[.")] = '\0';
+    const struct plan_define *found = find_define(plan, role);
+    return found && found->define.what == WEDGE_DEFINE_PROCESS ? 1ull << (found - plan->defines) : 0;
+}
+
 /* A define that nothing needs is most likely a name mistyped elsewhere, where it passes as a role of the program. */
 static int refuse_unused(struct plan_source *source, const struct wedge_plan *plan)
 {
@@ -166,6 +179,7 @@ static int refuse_unused(struct plan_source *source, const struct wedge_plan *pl
         const struct plan_define *found = rule->rule.who == WEDGE_WHO_ROLE ? find_define(plan, rule->rule.role) : NULL;
         if (found)
             used |= 1ull << (found - plan->defines);
+        used |= ended_role(plan, &rule->after) | ended_role(plan, &rule->until);
         if (rule->object[0])
             used |= 1ull << rule->rule.object;
     }
@@ -239,8 +253,10 @@ int wedge_plan_install(const struct wedge_plan *plan, const struct wedge_arena *
             return wedge_err_set(err, -ENOSPC, "the arena has no room for rule `%s`", from->rule.id);
         *to = from->rule;
         if ((from->place[0] && !(to->place = wedge_arena_name(arena, from->place))) ||
-            (from->after.kind == WEDGE_WHEN_MARK && !(to->after.ref = wedge_arena_name(arena, from->after.name))) ||
-            (from->until.kind == WEDGE_WHEN_MARK && !(to->until.ref = wedge_arena_name(arena, from->until.name))))
+            (from->after.name[0] && to->after.kind != WEDGE_WHEN_FIRED &&
+             !(to->after.ref = wedge_arena_name(arena, from->after.name))) ||
+            (from->until.name[0] && to->until.kind != WEDGE_WHEN_FIRED &&
+             !(to->until.ref = wedge_arena_name(arena, from->until.name))))
             return wedge_err_set(err, -ENOSPC, "the arena's table of names is full at rule `%s`", from->rule.id);
     }
     control->n_defines = (uint32_t)plan->n_defines;

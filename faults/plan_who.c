@@ -98,6 +98,27 @@ int plan_parse_who(const struct plan_source *source, const struct plan_token *to
     return parse_role(source, token, out);
 }
 
+int plan_parse_ended(const struct plan_source *source, const struct plan_token *token, char ret_name[PLAN_NAME_BYTES])
+{
+    static const char *const others[] = {"*", "root", "proc", "thread"};
+    struct plan_rule role = {.rule.role_gen = -1};
+    char index[16] = "", gen[20] = "";
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+        if (plan_is(token, others[i]) || plan_starts(token, "proc[") || plan_starts(token, "thread="))
+            return plan_error(source, token->column,
+                              "only who has a role is counted: ended(ROLE), ended(ROLE[N].gen=N)");
+    int rc = parse_role(source, token, &role);
+    if (rc)
+        return rc;
+    if (role.rule.role_index)
+        snprintf(index, sizeof(index), "[%u]", role.rule.role_index);
+    if (role.rule.role_gen >= 0)
+        snprintf(gen, sizeof(gen), ".gen=%d", (int)role.rule.role_gen);
+    snprintf(ret_name, PLAN_NAME_BYTES, WEDGE_ENDED_NAME "%s%s%s", role.rule.role, index, gen);
+    return 0;
+}
+_Static_assert(PLAN_NAME_BYTES >= 1 + WEDGE_ROLE_BYTES + sizeof("[2147483647].gen=2147483647"), "room for a role");
+
 /* One word of a list of functions; sets its bits. */
 static int parse_function(const struct plan_source *source, const struct plan_token *token, struct plan_rule *out)
 {

@@ -84,7 +84,9 @@ static int loop(struct wedge_session_state *st)
     int rc = 0;
     int64_t looked_ns = wedge_clock_ns();
     while (!rc && !st->done && !st->ended) {
-        struct pollfd fds[2] = {{.fd = st->pidfd, .events = POLLIN}, {.fd = st->sigfd, .events = POLLIN}};
+        struct pollfd fds[3] = {{.fd = st->pidfd, .events = POLLIN},
+                                {.fd = st->sigfd, .events = POLLIN},
+                                {.fd = wedge_ended_fd(st->who_ended), .events = POLLIN}};
         int64_t pause = st->s->detect ? st->quiet.tick_ns : st->agent ? RECYCLE_NS : WEDGE_NS_PER_S;
         if (!st->s->detect)
             wedge_session_look_for_absent(st, NULL, false);
@@ -99,11 +101,13 @@ static int loop(struct wedge_session_state *st)
         int64_t asleep_ns = wedge_clock_ns();
         /* What wakes it in between, such as a child's end, is no reason to look earlier, nor later. */
         pause = looked_ns + pause > asleep_ns ? looked_ns + pause - asleep_ns : 0;
-        int n = ppoll(fds, 2, &(struct timespec){.tv_sec = pause / WEDGE_NS_PER_S, .tv_nsec = pause % WEDGE_NS_PER_S},
+        int n = ppoll(fds, 3, &(struct timespec){.tv_sec = pause / WEDGE_NS_PER_S, .tv_nsec = pause % WEDGE_NS_PER_S},
                       NULL);
         if (n < 0 && errno != EINTR)
             return wedge_err_set(st->err, -errno, "cannot wait for the command: %s", strerror(errno));
         mind_pause(st, wedge_clock_ns() - asleep_ns - pause, false);
+        if (n > 0 && fds[2].revents)
+            wedge_ended_look(st->who_ended);
         if (n > 0 && fds[1].revents)
             take_signals(st);
         if (n > 0 && fds[0].revents) {
@@ -179,6 +183,7 @@ int wedge_session_run(const struct wedge_session *session, struct wedge_outcome 
         wedge_tee_free(&st.tees[i]);
     }
     wedge_guard_end(&st.guard);
+    wedge_ended_free(st.who_ended);
     wedge_history_free(st.history);
     if (st.pidfd >= 0)
         close(st.pidfd);

@@ -24,6 +24,8 @@ static int prepare_agent(struct wedge_session_state *st, char ***ret_env)
     if (rc)
         return rc;
     rc = s->plan ? wedge_plan_install(s->plan, &st->arena, st->err) : 0;
+    if (!rc)
+        rc = wedge_ended_new(&st->arena, &st->who_ended, st->err);
     if (!rc && s->disarm)
         rc = wedge_control_disarm(&st->arena, s->disarm, st->err);
     struct wedge_arena_control *control = wedge_arena_live(&st->arena, WEDGE_SEC_CONTROL, 0);
@@ -36,6 +38,8 @@ static int prepare_agent(struct wedge_session_state *st, char ***ret_env)
         st->agent = true;
         return 0;
     }
+    wedge_ended_free(st->who_ended);
+    st->who_ended = NULL;
     wedge_arena_destroy(&st->arena);
     st->arena = (struct wedge_arena){.fd = -1};
     if (looked &&

@@ -17,6 +17,7 @@
 
 #include "base/arena.h"
 #include "base/clock.h"
+#include "faults/ended.h"
 #include "reports/report.h"
 #include "scenarios/absent.h"
 #include "scenarios/guard.h"
@@ -36,6 +37,7 @@ struct wedge_session_state {
     pid_t root;
     struct wedge_guard guard; /* of session->end_all */
     int pidfd, sigfd;
+    struct wedge_ended *who_ended; /* for the plan's ended(); NULL it has none */
     sigset_t old_mask; /* wedge's own, as it was */
     sigset_t command_mask;
     bool ended;

@@ -493,13 +493,16 @@ enum wedge_rule_action {
     WEDGE_ACT_CORRUPT,
     WEDGE_ACT_QUIESCE,
 };
-enum wedge_rule_when_kind { WEDGE_WHEN_ALWAYS, WEDGE_WHEN_FIRED, WEDGE_WHEN_MARK };
-struct wedge_rule_when { /* fired(ID[,N]) or mark(NAME[,N]): true once the count is reached */
+enum wedge_rule_when_kind { WEDGE_WHEN_ALWAYS, WEDGE_WHEN_FIRED, WEDGE_WHEN_MARK, WEDGE_WHEN_ENDED };
+struct wedge_rule_when { /* fired(ID[,N]), mark(NAME[,N]) or ended(ROLE[,N]): true once the count is reached */
     uint32_t kind;
-    uint32_t ref;   /* FIRED: rule number; MARK: index in NAMES */
+    uint32_t ref;   /* FIRED: rule number; MARK: index in NAMES; ENDED: likewise, of WEDGE_ENDED_NAME */
     uint32_t count; /* at least this often, 1 by default */
     uint32_t reserved;
 };
+/* The name under which wedge counts, in `passes`, the processes of a role that have ended (faults/ended.h): this and
+ * ROLE, ROLE[N], ROLE.gen=N or ROLE[N].gen=N. No place can have it. */
+#define WEDGE_ENDED_NAME "!"
 #define WEDGE_RULE_FUNCTIONS_WORDS 6 /* bit set over the agent's function table: at most 384 functions */
 
 /* WHERE: which clauses a rule has; all of them must hold. */

@@ -112,7 +112,10 @@ bool wedge_wait_held(struct wedge_look *look, int thread)
     }
     wedge_wait_is(look, thread, WEDGE_WAIT_HELD, "a fault rule holds it");
     wedge_waker_add(look, thread, 0, WEDGE_TO_RULE, rule, 0, "holds it");
-    if (r->action == WEDGE_ACT_YIELD)
+    if (r->action == WEDGE_ACT_YIELD &&
+        r->until.kind == WEDGE_WHEN_ENDED) /* maybe it has ended, and is not counted yet */
+        wedge_waker_add(look, thread, 0, WEDGE_TO_OUTSIDE, -1, 0, "wedge itself counts who has ended");
+    else if (r->action == WEDGE_ACT_YIELD)
         wedge_waker_add(look, thread, 0, WEDGE_TO_TREE, -1, 0, "may make its condition true");
     if (r->action == WEDGE_ACT_FULL || r->action == WEDGE_ACT_EMPTY) /* wedge-plan(5): it counts as open again then */
         wedge_waker_add(look, thread, 0, WEDGE_TO_TREE, -1, 0, "may close the other end, or destroy it");

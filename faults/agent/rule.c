@@ -23,6 +23,7 @@ bool agent_condition(const struct wedge_rule_when *when)
     case WEDGE_WHEN_FIRED:
         return when->ref < agent_arena.n_rules && atomic_load(&agent_arena.rules[when->ref].fired) >= when->count;
     case WEDGE_WHEN_MARK:
+    case WEDGE_WHEN_ENDED: /* counted by wedge */
         return when->ref < agent_arena.n_names && atomic_load(&agent_arena.names[when->ref].passes) >= when->count;
     default:
         return true;

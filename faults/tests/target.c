@@ -163,6 +163,29 @@ static int workers(char **argv)
     return 0;
 }
 
+/* heirs N [ignore]: N children take the role worker[i], say so and end; the parent passes t.parent, says so, and reaps. With
+ * "ignore" the kernel reaps them. */
+static int heirs(char **argv)
+{
+    int count = number(argv, 2, 3);
+    if (argv[2] && argv[3])
+        signal(SIGCHLD, SIG_IGN);
+    for (int i = 1; i <= count; i++)
+        if (fork() == 0) {
+            wedge_role("worker", i, 0);
+            WEDGE_POINT("t.child");
+            say("child\n");
+            WEDGE_POINT("t.said");
+            _exit(0);
+        }
+    WEDGE_POINT("t.parent");
+    say("parent\n");
+    WEDGE_POINT("t.later");
+    while (wait(NULL) > 0)
+        ;
+    return 0;
+}
+
 static void on_signal(int number)
 {
     (void)number;
@@ -443,12 +466,12 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         int (*run)(char **argv);
-    } modes[] = {{"steps", steps},     {"asks", asks},       {"threads", threads}, {"pair", pair},
-                 {"workers", workers}, {"slain", slain},     {"wait", wait_mode},  {"handler", handler},
-                 {"calls", calls},     {"leave", leave},     {"vfork", vforks},    {"exec", execs},
-                 {"library", library}, {"plugin", plugin},   {"deep", deep},       {"many", many},
-                 {"crowd", crowd},     {"sandbox", sandbox}, {"fresh", fresh},     {"clockless", clockless},
-                 {"names", names}};
+    } modes[] = {{"steps", steps},         {"asks", asks},       {"threads", threads}, {"pair", pair},
+                 {"workers", workers},     {"slain", slain},     {"heirs", heirs},     {"wait", wait_mode},
+                 {"handler", handler},     {"calls", calls},     {"leave", leave},     {"vfork", vforks},
+                 {"exec", execs},          {"library", library}, {"plugin", plugin},   {"deep", deep},
+                 {"many", many},           {"crowd", crowd},     {"sandbox", sandbox}, {"fresh", fresh},
+                 {"clockless", clockless}, {"names", names}};
     for (size_t i = 0; argc > 1 && i < sizeof(modes) / sizeof(modes[0]); i++)
         if (strcmp(modes[i].name, argv[1]) == 0)
             return modes[i].run(argv);
