@@ -123,6 +123,8 @@ int wedge_session_tick(struct wedge_session_state *st)
         return unexamined(st, rc);
     st->examined = true;
     wedge_session_judge(st, report, is_stalled, wedge_clock_ns());
+    if (st->s->patience_ns && !st->ripe_at_ns) /* who waits behind the same holder by then has waited for too long */
+        st->ripe_at_ns = wedge_clock_ns() + st->s->patience_ns;
     return 0;
 }
 
