@@ -90,7 +90,7 @@ static void server_asks_itself(void)
     listening = listen_on_loopback(&here);
     int fd = connect_to(&here);
     corpus_send(fd, 1);
-    pthread_t second;
+    pthread_t second = 0;
     if (corpus_cured)
         second = corpus_thread(answer_one, NULL); /* another worker */
     answer_one(NULL);
