@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -9,13 +10,15 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/text.h"
 
-#define SLICE_MS 100 /* how often a child that says nothing is looked at */
+#define SLICE_MS  100 /* how often a child that says nothing is looked at */
+#define KILLED_NS (2 * WEDGE_NS_PER_S) /* for how long one that was killed is waited for */
 
 static void child_main(wedge_job_fn *fn, void *arg, int out, pid_t parent, struct wedge_job_note *note)
 {
@@ -97,27 +100,44 @@ static int collect(int fd, int64_t deadline_ns, struct sleeper *child, wedge_job
     }
 }
 
+/* Sleeps until the child has ended, or so long. Without a pidfd (an old kernel, no descriptor left): a little. */
+static void await_end(int pidfd, int64_t until_ns)
+{
+    int64_t left_ns = until_ns - wedge_clock_ns();
+    struct timespec nap = {.tv_nsec = 200000};
+    struct pollfd pfd = {.fd = pidfd, .events = POLLIN};
+    if (pidfd < 0)
+        nanosleep(&nap, NULL);
+    else if (left_ns > 0)
+        poll(&pfd, 1, left_ns / WEDGE_NS_PER_MS < INT_MAX ? (int)(left_ns / WEDGE_NS_PER_MS) + 1 : INT_MAX);
+}
+
 /* Reaps the child; kills it first unless it has until the deadline to end by itself. SIGKILL reaches it wherever it
  * sleeps killably; a child in an unkillable sleep is left to init rather than waited for. */
 static int reap(pid_t pid, int64_t deadline_ns, int *wstatus)
 {
     int64_t killed_at = 0;
-    for (;;) {
+    int pidfd = -1, rc;
+    for (bool tried = false;; tried = true) {
         pid_t got = waitpid(pid, wstatus, WNOHANG);
-        if (got == pid)
-            return killed_at ? -ETIMEDOUT : 0;
-        if (got < 0 && errno != EINTR)
-            return -errno;
+        rc = got == pid ? (killed_at ? -ETIMEDOUT : 0) : got < 0 && errno != EINTR ? -errno : 1;
+        if (rc <= 0)
+            break;
         int64_t now = wedge_clock_ns();
         if (!killed_at && now >= deadline_ns) {
             kill(pid, SIGKILL);
             killed_at = now;
-        } else if (killed_at && now - killed_at > 2 * WEDGE_NS_PER_S) {
-            return -ETIMEDOUT;
+        } else if (killed_at && now - killed_at > KILLED_NS) {
+            rc = -ETIMEDOUT;
+            break;
         }
-        struct timespec nap = {.tv_nsec = 200000};
-        nanosleep(&nap, NULL);
+        if (!tried)
+            pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+        await_end(pidfd, killed_at ? killed_at + KILLED_NS : deadline_ns);
     }
+    if (pidfd >= 0)
+        close(pidfd);
+    return rc;
 }
 
 int wedge_job_stream(wedge_job_fn *fn, void *arg, int deadline_ms, wedge_job_take_fn *take, void *take_arg,

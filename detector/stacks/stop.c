@@ -35,11 +35,18 @@ struct tracer {
     struct wedge_stop *stop;
     struct held *held;
     size_t n, cap;
+    size_t filled; /* bytes of copies so far: they lie one behind the other, on as few pages as can be */
 };
 
 static size_t round_page(size_t bytes)
 {
     return (bytes + 4095) & ~(size_t)4095;
+}
+
+/* What a copy takes of the room for all. */
+static size_t round_copy(size_t bytes)
+{
+    return (bytes + 63) & ~(size_t)63;
 }
 
 static size_t alloc_bytes(size_t n, size_t room)
@@ -81,7 +88,8 @@ static uint64_t start_ticks_of(pid_t pid)
 {
     char text[1024];
     struct wedge_proc_stat stat;
-    if (wedge_proc_read(pid, 0, "stat", text, sizeof(text)) <= 0 || wedge_proc_stat_parse(text, &stat))
+    /* That of the leader alone: the process's own sums up the times of all its threads (fs/proc/array.c). */
+    if (wedge_proc_read(pid, pid, "stat", text, sizeof(text)) <= 0 || wedge_proc_stat_parse(text, &stat))
         return 0;
     return stat.start_ticks;
 }
@@ -149,6 +157,20 @@ static size_t seize_others(struct tracer *tracer)
     return found;
 }
 
+/* Touches the pages of the copies now, not while the process stands still. */
+static void warm(const struct wedge_stop *stop)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < stop->n_threads; i++) {
+        const struct wedge_stop_thread *record = &stop->threads[i];
+        size_t likely = record->warm ? record->warm : WARM_BYTES;
+        if (record->state == WEDGE_STOP_ASKED)
+            bytes += round_copy(likely < record->room ? likely : record->room);
+    }
+    if (bytes)
+        madvise(stop->threads[0].data, round_page(bytes), MADV_POPULATE_WRITE);
+}
+
 static int seize_asked(struct tracer *tracer)
 {
     struct wedge_stop *stop = tracer->stop;
@@ -157,9 +179,6 @@ static int seize_asked(struct tracer *tracer)
         struct wedge_stop_thread *record = &stop->threads[i];
         if (record->state != WEDGE_STOP_ASKED || record->companion)
             continue;
-        /* Touch the pages of the copy now, not while the process stands still. */
-        size_t warm = record->warm ? record->warm : WARM_BYTES;
-        madvise(record->data, round_page(record->room < warm ? record->room : warm), MADV_POPULATE_WRITE);
         int rc = seize(tracer, record->tid, record);
         if (rc == 0)
             continue;
@@ -214,9 +233,10 @@ static size_t collect(struct tracer *tracer)
     return awaited;
 }
 
-/* What of the thread's memory to copy; false: nothing that is mapped. */
-static bool choose_window(const struct wedge_stop *stop, struct wedge_stop_thread *record)
+/* What of the thread's memory to copy, and to where; false: nothing that is mapped. */
+static bool choose_window(struct tracer *tracer, struct wedge_stop_thread *record)
 {
+    const struct wedge_stop *stop = tracer->stop;
     uint64_t sp = record->regs.rsp;
     uint64_t from = record->want_to ? record->want_from : sp - WEDGE_STOP_RED_ZONE;
     uint64_t to = record->want_to ? record->want_to : from + record->room;
@@ -231,6 +251,9 @@ static bool choose_window(const struct wedge_stop *stop, struct wedge_stop_threa
         return false;
     record->from = from;
     record->len = to - from < record->room ? (size_t)(to - from) : record->room;
+    /* Those before it have at most their own room: so does this one. */
+    record->data = stop->threads[0].data + tracer->filled;
+    tracer->filled += round_copy(record->len);
     return true;
 }
 
@@ -263,10 +286,10 @@ static void copy_batch(struct wedge_stop_thread **records, size_t n)
 }
 
 /* Puts a record whose window is known into the batch; a full batch is copied. */
-static void add_to_batch(const struct wedge_stop *stop, struct wedge_stop_thread *record,
-                         struct wedge_stop_thread **batch, size_t *n)
+static void add_to_batch(struct tracer *tracer, struct wedge_stop_thread *record, struct wedge_stop_thread **batch,
+                         size_t *n)
 {
-    if (!choose_window(stop, record))
+    if (!choose_window(tracer, record))
         return;
     batch[(*n)++] = record;
     if (*n == IOVECS) {
@@ -284,9 +307,9 @@ static void copy_and_let_go(struct tracer *tracer)
         struct wedge_stop_thread *record = tracer->held[i].record;
         if (tracer->held[i].state != STOPPED || !record || record->state != WEDGE_STOP_STOPPED)
             continue;
-        add_to_batch(stop, record, batch, &n);
+        add_to_batch(tracer, record, batch, &n);
         if (record + 1 < stop->threads + stop->n_threads && record[1].companion)
-            add_to_batch(stop, record + 1, batch, &n);
+            add_to_batch(tracer, record + 1, batch, &n);
     }
     copy_batch(batch, n);
     for (size_t i = 0; i < tracer->n; i++) {
@@ -336,14 +359,13 @@ static int trace_one(struct wedge_stop *stop, struct held *held, size_t cap, boo
 {
     struct tracer tracer = {.stop = stop, .held = held, .cap = cap};
     *ret_clean = false;
+    warm(stop);
     int rc = seize_asked(&tracer);
     if (rc)
         return rc;
     /* Now that it is ours no thread's id can be reused: is it the process that was meant? */
     if (stop->start_ticks && start_ticks_of(stop->pid) != stop->start_ticks)
         return -ESRCH;
-    if (stop->whole)
-        seize_others(&tracer);
     ask(&tracer, 0);
     for (int round = 0; stop->whole && round < ROUNDS_MAX; round++) {
         size_t before = tracer.n;

@@ -45,8 +45,8 @@ struct wedge_stop_thread {
     size_t warm; /* in: bytes that the copy will have, as far as that is known before; 0 not */
     uint64_t from; /* the copy: addresses [from, from + len) */
     size_t len;
-    size_t room; /* bytes at `data` */
-    uint8_t *data;
+    size_t room; /* the most of it: a multiple of 4096 */
+    uint8_t *data; /* where it lies, in the memory of wedge_stop_alloc */
     int64_t stopped_ns; /* from the ask to the letting go */
 };
 
