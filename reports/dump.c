@@ -21,10 +21,10 @@ struct part {
 };
 
 struct dump {
-    char *data; /* NULL: only counted */
+    char *data;
     size_t len, cap, tail;
     unsigned flags;
-    bool count, failed;
+    bool failed;
     struct part *parts;
 };
 
@@ -32,7 +32,7 @@ static bool room(struct dump *d, size_t more)
 {
     if (d->failed || more > WEDGE_DUMP_MAX_BYTES - d->len)
         d->failed = true;
-    if (d->failed || d->count || d->len + more + d->tail <= d->cap)
+    if (d->failed || d->len + more + d->tail <= d->cap)
         return !d->failed;
     size_t cap = d->cap ? d->cap : 65536;
     while (cap < d->len + more + d->tail)
@@ -51,8 +51,7 @@ static void put(struct dump *d, const char *bytes, size_t len)
 {
     if (!room(d, len))
         return;
-    if (!d->count)
-        memcpy(d->data + d->len, bytes, len);
+    memcpy(d->data + d->len, bytes, len);
     d->len += len;
 }
 
@@ -161,7 +160,7 @@ static bool put_again(struct dump *d, const json_t *value, int depth, struct par
     *ret = part;
     if (!part || !part->len || (part->depth != depth && d->flags & WEDGE_DUMP_INDENT))
         return false;
-    if (room(d, part->len) && !d->count)
+    if (room(d, part->len))
         memcpy(d->data + d->len, d->data + part->from, part->len);
     d->len += d->failed ? 0 : part->len;
     return true;
@@ -246,13 +245,6 @@ char *wedge_report_dump(const json_t *tree, unsigned flags, size_t tail, size_t 
     }
     *ret_len = d.len;
     return d.data;
-}
-
-size_t wedge_report_dump_size(const json_t *tree, unsigned flags)
-{
-    struct dump d = {.flags = flags, .count = true};
-    run(&d, tree);
-    return d.failed ? SIZE_MAX : d.len;
 }
 
 int wedge_report_dump_file(const json_t *tree, FILE *out)

@@ -19,8 +19,6 @@
 /* The text, with `tail` bytes of room behind it; the caller's to free. NULL: no memory, more than the most, or nested
  * deeper than 64. A part is recognised by its address: it must not change meanwhile. */
 char *wedge_report_dump(const json_t *tree, unsigned flags, size_t tail, size_t *ret_len);
-/* How long it would be; SIZE_MAX where there would be none. */
-size_t wedge_report_dump_size(const json_t *tree, unsigned flags);
 /* The tree, indented, and a line end. 0 or -EIO. */
 int wedge_report_dump_file(const json_t *tree, FILE *out);
 

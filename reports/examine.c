@@ -1,6 +1,6 @@
 /*
- * The disposable child makes snapshot and report and sends either the report or its error as JSON; the parent takes
- * at most 16 MiB and believes nothing it has not checked.
+ * The disposable child makes snapshot and report and sends either the report or its error (reports/wire.h); the parent
+ * takes at most 16 MiB and believes nothing it has not checked.
  *
  *   try ──ended──> parse, check ──> report
  *    │ deadline of this try, or it died: which process was it looking at?
@@ -15,10 +15,9 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "reports/dump.h"
 #include "reports/put.h"
 #include "reports/report.h"
-#include "reports/stacks.h"
+#include "reports/wire.h"
 
 enum { MOST_TRIES = 8, MOST_BYTES = 16 << 20, LEAST_TRY_MS = 200 };
 
@@ -84,28 +83,34 @@ static void drop_signal_edges(json_t *report)
             json_array_remove(edges, i);
 }
 
-/* A program of many thousand threads: what the verdict needs least goes first, and the report says what went. */
-static int fit(json_t *report)
+/* Packs the report. Of a program of many thousand threads what the verdict needs least goes first, until it is no larger than
+ * the most as JSON, and the report says what went. NULL: no memory. */
+static char *fit(json_t *report, size_t *ret_len)
 {
     static const char *const gone[] = {"wakers by signal", "wakers by signal and the stacks of threads that can move",
                                        "wakers by signal and all stacks"};
     struct wedge_put p = {0};
     char note[600];
-    const char *const lacks = wedge_report_text(report, "complete");
+    char lacks[400];
     const size_t room = MOST_BYTES - sizeof(note);
-    int step = -1;
-    while (wedge_report_dump_size(report, 0) > room && step < 2) {
-        if (++step == 0)
+    snprintf(lacks, sizeof(lacks), "%s", wedge_report_text(report, "complete"));
+    size_t as_json;
+    char *bytes = wedge_wire_pack(report, ret_len, &as_json);
+    for (int step = 0; bytes && as_json > room && step < 3; step++) {
+        free(bytes);
+        if (step == 0)
             drop_signal_edges(report);
         else
             drop_stacks(&p, report, step == 1);
-    }
-    if (step >= 0) {
         snprintf(note, sizeof(note), "%.400s%sthe report would be too large: %s were left out", lacks,
                  *lacks ? "; " : "", gone[step]);
         wedge_put_str(&p, report, "complete", note);
+        bytes = wedge_wire_pack(report, ret_len, &as_json);
     }
-    return p.failed ? -ENOMEM : 0;
+    if (!p.failed)
+        return bytes;
+    free(bytes);
+    return NULL;
 }
 
 /* Whoever watches wants to know that there is no hang, five times as quickly as what a thousand threads wait for. */
@@ -128,23 +133,20 @@ static int child(void *arg, int out, struct wedge_job_note *note)
     if (!rc && work->options->brief)
         shorten(snapshot);
     json_t *tree = rc ? error_tree(&err) : wedge_report_new(NULL, snapshot);
-    if (tree && !rc)
-        tree = fit(tree) ? NULL : wedge_stacks_pack(tree);
     size_t len;
-    char *text = tree ? wedge_report_dump(tree, 0, 0, &len) : NULL;
+    char *bytes = tree ? fit(tree, &len) : NULL;
     /* Nothing is freed: the child ends here, and to take a large tree apart would take as long as to make it. */
-    return text ? send_all(out, text, len) : -ENOMEM;
+    return bytes ? send_all(out, bytes, len) : -ENOMEM;
 }
 
 /* What the child sent: a report or its error. */
 static int parse(const struct wedge_job_result *result, json_t **ret, struct wedge_err *err)
 {
-    json_error_t where;
-    json_t *tree = json_loadb(result->data ? result->data : "", result->len, JSON_REJECT_DUPLICATES, &where);
-    if (!tree)
-        return wedge_err_set(err, -EBADMSG, "the examination sent no report: %s", where.text);
+    json_t *tree;
+    int rc = wedge_wire_unpack(result->data ? result->data : "", result->len, &tree, err);
+    if (rc)
+        return rc;
     json_t *error = json_object_get(tree, "error");
-    int rc = 0;
     if (error) {
         rc = (int)json_integer_value(json_object_get(error, "code"));
         rc = rc < 0 && rc > -4096 ? rc : -EBADMSG;
@@ -154,14 +156,11 @@ static int parse(const struct wedge_job_result *result, json_t **ret, struct wed
         if (*wedge_report_text(error, "remedy"))
             wedge_err_remedy(err, "%s", wedge_report_text(error, "remedy"));
     } else {
-        json_t *report = NULL;
-        rc = wedge_stacks_unpack(tree, &report, err);
-        if (!rc)
-            rc = wedge_report_check(report, err);
-        if (rc)
-            json_decref(report);
-        else
-            *ret = report;
+        rc = wedge_report_check(tree, err);
+        if (!rc) {
+            *ret = tree;
+            return 0;
+        }
     }
     json_decref(tree);
     return rc;

@@ -1,11 +1,10 @@
-/* reports/dump, stacks: the same bytes as jansson's, and packing loses nothing and believes nothing. */
+/* reports/dump: the same bytes as jansson's. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/tests/suite.h"
 #include "reports/dump.h"
-#include "reports/stacks.h"
 #include "reports/tests/samples.h"
 
 static void same_as_jansson(const json_t *tree, unsigned flags, size_t jansson_flags)
@@ -17,7 +16,6 @@ static void same_as_jansson(const json_t *tree, unsigned flags, size_t jansson_f
     ours[len] = 0;
     ck_assert_str_eq(ours, theirs);
     ck_assert_uint_eq(len, strlen(theirs));
-    ck_assert_uint_eq(wedge_report_dump_size(tree, flags), len);
     free(ours);
     free(theirs);
 }
@@ -82,64 +80,7 @@ START_TEST(test_too_deep)
     for (int i = 0; i < 100; i++)
         tree = json_pack("[o]", tree);
     ck_assert_ptr_null(wedge_report_dump(tree, 0, 0, &len));
-    ck_assert_uint_eq(wedge_report_dump_size(tree, 0), SIZE_MAX);
     json_decref(tree);
-}
-END_TEST
-
-static json_t *reread(const json_t *tree)
-{
-    size_t len;
-    char *text = wedge_report_dump(tree, 0, 0, &len);
-    ck_assert_ptr_nonnull(text);
-    json_t *again = json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL);
-    ck_assert_ptr_nonnull(again);
-    free(text);
-    return again;
-}
-
-START_TEST(test_packed)
-{
-    json_t *report = sample_report((enum sample)_i), *before = json_deep_copy(report), *after = NULL;
-    json_t *packed = wedge_stacks_pack(report), *sent = reread(packed);
-    ck_assert_int_eq(wedge_stacks_unpack(sent, &after, NULL), 0);
-    ck_assert(json_equal(before, after));
-    same_in_all_ways(after);
-    json_decref(after);
-    json_decref(sent);
-    json_decref(packed);
-    json_decref(before);
-}
-END_TEST
-
-static const struct {
-    const char *what, *text;
-} bad[] = {
-    {"nothing", "{}"},
-    {"no report", "{\"stacks\":[],\"frames\":[]}"},
-    {"a report that is none", "{\"report\":[],\"stacks\":[],\"frames\":[]}"},
-    {"a stack too far", "{\"report\":{\"processes\":[{\"threads\":[{\"frames\":1}]}]},\"stacks\":[[]],\"frames\":[]}"},
-    {"a stack before the first",
-     "{\"report\":{\"processes\":[{\"threads\":[{\"frames\":-1}]}]},\"stacks\":[[]],\"frames\":[]}"},
-    {"a stack by name",
-     "{\"report\":{\"processes\":[{\"threads\":[{\"frames\":\"0\"}]}]},\"stacks\":[[]],\"frames\":[]}"},
-    {"frames in place", "{\"report\":{\"processes\":[{\"threads\":[{\"frames\":[]}]}]},\"stacks\":[[]],\"frames\":[]}"},
-    {"no thread", "{\"report\":{\"processes\":[{\"threads\":[0]}]},\"stacks\":[[]],\"frames\":[]}"},
-    {"a frame too far", "{\"report\":{},\"stacks\":[[0]],\"frames\":[]}"},
-    {"a frame that is none", "{\"report\":{},\"stacks\":[[0]],\"frames\":[1]}"},
-    {"a frame by name", "{\"report\":{},\"stacks\":[[\"0\"]],\"frames\":[{}]}"},
-};
-
-START_TEST(test_bad_packing)
-{
-    struct wedge_err err = {0};
-    json_t *packed = json_loads(bad[_i].text, 0, NULL), *const untouched = json_null();
-    json_t *report = untouched;
-    ck_assert_ptr_nonnull(packed);
-    ck_assert_msg(wedge_stacks_unpack(packed, &report, &err) == -EBADMSG, "%s was taken", bad[_i].what);
-    ck_assert_ptr_eq(report, untouched);
-    ck_assert_str_ne(err.message, "");
-    json_decref(packed);
 }
 END_TEST
 
@@ -150,8 +91,6 @@ static void fill(TCase *tc)
     tcase_add_test(tc, test_shared_parts);
     tcase_add_test(tc, test_html);
     tcase_add_test(tc, test_too_deep);
-    tcase_add_loop_test(tc, test_packed, 0, SAMPLE_COUNT);
-    tcase_add_loop_test(tc, test_bad_packing, 0, sizeof(bad) / sizeof(bad[0]));
 }
 
 int main(void)
