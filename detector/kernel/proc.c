@@ -162,11 +162,10 @@ static int compare_pids(const void *a, const void *b)
 /* A name of digits alone that fits a pid; 0 otherwise. */
 static pid_t number_of(const char *name)
 {
-    char *end;
-    if (!isdigit((unsigned char)*name))
-        return 0;
-    long n = strtol(name, &end, 10);
-    return *end == '\0' && n > 0 && n <= INT_MAX ? (pid_t)n : 0;
+    uint64_t n = 0;
+    for (; isdigit((unsigned char)*name) && n <= INT_MAX; name++)
+        n = n * 10 + (uint64_t)(*name - '0');
+    return *name == '\0' && n <= INT_MAX ? (pid_t)n : 0;
 }
 
 /* Adds the numbers of one buffer of entries, linux_dirent64 of getdents64(2). */
@@ -227,6 +226,31 @@ int wedge_proc_list(pid_t pid, size_t max, pid_t **ret, size_t *ret_n)
     return rc;
 }
 
+/* Blanks and a number at `*at`, which moves behind it: decimal, with a sign if it must be, or hexadecimal with or
+ * without 0x. False: there is none, or it is too large. (strtoull asks for the locale: a third of what a dump computed.) */
+static bool scan(const char **at, unsigned base, uint64_t *ret)
+{
+    const char *c = *at + strspn(*at, " \t");
+    bool minus = base == 10 && *c == '-', any = false;
+    uint64_t n = 0;
+    c += minus ? 1 : base == 16 && c[0] == '0' && c[1] == 'x' ? 2 : 0;
+    for (;; c++, any = true) {
+        unsigned digit = *c >= '0' && *c <= '9'                 ? (unsigned)(*c - '0')
+                         : base == 16 && *c >= 'a' && *c <= 'f' ? (unsigned)(*c - 'a') + 10
+                                                                : base;
+        if (digit >= base)
+            break;
+        if (n > (UINT64_MAX - digit) / base)
+            return false;
+        n = n * base + digit;
+    }
+    if (!any)
+        return false;
+    *at = c;
+    *ret = minus ? -n : n;
+    return true;
+}
+
 /* PID (COMM) STATE PPID …: the name may hold anything, brackets and newlines too, so it ends at the last ')'. */
 int wedge_proc_stat_parse(const char *text, struct wedge_proc_stat *ret)
 {
@@ -240,38 +264,28 @@ int wedge_proc_stat_parse(const char *text, struct wedge_proc_stat *ret)
         len = sizeof(s.comm) - 1;
     memcpy(s.comm, open + 1, len);
     /* From field 3, the state, on; 22 is the start time. */
-    int64_t fields[23] = {0};
+    uint64_t fields[23] = {0};
     const char *at = close + 1;
     if (*at++ != ' ' || !(s.state = *at++))
         return -EBADMSG;
-    for (int i = 4; i <= 22; i++) {
-        char *end;
-        fields[i] = (int64_t)strtoull(at, &end, 10);
-        if (end == at)
+    for (int i = 4; i <= 22; i++)
+        if (!scan(&at, 10, &fields[i]))
             return -EBADMSG;
-        at = end;
-    }
     s.ppid = (pid_t)fields[4];
     s.pgrp = (pid_t)fields[5];
     s.session = (pid_t)fields[6];
     s.threads = (long)fields[20];
-    s.cpu_ticks = (uint64_t)fields[14] + (uint64_t)fields[15];
-    s.start_ticks = (uint64_t)fields[22];
-    s.kernel = (uint64_t)fields[9] & FLAG_KERNEL_THREAD;
+    s.cpu_ticks = fields[14] + fields[15];
+    s.start_ticks = fields[22];
+    s.kernel = fields[9] & FLAG_KERNEL_THREAD;
     *ret = s;
     return 0;
 }
 
 /* The number at `v`, in blanks; false: it is none. */
-static bool number_at(const char *v, int base, uint64_t *ret)
+static bool number_at(const char *v, unsigned base, uint64_t *ret)
 {
-    char *end;
-    errno = 0;
-    unsigned long long n = strtoull(v, &end, base);
-    if (end == v || errno || (*end && !isspace((unsigned char)*end)))
-        return false;
-    *ret = n;
-    return true;
+    return scan(&v, base, ret) && (!*v || isspace((unsigned char)*v));
 }
 
 /* "NSpid: 4711 12 1": from the reader's namespace to the innermost. A group that a namespace does not see is 0 there. */
@@ -279,20 +293,15 @@ static bool numbers_at(const char *v, struct wedge_proc_ns *ret, pid_t *ret_last
 {
     *ret = (struct wedge_proc_ns){0};
     *ret_last = -1;
-    while (*v && *v != '\n') {
-        char *end;
-        long n = strtol(v, &end, 10);
-        if (end == v)
-            break;
-        if (n < 0 || n > INT_MAX)
+    for (uint64_t n; scan(&v, 10, &n);) {
+        if (n > INT_MAX)
             return false;
         *ret_last = (pid_t)n;
         if (ret->n < WEDGE_PROC_NAMESPACES)
             ret->numbers[ret->n] = (pid_t)n;
         ret->n++;
-        v = end;
     }
-    return *ret_last >= 0;
+    return *ret_last >= 0 && (!*v || *v == '\n');
 }
 
 /* The name as it is: status escapes a newline and the backslash (proc_task_name in fs/proc/array.c). */
@@ -326,7 +335,7 @@ enum {
 };
 static const struct {
     const char *key;
-    int base; /* 0: numbers, one for each namespace */
+    unsigned base; /* 0: numbers, one for each namespace */
 } keys[KEYS] = {
     [TRACER] = {"TracerPid:", 10},
     [UID] = {"Uid:", 10},
@@ -342,20 +351,28 @@ static const struct {
     [NS_GROUP] = {"NSpgid:", 0},
 };
 
+/* The text behind `key`, NULL where the line is another one. */
+static const char *behind(const char *line, const char *key)
+{
+    while (*key && *line == *key)
+        line++, key++;
+    return *key ? NULL : line;
+}
+
 /* Takes the value of a wanted line. False: it makes no sense. */
 static bool take_line(const char *line, struct wedge_proc_status *s, uint64_t values[KEYS], unsigned *known)
 {
     for (int i = 0; i < KEYS; i++) {
-        size_t len = strlen(keys[i].key);
         pid_t last = 0;
-        if (strncmp(line, keys[i].key, len) != 0)
+        const char *value = behind(line, keys[i].key);
+        if (!value)
             continue;
         if (*known & 1u << i)
             return true;
         *known |= 1u << i;
         if (keys[i].base)
-            return number_at(line + len, keys[i].base, &values[i]);
-        if (!numbers_at(line + len, i == NS_TID ? &s->tids : &s->groups, &last))
+            return number_at(value, keys[i].base, &values[i]);
+        if (!numbers_at(value, i == NS_TID ? &s->tids : &s->groups, &last))
             return false;
         values[i] = (uint64_t)last;
         return true;
@@ -404,22 +421,16 @@ int wedge_proc_syscall_parse(const char *text, struct wedge_proc_syscall *ret)
         *ret = c;
         return 0;
     }
-    uint64_t numbers[9];
-    char *end;
+    uint64_t numbers[9], number;
     int n = 0;
-    long number = strtol(text, &end, 10);
-    if (end == text || number < -1 || number > INT_MAX)
+    if (!scan(&text, 10, &number) || ((int64_t)number < -1 || (int64_t)number > INT_MAX))
         return -EBADMSG;
-    for (text = end; n < 9; text = end) {
-        numbers[n] = strtoull(text, &end, 16);
-        if (end == text)
-            break;
+    while (n < 9 && scan(&text, 16, &numbers[n]))
         n++;
-    }
-    if (n != (number == -1 ? 2 : 8))
+    if (n != ((int64_t)number == -1 ? 2 : 8))
         return -EBADMSG;
     c.number = (int)number;
-    if (number >= 0)
+    if (c.number >= 0)
         memcpy(c.args, numbers, sizeof(c.args));
     c.sp = numbers[n - 2];
     c.pc = numbers[n - 1];
@@ -428,15 +439,12 @@ int wedge_proc_syscall_parse(const char *text, struct wedge_proc_syscall *ret)
 }
 
 /* A number with `end` behind it, of which both are passed over. */
-static bool take(char **at, int base, char end, uint64_t *ret)
+static bool take(char **at, unsigned base, char end, uint64_t *ret)
 {
-    char *stop;
-    if (!isxdigit((unsigned char)**at))
+    const char *stop = *at;
+    if (!isxdigit((unsigned char)**at) || !scan(&stop, base, ret) || *stop != end)
         return false;
-    *ret = strtoull(*at, &stop, base);
-    if (stop == *at || *stop != end)
-        return false;
-    *at = stop + 1;
+    *at += stop - *at + 1;
     return true;
 }
 

@@ -13,7 +13,8 @@
 #include "detector/elf/elf_names.h"
 
 #define MOST_LIBCS     32
-#define MOST_BANNER_AT (4u << 20)
+#define MOST_BANNER_AT (4 << 20)
+#define BANNER_BYTES   200 /* from its first word to the version */
 #define SYSCALL_MAX    256 /* syscall() is a few dozen bytes; a larger size is not believed */
 
 struct libc {
@@ -45,23 +46,33 @@ static int open_of_core(struct wedge_core *core, const struct wedge_proc_map *ma
     return fd >= 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
 }
 
-/* The version stands in the library's banner: "GNU C Library (…) stable release version 2.36." */
-static int banner_minor(int fd)
+/* The number behind the banner in `text`, 0 none. */
+static int minor_in(const char *text, size_t len)
 {
     static const char banner[] = "GNU C Library", release[] = "release version 2.";
+    const char *at = memmem(text, len, banner, sizeof(banner) - 1);
+    size_t left = at ? (size_t)(text + len - at) : 0;
+    const char *number = memmem(at, left < BANNER_BYTES ? left : BANNER_BYTES, release, sizeof(release) - 1);
     int minor = 0;
-    char *data = malloc(MOST_BANNER_AT);
-    ssize_t len = data ? pread(fd, data, MOST_BANNER_AT, 0) : -1;
-    char *at = len > 0 ? memmem(data, (size_t)len, banner, sizeof(banner) - 1) : NULL;
-    if (at) {
-        size_t left = (size_t)(data + len - at);
-        char *number = memmem(at, left < 200 ? left : 200, release, sizeof(release) - 1);
-        for (char *c = number ? number + sizeof(release) - 1 : NULL; c && c < data + len && isdigit((unsigned char)*c);
-             c++)
-            if (minor < 1000)
-                minor = minor * 10 + (*c - '0');
+    const char *c = number ? number + sizeof(release) - 1 : text + len;
+    for (; c < text + len && isdigit((unsigned char)*c); c++)
+        if (minor < 1000)
+            minor = minor * 10 + (*c - '0');
+    return c < text + len ? minor : 0; /* cut in two: it is whole in the next piece */
+}
+
+/* The version stands in the library's banner: "GNU C Library (…) stable release version 2.36." Pieces overlap by a
+ * banner, so that none is cut in two. */
+static int banner_minor(int fd)
+{
+    char piece[65536];
+    int minor = 0;
+    for (off_t at = 0; !minor && at < MOST_BANNER_AT; at += (off_t)sizeof(piece) - BANNER_BYTES) {
+        ssize_t len = pread(fd, piece, sizeof(piece), at);
+        if (len <= 0)
+            break;
+        minor = minor_in(piece, (size_t)len);
     }
-    free(data);
     return minor;
 }
 

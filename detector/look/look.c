@@ -12,15 +12,14 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "detector/core/core_file.h"
 #include "detector/elf/elf_file.h"
 #include "detector/kernel/sockets.h"
+#include "detector/look/compare.h"
 #include "detector/look/machine.h"
 #include "detector/look/members.h"
 
 #define MOST_ROUNDS  5
 #define MOST_WANTED  256
-#define MOST_THREADS 65536
 #define FILES_MAX    1000000
 #define FILES_LEFT   128 /* for what is opened and closed again, and what the caller has open */
 #define LIBC_SIGNALS (3ull << 31) /* 32 and 33: cancellation and setxid, glibc's own */
@@ -203,7 +202,7 @@ static bool is_skipped(const struct wedge_look *look, pid_t pid)
     return false;
 }
 
-static int open_tasks(pid_t pid)
+int wedge_look_open_tasks(pid_t pid)
 {
     char path[64];
     wedge_proc_path(pid, 0, "task", path, sizeof(path));
@@ -249,10 +248,10 @@ static int read_proc(struct wedge_look *look, const struct wedge_machine_proc *m
     struct wedge_snapshot *s = look->snapshot;
     pid_t *tids = NULL;
     size_t n = 0;
-    int rc = room_for_proc(look), tasks = rc ? -1 : open_tasks(m->pid);
+    int rc = room_for_proc(look), tasks = rc ? -1 : wedge_look_open_tasks(m->pid);
     if (rc || tasks < 0)
         return rc;
-    if (wedge_proc_list_at(tasks, MOST_THREADS, &tids, &n) || (rc = room_for_threads(look, n)) != 0) {
+    if (wedge_proc_list_at(tasks, WEDGE_LOOK_MOST_THREADS, &tids, &n) || (rc = room_for_threads(look, n)) != 0) {
         close(tasks);
         free(tids);
         return rc;
@@ -315,6 +314,7 @@ static void forget_decoded(struct wedge_look *look)
         look->snapshot->threads[i].wait = (struct wedge_wait){.earliest_ns = INT64_MAX, .call = "", .reason = ""};
     }
     look->n_wakers = 0;
+    wedge_memory_forget(look);
     wedge_machine_forget(look);
 }
 
@@ -330,7 +330,7 @@ static bool is_wanted(const struct wedge_look *look, const struct wedge_machine_
 static int pass_a(struct wedge_look *look)
 {
     forget_decoded(look);
-    int rc = wedge_machine_read(look);
+    int rc = wedge_machine_read(look, false);
     /* The root first, so that it is procs[0]. */
     bool rooted = look->options->members != WEDGE_MEMBERS_OF_USER;
     const struct wedge_machine_proc *root = rc || !rooted ? NULL : wedge_look_machine_of(look, look->options->root);
@@ -342,94 +342,6 @@ static int pass_a(struct wedge_look *look)
     if (!rc && (!look->snapshot->n_procs || (rooted && look->snapshot->procs[0].pid != look->options->root)))
         rc = -ESRCH;
     return rc;
-}
-
-/* ---- pass B ---- */
-
-static bool is_same(const struct wedge_look *look, size_t i, int tasks)
-{
-    const struct wedge_thread *t = &look->snapshot->threads[i];
-    struct wedge_proc_syscall call = {.number = t->syscall, .sp = t->sp, .pc = t->pc};
-    memcpy(call.args, t->args, sizeof(call.args));
-    return wedge_reading_is_same(tasks, t->tid, &call, &look->threads[i].kept);
-}
-
-/* The thread list of the process is still that of pass A. */
-static bool is_same_list(const struct wedge_look *look, size_t proc, int tasks)
-{
-    const struct wedge_proc *p = &look->snapshot->procs[proc];
-    pid_t *tids = NULL;
-    size_t n = 0;
-    if (wedge_proc_list_at(tasks, MOST_THREADS, &tids, &n))
-        return p->n_threads == 0;
-    bool same = n == (size_t)p->n_threads;
-    for (size_t i = 0; i < n && same; i++)
-        same = tids[i] == look->snapshot->threads[p->first_thread + (int)i].tid;
-    free(tids);
-    return same;
-}
-
-/* Compares the list of threads and, the first time, the threads themselves. */
-static void compare_proc(struct wedge_look *look, size_t proc, bool first)
-{
-    const struct wedge_proc *p = &look->snapshot->procs[proc];
-    int kept = look->procs[proc].tasks, tasks = kept >= 0 ? kept : open_tasks(p->pid);
-    bool same = is_same_list(look, proc, tasks);
-    for (int i = p->first_thread; i < p->first_thread + p->n_threads; i++) {
-        struct wedge_thread *t = &look->snapshot->threads[i];
-        /* One that has ended will not come back, and holds nobody up. */
-        if (!same || (first && t->state != 'Z' && t->state != 'X' && !is_same(look, (size_t)i, tasks)))
-            t->moved = true;
-    }
-    look->tree_changed |= !same && p->in_tree && !p->n_threads;
-    if (kept < 0 && tasks >= 0)
-        close(tasks);
-}
-
-/* The processes of the tree are still those of pass A: one that came meanwhile was never looked at. */
-static int compare_tree(struct wedge_look *look)
-{
-    size_t tree = 0, known = 0;
-    int rc = wedge_machine_read(look);
-    if (rc)
-        return rc;
-    for (size_t i = 0; i < look->n_machine; i++)
-        tree += look->machine[i].tree;
-    for (size_t i = 0; i < look->snapshot->n_procs; i++) {
-        const struct wedge_proc *p = &look->snapshot->procs[i];
-        const struct wedge_machine_proc *m = wedge_look_machine_of(look, p->pid);
-        known += p->in_tree && m && m->tree && m->start_ticks == p->start_ticks;
-        look->tree_changed |= p->in_tree && !m;
-    }
-    look->tree_changed |= tree != known;
-    return 0;
-}
-
-/* A process that was born since the first list and is gone again before the last one would be in neither; meanwhile it
- * may have had a lock, and have been about to give it back. Who exists now, between the passes, is in this list; who is
- * born later has a parent that ran. */
-static int notice_births(struct wedge_look *look)
-{
-    pid_t *pids = NULL;
-    size_t n = 0;
-    bool born = false;
-    int rc = wedge_proc_list(0, WEDGE_MACHINE_MOST, &pids, &n);
-    for (size_t i = 0; i < n && !rc && !born; i++)
-        born = !wedge_look_machine_of(look, pids[i]);
-    free(pids);
-    return rc ? rc : born ? compare_tree(look) : 0;
-}
-
-static int pass_b(struct wedge_look *look)
-{
-    int rc = notice_births(look);
-    if (rc)
-        return rc;
-    for (size_t i = 0; i < look->snapshot->n_procs; i++)
-        compare_proc(look, i, true);
-    for (size_t i = 0; i < look->snapshot->n_procs; i++)
-        compare_proc(look, i, false);
-    return compare_tree(look);
 }
 
 /* The calls of the root may not be read: then there is nothing to say about it. */
@@ -475,6 +387,7 @@ int wedge_look_twice(struct wedge_look *look, int (*decode)(struct wedge_look *)
     if (check_proc(err))
         return -EXDEV;
     int rc;
+    wedge_compare_begin(look);
     /* As many files as we may have: two for each thread. */
     struct rlimit before = {.rlim_cur = RLIM_INFINITY, .rlim_max = RLIM_INFINITY};
     getrlimit(RLIMIT_NOFILE, &before);
@@ -495,7 +408,7 @@ int wedge_look_twice(struct wedge_look *look, int (*decode)(struct wedge_look *)
             break;
     }
     if (!rc)
-        rc = pass_b(look);
+        rc = wedge_compare(look);
     close_files(look);
     setrlimit(RLIMIT_NOFILE, &before);
     wedge_look_note(look, 0, "done");
@@ -516,15 +429,6 @@ int wedge_look_fds(struct wedge_look *look, int proc)
             own->async |= own->fds[i].kind == WEDGE_FD_ASYNC;
     }
     return own->fds_error;
-}
-
-int wedge_look_memory(struct wedge_look *look, int proc, uint64_t address, void *buf, size_t size)
-{
-    pid_t pid = look->snapshot->procs[proc].pid, reader = look->procs[proc].reader;
-    wedge_look_note(look, pid, "memory");
-    if (look->core)
-        return wedge_core_read(look->core, address, buf, size) == size ? 0 : -EFAULT;
-    return wedge_proc_memory(reader ? reader : pid, address, buf, size);
 }
 
 static int read_maps(struct wedge_look *look, int proc)
@@ -591,6 +495,7 @@ void wedge_look_free(struct wedge_look *look)
     free(look->procs);
     free(look->threads);
     free(look->machine);
+    wedge_memory_forget(look);
     free(look->ends);
     free(look->mappings);
     free(look->carriers);

@@ -95,7 +95,8 @@ struct wedge_look_thread {
      * time since the tree's last progress, and how long ago that was. */
     uint32_t rounds;
     int64_t asleep_ns, cpu_ns, cpu_span_ns;
-    bool restless; /* asleep in both passes, and put on a processor soon after: asked only of a tree that makes no progress */
+    bool
+        restless; /* asleep in both passes, and put on a processor soon after: asked only of a tree that makes no progress */
     enum wedge_inert inert;
     bool room; /* it waits for room in a full buffer */
     unsigned assumptions;
@@ -156,8 +157,12 @@ struct wedge_look {
     size_t n_wanted, cap_wanted;
     bool found_new;
 
+    struct wedge_look_block *blocks; /* memory that was read in this round; memory.c */
+
     struct wedge_waker *wakers;
     size_t n_wakers, cap_wakers;
+    uint64_t last_born; /* compare.c */
+    bool marks_open; /* a process of the machine could not be asked for the run's mark, and might have it */
     bool tree_changed; /* a process of the tree came or went between the passes */
     struct wedge_libc_cache *libcs;
     struct wedge_alarm_cache *alarms;
@@ -182,8 +187,12 @@ int wedge_look_want(struct wedge_look *look, pid_t pid);
 
 /* Descriptors and mappings of a process of the snapshot, read once a round. Negative errno when unreadable. */
 int wedge_look_fds(struct wedge_look *look, int proc);
-/* Reads `size` bytes at `address` of process `proc`, by a thread that lives: a leader that has ended has no memory. */
+/* Reads `size` bytes at `address` of process `proc`, by a thread that lives: a leader that has ended has no memory. What was
+ * read in this round already is not read anew. 0, or a negative errno. Again: the same bytes at a later moment than those of
+ * the first (that a word did not change in between says that it was not read in the middle of a change). */
 int wedge_look_memory(struct wedge_look *look, int proc, uint64_t address, void *buf, size_t size);
+int wedge_look_memory_again(struct wedge_look *look, int proc, uint64_t address, void *buf, size_t size);
+void wedge_memory_forget(struct wedge_look *look); /* what was read */
 int wedge_look_maps(struct wedge_look *look, int proc);
 const struct wedge_proc_map *wedge_look_map_at(struct wedge_look *look, int proc, uint64_t address);
 /* Everyone on the machine who holds a descriptor keyed (dev, inode) as in detector/kernel/fds.h, or maps file (dev, inode): a
@@ -205,6 +214,10 @@ bool wedge_look_traces(struct wedge_look *look, pid_t pid);
 /* Copies of texts in the snapshot's obstack. */
 const char *wedge_look_text(struct wedge_look *look, const char *text);
 const char *wedge_look_textf(struct wedge_look *look, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+#define WEDGE_LOOK_MOST_THREADS 65536 /* of a process */
+/* /proc/PID/task, or -1. */
+int wedge_look_open_tasks(pid_t pid);
 
 void wedge_look_note(struct wedge_look *look, pid_t pid, const char *step);
 

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "detector/kernel/sockets.h"
+#include "detector/look/compare.h"
 #include "detector/look/members.h"
 
 #define MOST_ENDS       1048576
@@ -55,41 +56,62 @@ static uid_t user_of(pid_t pid)
                : (uid_t)-1;
 }
 
-int wedge_machine_read(struct wedge_look *look)
+static bool read_one(struct wedge_look *look, int dir, pid_t pid, struct wedge_machine_proc *ret)
+{
+    char text[1024];
+    struct wedge_proc_stat stat;
+    if (wedge_proc_read_at(dir, pid, "stat", text, sizeof(text)) < 0 || wedge_proc_stat_parse(text, &stat))
+        return false;
+    *ret = (struct wedge_machine_proc){
+        .pid = pid,
+        .ppid = stat.ppid,
+        .pgrp = stat.pgrp,
+        .session = stat.session,
+        .start_ticks = stat.start_ticks,
+        .state = stat.state,
+        .threads = stat.threads,
+        .kernel = stat.kernel,
+        .uid = look->options->members == WEDGE_MEMBERS_OF_USER ? user_of(pid) : 0,
+    };
+    return true;
+}
+
+/* Who is no member, and has had its number since before the first list, has none by now: only a member's child is one. (By
+ * group, session or user it could have become one meanwhile.) */
+static bool is_still_none(const struct wedge_look *look, const struct wedge_machine_proc *old, uint64_t last_born)
+{
+    return old && !old->tree && look->options->members == WEDGE_MEMBERS_OF_ROOT && look->last_born &&
+           last_born >= look->last_born && ((uint64_t)old->pid <= look->last_born || (uint64_t)old->pid > last_born);
+}
+
+int wedge_machine_read(struct wedge_look *look, bool again)
 {
     pid_t *pids = NULL;
     size_t n = 0;
-    char text[1024];
     int dir = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     int rc = dir < 0 ? -errno : wedge_proc_list_at(dir, WEDGE_MACHINE_MOST, &pids, &n);
     struct wedge_machine_proc *old = NULL;
     size_t n_old = 0;
     if (rc)
         goto out;
-    old = look->machine;
-    n_old = look->n_machine;
-    bool with_user = look->options->members == WEDGE_MEMBERS_OF_USER;
-    look->n_machine = 0;
-    look->machine = calloc(n, sizeof(*look->machine));
-    rc = look->machine ? 0 : -ENOMEM;
+    /* After the list: who is in it was born before. */
+    uint64_t last_born = again ? wedge_compare_last_born() : 0;
+    struct wedge_machine_proc *all = calloc(n, sizeof(*all));
+    rc = all ? 0 : -ENOMEM;
     if (rc)
         goto out;
+    size_t n_all = 0;
     for (size_t i = 0; i < n; i++) {
-        struct wedge_proc_stat stat;
-        if (wedge_proc_read_at(dir, pids[i], "stat", text, sizeof(text)) < 0 || wedge_proc_stat_parse(text, &stat))
-            continue;
-        look->machine[look->n_machine++] = (struct wedge_machine_proc){
-            .pid = pids[i],
-            .ppid = stat.ppid,
-            .pgrp = stat.pgrp,
-            .session = stat.session,
-            .start_ticks = stat.start_ticks,
-            .state = stat.state,
-            .threads = stat.threads,
-            .kernel = stat.kernel,
-            .uid = with_user ? user_of(pids[i]) : 0,
-        };
+        const struct wedge_machine_proc *before = again ? find(look, pids[i]) : NULL;
+        if (is_still_none(look, before, last_born))
+            all[n_all++] = *before;
+        else
+            n_all += read_one(look, dir, pids[i], &all[n_all]);
     }
+    old = look->machine;
+    n_old = look->n_machine;
+    look->machine = all;
+    look->n_machine = n_all;
     rc = wedge_members_mark(look, old, n_old);
 out:
     free(old);

@@ -6,8 +6,9 @@
 
 #define WEDGE_MACHINE_MOST 131072 /* processes, and threads of one */
 
-/* Lists every process and marks the tree and wedge's own. -ESRCH: the root is not there. */
-int wedge_machine_read(struct wedge_look *look);
+/* Lists every process and marks the tree and wedge's own. Again: of those that cannot have become members since the last
+ * time, what was read then is kept. -ESRCH: the root is not there. */
+int wedge_machine_read(struct wedge_look *look, bool again);
 /* A thread of the process that still has files: 0 the leader, or when that has ended another one. */
 pid_t wedge_machine_reader(const struct wedge_machine_proc *p);
 /* What is shared is to be read again when next asked for. */

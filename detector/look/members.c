@@ -86,12 +86,17 @@ static void descend(struct wedge_look *look)
 static const char *const marks[] = {"WEDGE_RUN=", "WEDGE_ARENA="};
 enum { MARKS = sizeof(marks) / sizeof(marks[0]) };
 
+static bool may_have_environment(const struct wedge_look *look, const struct wedge_machine_proc *p)
+{
+    return !p->kernel && p->state != 'Z' && p->state != 'X' &&
+           !is_listed(look->options->skip, look->options->n_skip, p->pid);
+}
+
 /* The environment as it was when the process was executed; what it wrote over it since counts (proc(5)). */
 static char *environment_of(struct wedge_look *look, const struct wedge_machine_proc *p, ssize_t *ret_len)
 {
     char *text = NULL;
-    if (p->kernel || p->state == 'Z' || p->state == 'X' ||
-        is_listed(look->options->skip, look->options->n_skip, p->pid))
+    if (!may_have_environment(look, p))
         return NULL;
     wedge_look_note(look, p->pid, "environment");
     *ret_len = wedge_proc_read_all(p->pid, 0, "environ", MOST_ENVIRONMENT, &text);
@@ -123,6 +128,8 @@ static void read_mark(struct wedge_look *look, struct wedge_machine_proc *p, con
     char *text = environment_of(look, p, &len);
     if (text)
         p->mark = WEDGE_MARK_NONE;
+    else
+        look->marks_open |= len == 0 && may_have_environment(look, p);
     for (int i = 0; text && i < MARKS; i++) {
         const char *entry = wanted[i] ? entry_of(text, len, marks[i]) : NULL;
         if (entry && is_entry(entry, wanted[i]))

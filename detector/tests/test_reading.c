@@ -248,7 +248,7 @@ static long calls_of_examination(pid_t root)
 START_TEST(test_calls_per_thread)
 {
     /* Others may start processes meanwhile, whose stat is read too: many threads, so that it does not weigh. */
-    enum { FEW = 10, MANY = 610, MOST = 21 };
+    enum { FEW = 10, MANY = 610, MOST = 15 };
     long calls[2];
     for (int i = 0; i < 2; i++) {
         pid_t pid = blocked(i ? MANY : FEW);

@@ -178,8 +178,8 @@ static bool read_mutex(struct wedge_look *look, const struct wedge_futex *f, str
 {
     struct mutex again;
     return wedge_futex_memory(look, f, f->address, ret, sizeof(*ret)) &&
-           wedge_futex_memory(look, f, f->address, &again, sizeof(again)) && memcmp(ret, &again, sizeof(again)) == 0 &&
-           is_plausible(ret);
+           wedge_look_memory_again(look, f->proc, f->address, &again, sizeof(again)) == 0 &&
+           memcmp(ret, &again, sizeof(again)) == 0 && is_plausible(ret);
 }
 
 static bool is_rwlock_at(struct wedge_look *look, const struct wedge_futex *f, uint64_t base, struct rwlock *l)
