@@ -131,7 +131,11 @@ static int add_unix(struct wedge_sockets *to, const struct nlmsghdr *h)
 
 int wedge_sockets_parse_unix(struct wedge_sockets *to, const char *answer, size_t len)
 {
-    for (const struct nlmsghdr *h = (const struct nlmsghdr *)answer; NLMSG_OK(h, len); h = NLMSG_NEXT(h, len)) {
+    /* Not by NLMSG_NEXT, which subtracts the padding behind a last message from a length that has none left. */
+    for (size_t at = 0; at < len;) {
+        const struct nlmsghdr *h = (const struct nlmsghdr *)(answer + at);
+        if (len - at < sizeof(*h) || h->nlmsg_len < sizeof(*h) || h->nlmsg_len > len - at)
+            return -EBADMSG;
         if (h->nlmsg_type == NLMSG_DONE)
             return 1;
         if (h->nlmsg_type == NLMSG_ERROR) {
@@ -141,6 +145,7 @@ int wedge_sockets_parse_unix(struct wedge_sockets *to, const char *answer, size_
         int rc = h->nlmsg_type == SOCK_DIAG_BY_FAMILY ? add_unix(to, h) : 0;
         if (rc)
             return rc;
+        at += NLMSG_ALIGN((size_t)h->nlmsg_len);
     }
     return 0;
 }

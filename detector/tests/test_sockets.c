@@ -2,6 +2,8 @@
 #include "detector/kernel/sockets.h"
 
 #include <errno.h>
+#include <linux/netlink.h>
+#include <linux/sock_diag.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,6 +67,36 @@ START_TEST(test_line)
         ck_assert_mem_eq(s.local.address, &in6addr_loopback, 16);
     else
         ck_assert_mem_eq(s.local.address, "\0\0\0\0\0\0\0\0\0\0\xff\xff\x7f\0\0\1", 16);
+}
+END_TEST
+
+/* What is cut off is not taken for all there is. */
+START_TEST(test_answers)
+{
+    static const struct {
+        struct nlmsghdr h;
+        int32_t more;
+        size_t len;
+        int rc;
+    } answers[] = {
+        {.len = 0, .rc = 0},
+        {.h = {.nlmsg_len = 16, .nlmsg_type = NLMSG_DONE}, .len = 16, .rc = 1},
+        {.h = {.nlmsg_len = 16, .nlmsg_type = NLMSG_NOOP}, .len = 16, .rc = 0},
+        {.h = {.nlmsg_len = 17, .nlmsg_type = NLMSG_NOOP}, .len = 17, .rc = 0}, /* no padding behind the last */
+        {.h = {.nlmsg_len = 17, .nlmsg_type = NLMSG_NOOP}, .len = 16, .rc = -EBADMSG},
+        {.h = {.nlmsg_len = 16, .nlmsg_type = NLMSG_NOOP}, .len = 15, .rc = -EBADMSG},
+        {.h = {.nlmsg_len = 16, .nlmsg_type = NLMSG_NOOP}, .len = 18, .rc = -EBADMSG},
+        {.h = {.nlmsg_len = 15, .nlmsg_type = NLMSG_DONE}, .len = 20, .rc = -EBADMSG},
+        {.h = {.nlmsg_len = 0, .nlmsg_type = NLMSG_NOOP}, .len = 20, .rc = -EBADMSG},
+        {.h = {.nlmsg_len = 20, .nlmsg_type = NLMSG_ERROR}, .more = -EPERM, .len = 20, .rc = -EBADMSG},
+        {.h = {.nlmsg_len = 16, .nlmsg_type = SOCK_DIAG_BY_FAMILY}, .len = 16, .rc = -EBADMSG},
+    };
+    for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
+        struct wedge_sockets sockets = {0};
+        ck_assert_msg(wedge_sockets_parse_unix(&sockets, (const char *)&answers[i].h, answers[i].len) == answers[i].rc,
+                      "answer %zu", i);
+        ck_assert_uint_eq(sockets.n_unix, 0);
+    }
 }
 END_TEST
 
@@ -173,6 +205,7 @@ END_TEST
 static void fill(TCase *tcase)
 {
     tcase_add_loop_test(tcase, test_line, 0, LINES);
+    tcase_add_test(tcase, test_answers);
     tcase_add_test(tcase, test_unix);
     tcase_add_test(tcase, test_tcp);
     tcase_add_test(tcase, test_nobody);
