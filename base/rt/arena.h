@@ -223,8 +223,10 @@ struct wedge_arena_wait { /* 40 bytes */
 
 /* WANT before the call that takes, HOLD after it, RELEASING before the call that gives back: a death between
  * taking and recording blames the right thread. In a wait for a condition its mutex is WANT. What a thread takes twice
- * it has twice. */
-enum { WEDGE_HOLD_FREE, WEDGE_HOLD_WANT, WEDGE_HOLD_HOLD, WEDGE_HOLD_RELEASING };
+ * it has twice.
+ * A semaphore has no owner, and is a lock if each gives back what he took: HOLD as long as a thread has taken it, once;
+ * GAVE for good once it put in what it had not taken out. These make way for locks, and `sems_lost` is set then. */
+enum { WEDGE_HOLD_FREE, WEDGE_HOLD_WANT, WEDGE_HOLD_HOLD, WEDGE_HOLD_RELEASING, WEDGE_HOLD_GAVE };
 struct wedge_arena_hold { /* 16 bytes */
     _Atomic uint64_t object;
     _Atomic uint32_t state;
@@ -265,7 +267,8 @@ struct wedge_arena_thread { /* 512 bytes */
     uint8_t vtime[32]; /* virtual time's: now, wake at */
     uint64_t named[WEDGE_ARENA_RULES / 64]; /* rules whose thread= is this thread's name; the agent's alone */
     uint32_t named_at; /* as of which change of a name in its process; 0: not known yet */
-    uint8_t reserved[12];
+    uint32_t sems_lost; /* 1: of some semaphores it is not in holds any more what it did to them */
+    uint8_t reserved[8];
 };
 
 /* How often a rule was hit and fired on one thread slot or in one process slot (per=thread, per=proc). Row i is of

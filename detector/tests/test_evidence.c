@@ -24,24 +24,35 @@ static void teardown(void)
     wedge_arena_destroy(&arena);
 }
 
-static struct wedge_arena_thread *add_thread(uint32_t slot, pid_t tid)
+static struct wedge_arena_proc *add_proc(uint32_t slot, pid_t pid, uint32_t parent)
+{
+    struct wedge_arena_proc *p = wedge_arena_live(&arena, WEDGE_SEC_PROCS, slot);
+    p->pid = pid;
+    p->parent = parent;
+    p->state = WEDGE_PROC_RUNNING;
+    p->gen = 2;
+    return p;
+}
+
+static struct wedge_arena_thread *add_thread_of(uint32_t proc, uint32_t slot, pid_t tid)
 {
     struct wedge_arena_thread *t = wedge_arena_live(&arena, WEDGE_SEC_THREADS, slot);
-    struct wedge_arena_proc *p = wedge_arena_live(&arena, WEDGE_SEC_PROCS, 0);
+    struct wedge_arena_proc *p = wedge_arena_live(&arena, WEDGE_SEC_PROCS, proc);
     t->tid = tid;
     t->gen = 2;
+    t->proc = proc;
     p->threads++;
     return t;
+}
+static struct wedge_arena_thread *add_thread(uint32_t slot, pid_t tid)
+{
+    return add_thread_of(0, slot, tid);
 }
 
 /* The process and those of its threads that live; the slot of a thread is its place in the snapshot. */
 static void record_all(const struct wedge_snapshot *s)
 {
-    struct wedge_arena_proc *p = wedge_arena_live(&arena, WEDGE_SEC_PROCS, 0);
-    p->pid = s->procs[0].pid;
-    p->parent = UINT32_MAX;
-    p->state = WEDGE_PROC_RUNNING;
-    p->gen = 2;
+    add_proc(0, s->procs[0].pid, UINT32_MAX);
     for (size_t i = 0; i < s->n_threads; i++)
         add_thread((uint32_t)i, s->threads[i].tid);
 }
@@ -98,6 +109,14 @@ static void hold(uint32_t slot, uint64_t object)
     t->holds[0].kind = WEDGE_OBJECT_RWLOCK;
     t->holds[0].shared = 1;
     t->holds[0].state = WEDGE_HOLD_HOLD;
+}
+static void use_semaphore(uint32_t slot, uint64_t object, uint32_t state)
+{
+    hold(slot, object);
+    struct wedge_arena_thread *t = wedge_arena_live(&arena, WEDGE_SEC_THREADS, slot);
+    t->holds[0].kind = WEDGE_OBJECT_SEM;
+    t->holds[0].shared = 0;
+    t->holds[0].state = state;
 }
 
 /* `name`: of the case, where it is the one that is a hang by the record; else NULL. `culprit` as in struct hang. */
@@ -209,7 +228,7 @@ static void try_taker(int number)
     ck_assert_str_eq(wedge_verdict_words[s->verdicts[0].kind], "orphaned-wait");
     record_all(s);
     add_thread(1, factory.pid + 1)->ended = 1;
-    record_event(1, number ? WEDGE_EV_WAKE : WEDGE_EV_WAIT, sem, WEDGE_OBJECT_SEM, 1);
+    use_semaphore(1, sem, number ? WEDGE_HOLD_GAVE : WEDGE_HOLD_HOLD);
     check(factory.pid, number ? NULL : "taker-ended", NULL, number ? "orphaned-wait" : "abandoned-lock", WEDGE_PROVED,
           WEDGE_SCOPE_WHOLE);
     wedge_snapshot_free(s);
@@ -218,6 +237,49 @@ static void try_taker(int number)
 START_TEST(test_taker)
 {
     repeat("taker-ended", try_taker, _i);
+}
+END_TEST
+
+/* 0: the child that is gone took it and never gave it back. 1: it gave more than it took, as one that signals. 2: it
+ * became another program, and what it had where is not known. 3: of it not every thread was recorded. 4: one that lives
+ * has taken it. 5: what one that lives did is forgotten. */
+static void try_shared_taker(int number)
+{
+    struct factory factory = factory_start("shared-taker-ended");
+    struct wedge_snapshot *s = settle(factory.pid, 3, WEDGE_WAIT_SEM, WEDGE_WAIT_CHILD);
+    const struct wedge_thread *waiter = thread_in(s, WEDGE_WAIT_SEM), *parent = thread_in(s, WEDGE_WAIT_CHILD);
+    uint64_t sem = waiter->wait.object.address;
+    pid_t gone = 0;
+    ck_assert_str_eq(wedge_verdict_words[s->verdicts[0].kind], "closed-wait");
+    for (size_t i = 0; i < s->n_procs; i++)
+        gone = s->procs[i].state == 'Z' ? s->procs[i].pid : gone;
+    ck_assert_int_gt(gone, 0);
+    add_proc(0, factory.pid, UINT32_MAX);
+    add_thread_of(0, 0, parent->tid);
+    add_proc(1, waiter->tid, 0);
+    add_thread_of(1, 1, waiter->tid);
+    struct wedge_arena_proc *taker = add_proc(2, gone, 0);
+    strcpy(taker->role, "taker");
+    add_thread_of(2, 2, gone);
+    use_semaphore(2, sem, number == 1 ? WEDGE_HOLD_GAVE : WEDGE_HOLD_HOLD);
+    taker->exec_count = number == 2;
+    taker->threads += number == 3;
+    if (number == 4)
+        use_semaphore(0, sem, WEDGE_HOLD_HOLD);
+    struct wedge_arena_thread *other = wedge_arena_live(&arena, WEDGE_SEC_THREADS, 0);
+    other->sems_lost = number == 5;
+    check(factory.pid, number ? NULL : "shared-taker-ended", number ? "shared_taker_ended" : NULL,
+          number ? "closed-wait" : "abandoned-lock", WEDGE_PROVED, WEDGE_SCOPE_WHOLE);
+    wedge_snapshot_free(s);
+    s = examine(factory.pid);
+    if (!number)
+        ck_assert_msg(strstr(s->verdicts[0].summary, "owner is gone: taker (pid"), "%s", s->verdicts[0].summary);
+    wedge_snapshot_free(s);
+    factory_end(&factory);
+}
+START_TEST(test_shared_taker)
+{
+    repeat("shared-taker-ended", try_shared_taker, _i);
 }
 END_TEST
 
@@ -250,6 +312,7 @@ static void fill(TCase *tcase)
     tcase_add_loop_test(tcase, test_readers, 0, 2);
     tcase_add_loop_test(tcase, test_posters, 0, 5);
     tcase_add_loop_test(tcase, test_taker, 0, 2);
+    tcase_add_loop_test(tcase, test_shared_taker, 0, 6);
     tcase_add_loop_test(tcase, test_signalled_early, 0, 2);
 }
 

@@ -253,14 +253,26 @@ out:
     free(culprits);
 }
 
-/* Dead processes that could have acted: those that did not leave by themselves, and only if there are none of these,
- * the others. */
-static void add_dead(struct wedge_look *look, struct wedge_verdict *v)
+/* Is it the process that has what somebody of the core waits for? */
+static bool had_it(const struct wedge_look *look, const struct wedge_graph_set *set, const struct wedge_dead *dead)
+{
+    for (size_t i = 0; i < set->n_core; i++)
+        if (look->threads[set->core[i]].dead_owner == dead->pid)
+            return true;
+    return false;
+}
+
+/* Dead processes that could have acted: those that have what is waited for; where they are not known those that did not
+ * leave by themselves, and only if there are none of these, the others. */
+static void add_dead(struct wedge_look *look, struct wedge_verdict *v, const struct wedge_graph_set *set)
 {
     const struct wedge_snapshot *s = look->snapshot;
     if (v->kind != WEDGE_VERDICT_ORPHANED_WAIT && v->kind != WEDGE_VERDICT_ABANDONED_LOCK)
         return;
     int *dead = obstack_alloc(&look->snapshot->mem, (int)((s->n_dead + 1) * sizeof(int)));
+    for (size_t i = 0; i < s->n_dead; i++)
+        if (had_it(look, set, &s->dead[i]))
+            dead[v->n_dead++] = (int)i;
     for (int left = 0; left <= 1 && !v->n_dead; left++)
         for (size_t i = 0; i < s->n_dead; i++)
             if ((strcmp(s->dead[i].how, "exited") == 0) == (left == 1))
@@ -364,7 +376,7 @@ static void fill(struct wedge_look *look, const struct wedge_graph *graph, const
     v->scope = scope_of(look, live, v->victims, v->n_victims);
     v->reason = why_not ? why_not : rule_text(v->kind);
     add_culprits(look, v, set);
-    add_dead(look, v);
+    add_dead(look, v, set);
 }
 
 /* ---- verdicts without a closed set ---- */

@@ -6,9 +6,9 @@
  *   call      before the effect             after it
  *   take      hold WANT, wait               hold HOLD, or FREE when it failed; event
  *   give      hold RELEASING                hold FREE, or HOLD when it failed; event
- *   wait      wait; the mutex of a          the mutex HOLD again; event
- *             condition WANT
- *   wake                                    event
+ *   wait      wait; the mutex of a          the mutex HOLD again; of a semaphore hold HOLD;
+ *             condition WANT                event
+ *   wake                                    of a semaphore hold FREE, or GAVE; event
  *
  * A call that never returns (a cancellation, a siglongjmp out of a handler) leaves its wait behind until the next one
  * writes over it (record.c), and a WANT of what it did not get: whoever reads them compares with what the thread does.
@@ -86,29 +86,47 @@ void agent_record_watch(uint64_t watched[WEDGE_RULE_FUNCTIONS_WORDS])
     }
 }
 
-/* Of what is there twice either serves. */
-static struct wedge_arena_hold *find_hold(struct wedge_arena_thread *thread, uint64_t object)
-{
-    for (unsigned i = 0; i < WEDGE_HOLDS; i++)
-        if (atomic_load_explicit(&thread->holds[i].object, memory_order_relaxed) == object &&
-            atomic_load_explicit(&thread->holds[i].state, memory_order_relaxed) != WEDGE_HOLD_FREE)
-            return &thread->holds[i];
-    return NULL;
-}
-
-static struct wedge_arena_hold *want(struct wedge_arena_thread *thread, uint64_t object, uint8_t kind, bool shared)
+/* Of what is there twice either serves. Where a semaphore was may be a mutex now. */
+static struct wedge_arena_hold *find_hold(struct wedge_arena_thread *thread, uint64_t object, bool semaphore)
 {
     for (unsigned i = 0; i < WEDGE_HOLDS; i++) {
         struct wedge_arena_hold *hold = &thread->holds[i];
-        if (atomic_load_explicit(&hold->state, memory_order_relaxed) != WEDGE_HOLD_FREE)
-            continue;
-        atomic_store_explicit(&hold->object, object, memory_order_relaxed);
-        hold->kind = kind;
-        hold->shared = shared;
-        atomic_store_explicit(&hold->state, WEDGE_HOLD_WANT, memory_order_release);
-        return hold;
+        if (atomic_load_explicit(&hold->object, memory_order_relaxed) == object &&
+            atomic_load_explicit(&hold->state, memory_order_relaxed) != WEDGE_HOLD_FREE &&
+            (hold->kind == WEDGE_OBJECT_SEM) == semaphore)
+            return hold;
     }
-    return NULL; /* it holds more than there is room for */
+    return NULL;
+}
+
+/* One that is free; a semaphore makes way for a lock. */
+static struct wedge_arena_hold *find_room(struct wedge_arena_thread *thread, bool semaphore)
+{
+    struct wedge_arena_hold *other = NULL;
+    for (unsigned i = 0; i < WEDGE_HOLDS; i++) {
+        if (atomic_load_explicit(&thread->holds[i].state, memory_order_relaxed) == WEDGE_HOLD_FREE)
+            return &thread->holds[i];
+        if (thread->holds[i].kind == WEDGE_OBJECT_SEM)
+            other = &thread->holds[i];
+    }
+    if (other || semaphore)
+        thread->sems_lost = 1;
+    return semaphore ? NULL : other;
+}
+
+static struct wedge_arena_hold *put_hold(struct wedge_arena_thread *thread, uint64_t object, uint8_t kind, bool shared,
+                                         uint32_t state)
+{
+    struct wedge_arena_hold *hold = find_room(thread, kind == WEDGE_OBJECT_SEM);
+    if (!hold)
+        return NULL; /* it holds more than there is room for */
+    /* Partner: wedge reads a copy, and believes of a hold what its state says. */
+    atomic_store_explicit(&hold->state, WEDGE_HOLD_FREE, memory_order_relaxed);
+    atomic_store_explicit(&hold->object, object, memory_order_release);
+    hold->kind = kind;
+    hold->shared = shared;
+    atomic_store_explicit(&hold->state, state, memory_order_release);
+    return hold;
 }
 
 static void set_hold(struct wedge_arena_hold *hold, uint32_t state)
@@ -129,15 +147,15 @@ void agent_record_before(struct agent_call *call)
     call->began_ns = agent_now_ns();
     switch (how & WHAT) {
     case TAKES:
-        call->hold = want(thread, call->site.object, kind, (how & SHARED) != 0);
+        call->hold = put_hold(thread, call->site.object, kind, (how & SHARED) != 0, WEDGE_HOLD_WANT);
         break;
     case GIVES:
-        call->hold = find_hold(thread, call->site.object);
+        call->hold = find_hold(thread, call->site.object, false);
         set_hold(call->hold, WEDGE_HOLD_RELEASING);
         break;
     case WAITS:
         if (how & WITH_MUTEX)
-            call->hold = find_hold(thread, call->site.args[1]);
+            call->hold = find_hold(thread, call->site.args[1], false);
         set_hold(call->hold, WEDGE_HOLD_WANT);
         break;
     default:
@@ -201,6 +219,16 @@ static void write_event(const struct agent_call *call, uint16_t kind, int64_t ar
     atomic_store_explicit(&to->seq, number + 1, memory_order_release);
 }
 
+/* What a thread has done to a semaphore by now: nothing (no hold), taken it (HOLD), given what it had not (GAVE). */
+static void note_semaphore(struct wedge_arena_thread *thread, uint64_t object, bool took)
+{
+    struct wedge_arena_hold *hold = find_hold(thread, object, true);
+    if (!hold)
+        put_hold(thread, object, WEDGE_OBJECT_SEM, false, took ? WEDGE_HOLD_HOLD : WEDGE_HOLD_GAVE);
+    else if (!took && atomic_load_explicit(&hold->state, memory_order_relaxed) == WEDGE_HOLD_HOLD)
+        set_hold(hold, WEDGE_HOLD_FREE);
+}
+
 void agent_record_after(struct agent_call *call, int64_t result)
 {
     static const uint16_t kinds[] = {
@@ -216,5 +244,7 @@ void agent_record_after(struct agent_call *call, int64_t result)
         set_hold(call->hold, done ? WEDGE_HOLD_FREE : WEDGE_HOLD_HOLD);
     else
         set_hold(call->hold, WEDGE_HOLD_HOLD); /* the mutex of a condition, whatever came of the wait */
+    if (functions[call->function].kind == WEDGE_OBJECT_SEM && done && (what == WAITS || what == WAKES))
+        note_semaphore(call->here.thread, call->site.object, what == WAITS);
     write_event(call, kinds[what], arg);
 }

@@ -70,6 +70,29 @@ static void holds(void)
     sem_wait(&full);
 }
 
+/* A semaphore that it has taken, one that it took and gave back, one that it gave; at a word from outside so many more
+ * that there is room for a lock only if one of these makes way. */
+static void semaphores(void)
+{
+    static sem_t taken, back, many[20];
+    char word;
+    sem_init(&taken, 0, 1);
+    sem_init(&back, 0, 1);
+    sem_wait(&taken);
+    sem_wait(&back);
+    sem_post(&back);
+    sem_post(&sem);
+    say_all();
+    printf("taken=%p back=%p\n", (void *)&taken, (void *)&back);
+    fflush(stdout);
+    if (read(0, &word, 1) != 1)
+        return;
+    for (size_t i = 0; i < sizeof(many) / sizeof(many[0]); i++)
+        sem_post(&many[i]);
+    pthread_mutex_lock(&mutex);
+    sem_wait(&full);
+}
+
 static void leave(int signal)
 {
     (void)signal;
@@ -132,6 +155,8 @@ int main(int argc, char **argv)
         events();
     else if (strcmp(what, "holds") == 0)
         holds();
+    else if (strcmp(what, "semaphores") == 0)
+        semaphores();
     else if (strcmp(what, "jumps") == 0)
         jumps();
     else if (strcmp(what, "cancels") == 0)

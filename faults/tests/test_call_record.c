@@ -149,6 +149,26 @@ START_TEST(test_holds_and_waits)
 }
 END_TEST
 
+/* What a thread did to semaphores, for as long as there is room: locks come first. */
+START_TEST(test_semaphores)
+{
+    uint64_t taken, back;
+    start("semaphores", WEDGE_RECORD_CALLS);
+    run_read_until(&run, "back=");
+    run_read_until(&run, "\n");
+    ck_assert_int_eq(sscanf(strstr(run.text, "taken="), "taken=%" SCNx64 " back=%" SCNx64, &taken, &back), 2);
+    ck_assert_uint_eq(count_holds(0, taken, WEDGE_HOLD_HOLD, 0), 1);
+    ck_assert_uint_eq(count_holds(0, said.sem, WEDGE_HOLD_GAVE, 0), 1);
+    ck_assert_uint_eq(count_holds(0, 0, WEDGE_HOLD_FREE, 0), WEDGE_HOLDS - 2);
+    ck_assert_uint_eq(thread_at(0)->sems_lost, 0);
+    ck_assert_int_eq(write(run.in, "x", 1), 1);
+    wait_until_waiting(0, said.full);
+    ck_assert_uint_eq(count_holds(0, said.mutex, WEDGE_HOLD_HOLD, 0), 1);
+    ck_assert_uint_eq(thread_at(0)->sems_lost, 1);
+    finish();
+}
+END_TEST
+
 START_TEST(test_nothing_unless_asked)
 {
     start("holds", WEDGE_RECORD_PLACES);
@@ -215,6 +235,7 @@ static void fill(TCase *tcase)
     tcase_add_test(tcase, test_full_census);
     tcase_add_test(tcase, test_events_after_death);
     tcase_add_test(tcase, test_holds_and_waits);
+    tcase_add_test(tcase, test_semaphores);
     tcase_add_test(tcase, test_nothing_unless_asked);
     tcase_add_test(tcase, test_jumps_and_handlers);
     tcase_add_test(tcase, test_cancellations);

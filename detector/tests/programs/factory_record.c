@@ -2,6 +2,8 @@
  * looks of it anybody might help. */
 #include <semaphore.h>
 #include <stdatomic.h>
+#include <signal.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "detector/tests/programs/factory.h"
@@ -78,6 +80,28 @@ static void taker_ended(void)
     sem_wait(&sem);
 }
 
+/* A semaphore in shared memory as a lock: the child that had it is gone, and another one waits for it. The first was
+ * not waited for, as whoever should look after it is busy. */
+static void shared_taker_ended(void)
+{
+    sem_t *lock = factory_shared(sizeof(*lock));
+    sem_init(lock, 1, 1);
+    pid_t taker = factory_child();
+    if (taker == 0) {
+        sem_wait(lock);
+        _exit(0);
+    }
+    siginfo_t ended;
+    waitid(P_PID, (id_t)taker, &ended, WEXITED | WNOWAIT);
+    pid_t other = factory_child();
+    if (other == 0) {
+        sem_wait(lock);
+        _exit(0);
+    }
+    factory_ready();
+    waitpid(other, NULL, 0);
+}
+
 static void *signal_and_end(void *arg)
 {
     pthread_cond_signal(&cond);
@@ -98,6 +122,7 @@ const struct factory_case factory_record[] = {
     {"reader-joins", reader_joins, false},
     {"poster-stuck", poster_stuck, false},
     {"taker-ended", taker_ended, false},
+    {"shared-taker-ended", shared_taker_ended, false},
     {"signalled-early", signalled_early, false},
     {NULL, NULL, false},
 };
