@@ -115,7 +115,7 @@ static int by_wedge(pid_t pid, bool names)
     if (rc == 0)
         rc = wedge_capture_unwind(capture, NULL);
     if (rc == 0 && names)
-        rc = wedge_capture_symbols(capture, NULL);
+        wedge_capture_symbols(capture);
     wedge_capture_free(capture);
     obstack_free(&snapshot.mem, NULL);
     return rc;

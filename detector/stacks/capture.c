@@ -536,7 +536,8 @@ static const struct wedge_symbol *symbols_of(struct wedge_capture *capture, uint
 
 /*
  * The libc function that the program called, where it left no frame because it jumped on: `inner` is the outermost
- * frame of libc, `outer` the frame that called. What the call instruction names is what was called. Fills *ret.
+ * frame of libc, which is named already, `outer` the frame that called. What the call instruction names is what was called.
+ * Fills *ret.
  */
 static bool jumped_from(struct wedge_capture *capture, const struct wedge_frame *inner, const struct wedge_frame *outer,
                         struct wedge_frame *ret)
@@ -548,7 +549,8 @@ static bool jumped_from(struct wedge_capture *capture, const struct wedge_frame 
     if (!libc_file || !caller_file)
         return false;
     const char *name = wedge_call_site_name(&capture->images, caller, caller_file, outer->pc);
-    if (!name || !wedge_symbols_elsewhere(libc_file, name, inner->module_offset, &address))
+    if (!name || (inner->function && strcmp(inner->function, name) == 0) ||
+        !wedge_symbols_elsewhere(libc_file, name, inner->module_offset, &address))
         return false;
     *ret = *inner;
     ret->pc = address + libc->bias;
@@ -580,7 +582,7 @@ static void name_frames(struct wedge_capture *capture, struct wedge_thread *thre
             named[n++] = frame;
         }
         if (frame.libc && !frame.signal && i + 1 < n_bare && !bare[i + 1].libc && bare[i + 1].module[0] &&
-            jumped_from(capture, &bare[i], &bare[i + 1], &named[n]))
+            jumped_from(capture, &frame, &bare[i + 1], &named[n]))
             n++;
     }
     thread->frames = obstack_copy(&capture->snapshot->mem, named, n * sizeof(*named));
@@ -627,12 +629,10 @@ static void name_thread(struct wedge_capture *capture, struct wedge_thread *thre
     places[0] = place;
 }
 
-int wedge_capture_symbols(struct wedge_capture *capture, struct wedge_err *err)
+void wedge_capture_symbols(struct wedge_capture *capture)
 {
     struct place places[PLACES] = {0};
-    struct wedge_frame *named = calloc(NAMED_MAX, sizeof(*named));
-    if (!named)
-        return wedge_err_set(err, -ENOMEM, "no memory to name the frames of process %d", capture->proc->pid);
+    static struct wedge_frame named[NAMED_MAX]; /* 400 kB, of which little is touched: not new for each process */
     say(capture, "read symbols and line tables");
     for (size_t i = 0; i < capture->n; i++) {
         struct wedge_thread *thread = &capture->threads[i];
@@ -645,8 +645,6 @@ int wedge_capture_symbols(struct wedge_capture *capture, struct wedge_err *err)
         if (symbols)
             thread->callback_function = keep_text(capture, symbols[n - 1].function);
     }
-    free(named);
-    return 0;
 }
 
 void wedge_capture_free(struct wedge_capture *capture)

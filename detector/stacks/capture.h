@@ -50,7 +50,7 @@ void wedge_capture_open_files(const struct wedge_capture *capture);
 /* Unwinds the copies: fills pc, module, offset, build-id, signal of each frame. The process runs meanwhile. */
 int wedge_capture_unwind(struct wedge_capture *capture, struct wedge_err *err);
 /* Names: function, file, line, inlined frames, libc, and callback_function. Never a guess. */
-int wedge_capture_symbols(struct wedge_capture *capture, struct wedge_err *err);
+void wedge_capture_symbols(struct wedge_capture *capture);
 void wedge_capture_free(struct wedge_capture *capture); /* frames stay: they live in the snapshot */
 
 #endif

@@ -7,7 +7,7 @@
 
 #include <uthash.h>
 
-enum kind { STRING = 1, THREAD, WANT, DONE, FAILED };
+enum kind { STRING = 1, THREAD, WANT, DONE, FAILED, ALIKE };
 
 struct header {
     uint32_t kind, bytes;
@@ -21,6 +21,11 @@ struct frame_message {
     uint32_t function, file, module, build_id;
     int32_t line;
     uint32_t flags; /* INLINED and so on */
+};
+struct alike_message {
+    int32_t thread;
+    uint32_t note, callback_function;
+    int32_t like;
 };
 struct want_message {
     int32_t thread;
@@ -97,9 +102,32 @@ static uint32_t string(struct wedge_parcel_sender *sender, const char *text)
     return known->number;
 }
 
+/* A thread of this process with the same frames that went before; -1 none. */
+static int find_alike(struct wedge_parcel_sender *sender, const struct wedge_thread *thread, int index)
+{
+    for (size_t i = 0; i < sender->n_recent && i < WEDGE_PARCEL_RECENT; i++)
+        if (sender->recent[i].frames == thread->frames && sender->recent[i].n == thread->n_frames)
+            return sender->recent[i].thread;
+    size_t at = sender->n_recent++ % WEDGE_PARCEL_RECENT;
+    sender->recent[at].frames = thread->frames;
+    sender->recent[at].n = thread->n_frames;
+    sender->recent[at].thread = index;
+    return -1;
+}
+
 void wedge_parcel_send_thread(struct wedge_parcel_sender *sender, const struct wedge_thread *thread, int index)
 {
     static struct frame_message frames[WEDGE_PARCEL_FRAMES_MAX];
+    int like = thread->n_frames ? find_alike(sender, thread, index) : -1;
+    if (like >= 0) {
+        struct alike_message alike = {.thread = index,
+                                      .note = string(sender, thread->stack_note),
+                                      .callback_function = string(sender, thread->callback_function),
+                                      .like = like};
+        put_header(sender, ALIKE, sizeof(alike));
+        put(sender, &alike, sizeof(alike));
+        return;
+    }
     size_t n = thread->n_frames < WEDGE_PARCEL_FRAMES_MAX ? thread->n_frames : WEDGE_PARCEL_FRAMES_MAX;
     for (size_t i = 0; i < n; i++) {
         const struct wedge_frame *f = &thread->frames[i];
@@ -138,6 +166,7 @@ static void send_proc(struct wedge_parcel_sender *sender, enum kind kind, int pr
     put_header(sender, kind, sizeof(message));
     put(sender, &message, sizeof(message));
     flush(sender);
+    sender->n_recent = 0;
 }
 
 void wedge_parcel_send_done(struct wedge_parcel_sender *sender, int proc)
@@ -226,6 +255,27 @@ static int take_thread(struct wedge_parcel_taker *taker, const uint8_t *data, si
     return 0;
 }
 
+static int take_alike(struct wedge_parcel_taker *taker, const uint8_t *data, size_t len)
+{
+    struct alike_message message;
+    const char *note, *callback;
+    if (len != sizeof(message))
+        return -EBADMSG;
+    memcpy(&message, data, sizeof(message));
+    struct wedge_thread *all = taker->snapshot->threads;
+    if (!is_awaited(taker, message.thread) || message.like < 0 || (size_t)message.like >= taker->snapshot->n_threads ||
+        !taker->came[message.like] || all[message.like].proc != all[message.thread].proc ||
+        !find(taker, message.note, "", &note) || !find(taker, message.callback_function, NULL, &callback))
+        return -EBADMSG;
+    struct wedge_thread *thread = &all[message.thread];
+    thread->stack_note = note;
+    thread->callback_function = callback;
+    thread->frames = all[message.like].frames;
+    thread->n_frames = all[message.like].n_frames;
+    taker->came[message.thread] = true;
+    return 0;
+}
+
 static int take_want(struct wedge_parcel_taker *taker, const uint8_t *data, size_t len)
 {
     struct want_message message;
@@ -262,6 +312,8 @@ static int take_message(struct wedge_parcel_taker *taker, uint32_t kind, const u
         return take_string(taker, data, len);
     case THREAD:
         return take_thread(taker, data, len);
+    case ALIKE:
+        return take_alike(taker, data, len);
     case WANT:
         return take_want(taker, data, len);
     case DONE:

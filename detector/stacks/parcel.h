@@ -5,6 +5,7 @@
  *   stream  = { header payload }           header: kind, bytes of payload
  *   STRING  = bytes without NUL            gets the next number, from 1; 0 stands for NULL or ""
  *   THREAD  = struct, frames               one thread's stack; its strings came before
+ *   ALIKE   = struct                       one whose frames are those of a thread of the same process, which came before
  *   WANT    = struct                       more of a thread's stack is needed: answered on another pipe, then it goes on
  *   DONE    = process                      all of its threads came
  *   FAILED  = process, string              none will
@@ -26,15 +27,23 @@
 #define WEDGE_PARCEL_TOTAL_MAX  (64u << 20)
 
 struct wedge_parcel_string;
+#define WEDGE_PARCEL_RECENT 8 /* threads that another one may be said to be alike to */
 struct wedge_parcel_sender { /* zeroed but for `out` */
     int out;
     int error; /* the first negative errno; nothing is sent after it */
     uint32_t n_strings;
     struct wedge_parcel_string *strings;
+    size_t n_recent; /* in all, of which the last ones are kept; none of a process that is done */
+    struct {
+        const struct wedge_frame *frames;
+        size_t n;
+        int thread;
+    } recent[WEDGE_PARCEL_RECENT];
     size_t len;
     uint8_t buffer[1 << 16];
 };
-/* Each ends the sending at the first error and remembers it. Thread and process: index in the snapshot. */
+/* Threads that share their frames (the same array) share them when they have come, too.
+ * Each ends the sending at the first error and remembers it. Thread and process: index in the snapshot. */
 void wedge_parcel_send_thread(struct wedge_parcel_sender *sender, const struct wedge_thread *thread, int index);
 void wedge_parcel_send_want(struct wedge_parcel_sender *sender, int thread, uint64_t need); /* flushes */
 void wedge_parcel_send_done(struct wedge_parcel_sender *sender, int proc); /* flushes */

@@ -217,10 +217,11 @@ static int child_main(void *arg, int out, struct wedge_job_note *note)
         if (!stacks->open[i])
             continue;
         note->pid = p->pid;
-        if (wedge_capture_unwind(stacks->captures[i], &err) || wedge_capture_symbols(stacks->captures[i], &err)) {
+        if (wedge_capture_unwind(stacks->captures[i], &err)) {
             wedge_parcel_send_failed(&child.sender, (int)i, err.message);
             continue;
         }
+        wedge_capture_symbols(stacks->captures[i]);
         for (int t = p->first_thread; t < p->first_thread + p->n_threads; t++)
             wedge_parcel_send_thread(&child.sender, &stacks->snapshot->threads[t], t);
         wedge_parcel_send_done(&child.sender, (int)i);

@@ -297,7 +297,7 @@ bool wedge_symbols_elsewhere(struct wedge_elf_file *file, const char *name, uint
 
 bool wedge_symbols_begin(struct wedge_elf_file *file, uint64_t address, uint64_t *ret_start)
 {
-    const struct wedge_elf_symbols *symbols = symbols_of(file);
+    struct wedge_elf_symbols *symbols = symbols_of(file);
     struct wedge_elf_symbol symbol;
     if (!symbols || !wedge_elf_symbols_find(symbols, address, &symbol))
         return false;
@@ -312,7 +312,7 @@ static void from_symbols(struct wedge_elf_file *file, uint64_t address, bool lib
     struct wedge_symbol *outermost = &lookup->symbols[lookup->n - 1];
     if (outermost->function && !libc && !lookup->short_name)
         return;
-    const struct wedge_elf_symbols *symbols = symbols_of(file);
+    struct wedge_elf_symbols *symbols = symbols_of(file);
     struct wedge_elf_symbol symbol;
     if (!symbols || !wedge_elf_symbols_find(symbols, address, &symbol) ||
         (outermost->function && !(lookup->short_name ? is_mangled(symbol.name) : symbol.dynamic)))

@@ -12,7 +12,7 @@
 
 #include "detector/core/core_file.h"
 
-#define CHUNK_BYTES      16384u
+#define CHUNK_BYTES      4096u
 #define CACHED_BYTES_MAX (64u << 20)
 
 struct wedge_target_chunk {

@@ -32,7 +32,7 @@ static void capture_all(struct wedge_snapshot *snapshot, pid_t pid, int deadline
     int rc = wedge_capture_proc(snapshot, 0, deadline_ms, NULL, &capture, &err);
     ck_assert_msg(rc == 0, "capture: %d, %s", rc, err.message);
     ck_assert_int_eq(wedge_capture_unwind(capture, &err), 0);
-    ck_assert_int_eq(wedge_capture_symbols(capture, &err), 0);
+    wedge_capture_symbols(capture);
     wedge_capture_free(capture);
 }
 
@@ -300,7 +300,7 @@ START_TEST(test_uninterruptible)
         stuck->state = 'S'; /* as if it had gone to sleep after the look: it is waited for */
     ck_assert_int_eq(wedge_capture_proc(&snapshot, 0, 200, NULL, &capture, &err), 0);
     ck_assert_int_eq(wedge_capture_unwind(capture, &err), 0);
-    ck_assert_int_eq(wedge_capture_symbols(capture, &err), 0);
+    wedge_capture_symbols(capture);
     wedge_capture_free(capture);
     ck_assert_msg(strstr(stuck->stack_note, "uninterruptible"), "%s", stuck->stack_note);
     if (geteuid() == 0) /* the kernel's own stack may be read: it is in vfork(2) */
@@ -406,7 +406,7 @@ START_TEST(test_target_ends_meanwhile)
                 rc = wedge_capture_proc(&snapshot, 0, 1000, NULL, &capture, &err);
                 if (rc == 0 && write(begun[1], "b", 1) == 1) {
                     wedge_capture_unwind(capture, &err);
-                    wedge_capture_symbols(capture, &err);
+                    wedge_capture_symbols(capture);
                     wedge_capture_free(capture);
                 }
                 stacks_snapshot_done(&snapshot);

@@ -89,7 +89,7 @@ START_TEST(test_debug_files)
     stacks_snapshot_init(&snapshot, target.pid);
     ck_assert_int_eq(wedge_capture_proc(&snapshot, 0, 1000, NULL, &capture, &err), 0);
     ck_assert_int_eq(wedge_capture_unwind(capture, &err), 0);
-    ck_assert_int_eq(wedge_capture_symbols(capture, &err), 0);
+    wedge_capture_symbols(capture);
     wedge_capture_free(capture);
     for (size_t t = 0; t < target.n; t++) {
         const struct stacks_said *said = &target.said[t];

@@ -125,6 +125,46 @@ START_TEST(test_round_trip)
 }
 END_TEST
 
+/* The same array of frames goes over once, and is one array again; one of another process is none of it. */
+START_TEST(test_alike)
+{
+    static struct wedge_parcel_sender sender;
+    char buf[4096];
+    int ends[2];
+    struct wedge_frame frames[40] = {{.pc = 0x1000, .function = "read", .module = "", .build_id = ""}};
+    for (size_t i = 1; i < 40; i++)
+        frames[i] = frames[0];
+    struct wedge_thread one = {.frames = frames, .n_frames = 40, .stack_note = ""}, two = one, other = one;
+    two.stack_note = "cut";
+    two.callback_function = "cb";
+    memset(&sender, 0, sizeof(sender));
+    ck_assert_int_eq(pipe2(ends, O_CLOEXEC | O_NONBLOCK), 0);
+    sender.out = ends[1];
+    wedge_parcel_send_thread(&sender, &one, 0);
+    size_t before = sender.len;
+    wedge_parcel_send_thread(&sender, &two, 1);
+    ck_assert_uint_lt(sender.len - before, 100);
+    wedge_parcel_send_done(&sender, 0);
+    wedge_parcel_send_thread(&sender, &other, 2);
+    wedge_parcel_send_done(&sender, 1);
+    ck_assert_int_eq(sender.error, 0);
+    ssize_t n = read(ends[0], buf, sizeof(buf));
+    ck_assert_int_gt(n, 0);
+    ck_assert_int_eq(wedge_parcel_take(&taker, buf, (size_t)n), 0);
+    ck_assert_ptr_eq(threads[0].frames, threads[1].frames);
+    ck_assert_uint_eq(threads[1].n_frames, 40);
+    ck_assert_str_eq(threads[0].stack_note, "");
+    ck_assert_str_eq(threads[1].stack_note, "cut");
+    ck_assert_str_eq(threads[1].callback_function, "cb");
+    ck_assert_ptr_null(threads[0].callback_function);
+    ck_assert_uint_eq(threads[2].n_frames, 40);
+    ck_assert_ptr_ne(threads[2].frames, threads[0].frames);
+    ck_assert_str_eq(threads[2].frames[39].function, "read");
+    close(ends[0]);
+    close(ends[1]);
+}
+END_TEST
+
 START_TEST(test_answer_refused)
 {
     char buf[4096];
@@ -154,7 +194,7 @@ static const struct bad {
     size_t len;
 } bad[] = {
     CASE("no kind", HEADER(0, 0)),
-    CASE("an unknown kind", HEADER(6, 0)),
+    CASE("an unknown kind", HEADER(7, 0)),
     CASE("a message that is too long", HEADER(2, 0x7fffffff)),
     CASE("an empty string", HEADER(1, 0)),
     CASE("a string with a NUL", HEADER(1, 2), 'a', 0),
@@ -178,6 +218,15 @@ static const struct bad {
     CASE("a negative process", DONE(-1)),
     CASE("done twice", EMPTY(2), DONE(1), DONE(1)),
     CASE("failed for a reason that never came", HEADER(5, 8), U32(0), U32(1)),
+    CASE("half an alike", EMPTY(0), HEADER(6, 12), U32(1), U32(0), U32(0)),
+    CASE("alike to a thread that did not come", HEADER(6, 16), U32(1), U32(0), U32(0), U32(0)),
+    CASE("alike to itself", HEADER(6, 16), U32(1), U32(0), U32(0), U32(1)),
+    CASE("alike to a thread of another process", EMPTY(2), HEADER(6, 16), U32(0), U32(0), U32(0), U32(2)),
+    CASE("alike to a thread that is not there", EMPTY(0), HEADER(6, 16), U32(1), U32(0), U32(0), U32(3)),
+    CASE("alike to a negative thread", EMPTY(0), HEADER(6, 16), U32(1), U32(0), U32(0), U32(-1)),
+    CASE("alike, of a thread that came", EMPTY(0), EMPTY(1), HEADER(6, 16), U32(1), U32(0), U32(0), U32(0)),
+    CASE("alike with a note that never came", EMPTY(0), HEADER(6, 16), U32(1), U32(1), U32(0), U32(0)),
+    CASE("alike with a callback that never came", EMPTY(0), HEADER(6, 16), U32(1), U32(0), U32(1), U32(0)),
     CASE("half a wish", HEADER(3, 8), U32(0), U32(0)),
     CASE("a wish for a thread that is not there", HEADER(3, 16), U32(7), U32(0), ZERO8),
     CASE("a wish for a thread that came", EMPTY(0), HEADER(3, 16), U32(0), U32(0), ZERO8),
@@ -219,6 +268,7 @@ static void fill(TCase *tcase)
 {
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_loop_test(tcase, test_round_trip, 0, 3);
+    tcase_add_test(tcase, test_alike);
     tcase_add_test(tcase, test_answer_refused);
     tcase_add_loop_test(tcase, test_bad, 0, sizeof(bad) / sizeof(bad[0]));
     tcase_add_test(tcase, test_too_much);

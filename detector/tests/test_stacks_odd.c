@@ -37,7 +37,7 @@ static void capture_all(struct wedge_snapshot *snapshot, pid_t pid)
     int rc = wedge_capture_proc(snapshot, 0, 1000, NULL, &capture, &err);
     ck_assert_msg(rc == 0, "capture: %d, %s", rc, err.message);
     ck_assert_int_eq(wedge_capture_unwind(capture, &err), 0);
-    ck_assert_int_eq(wedge_capture_symbols(capture, &err), 0);
+    wedge_capture_symbols(capture);
     wedge_capture_free(capture);
 }
 
@@ -137,7 +137,7 @@ START_TEST(test_executes_meanwhile)
         wedge_proc_read(target.pid, 0, "comm", comm, sizeof(comm));
     ck_assert_str_eq(comm, "sleep\n");
     ck_assert_int_eq(wedge_capture_unwind(capture, &err), 0);
-    ck_assert_int_eq(wedge_capture_symbols(capture, &err), 0);
+    wedge_capture_symbols(capture);
     wedge_capture_free(capture);
     for (size_t i = 0; i < snapshot.n_threads; i++) {
         for (size_t k = 0; k < snapshot.threads[i].n_frames; k++)

@@ -143,7 +143,7 @@ START_TEST(test_same_names)
     stacks_snapshot_init(&snapshot, target.pid);
     ck_assert_int_eq(wedge_capture_proc(&snapshot, 0, 1000, NULL, &capture, &err), 0);
     ck_assert_int_eq(wedge_capture_unwind(capture, &err), 0);
-    ck_assert_int_eq(wedge_capture_symbols(capture, &err), 0);
+    wedge_capture_symbols(capture);
     wedge_capture_free(capture);
     snprintf(
         line, sizeof(line),
