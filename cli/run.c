@@ -9,6 +9,8 @@
 #include "base/clock.h"
 #include "base/duration.h"
 #include "base/text.h"
+#include "cli/ablate.h"
+#include "cli/bar.h"
 #include "cli/cli.h"
 #include "scenarios/playing.h"
 #include "scenarios/results.h"
@@ -21,13 +23,15 @@ struct options {
     struct wedge_cli cli;
     struct wedge_strings names;
     const char *filter; /* NULL none */
-    long repeat, jobs;
+    const char *ablate; /* a preset; NULL: no ablation */
+    long repeat, jobs; /* jobs 0: not given */
     int64_t timeout_ns; /* 0: each scenario's own limit */
     bool only_hang, fail_fast, keep_going;
 };
 
 enum {
     KEY_REPEAT = 256,
+    KEY_ABLATE,
     KEY_ONLY_HANG,
     KEY_FILTER,
     KEY_FAIL_FAST,
@@ -35,11 +39,17 @@ enum {
     KEY_TIMEOUT,
     MOST_REPEATS = 1000000
 };
+enum { ABLATION_LIMIT_MS = 8000 }; /* of one combination, where neither its scenario nor --timeout says less */
 static const struct argp_option options[] = {
+    {"ablate", KEY_ABLATE, "PRESET", 0,
+     "Of the pool's preset reported, proposed or hardened turn each cure on or off alone, and see which scenario hangs "
+     "then",
+     0},
     {"fail-fast", KEY_FAIL_FAST, NULL, 0, "Play nothing more once a check was not as expected", 0},
     {"filter", KEY_FILTER, "PATTERN", 0, "Of all scenarios only those whose name fits: '*/2.3*', 'corpus/*'", 0},
     {"hang-only", KEY_ONLY_HANG, NULL, 0, "Play the hang alone, without its twin and the hardened check", 0},
-    {"jobs", 'j', "N", 0, "Play N checks side by side (1); times are then no measure", 0},
+    {"jobs", 'j', "N", 0,
+     "Play N checks side by side (1; with --ablate twice the number of processors); times are then no measure", 0},
     {"keep-going", KEY_KEEP_GOING, NULL, 0, "A check that cannot be played is invalid, and not the end of the run", 0},
     {"repeat", KEY_REPEAT, "N", 0, "Play each check N times; the signature must be the same each time", 0},
     {"timeout", KEY_TIMEOUT, "TIME", 0, "The longest time for one run, whatever the scenario says", 0},
@@ -68,6 +78,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case 'j':
         o->jobs = number(state, "jobs", arg, WEDGE_PLAYING_MOST);
         return 0;
+    case KEY_ABLATE:
+        o->ablate = arg;
+        return 0;
     case KEY_FILTER:
         o->filter = arg;
         return 0;
@@ -82,6 +95,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         return 0;
     case KEY_ONLY_HANG:
         o->only_hang = true;
+        return 0;
+    case ARGP_KEY_END:
+        if (o->ablate && (o->fail_fast || o->only_hang))
+            argp_error(state, "--ablate plays all combinations: it does not go with --fail-fast or --hang-only");
         return 0;
     case ARGP_KEY_ARG:
         return -wedge_strings_add(&o->names, arg);
@@ -116,7 +133,7 @@ struct play {
     struct check *more; /* parallel to checks */
     size_t n_checks;
     struct wedge_results *results;
-    int64_t began_ns;
+    struct wedge_cli_bar bar;
     sigset_t mask; /* as it was when wedge started */
     struct wedge_playing_end end;
     char report[4200]; /* the last hang's report.html */
@@ -146,24 +163,6 @@ static void say(const struct play *p, const struct wedge_playing_check *check, l
     fflush(out);
 }
 
-/* One line on a terminal: how far it is, what failed, and how long the rest takes at the pace so far. */
-static void show_progress(const struct play *p)
-{
-    char left[32] = "";
-    size_t done = wedge_results_count(p->results), all = p->n_checks * (size_t)p->o->repeat;
-    if (p->o->cli.quiet || !isatty(STDERR_FILENO))
-        return;
-    if (done == all) {
-        fputs("\r\033[K", stderr);
-        return;
-    }
-    if (done)
-        wedge_duration_text((wedge_clock_ns() - p->began_ns) / (int64_t)done * (int64_t)(all - done), left,
-                            sizeof(left));
-    fprintf(stderr, "\r\033[K%zu of %zu checks, %zu not as expected%s%s left\r", done, all,
-            done - wedge_results_passed(p->results), done ? ", about " : "", done ? left : "all");
-}
-
 static int ended(void *context, size_t number, long round, const struct wedge_check_result *result,
                  struct wedge_err *err)
 {
@@ -179,11 +178,11 @@ static int ended(void *context, size_t number, long round, const struct wedge_ch
     }
     if (check->role == WEDGE_CHECK_HANG && r.dir[0])
         snprintf(p->report, sizeof(p->report), "%s/report.html", r.dir);
-    if (!p->o->cli.quiet && isatty(STDERR_FILENO))
-        fputs("\r\033[K", stderr);
+    wedge_cli_bar_wipe(&p->bar);
     say(p, check, round, &r);
     int rc = wedge_results_add(p->results, check->scenario, check->role, round, &r, err);
-    show_progress(p);
+    size_t done = wedge_results_count(p->results);
+    wedge_cli_bar_show(&p->bar, done, done - wedge_results_passed(p->results));
     return rc ? rc : p->o->fail_fast && r.status != WEDGE_CHECK_PASSED;
 }
 
@@ -212,7 +211,7 @@ static int add_file(struct play *p, const char *file, const char *prefix, struct
     scenarios[p->n_scenarios++] = s;
     for (int role = 0; role < WEDGE_CHECKS; role++)
         if (s->checks[role].present && (role == WEDGE_CHECK_HANG || !p->o->only_hang))
-            checks[p->n_checks++] = (struct wedge_playing_check){s, (enum wedge_check_role)role};
+            checks[p->n_checks++] = (struct wedge_playing_check){.scenario = s, .role = (enum wedge_check_role)role};
     return 0;
 }
 
@@ -249,14 +248,15 @@ static int play(struct play *p, struct wedge_err *err)
     const struct wedge_playing playing = {.checks = p->checks,
                                           .n = p->n_checks,
                                           .rounds = p->o->repeat,
-                                          .at_once = (unsigned)p->o->jobs,
+                                          .at_once = p->o->jobs ? (unsigned)p->o->jobs : 1,
                                           .out_dir = p->o->cli.dir,
                                           .mask = &p->mask,
                                           .keep_going = p->o->keep_going,
                                           .ended = ended,
                                           .context = p};
-    p->began_ns = wedge_clock_ns();
-    show_progress(p);
+    p->bar = (struct wedge_cli_bar){
+        .cli = &p->o->cli, .what = "checks", .all = p->n_checks * (size_t)p->o->repeat, .began_ns = wedge_clock_ns()};
+    wedge_cli_bar_show(&p->bar, 0, 0);
     return wedge_playing_all(&playing, &p->end, err);
 }
 
@@ -295,34 +295,62 @@ static void dispose(struct play *p)
     wedge_results_free(p->results);
 }
 
+/* Each check of each scenario. */
+static int run_checks(struct play *p)
+{
+    struct wedge_err err = {0};
+    /* Before anything can go wrong: a result.json of an earlier run must not pass for this one's. */
+    int status = WEDGE_EXIT_OK, rc = wedge_results_open(p->o->cli.dir, &p->results, &err);
+    if (!rc)
+        rc = gather(p, &err);
+    if (!rc)
+        rc = play(p, &err);
+    if (!rc && p->end.signal)
+        status = 128 + p->end.signal;
+    else if (!rc && (!p->end.whole || wedge_results_passed(p->results) < wedge_results_count(p->results)))
+        status = WEDGE_EXIT_UNEXPECTED;
+    if (!rc)
+        rc = finish(p, status, &err);
+    if (!rc)
+        return status;
+    status = wedge_cli_error(&err);
+    if (p->results) /* where even that cannot be written, the error is on standard error */
+        wedge_results_close(p->results, "the run failed", status, NULL);
+    return status;
+}
+
+/* Each scenario as often as there are cures. Most of a run is waiting: twice as many at once as there are processors. */
+static int ablate(struct play *p)
+{
+    struct wedge_err err = {0};
+    long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+    if (gather(p, &err))
+        return wedge_cli_error(&err);
+    for (size_t i = 0; i < p->n_scenarios; i++)
+        if (!p->o->timeout_ns && p->scenarios[i]->limit_ms > ABLATION_LIMIT_MS)
+            p->scenarios[i]->limit_ms = ABLATION_LIMIT_MS;
+    unsigned at_once = cpus < 1 ? 2 : cpus > WEDGE_PLAYING_MOST / 2 ? WEDGE_PLAYING_MOST : (unsigned)cpus * 2;
+    return wedge_cli_ablate(&(struct wedge_cli_ablate){.cli = &p->o->cli,
+                                                       .preset = p->o->ablate,
+                                                       .scenarios = p->scenarios,
+                                                       .n = p->n_scenarios,
+                                                       .rounds = p->o->repeat,
+                                                       .at_once = p->o->jobs ? (unsigned)p->o->jobs : at_once,
+                                                       .keep_going = p->o->keep_going,
+                                                       .mask = &p->mask});
+}
+
 int wedge_cli_run(int argc, char **argv)
 {
-    struct options o = {.repeat = 1, .jobs = 1};
-    struct wedge_err err = {0};
+    struct options o = {.repeat = 1};
     struct play p = {.o = &o};
+    sigset_t ends;
     wedge_cli_defaults(&o.cli);
     argp_parse(&argp, argc, argv, 0, NULL, &o);
     /* From here on a signal ends the run in order: heard while checks are played, and once they are, no more. */
-    sigset_t ends;
     wedge_session_ends(&ends);
     sigprocmask(SIG_BLOCK, &ends, &p.mask);
-    /* Before anything can go wrong: a result.json of an earlier run must not pass for this one's. */
-    int status = WEDGE_EXIT_OK, rc = wedge_results_open(o.cli.dir, &p.results, &err);
-    if (!rc)
-        rc = gather(&p, &err);
-    if (!rc)
-        rc = play(&p, &err);
-    if (!rc && p.end.signal)
-        status = 128 + p.end.signal;
-    else if (!rc && (!p.end.whole || wedge_results_passed(p.results) < wedge_results_count(p.results)))
-        status = WEDGE_EXIT_UNEXPECTED;
-    if (!rc)
-        rc = finish(&p, status, &err);
-    if (rc) {
-        status = wedge_cli_error(&err);
-        if (p.results) /* where even that cannot be written, the error is on standard error */
-            wedge_results_close(p.results, "the run failed", status, NULL);
-    }
+    int status = o.ablate ? ablate(&p) : run_checks(&p);
     dispose(&p);
     wedge_strings_free(wedge_strings_take(&o.names));
     return status;

@@ -62,57 +62,60 @@ struct field {
     size_t offset;
     int64_t min, max; /* numbers and limits */
     const struct choice *words; /* what else is allowed, NULL nothing */
+    /* What cures the hazard that `reported` has in it: what `hardened` says, where it has the setting. NULL: no hazard. */
+    const char *cure;
 };
 
 #define AT(member) offsetof(struct wedge_pool_settings, member)
 /* In the order of <wedge/pool.h>. */
 static const struct field fields[] = {
-    {"processes", IN_ALL, FORM_NUMBER, AT(processes), 1, WEDGE_POOL_PROCESSES_MAX, NULL},
-    {"threads", IN_ALL, FORM_NUMBER, AT(threads), 1, WEDGE_POOL_THREADS_MAX, NULL},
-    {"queue", IN_ALL, FORM_NUMBER, AT(queue), 1, 65536, auto_words},
-    {"payload_bytes", IN_ALL, FORM_NUMBER, AT(payload_bytes), 8, 1048576, NULL},
-    {"slot_bytes", IN_HARDENED, FORM_NUMBER, AT(slot_bytes), 16, 65536, NULL},
-    {"arena_bytes", IN_HARDENED, FORM_NUMBER, AT(arena_bytes), 4096, 4294967296, auto_words},
-    {"name", IN_ALL, FORM_NAME, AT(name), 0, 0, NULL},
-    {"when_full", IN_ALL, FORM_CHOICE, AT(when_full), 0, 0, when_full_words},
-    {"workers", IN_HARDENED, FORM_CHOICE, AT(workers), 0, 0, workers_words},
-    {"life_tasks", IN_ALL, FORM_NUMBER, AT(life_tasks), 1, 1000000000, limit_words},
-    {"life", IN_ALL, FORM_LIMIT, AT(life_ms), 1, DAY_MS, limit_words},
-    {"process_limit", IN_ALL, FORM_LIMIT, AT(process_limit_ms), 1, DAY_MS, limit_words},
-    {"term_wait", IN_ALL, FORM_LIMIT, AT(term_wait_ms), 1, HOUR_MS, NULL},
-    {"die_limit", IN_ALL, FORM_LIMIT, AT(die_limit_ms), 1, HOUR_MS, limit_words},
-    {"task_limit", IN_ALL, FORM_LIMIT, AT(task_limit_ms), 1, DAY_MS, limit_words},
-    {"task_end", IN_HARDENED, FORM_CHOICE, AT(task_end), 0, 0, task_end_words},
-    {"queue_limit", IN_HARDENED, FORM_LIMIT, AT(queue_limit_ms), 1, DAY_MS, limit_words},
-    {"timeouts", IN_STREAMS, FORM_CHOICE, AT(timeouts), 0, 0, timeouts_words},
-    {"check", IN_STREAMS, FORM_LIMIT, AT(check_ms), 1, HOUR_MS, limit_words},
-    {"start_limit", IN_ALL, FORM_LIMIT, AT(start_limit_ms), 1, HOUR_MS, limit_words},
-    {"final_limit", IN_ALL, FORM_LIMIT, AT(final_limit_ms), 1, HOUR_MS, limit_words},
-    {"limit_by", IN_STREAMS, FORM_CHOICE, AT(limit_by), 0, 0, limit_by_words},
-    {"idle_limit", IN_HARDENED, FORM_LIMIT, AT(idle_limit_ms), 2000, HOUR_MS, limit_words},
-    {"restart_limit", IN_ALL, FORM_NUMBER, AT(restart_limit), 1, 1000, none_words},
-    {"management_lock", IN_STREAMS, FORM_CHOICE, AT(management_lock), 0, 0, management_words},
-    {"dead_task", IN_STREAMS, FORM_CHOICE, AT(dead_task), 0, 0, dead_task_words},
-    {"parent_death", IN_STREAMS, FORM_CHOICE, AT(parent_death), 0, 0, parent_death_words},
-    {"leave", IN_ALL, FORM_CHOICE, AT(leave), 0, 0, leave_words},
-    {"collector_wait", IN_STREAMS, FORM_LIMIT, AT(collector_wait_ms), 1, HOUR_MS, limit_words},
-    {"collector_leaves", IN_STREAMS, FORM_CHOICE, AT(collector_leaves), 0, 0, leaves_words},
-    {"collector_limit", IN_ALL, FORM_LIMIT, AT(collector_limit_ms), 1, HOUR_MS, limit_words},
-    {"result_bound", IN_STREAMS, FORM_CHOICE, AT(result_bound), 0, 0, bound_words},
-    {"result_put", IN_STREAMS, FORM_CHOICE, AT(result_put), 0, 0, full_words},
-    {"close_by", IN_STREAMS, FORM_CHOICE, AT(close_by), 0, 0, close_by_words},
-    {"close_wait", IN_STREAMS, FORM_LIMIT, AT(close_wait_ms), 1, HOUR_MS, limit_words},
-    {"shutdown_steps", IN_STREAMS, FORM_CHOICE, AT(shutdown_steps), 0, 0, steps_words},
-    {"shutdown_covers", IN_STREAMS, FORM_CHOICE, AT(shutdown_covers), 0, 0, covers_words},
-    {"queue_lock", IN_STREAMS, FORM_CHOICE, AT(queue_lock), 0, 0, queue_lock_words},
-    {"idle_holds_reader", IN_STREAMS, FORM_CHOICE, AT(idle_holds_reader), 0, 0, idle_reader_words},
-    {"shared", IN_STREAMS, FORM_CHOICE, AT(shared), 0, 0, shared_words},
-    {"log", IN_ALL, FORM_CHOICE, AT(log), 0, 0, log_words},
-    {"alarms", IN_ALL, FORM_CHOICE, AT(alarms), 0, 0, alarms_words},
-    {"alarm_hold", IN_ALL, FORM_LIMIT, AT(alarm_hold_ms), 1, HOUR_MS, NULL},
-    {"alarm_floor", IN_ALL, FORM_NUMBER, AT(alarm_floor), 0, 1000000, NULL},
+    {"processes", IN_ALL, FORM_NUMBER, AT(processes), 1, WEDGE_POOL_PROCESSES_MAX, NULL, NULL},
+    {"threads", IN_ALL, FORM_NUMBER, AT(threads), 1, WEDGE_POOL_THREADS_MAX, NULL, NULL},
+    {"queue", IN_ALL, FORM_NUMBER, AT(queue), 1, 65536, auto_words, NULL},
+    {"payload_bytes", IN_ALL, FORM_NUMBER, AT(payload_bytes), 8, 1048576, NULL, NULL},
+    {"slot_bytes", IN_HARDENED, FORM_NUMBER, AT(slot_bytes), 16, 65536, NULL, NULL},
+    {"arena_bytes", IN_HARDENED, FORM_NUMBER, AT(arena_bytes), 4096, 4294967296, auto_words, NULL},
+    {"name", IN_ALL, FORM_NAME, AT(name), 0, 0, NULL, NULL},
+    {"when_full", IN_ALL, FORM_CHOICE, AT(when_full), 0, 0, when_full_words, NULL},
+    {"workers", IN_HARDENED, FORM_CHOICE, AT(workers), 0, 0, workers_words, NULL},
+    {"life_tasks", IN_ALL, FORM_NUMBER, AT(life_tasks), 1, 1000000000, limit_words, NULL},
+    {"life", IN_ALL, FORM_LIMIT, AT(life_ms), 1, DAY_MS, limit_words, NULL},
+    {"process_limit", IN_ALL, FORM_LIMIT, AT(process_limit_ms), 1, DAY_MS, limit_words, NULL},
+    {"term_wait", IN_ALL, FORM_LIMIT, AT(term_wait_ms), 1, HOUR_MS, NULL, NULL},
+    {"die_limit", IN_ALL, FORM_LIMIT, AT(die_limit_ms), 1, HOUR_MS, limit_words, NULL},
+    {"task_limit", IN_ALL, FORM_LIMIT, AT(task_limit_ms), 1, DAY_MS, limit_words, NULL},
+    {"task_end", IN_HARDENED, FORM_CHOICE, AT(task_end), 0, 0, task_end_words, NULL},
+    {"queue_limit", IN_HARDENED, FORM_LIMIT, AT(queue_limit_ms), 1, DAY_MS, limit_words, NULL},
+    {"timeouts", IN_STREAMS, FORM_CHOICE, AT(timeouts), 0, 0, timeouts_words, "once"},
+    {"check", IN_STREAMS, FORM_LIMIT, AT(check_ms), 1, HOUR_MS, limit_words, NULL},
+    {"start_limit", IN_ALL, FORM_LIMIT, AT(start_limit_ms), 1, HOUR_MS, limit_words, "10000"},
+    {"final_limit", IN_ALL, FORM_LIMIT, AT(final_limit_ms), 1, HOUR_MS, limit_words, "10000"},
+    {"limit_by", IN_STREAMS, FORM_CHOICE, AT(limit_by), 0, 0, limit_by_words, NULL},
+    {"idle_limit", IN_HARDENED, FORM_LIMIT, AT(idle_limit_ms), 2000, HOUR_MS, limit_words, "10000"},
+    {"restart_limit", IN_ALL, FORM_NUMBER, AT(restart_limit), 1, 1000, none_words, "8"},
+    {"management_lock", IN_STREAMS, FORM_CHOICE, AT(management_lock), 0, 0, management_words, "narrow"},
+    {"dead_task", IN_STREAMS, FORM_CHOICE, AT(dead_task), 0, 0, dead_task_words, "lost"},
+    {"parent_death", IN_STREAMS, FORM_CHOICE, AT(parent_death), 0, 0, parent_death_words, "leave"},
+    {"leave", IN_ALL, FORM_CHOICE, AT(leave), 0, 0, leave_words, "in_order"},
+    {"collector_wait", IN_STREAMS, FORM_LIMIT, AT(collector_wait_ms), 1, HOUR_MS, limit_words, "1000"},
+    {"collector_leaves", IN_STREAMS, FORM_CHOICE, AT(collector_leaves), 0, 0, leaves_words, "either"},
+    {"collector_limit", IN_ALL, FORM_LIMIT, AT(collector_limit_ms), 1, HOUR_MS, limit_words, "10000"},
+    {"result_bound", IN_STREAMS, FORM_CHOICE, AT(result_bound), 0, 0, bound_words, "none"},
+    {"result_put", IN_STREAMS, FORM_CHOICE, AT(result_put), 0, 0, full_words, NULL},
+    {"close_by", IN_STREAMS, FORM_CHOICE, AT(close_by), 0, 0, close_by_words, "flag"},
+    {"close_wait", IN_STREAMS, FORM_LIMIT, AT(close_wait_ms), 1, HOUR_MS, limit_words, "1000"},
+    {"shutdown_steps", IN_STREAMS, FORM_CHOICE, AT(shutdown_steps), 0, 0, steps_words, "all"},
+    {"shutdown_covers", IN_STREAMS, FORM_CHOICE, AT(shutdown_covers), 0, 0, covers_words, "all"},
+    {"queue_lock", IN_STREAMS, FORM_CHOICE, AT(queue_lock), 0, 0, queue_lock_words, "owned"},
+    {"idle_holds_reader", IN_STREAMS, FORM_CHOICE, AT(idle_holds_reader), 0, 0, idle_reader_words, "no"},
+    {"shared", IN_STREAMS, FORM_CHOICE, AT(shared), 0, 0, shared_words, "unnamed"},
+    {"log", IN_ALL, FORM_CHOICE, AT(log), 0, 0, log_words, "queued"},
+    {"alarms", IN_ALL, FORM_CHOICE, AT(alarms), 0, 0, alarms_words, "held"},
+    {"alarm_hold", IN_ALL, FORM_LIMIT, AT(alarm_hold_ms), 1, HOUR_MS, NULL, NULL},
+    {"alarm_floor", IN_ALL, FORM_NUMBER, AT(alarm_floor), 0, 1000000, NULL, NULL},
 };
 #undef AT
+#define N_FIELDS (sizeof(fields) / sizeof(fields[0]))
 
 int wedge_pool_err_set(struct wedge_pool_err *err, int code, const char *fmt, ...)
 {
@@ -124,67 +127,6 @@ int wedge_pool_err_set(struct wedge_pool_err *err, int code, const char *fmt, ..
     va_end(ap);
     err->code = code;
     return code;
-}
-
-int wedge_pool_settings_init(struct wedge_pool_settings *ret, const char *preset, struct wedge_pool_err *err)
-{
-    long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-    /* `reported`: no limit anywhere, and each choice its first word. */
-    struct wedge_pool_settings s = {
-        .preset = "reported",
-        .name = "pool",
-        .processes = cpus < 1                          ? 1
-                     : cpus > WEDGE_POOL_PROCESSES_MAX ? WEDGE_POOL_PROCESSES_MAX
-                                                       : cpus,
-        .threads = 2,
-        .payload_bytes = 256,
-        .slot_bytes = 256,
-        .life_tasks = WEDGE_POOL_NO_LIMIT,
-        .life_ms = WEDGE_POOL_NO_LIMIT,
-        .process_limit_ms = WEDGE_POOL_NO_LIMIT,
-        .term_wait_ms = 1000,
-        .die_limit_ms = 5000,
-        .task_limit_ms = WEDGE_POOL_NO_LIMIT,
-        .queue_limit_ms = WEDGE_POOL_NO_LIMIT,
-        .check_ms = WEDGE_POOL_NO_LIMIT,
-        .start_limit_ms = WEDGE_POOL_NO_LIMIT,
-        .final_limit_ms = WEDGE_POOL_NO_LIMIT,
-        .idle_limit_ms = WEDGE_POOL_NO_LIMIT,
-        .restart_limit = WEDGE_POOL_NO_LIMIT,
-        .collector_wait_ms = WEDGE_POOL_NO_LIMIT,
-        .collector_limit_ms = WEDGE_POOL_NO_LIMIT,
-        .close_wait_ms = WEDGE_POOL_NO_LIMIT,
-        .alarm_hold_ms = 5000,
-        .alarm_floor = 100,
-    };
-    if (!preset || strcmp(preset, "hardened") == 0) {
-        s.preset = "hardened";
-        s.hardened = true;
-        s.start_limit_ms = 10000;
-        s.final_limit_ms = 10000;
-        s.idle_limit_ms = 10000;
-        s.restart_limit = 8;
-        s.collector_limit_ms = 10000;
-        s.leave = WEDGE_POOL_LEAVE_IN_ORDER;
-        s.log = WEDGE_POOL_LOG_QUEUED;
-        s.alarms = WEDGE_POOL_ALARMS_HELD;
-    } else if (strcmp(preset, "proposed") == 0) {
-        s.preset = "proposed";
-        s.start_limit_ms = 10000;
-        s.final_limit_ms = 10000;
-        s.limit_by = WEDGE_POOL_LIMIT_BY_HELPER;
-        s.management_lock = WEDGE_POOL_MANAGEMENT_NARROW;
-        s.collector_wait_ms = 1000;
-        s.collector_leaves = WEDGE_POOL_LEAVES_EITHER;
-        s.close_wait_ms = 1000;
-        s.result_put = WEDGE_POOL_FULL_DROP;
-        s.shutdown_steps = WEDGE_POOL_STEPS_ALL;
-        s.log = WEDGE_POOL_LOG_RESET;
-    } else if (strcmp(preset, "reported") != 0) {
-        return wedge_pool_err_set(err, -EINVAL, "preset: '%.40s' is none; one of reported, proposed, hardened", preset);
-    }
-    *ret = s;
-    return 0;
 }
 
 /* "1 to 64", "bounded or none", "1 to 65536 or auto": what a field allows, for messages. */
@@ -258,13 +200,69 @@ static bool store(struct wedge_pool_settings *settings, const struct field *fiel
     return true;
 }
 
+int wedge_pool_settings_init(struct wedge_pool_settings *ret, const char *preset, struct wedge_pool_err *err)
+{
+    long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+    /* `reported`: no limit anywhere, and each choice its first word. */
+    struct wedge_pool_settings s = {
+        .preset = "reported",
+        .name = "pool",
+        .processes = cpus < 1                          ? 1
+                     : cpus > WEDGE_POOL_PROCESSES_MAX ? WEDGE_POOL_PROCESSES_MAX
+                                                       : cpus,
+        .threads = 2,
+        .payload_bytes = 256,
+        .slot_bytes = 256,
+        .life_tasks = WEDGE_POOL_NO_LIMIT,
+        .life_ms = WEDGE_POOL_NO_LIMIT,
+        .process_limit_ms = WEDGE_POOL_NO_LIMIT,
+        .term_wait_ms = 1000,
+        .die_limit_ms = 5000,
+        .task_limit_ms = WEDGE_POOL_NO_LIMIT,
+        .queue_limit_ms = WEDGE_POOL_NO_LIMIT,
+        .check_ms = WEDGE_POOL_NO_LIMIT,
+        .start_limit_ms = WEDGE_POOL_NO_LIMIT,
+        .final_limit_ms = WEDGE_POOL_NO_LIMIT,
+        .idle_limit_ms = WEDGE_POOL_NO_LIMIT,
+        .restart_limit = WEDGE_POOL_NO_LIMIT,
+        .collector_wait_ms = WEDGE_POOL_NO_LIMIT,
+        .collector_limit_ms = WEDGE_POOL_NO_LIMIT,
+        .close_wait_ms = WEDGE_POOL_NO_LIMIT,
+        .alarm_hold_ms = 5000,
+        .alarm_floor = 100,
+    };
+    if (!preset || strcmp(preset, "hardened") == 0) {
+        s.preset = "hardened";
+        s.hardened = true;
+        for (size_t i = 0; i < N_FIELDS; i++)
+            if (fields[i].cure && fields[i].scope & IN_HARDENED)
+                store(&s, &fields[i], fields[i].cure);
+    } else if (strcmp(preset, "proposed") == 0) {
+        s.preset = "proposed";
+        s.start_limit_ms = 10000;
+        s.final_limit_ms = 10000;
+        s.limit_by = WEDGE_POOL_LIMIT_BY_HELPER;
+        s.management_lock = WEDGE_POOL_MANAGEMENT_NARROW;
+        s.collector_wait_ms = 1000;
+        s.collector_leaves = WEDGE_POOL_LEAVES_EITHER;
+        s.close_wait_ms = 1000;
+        s.result_put = WEDGE_POOL_FULL_DROP;
+        s.shutdown_steps = WEDGE_POOL_STEPS_ALL;
+        s.log = WEDGE_POOL_LOG_RESET;
+    } else if (strcmp(preset, "reported") != 0) {
+        return wedge_pool_err_set(err, -EINVAL, "preset: '%.40s' is none; one of reported, proposed, hardened", preset);
+    }
+    *ret = s;
+    return 0;
+}
+
 int wedge_pool_settings_set(struct wedge_pool_settings *settings, const char *key_value, struct wedge_pool_err *err)
 {
     const char *equals = strchr(key_value, '=');
     if (!equals || equals == key_value)
         return wedge_pool_err_set(err, -EINVAL, "'%.60s': not of the form key=value", key_value);
     size_t key_len = (size_t)(equals - key_value);
-    for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
+    for (size_t i = 0; i < N_FIELDS; i++) {
         const struct field *field = &fields[i];
         char range[128];
         if (strlen(field->key) != key_len || strncmp(field->key, key_value, key_len) != 0)
@@ -309,28 +307,58 @@ int wedge_pool_settings_check(const struct wedge_pool_settings *s, struct wedge_
     return 0;
 }
 
-int wedge_pool_settings_get(const struct wedge_pool_settings *settings, unsigned i, struct wedge_pool_setting *ret)
+/* A value as it would be given. */
+static void value_text(const struct wedge_pool_settings *settings, const struct field *field, char *buf, size_t size)
 {
-    if (i >= sizeof(fields) / sizeof(fields[0]))
-        return -ENOENT;
-    const struct field *field = &fields[i];
     const char *at = (const char *)settings + field->offset;
     int64_t value = 0;
-    *ret = (struct wedge_pool_setting){.key = field->key};
-    allowed(field, ret->allowed, sizeof(ret->allowed));
-    if (!(field->scope & (settings->hardened ? IN_HARDENED : IN_STREAMS))) {
-        strcpy(ret->value, "-");
-        return 0;
-    }
     if (field->form == FORM_NAME) {
-        snprintf(ret->value, sizeof(ret->value), "%s", at);
-        return 0;
+        snprintf(buf, size, "%s", at);
+        return;
     }
     memcpy(&value, at, sizeof(value));
-    snprintf(ret->value, sizeof(ret->value), "%lld", (long long)value);
+    snprintf(buf, size, "%lld", (long long)value);
     for (const struct choice *word = field->words; word && word->word; word++)
         if (word->value == value)
-            snprintf(ret->value, sizeof(ret->value), "%s", word->word);
+            snprintf(buf, size, "%s", word->word);
+}
+
+int wedge_pool_settings_get(const struct wedge_pool_settings *settings, unsigned i, struct wedge_pool_setting *ret)
+{
+    if (i >= N_FIELDS)
+        return -ENOENT;
+    const struct field *field = &fields[i];
+    *ret = (struct wedge_pool_setting){.key = field->key};
+    allowed(field, ret->allowed, sizeof(ret->allowed));
+    if (field->scope & (settings->hardened ? IN_HARDENED : IN_STREAMS))
+        value_text(settings, field, ret->value, sizeof(ret->value));
+    else
+        strcpy(ret->value, "-");
+    return 0;
+}
+
+int wedge_pool_settings_cure(const struct wedge_pool_settings *settings, unsigned i, struct wedge_pool_cure *ret)
+{
+    struct wedge_pool_settings reported;
+    char now[sizeof(ret->hazard)];
+    unsigned at = 0;
+    for (unsigned left = i;; at++) {
+        if (at >= N_FIELDS)
+            return -ENOENT;
+        if (fields[at].cure && left-- == 0)
+            break;
+    }
+    const struct field *field = &fields[at];
+    wedge_pool_settings_init(&reported, "reported", NULL);
+    *ret = (struct wedge_pool_cure){.key = field->key,
+                                    .value = field->cure,
+                                    .is_limit = field->form == FORM_LIMIT,
+                                    .fixed = !(field->scope & (settings->hardened ? IN_HARDENED : IN_STREAMS))};
+    value_text(&reported, field, ret->hazard, sizeof(ret->hazard));
+    value_text(settings, field, now, sizeof(now));
+    ret->on = ret->fixed ? settings->hardened : strcmp(now, ret->hazard) != 0;
+    if (strcmp(ret->hazard, field->cure) == 0) /* only a setting of one's own takes away what `reported` has */
+        snprintf(ret->hazard, sizeof(ret->hazard), "%s", field->words[1].word);
     return 0;
 }
 

@@ -73,6 +73,17 @@ int wedge_pool_settings_set(struct wedge_pool_settings *settings, const char *ke
 int wedge_pool_settings_check(const struct wedge_pool_settings *settings, struct wedge_pool_err *err);
 /* The i-th, and its value as text. -ENOENT. */
 int wedge_pool_settings_get(const struct wedge_pool_settings *settings, unsigned i, struct wedge_pool_setting *ret);
+
+/* A setting that cures a hazard, and how these settings stand to it. */
+struct wedge_pool_cure {
+    const char *key, *value; /* "queue_lock", "owned" */
+    char hazard[64]; /* its value without the cure: "semaphore" */
+    bool is_limit; /* a time in ms: any other cures as well, sooner or later */
+    bool on; /* these settings have it, and `reported` has not */
+    bool fixed; /* not a setting of this preset: `hardened` has the cure by its design, streams have no such hazard */
+};
+/* The i-th of them, the one list of cures: each is what `hardened` says in place of `reported`. -ENOENT. */
+int wedge_pool_settings_cure(const struct wedge_pool_settings *settings, unsigned i, struct wedge_pool_cure *ret);
 /* Tasks the queue holds, `auto` resolved. */
 uint32_t wedge_pool_settings_queue(const struct wedge_pool_settings *settings);
 #define WEDGE_POOL_IDLE_LOOK_MS 1000

@@ -7,14 +7,13 @@
  * for a line end of JavaScript. Scripts and styles carry a random nonce, and the page forbids all others.
  */
 #include <errno.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "base/text.h"
 #include "reports/assets.h"
 #include "reports/dump.h"
+#include "reports/markup.h"
 #include "reports/report.h"
 #include "reports/words.h"
 #include "reports/write.h"
@@ -24,20 +23,12 @@ enum { MOST_BYTES = 64 << 20 };
 struct page {
     struct wedge_text out;
     const json_t *report;
-    char nonce[33];
+    char nonce[WEDGE_NONCE_CHARS];
 };
 
-/* Text between tags or inside a quoted attribute. */
 static void escaped(struct page *p, const char *text)
 {
-    for (size_t len; *text; text += len) {
-        len = strcspn(text, "<>&\"'");
-        wedge_text_add_bytes(&p->out, text, len);
-        if (!text[len])
-            break;
-        wedge_text_addf(&p->out, "&#%d;", text[len]);
-        len++;
-    }
+    wedge_markup_text(&p->out, text);
 }
 
 static void element(struct page *p, const char *tag, const char *class, const char *text)
@@ -166,19 +157,6 @@ static void put_data(struct page *p)
     free(text);
 }
 
-/* An asset as it is. Published scripts name their source map, which a browser's tools would ask for: cut there. */
-static void put_asset(struct page *p, const char *name, size_t name_len)
-{
-    static const char map[] = "//# sourceMappingURL=";
-    const struct wedge_asset *asset = wedge_asset_find(name, name_len);
-    if (!asset) {
-        p->out.cut = true;
-        return;
-    }
-    const char *end = memmem(asset->data, asset->len, map, sizeof(map) - 1);
-    wedge_text_add_bytes(&p->out, asset->data, end ? (size_t)(end - asset->data) : asset->len);
-}
-
 /* One place of page.html: {{name}}, or {{>file}} for an asset. */
 static void put_place(struct page *p, const char *name, size_t len)
 {
@@ -188,7 +166,7 @@ static void put_place(struct page *p, const char *name, size_t len)
     } places[] = {{"title", put_title},     {"class", put_class}, {"command", put_command},
                   {"verdict", put_verdict}, {"words", put_words}, {"data", put_data}};
     if (len && name[0] == '>') {
-        put_asset(p, name + 1, len - 1);
+        wedge_markup_asset(&p->out, name + 1, len - 1);
         return;
     }
     if (len == 5 && memcmp(name, "nonce", 5) == 0) {
@@ -223,11 +201,9 @@ static void fill(struct page *p)
 int wedge_report_write_html(const json_t *report, int dirfd, const char *name, struct wedge_err *err)
 {
     struct page p = {.out = WEDGE_TEXT_INIT(MOST_BYTES), .report = report};
-    uint64_t chance[2];
-    int rc;
-    if (getrandom(chance, sizeof(chance), 0) != sizeof(chance))
-        return wedge_err_set(err, -EIO, "cannot get a random number: %s", strerror(errno));
-    snprintf(p.nonce, sizeof(p.nonce), "%016" PRIx64 "%016" PRIx64, chance[0], chance[1]);
+    int rc = wedge_markup_nonce(p.nonce, err);
+    if (rc)
+        return rc;
     fill(&p);
     if (p.out.cut)
         rc = wedge_err_set(err, -ENOMEM, "no memory for %s", name);

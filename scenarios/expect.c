@@ -7,8 +7,7 @@
 
 #include "scenarios/verdict.h"
 
-/* The last line of `output` that begins with "counts:", NULL none. */
-static const char *counts_line(const char *output)
+const char *wedge_expect_counts_line(const char *output)
 {
     const char *last = NULL;
     for (const char *line = output; line && *line; line = strchr(line, '\n'), line = line ? line + 1 : NULL)
@@ -19,7 +18,7 @@ static const char *counts_line(const char *output)
 
 bool wedge_expect_count(const char *output, const char *name, int64_t *ret)
 {
-    const char *at = counts_line(output);
+    const char *at = wedge_expect_counts_line(output);
     size_t len = strlen(name);
     for (at = at ? at + 7 : NULL; at && *at && *at != '\n';) {
         at += strspn(at, " ");

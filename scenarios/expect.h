@@ -15,6 +15,8 @@ bool wedge_expect_holds(const struct wedge_expect *expect, int64_t within_ms, co
 /* Whether the outcome is a verdict: it hung, or somebody waited too long behind one holder before the command ended. */
 bool wedge_expect_hung(const struct wedge_outcome *outcome);
 
+/* The last line of `output` that begins with "counts:", up to its end; NULL none. */
+const char *wedge_expect_counts_line(const char *output);
 /* The figure `name` in the last line "counts: a=1 b=2" of `output`; false when there is none. */
 bool wedge_expect_count(const char *output, const char *name, int64_t *ret);
 

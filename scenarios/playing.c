@@ -72,13 +72,22 @@ static bool is_pending(const sigset_t *signals)
     return sigpending(&pending) == 0 && sigandset(&pending, &pending, signals) == 0 && !sigisemptyset(&pending);
 }
 
+static const char *name_of(const struct wedge_playing_check *check)
+{
+    return check->name ? check->name : wedge_check_words[check->role];
+}
+
 static _Noreturn void play(const struct state *st, size_t number, int fd, pid_t parent)
 {
     const struct wedge_playing_check *check = &st->p->checks[number];
     static struct word word; /* large */
     char dir[4096];
-    struct wedge_runner_how how = {.dir = dir, .mask = st->p->mask ? st->p->mask : &st->before};
-    snprintf(dir, sizeof(dir), "%s/%s/%s", st->p->out_dir, check->scenario->name, wedge_check_words[check->role]);
+    struct wedge_runner_how how = {.dir = dir,
+                                   .mask = st->p->mask ? st->p->mask : &st->before,
+                                   .instead = check->instead,
+                                   .stall_ns = st->p->stall_ns,
+                                   .hangs_only = st->p->hangs_only};
+    snprintf(dir, sizeof(dir), "%s/%s/%s", st->p->out_dir, check->scenario->name, name_of(check));
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != parent)
         _exit(1);
@@ -187,8 +196,7 @@ static void take_word(struct state *st, struct player *player)
     } else if (!st->ending) {
         struct wedge_err lost;
         wedge_err_set(&lost, -EIO, "whoever played %s %s ended without a word",
-                      st->p->checks[player->check].scenario->name,
-                      wedge_check_words[st->p->checks[player->check].role]);
+                      st->p->checks[player->check].scenario->name, name_of(&st->p->checks[player->check]));
         tell_unplayed(st, player, &lost);
     }
     leave(st, player);

@@ -23,6 +23,8 @@
 struct wedge_playing_check {
     const struct wedge_scenario *scenario;
     enum wedge_check_role role;
+    const struct wedge_check *instead; /* as in struct wedge_runner_how; NULL */
+    const char *name; /* of the check, and its folder; NULL: the role's word */
 };
 
 struct wedge_playing {
@@ -32,6 +34,8 @@ struct wedge_playing {
     unsigned at_once; /* 1 to WEDGE_PLAYING_MOST */
     const char *out_dir; /* reports go to out_dir/SCENARIO/CHECK */
     const sigset_t *mask; /* signals that are blocked in the commands; NULL: those that are in the caller */
+    int64_t stall_ns; /* as in struct wedge_runner_how */
+    bool hangs_only;
     bool keep_going; /* a check that cannot be played is told as invalid, and is not the end */
     /* Called for each round as it ends, in that order; rounds of one check come in theirs. 0: go on; 1: begin no other check,
      * and end those that are being played; negative: an error, as it is. */

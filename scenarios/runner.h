@@ -12,6 +12,7 @@
 
 #include "base/err.h"
 #include "scenarios/scenario.h"
+#include "scenarios/session.h"
 
 enum wedge_check_status { WEDGE_CHECK_PASSED, WEDGE_CHECK_FAILED, WEDGE_CHECK_INVALID };
 extern const char *const wedge_check_status_words[]; /* passed, failed, invalid */
@@ -24,6 +25,9 @@ struct wedge_check_result {
     char signature[80];
     int64_t duration_ns;
     int64_t verdict_after_fault_ns; /* -1 none */
+    enum wedge_session_end end;
+    int exit_status, signal; /* of the command: -1 and 0 where it did not end by itself */
+    char counts[256]; /* the last line "counts: …" of its output, "" none */
     char dir[4096]; /* its report.json, report.html, output.txt */
     int interrupted_by; /* a signal to wedge: play nothing more; 0 none */
 };
@@ -32,6 +36,10 @@ struct wedge_check_result {
 struct wedge_runner_how {
     const char *dir; /* where its report and the command's output go; made if need be, its files replaced */
     const sigset_t *mask; /* signals that are blocked in the command; NULL: those that are in the caller */
+    const struct wedge_check
+        *instead; /* played in place of the scenario's own check, and compared with nothing; NULL */
+    int64_t stall_ns; /* how long a hang that is only evident must last; 0: 10 s */
+    bool hangs_only; /* what ends by itself needs no report */
 };
 
 /* Reads a scenario and its plan, so that what is wrong in either comes to light before anything runs. */

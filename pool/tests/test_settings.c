@@ -1,5 +1,6 @@
 /* pool/settings: each preset's values, what a setting may be, and refusals that name key, value and range. */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -30,6 +31,38 @@ START_TEST(presets_differ_where_the_table_says)
     ck_assert_int_eq(hardened.start_limit_ms, 10000);
     ck_assert_int_eq(hardened.final_limit_ms, 10000);
     ck_assert_int_eq(reported.final_limit_ms, WEDGE_POOL_NO_LIMIT);
+}
+END_TEST
+
+/* Each cure is a value that its setting takes; the hardened preset says what the list says; its hazard is another one. */
+START_TEST(cures_are_one_list)
+{
+    struct wedge_pool_settings reported = preset("reported"), proposed = preset("proposed"), hardened = preset(NULL);
+    struct wedge_pool_cure in_reported, in_proposed, in_hardened;
+    unsigned n = 0, turned_off = 0;
+    for (; wedge_pool_settings_cure(&reported, n, &in_reported) == 0; n++) {
+        char set[128];
+        ck_assert_int_eq(wedge_pool_settings_cure(&hardened, n, &in_hardened), 0);
+        ck_assert_int_eq(wedge_pool_settings_cure(&proposed, n, &in_proposed), 0);
+        ck_assert_str_eq(in_reported.key, in_hardened.key);
+        ck_assert_str_ne(in_reported.value, in_reported.hazard);
+        ck_assert_msg(!in_reported.on && in_hardened.on, "%s", in_reported.key);
+        ck_assert_msg(!(in_reported.fixed && in_hardened.fixed), "%s", in_reported.key);
+        ck_assert(in_proposed.fixed == in_reported.fixed);
+        struct wedge_pool_settings *changed = in_reported.fixed ? &hardened : &reported;
+        snprintf(set, sizeof(set), "%s=%s", in_reported.key, in_reported.value);
+        ck_assert_int_eq(wedge_pool_settings_set(changed, set, NULL), 0);
+        snprintf(set, sizeof(set), "%s=%s", in_reported.key, in_reported.hazard);
+        ck_assert_int_eq(wedge_pool_settings_set(changed, set, NULL), 0);
+        turned_off += !in_hardened.fixed;
+        hardened = preset(NULL);
+        reported = preset("reported");
+        if (strcmp(in_proposed.key, "collector_wait") == 0)
+            ck_assert(in_proposed.on && in_hardened.fixed && in_reported.is_limit);
+    }
+    ck_assert_uint_gt(n, 15);
+    ck_assert_uint_gt(turned_off, 5);
+    ck_assert_int_eq(wedge_pool_settings_cure(&hardened, n, &in_hardened), -ENOENT);
 }
 END_TEST
 
@@ -237,6 +270,7 @@ static void fill(TCase *t)
     tcase_add_test(t, settings_change_what_they_name);
     tcase_add_test(t, queue_auto_follows_the_workers);
     tcase_add_test(t, deadlines_do_not_overflow);
+    tcase_add_test(t, cures_are_one_list);
 }
 
 int main(void)
