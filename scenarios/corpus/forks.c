@@ -210,6 +210,46 @@ static void pool_not_in_child(void)
     corpus_reap(child, false);
 }
 
+/* The child of a fork destroys what it has at its end: also a condition variable on which a thread of its parent waits, for
+ * whom the destruction waits too. */
+static pthread_cond_t log_changed = PTHREAD_COND_INITIALIZER;
+static bool log_ends;
+
+static void *flush_log(void *arg)
+{
+    pthread_mutex_lock(&log_lock);
+    corpus_tell(&inside);
+    while (!log_ends)
+        pthread_cond_wait(&log_changed, &log_lock);
+    pthread_mutex_unlock(&log_lock);
+    return arg;
+}
+
+static void destroy_log(void)
+{
+    pthread_cond_destroy(&log_changed);
+}
+
+static void destroyed_in_child(void)
+{
+    inside = corpus_mark();
+    pthread_t flusher = corpus_thread(flush_log, NULL);
+    corpus_hear(&inside);
+    pthread_mutex_lock(&log_lock); /* given up by its wait */
+    pid_t child = corpus_fork();
+    if (child == 0) {
+        if (!corpus_cured)
+            destroy_log();
+        _exit(0);
+    }
+    log_ends = true;
+    pthread_cond_signal(&log_changed);
+    pthread_mutex_unlock(&log_lock);
+    corpus_join(flusher);
+    corpus_reap(child, false);
+    destroy_log();
+}
+
 /* A library ends its thread before each fork. The thread wants a lock to end, and who forks has it. */
 static pthread_t helper;
 static pthread_mutex_t state = PTHREAD_MUTEX_INITIALIZER;
@@ -246,7 +286,11 @@ static void atfork_waits(void)
 }
 
 const struct corpus_case corpus_forks[] = {
-    {"forked-log-lock", forked_log_lock},   {"forked-heap-lock", forked_heap_lock},
-    {"forked-time-zone", forked_time_zone}, {"pool-not-in-child", pool_not_in_child},
-    {"atfork-waits", atfork_waits},         {NULL, NULL},
+    {"forked-log-lock", forked_log_lock},
+    {"forked-heap-lock", forked_heap_lock},
+    {"forked-time-zone", forked_time_zone},
+    {"pool-not-in-child", pool_not_in_child},
+    {"destroyed-in-child", destroyed_in_child},
+    {"atfork-waits", atfork_waits},
+    {NULL, NULL},
 };

@@ -212,6 +212,51 @@ static void robust_kept(void)
     pthread_mutex_unlock(lock);
 }
 
+/* A mutex lies in memory that two processes share, and nobody told it so: the kernel keeps those who wait for it by process,
+ * and whoever unlocks it in another one wakes nobody. The first to disturb the waiter (a debugger that stops it, too) makes it look
+ * at the word again, and go on to the next time. */
+enum { TIMES = 100 };
+static pthread_mutex_t *region;
+static struct corpus_mark go, wanted, had;
+
+static void share_region(void)
+{
+    for (int i = 0; i < TIMES; i++) {
+        corpus_hear(&go);
+        corpus_tell(&wanted);
+        pthread_mutex_lock(region);
+        pthread_mutex_unlock(region);
+        corpus_tell(&had);
+    }
+}
+
+static void hand_over_region(pid_t peer)
+{
+    pthread_mutex_lock(region);
+    corpus_tell(&go);
+    corpus_hear(&wanted);
+    while (!corpus_is_asleep(peer)) /* that is, in the lock */
+        sched_yield();
+    pthread_mutex_unlock(region);
+    corpus_hear(&had);
+}
+
+static void private_in_shared(void)
+{
+    region = corpus_cured ? corpus_shared_mutex(PTHREAD_MUTEX_NORMAL, false) : corpus_shared(sizeof(*region));
+    go = corpus_mark();
+    wanted = corpus_mark();
+    had = corpus_mark();
+    pid_t peer = corpus_fork();
+    if (peer == 0) {
+        share_region();
+        _exit(0);
+    }
+    for (int i = 0; i < TIMES; i++)
+        hand_over_region(peer);
+    corpus_reap(peer, false);
+}
+
 /* Three threads, each with one lock, want the next one's. Events by condition variables see to it that all have theirs
  * first, and hide the circle from a checker that watches the order of locks alone. */
 static struct event {
@@ -277,6 +322,7 @@ const struct corpus_case corpus_locks[] = {
     {"lock-kept-on-error", lock_kept_on_error},
     {"cancelled-with-lock", cancelled_with_lock},
     {"robust-kept", robust_kept},
+    {"private-in-shared", private_in_shared},
     {"three-way", three_way},
     {NULL, NULL},
 };
