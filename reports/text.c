@@ -483,10 +483,13 @@ static void disturbed(struct page *p)
         indented(p, 2, PLAIN, line);
     }
     json_array_foreach(all, i, seen) {
-        bool always = strcmp(get(seen, "when"), "always") == 0;
-        snprintf(line, sizeof(line), "thread %lld may have seen EINTR from %s%s%s",
-                 json_integer_value(json_object_get(seen, "tid")), get(seen, "call"),
-                 always ? "" : ", if its socket is one ", always ? "" : get(seen, "when"));
+        const char *when = get(seen, "when");
+        bool part = strncmp(when, "a part done", 11) == 0;
+        snprintf(line, sizeof(line), "thread %lld may have %s %s%s", json_integer_value(json_object_get(seen, "tid")),
+                 part ? "come back early from" : "seen EINTR from", get(seen, "call"),
+                 part                          ? ", if a part of it was done"
+                 : strcmp(when, "always") == 0 ? ""
+                                               : ", if its socket is one with SO_RCVTIMEO or SO_SNDTIMEO");
         if (i < MOST_DISTURBED)
             indented(p, 2, PLAIN, line);
     }

@@ -1,7 +1,9 @@
 /* Processes, threads, their waits and frames, and the edges between them, out of a snapshot. */
 #include "reports/tree.h"
 
+#include <limits.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 
 #include "base/clock.h"
@@ -243,11 +245,31 @@ json_t *wedge_tree_edges(struct wedge_put *p, const struct wedge_snapshot *s)
     return all;
 }
 
+#define TIMEO "with SO_RCVTIMEO or SO_SNDTIMEO"
+#define PART  "a part done"
+
+/* A write that fits is done at once or not at all: PIPE_BUF of pipe(7). */
+static bool may_be_done_in_part(const struct wedge_thread *t)
+{
+    switch (t->syscall) {
+    case SYS_write:
+        return t->wait.class == WEDGE_WAIT_SOCKET || t->args[2] > PIPE_BUF;
+    case SYS_recvfrom:
+        return t->args[3] & MSG_WAITALL;
+    case SYS_recvmsg:
+        return t->args[2] & MSG_WAITALL;
+    default:
+        return true;
+    }
+}
+
 /* Which calls a stop and a continuation end with EINTR although no signal is handled: signal(7), "Interruption of
  * system calls and library functions by stop signals"; measured for PTRACE_INTERRUPT on Linux 6.18 (test_disturb, which has
- * a thread in each). Whether a socket has a time-out cannot be seen from outside. NULL: restarts. */
+ * a thread in each). Whether a socket has a time-out cannot be seen from outside. A call that waits with a part done returns
+ * that part (write(2), recv(2)), and how much is done cannot be seen either. NULL: restarts. */
 static const char *sees_eintr(const struct wedge_thread *t)
 {
+    const bool socket = t->wait.class == WEDGE_WAIT_SOCKET;
     switch (t->syscall) {
     case SYS_epoll_wait:
     case SYS_epoll_pwait:
@@ -259,18 +281,26 @@ static const char *sees_eintr(const struct wedge_thread *t)
         return "always";
     case SYS_read:
     case SYS_readv:
+        return socket ? TIMEO : NULL;
     case SYS_write:
     case SYS_writev:
-        return t->wait.class == WEDGE_WAIT_SOCKET ? "with SO_RCVTIMEO or SO_SNDTIMEO" : NULL;
-    case SYS_accept:
-    case SYS_accept4:
-    case SYS_recvfrom:
-    case SYS_recvmsg:
-    case SYS_recvmmsg:
+        if (!socket && t->wait.class != WEDGE_WAIT_PIPE_WRITE)
+            return NULL;
+        return !may_be_done_in_part(t) ? NULL : socket ? PART ", or " TIMEO : PART;
+    case SYS_splice:
+    case SYS_vmsplice:
+    case SYS_sendfile:
+        return PART;
     case SYS_sendto:
     case SYS_sendmsg:
+    case SYS_recvfrom:
+    case SYS_recvmsg:
+        return may_be_done_in_part(t) ? PART ", or " TIMEO : TIMEO;
+    case SYS_accept:
+    case SYS_accept4:
+    case SYS_recvmmsg:
     case SYS_connect:
-        return "with SO_RCVTIMEO or SO_SNDTIMEO";
+        return TIMEO;
     default:
         return NULL;
     }

@@ -1,6 +1,7 @@
 /*
  * A thread in each call of interest, by name; every call is made again when it returns. Says "ready" once all of them
- * sleep; for each byte on standard input it prints the names of those that have seen EINTR since the last time, in one line.
+ * sleep; for each byte on standard input it prints the names of those that have seen EINTR since the last time, or were
+ * told that a part was done, in one line.
  */
 #include <errno.h>
 #include <poll.h>
@@ -117,6 +118,40 @@ static long by_send(int fd)
     char block[65536] = {0};
     return send(fd, block, sizeof(block), 0);
 }
+/* Of these a part is done when they sleep; nobody does the rest. */
+enum { LARGE = 4 << 20, PART = -2 };
+static long by_large_write(int fd)
+{
+    static char block[LARGE];
+    long n = write(fd, block, sizeof(block));
+    return n > 0 && n < LARGE ? PART : n;
+}
+static long by_large_send(int fd)
+{
+    static char block[LARGE];
+    long n = send(fd, block, sizeof(block), 0);
+    return n > 0 && n < LARGE ? PART : n;
+}
+static long by_recv_all(int fd)
+{
+    char two[2];
+    long n = recv(fd, two, sizeof(two), MSG_WAITALL);
+    return n == 1 ? PART : n;
+}
+static int pipe_write_end(void)
+{
+    int ends[2];
+    if (pipe(ends))
+        die("pipe");
+    return ends[1];
+}
+static int pair_with_a_byte(void)
+{
+    int ends[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends) || write(ends[1], "", 1) != 1)
+        die("socketpair");
+    return ends[0];
+}
 static long by_read(int fd)
 {
     char block[4096];
@@ -179,15 +214,27 @@ static const struct {
     int (*make)(void);
     long (*call)(int fd);
 } calls[] = {
-    {"epoll", make_epoll, by_epoll},        {"semop", none, by_semop},
-    {"sigwaitinfo", none, by_sigwaitinfo},  {"recv-timeo", with_rcvtimeo, by_recv},
-    {"read-timeo", with_rcvtimeo, by_read}, {"accept-timeo", listener, by_accept},
-    {"send-timeo", with_sndtimeo, by_send}, {"io_getevents", make_aio_context, by_io_getevents},
-    {"recv", without_timeo, by_recv},       {"read-socket", without_timeo, by_read},
-    {"read-pipe", pipe_read_end, by_read},  {"poll", pipe_read_end, by_poll},
-    {"select", pipe_read_end, by_select},   {"sem_wait", none, by_sem_wait},
-    {"nanosleep", none, by_nanosleep},      {"msgrcv", none, by_msgrcv},
-    {"eventfd", make_eventfd, by_read},     {"inotify", make_inotify, by_read},
+    {"epoll", make_epoll, by_epoll},
+    {"semop", none, by_semop},
+    {"sigwaitinfo", none, by_sigwaitinfo},
+    {"recv-timeo", with_rcvtimeo, by_recv},
+    {"read-timeo", with_rcvtimeo, by_read},
+    {"accept-timeo", listener, by_accept},
+    {"send-timeo", with_sndtimeo, by_send},
+    {"io_getevents", make_aio_context, by_io_getevents},
+    {"recv", without_timeo, by_recv},
+    {"read-socket", without_timeo, by_read},
+    {"read-pipe", pipe_read_end, by_read},
+    {"poll", pipe_read_end, by_poll},
+    {"select", pipe_read_end, by_select},
+    {"sem_wait", none, by_sem_wait},
+    {"nanosleep", none, by_nanosleep},
+    {"msgrcv", none, by_msgrcv},
+    {"eventfd", make_eventfd, by_read},
+    {"inotify", make_inotify, by_read},
+    {"write-large", pipe_write_end, by_large_write},
+    {"send-large", without_timeo, by_large_send},
+    {"recv-all", pair_with_a_byte, by_recv_all},
 };
 enum { CALLS = sizeof(calls) / sizeof(calls[0]) };
 static _Atomic int seen[CALLS], tids[CALLS];
@@ -198,9 +245,11 @@ static void *run(void *arg)
     pthread_setname_np(pthread_self(), calls[i].name);
     int fd = calls[i].make();
     atomic_store(&tids[i], (int)gettid());
-    while (fd >= 0)
-        if (calls[i].call(fd) < 0 && errno == EINTR)
+    while (fd >= 0) {
+        long done = calls[i].call(fd);
+        if (done == PART || (done < 0 && errno == EINTR))
             atomic_fetch_add(&seen[i], 1);
+    }
     return NULL;
 }
 
