@@ -152,11 +152,48 @@ static void nested_checkout(void)
         corpus_join(threads[i]);
 }
 
+/* A checkout takes the pool's lock, then the connection's, to see whether it still works; who looks after a connection takes
+ * them the other way round. */
+static pthread_mutex_t pool_lock = PTHREAD_MUTEX_INITIALIZER, connection_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static void take_both(pthread_mutex_t *first, pthread_mutex_t *second)
+{
+    pthread_mutex_lock(first);
+    if (!corpus_cured)
+        pthread_barrier_wait(&both);
+    pthread_mutex_lock(second);
+    pthread_mutex_unlock(second);
+    pthread_mutex_unlock(first);
+}
+
+static void *look_after_connection(void *arg)
+{
+    if (corpus_cured)
+        take_both(&pool_lock, &connection_lock);
+    else
+        take_both(&connection_lock, &pool_lock);
+    return arg;
+}
+
+static void check_out(void)
+{
+    take_both(&pool_lock, &connection_lock);
+}
+
+static void pool_against_connection(void)
+{
+    pthread_barrier_init(&both, NULL, 2);
+    pthread_t keeper = corpus_thread(look_after_connection, NULL);
+    check_out();
+    corpus_join(keeper);
+}
+
 const struct corpus_case corpus_managers[] = {
     {"wakeup-pipe-full", wakeup_pipe_full},
     {"join-under-lock", join_under_lock},
     {"undecodable-result", undecodable_result},
     {"launcher-waits", launcher_waits},
     {"nested-checkout", nested_checkout},
+    {"pool-against-connection", pool_against_connection},
     {NULL, NULL},
 };
