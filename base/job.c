@@ -18,22 +18,8 @@
 #include "base/text.h"
 
 #define SLICE_MS  100 /* how often a child that says nothing is looked at */
+#define LATER_MAX 8 /* children that said enough, and are reaped later */
 #define KILLED_NS (2 * WEDGE_NS_PER_S) /* for how long one that was killed is waited for */
-
-static void child_main(wedge_job_fn *fn, void *arg, int out, pid_t parent, struct wedge_job_note *note)
-{
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != parent)
-        _exit(1);
-    /* A Ctrl-C is the caller's to handle: it ends this child as it sees fit. */
-    signal(SIGINT, SIG_IGN);
-    signal(SIGQUIT, SIG_IGN);
-    signal(SIGPIPE, SIG_DFL);
-    /* A child of this child has a note of its own: it is trusted less, and must not write in this one. */
-    madvise(note, sizeof(*note), MADV_DONTFORK);
-    int rc = fn(arg, out, note);
-    _exit(rc == 0 ? 0 : rc < 0 && rc > -128 ? -rc : 1);
-}
 
 /* What is known of a child that may be blocked. */
 struct sleeper {
@@ -140,6 +126,34 @@ static int reap(pid_t pid, int64_t deadline_ns, int *wstatus)
     return rc;
 }
 
+static pid_t later[LATER_MAX];
+static size_t n_later;
+
+void wedge_job_settle(void)
+{
+    int wstatus;
+    for (size_t i = 0; i < n_later; i++)
+        reap(later[i], 0, &wstatus);
+    n_later = 0;
+}
+
+static void child_main(wedge_job_fn *fn, void *arg, int out, pid_t parent, struct wedge_job_note *note)
+{
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent)
+        _exit(1);
+    /* A Ctrl-C is the caller's to handle: it ends this child as it sees fit. */
+    signal(SIGINT, SIG_IGN);
+    signal(SIGQUIT, SIG_IGN);
+    signal(SIGPIPE, SIG_DFL);
+    /* A child of this child has a note of its own: it is trusted less, and must not write in this one. */
+    madvise(note, sizeof(*note), MADV_DONTFORK);
+    n_later = 0; /* those are the caller's */
+    int rc = fn(arg, out, note);
+    wedge_job_settle();
+    _exit(rc == 0 ? 0 : rc < 0 && rc > -128 ? -rc : 1);
+}
+
 int wedge_job_stream(wedge_job_fn *fn, void *arg, int deadline_ms, wedge_job_take_fn *take, void *take_arg,
                      struct wedge_job_result *result)
 {
@@ -171,10 +185,14 @@ int wedge_job_stream(wedge_job_fn *fn, void *arg, int deadline_ms, wedge_job_tak
     struct sleeper child = {.pid = pid, .note = note};
     int got = collect(ends[0], deadline, &child, take, take_arg);
     close(ends[0]);
+    if (got == WEDGE_JOB_ENOUGH && n_later < LATER_MAX) {
+        later[n_later++] = pid;
+        goto out;
+    }
     int wstatus = 0;
     int ended = reap(pid, got ? 0 : deadline, &wstatus);
     if (got)
-        result->status = got;
+        result->status = got == WEDGE_JOB_ENOUGH ? 0 : got;
     else if (ended)
         result->status = ended;
     else if (WIFSIGNALED(wstatus))

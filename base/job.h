@@ -55,14 +55,20 @@ struct wedge_job_result {
 int wedge_job_run(wedge_job_fn *fn, void *arg, int deadline_ms, size_t max_bytes, struct wedge_job_result *result);
 void wedge_job_result_free(struct wedge_job_result *result);
 
-/* Takes what the child wrote, as it comes, in pieces of any length. 0, or a negative errno: the child is ended. May
+/* Takes what the child wrote, as it comes, in pieces of any length. 0, or a negative errno: the child is ended; or
+ * WEDGE_JOB_ENOUGH: nothing more is wanted of it, the call returns with status 0, and the child is killed and reaped by
+ * wedge_job_settle, for to give its memory back it takes as long as much of its work. May
  * answer the child by a pipe that both inherited; its own time counts against the deadline. */
 typedef int wedge_job_take_fn(void *arg, const char *data, size_t len);
+#define WEDGE_JOB_ENOUGH 1
 
 /* The same for a child whose bytes are looked at while it runs: result->data stays NULL. A negative errno of `take` is
  * result->status. Where the child is not to be trusted, neither is its note: last_pid is any number, and last_step is
  * not to be followed. */
 int wedge_job_stream(wedge_job_fn *fn, void *arg, int deadline_ms, wedge_job_take_fn *take, void *take_arg,
                      struct wedge_job_result *result);
+/* Ends the children that had said enough. The end of a job does that for those of its function; anybody else who leaves
+ * such children calls it before he returns. */
+void wedge_job_settle(void);
 
 #endif

@@ -122,6 +122,8 @@ int wedge_detector_examine(const struct wedge_examine *options, struct wedge_job
     wedge_core_close(look.core);
     wedge_libc_cache_free(look.libcs);
     wedge_alarm_cache_free(look.alarms);
+    if (!note) /* else the end of the job that this is part of does it */
+        wedge_job_settle();
     if (rc) {
         wedge_snapshot_free(snapshot);
         return rc;

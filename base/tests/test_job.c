@@ -147,6 +147,59 @@ START_TEST(test_what_is_slow_or_may_wait_is_not_blocked)
 }
 END_TEST
 
+/* Says who it is, and then never ends by itself. */
+static int say_and_hang(void *arg, int out, struct wedge_job_note *note)
+{
+    pid_t self = getpid();
+    if (write(out, &self, sizeof(self)) != sizeof(self))
+        return -errno;
+    return hang(arg, out, note);
+}
+static int enough(void *arg, const char *data, size_t len)
+{
+    ck_assert_uint_eq(len, sizeof(pid_t));
+    memcpy(arg, data, len);
+    return WEDGE_JOB_ENOUGH;
+}
+
+START_TEST(test_enough_is_settled_later)
+{
+    pid_t pids[12];
+    for (size_t i = 0; i < 12; i++) { /* more than are kept: the others are ended at once */
+        struct wedge_job_result result = {.status = 1};
+        ck_assert_int_eq(wedge_job_stream(say_and_hang, NULL, 20000, enough, &pids[i], &result), 0);
+        ck_assert_int_eq(result.status, 0);
+    }
+    wedge_job_settle();
+    for (size_t i = 0; i < 12; i++)
+        ck_assert_msg(kill(pids[i], 0) == -1 && errno == ESRCH, "child %zu is still there", i);
+    ck_assert_int_eq(waitpid(-1, NULL, WNOHANG), -1);
+    wedge_job_settle();
+}
+END_TEST
+
+static int job_with_child(void *arg, int out, struct wedge_job_note *note)
+{
+    struct wedge_job_result result;
+    pid_t pid = 0;
+    (void)arg, (void)note;
+    int rc = wedge_job_stream(say_and_hang, NULL, 20000, enough, &pid, &result);
+    return rc ? rc : write(out, &pid, sizeof(pid)) == sizeof(pid) ? 0 : -errno;
+}
+
+START_TEST(test_a_job_settles_its_own)
+{
+    struct wedge_job_result result;
+    pid_t pid;
+    ck_assert_int_eq(wedge_job_run(job_with_child, NULL, 20000, 100, &result), 0);
+    ck_assert_int_eq(result.status, 0);
+    ck_assert_uint_eq(result.len, sizeof(pid));
+    memcpy(&pid, result.data, sizeof(pid));
+    ck_assert_msg(kill(pid, 0) == -1 && errno == ESRCH, "its child is still there");
+    wedge_job_result_free(&result);
+}
+END_TEST
+
 START_TEST(test_flood_is_bounded)
 {
     struct wedge_job_result r;
@@ -166,6 +219,8 @@ static void fill(TCase *tcase)
     tcase_add_test(tcase, test_what_blocks_is_ended_before_its_deadline);
     tcase_add_loop_test(tcase, test_what_is_slow_or_may_wait_is_not_blocked, 0, 2);
     tcase_add_test(tcase, test_flood_is_bounded);
+    tcase_add_test(tcase, test_enough_is_settled_later);
+    tcase_add_test(tcase, test_a_job_settles_its_own);
 }
 
 int main(void)

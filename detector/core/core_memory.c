@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "detector/elf/elf_file.h"
+#include "detector/elf/elf_names.h"
 
 #define SOURCES_MAX 512
 #define PHDRS_MAX   128
@@ -155,11 +156,7 @@ static bool build_id_in_core(const struct wedge_core *core, const struct wedge_r
 static bool is_build(int fd, const struct wedge_build_id *wanted)
 {
     struct wedge_build_id id = {0};
-    elf_version(EV_CURRENT);
-    Elf *elf = elf_begin(fd, ELF_C_READ, NULL);
-    bool same = elf && elf_kind(elf) == ELF_K_ELF && wedge_elf_build_id(elf, &id) && wedge_build_id_equal(&id, wanted);
-    elf_end(elf);
-    return same;
+    return wedge_elf_names_build_id(fd, &id) && wedge_build_id_equal(&id, wanted);
 }
 
 static void open_source(struct wedge_core *core, struct wedge_core_source *source, uint64_t inode)

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #define PHDRS_MAX 128
+#define NOTES_MAX 4096u
 
 static bool read_at(int fd, uint64_t offset, void *buf, size_t len)
 {
@@ -117,15 +118,37 @@ out:
     return rc;
 }
 
-uint64_t wedge_elf_names_offset(int fd, uint64_t address)
+/* How many there are; 0 also: they do not add up. */
+static size_t read_phdrs(int fd, Elf64_Phdr all[PHDRS_MAX], uint64_t *ret_size)
 {
     Elf64_Ehdr ehdr;
-    Elf64_Phdr all[PHDRS_MAX];
-    uint64_t size;
-    if (!read_header(fd, &ehdr, &size) || ehdr.e_phentsize != sizeof(all[0]) || ehdr.e_phnum > PHDRS_MAX ||
+    if (!read_header(fd, &ehdr, ret_size) || ehdr.e_phentsize != sizeof(all[0]) || ehdr.e_phnum > PHDRS_MAX ||
         !read_at(fd, ehdr.e_phoff, all, ehdr.e_phnum * sizeof(all[0])))
         return 0;
-    for (size_t i = 0; i < ehdr.e_phnum; i++)
+    return ehdr.e_phnum;
+}
+
+bool wedge_elf_names_build_id(int fd, struct wedge_build_id *ret)
+{
+    Elf64_Phdr all[PHDRS_MAX];
+    uint8_t notes[NOTES_MAX];
+    uint64_t size;
+    size_t n = read_phdrs(fd, all, &size);
+    for (size_t i = 0; i < n; i++) {
+        size_t len = all[i].p_filesz < sizeof(notes) ? (size_t)all[i].p_filesz : sizeof(notes);
+        if (all[i].p_type == PT_NOTE && is_within(all[i].p_offset, len, size) &&
+            read_at(fd, all[i].p_offset, notes, len) && wedge_build_id_in_notes(notes, len, all[i].p_align, ret))
+            return true;
+    }
+    return false;
+}
+
+uint64_t wedge_elf_names_offset(int fd, uint64_t address)
+{
+    Elf64_Phdr all[PHDRS_MAX];
+    uint64_t size;
+    size_t n = read_phdrs(fd, all, &size);
+    for (size_t i = 0; i < n; i++)
         if (all[i].p_type == PT_LOAD && address >= all[i].p_vaddr && address - all[i].p_vaddr < all[i].p_filesz &&
             is_within(all[i].p_offset, all[i].p_filesz, size))
             return address - all[i].p_vaddr + all[i].p_offset;

@@ -1,7 +1,8 @@
-/* The reader of symbols that works with wedge's own rights. */
+/* The reader of symbols and build-ids that works with wedge's own rights. */
 #include "detector/elf/elf_names.h"
 
 #include <elf.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -21,6 +22,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     wedge_elf_names_read(fd, SHT_DYNSYM, look_at, &sum);
     wedge_elf_names_read(fd, SHT_SYMTAB, look_at, &sum);
     wedge_elf_names_offset(fd, sum);
+    struct wedge_build_id id = {0};
+    if (wedge_elf_names_build_id(fd, &id) && (id.len < 2 || id.len > WEDGE_BUILD_ID_MAX))
+        abort();
     wedge_alarm_is_called(fd);
     close(fd);
     return 0;

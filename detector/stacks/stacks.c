@@ -298,7 +298,12 @@ static void explain(const struct wedge_job_result *result, char *buf, size_t siz
 
 static int take(void *arg, const char *data, size_t len)
 {
-    return wedge_parcel_take(arg, data, len);
+    const struct wedge_parcel_taker *taker = arg;
+    int rc = wedge_parcel_take(arg, data, len);
+    for (size_t i = 0; i < taker->snapshot->n_procs && !rc; i++)
+        if (taker->open[i])
+            return 0;
+    return rc ? rc : WEDGE_JOB_ENOUGH;
 }
 
 /* One child for all open processes. True: they are done. */

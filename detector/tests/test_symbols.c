@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/tests/suite.h"
+#include "detector/elf/elf_names.h"
 #include "detector/elf/elf_symbols.h"
 #include "detector/stacks/capture.h"
 #include "detector/stacks/symbols.h"
@@ -281,8 +282,7 @@ static size_t read_plainly(Elf *elf, struct plain_symbol **ret)
     return n;
 }
 
-static void check_address(struct wedge_elf_symbols *symbols, const struct plain_symbol *all, size_t n,
-                          uint64_t at)
+static void check_address(struct wedge_elf_symbols *symbols, const struct plain_symbol *all, size_t n, uint64_t at)
 {
     struct wedge_elf_symbol found;
     uint64_t nearest = 0;
@@ -333,6 +333,11 @@ START_TEST(test_every_symbol)
         stacks_path(symbol_files[_i], path, sizeof(path));
     Elf *elf = wedge_elf_read(wedge_elf_open_regular(AT_FDCWD, path));
     ck_assert_ptr_nonnull(elf);
+    struct wedge_build_id by_libelf = {0}, own = {0};
+    int fd = wedge_elf_open_regular(AT_FDCWD, path);
+    ck_assert(wedge_elf_build_id(elf, &by_libelf) && wedge_elf_names_build_id(fd, &own));
+    ck_assert(wedge_build_id_equal(&by_libelf, &own));
+    close(fd);
     size_t n = read_plainly(elf, &all), exported = 0;
     ck_assert_uint_gt(n, 10);
     struct wedge_elf_symbols *symbols = wedge_elf_symbols_read(elf, NULL);
