@@ -1,5 +1,6 @@
 /* Pools of processes: queues between them, and workers that die. */
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -355,6 +356,38 @@ static void parent_killed(void)
     corpus_drain(output[0]);
 }
 
+/* A worker that is not ready within its limit is killed and started again. What it has to load takes longer than that: it will
+ * never be ready, and the pool never still. */
+enum { START_LIMIT_MS = 20, STARTS = 5 };
+
+static pid_t start_slow_worker(void)
+{
+    pid_t worker = corpus_fork();
+    if (worker == 0) {
+        struct pollfd nothing = {.fd = -1};
+        poll(&nothing, 1, 100 * START_LIMIT_MS); /* it loads */
+        corpus_send(results[1], 0);
+        _exit(0);
+    }
+    return worker;
+}
+
+static void start_over_limit(void)
+{
+    make_queues();
+    WEDGE_PROGRESS(1);
+    for (int starts = 0; !corpus_cured || starts < STARTS; starts++) {
+        struct pollfd ready = {.fd = results[0], .events = POLLIN};
+        pid_t worker = start_slow_worker();
+        if (poll(&ready, 1, START_LIMIT_MS) > 0) {
+            WEDGE_PROGRESS(1);
+            starts = 0;
+        }
+        kill(worker, SIGKILL);
+        corpus_reap(worker, true);
+    }
+}
+
 const struct corpus_case corpus_pools[] = {
     {"join-before-drain", join_before_drain},
     {"exit-joins-feeder", exit_joins_feeder},
@@ -365,5 +398,6 @@ const struct corpus_case corpus_pools[] = {
     {"task-of-the-dead", task_of_the_dead},
     {"idle-token-stale", idle_token_stale},
     {"parent-killed", parent_killed},
+    {"start-over-limit", start_over_limit},
     {NULL, NULL},
 };
