@@ -28,16 +28,14 @@ struct dump {
     struct part *parts;
 };
 
-static bool room(struct dump *d, size_t more)
+static bool grow(struct dump *d, size_t more)
 {
+    size_t cap = d->cap ? d->cap : 65536;
     if (d->failed || more > WEDGE_DUMP_MAX_BYTES - d->len)
         d->failed = true;
-    if (d->failed || d->len + more + d->tail <= d->cap)
-        return !d->failed;
-    size_t cap = d->cap ? d->cap : 65536;
-    while (cap < d->len + more + d->tail)
+    while (!d->failed && cap < d->len + more + d->tail)
         cap *= 2;
-    char *data = realloc(d->data, cap);
+    char *data = d->failed ? NULL : realloc(d->data, cap);
     if (!data) {
         d->failed = true;
         return false;
@@ -45,6 +43,12 @@ static bool room(struct dump *d, size_t more)
     d->data = data;
     d->cap = cap;
     return true;
+}
+
+/* `cap` is at most twice the most: what fits is not too much. */
+static inline bool room(struct dump *d, size_t more)
+{
+    return (!d->failed && d->len + more + d->tail <= d->cap && d->len + more <= WEDGE_DUMP_MAX_BYTES) || grow(d, more);
 }
 
 static void put(struct dump *d, const char *bytes, size_t len)
@@ -94,25 +98,44 @@ static size_t escape(struct dump *d, const unsigned char *s)
     return n;
 }
 
-static bool needs_escape(const struct dump *d, unsigned char c)
+/* What a byte is: whether it must be escaped, always or by the flags. */
+enum { PLAIN, ALWAYS = 1, IF_ASCII = 2, IF_HTML = 4 };
+static unsigned char class_of(unsigned char c)
 {
-    return c < 0x20 || c == '"' || c == '\\' || (c >= 0x80 && d->flags & WEDGE_DUMP_ASCII) ||
-           ((c == '<' || c == '>' || c == '&') && d->flags & WEDGE_DUMP_HTML);
+    static const unsigned char below_128[128] = {
+        [0 ... 31] = ALWAYS, ['"'] = ALWAYS, ['\\'] = ALWAYS, ['<'] = IF_HTML, ['>'] = IF_HTML, ['&'] = IF_HTML};
+    return c < 128 ? below_128[c] : IF_ASCII;
 }
 
 static void put_string(struct dump *d, const char *s, size_t len)
 {
     const unsigned char *at = (const unsigned char *)s, *end = at + len;
-    put(d, "\"", 1);
+    const unsigned escaped =
+        ALWAYS | (d->flags & WEDGE_DUMP_ASCII ? IF_ASCII : 0u) | (d->flags & WEDGE_DUMP_HTML ? IF_HTML : 0u);
+    if (!room(d, len + 2)) /* as a rule that is all: nothing is escaped */
+        return;
+    d->data[d->len++] = '"';
     while (at < end) {
         const unsigned char *from = at;
-        while (at < end && !needs_escape(d, *at))
+        while (at < end && !(class_of(*at) & escaped))
             at++;
         put(d, (const char *)from, (size_t)(at - from));
         if (at < end)
             at += escape(d, at);
     }
     put(d, "\"", 1);
+}
+
+static void put_int(struct dump *d, json_int_t value)
+{
+    char text[24], *at = text + sizeof(text);
+    uint64_t left = value < 0 ? -(uint64_t)value : (uint64_t)value;
+    do
+        *--at = (char)('0' + left % 10);
+    while (left /= 10);
+    if (value < 0)
+        *--at = '-';
+    put(d, at, (size_t)(text + sizeof(text) - at));
 }
 
 static void put_value(struct dump *d, const json_t *value, int depth);
@@ -204,7 +227,7 @@ static void put_value(struct dump *d, const json_t *value, int depth)
         put_string(d, json_string_value(value), json_string_length(value));
         break;
     case JSON_INTEGER:
-        put(d, text, (size_t)snprintf(text, sizeof(text), "%" JSON_INTEGER_FORMAT, json_integer_value(value)));
+        put_int(d, json_integer_value(value));
         break;
     case JSON_REAL:
         if (json_dumpb(value, text, sizeof(text), JSON_ENCODE_ANY) > sizeof(text))

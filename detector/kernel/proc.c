@@ -226,25 +226,27 @@ int wedge_proc_list(pid_t pid, size_t max, pid_t **ret, size_t *ret_n)
     return rc;
 }
 
+/* The value of a digit, 16 and more: it is none. */
+static unsigned digit_of(char c)
+{
+    return c >= '0' && c <= '9' ? (unsigned)(c - '0') : c >= 'a' && c <= 'f' ? (unsigned)(c - 'a') + 10 : 16;
+}
+
 /* Blanks and a number at `*at`, which moves behind it: decimal, with a sign if it must be, or hexadecimal with or
  * without 0x. False: there is none, or it is too large. (strtoull asks for the locale: a third of what a dump computed.) */
 static bool scan(const char **at, unsigned base, uint64_t *ret)
 {
-    const char *c = *at + strspn(*at, " \t");
-    bool minus = base == 10 && *c == '-', any = false;
+    const char *c = *at;
     uint64_t n = 0;
+    while (*c == ' ' || *c == '\t')
+        c++;
+    bool minus = base == 10 && *c == '-';
     c += minus ? 1 : base == 16 && c[0] == '0' && c[1] == 'x' ? 2 : 0;
-    for (;; c++, any = true) {
-        unsigned digit = *c >= '0' && *c <= '9'                 ? (unsigned)(*c - '0')
-                         : base == 16 && *c >= 'a' && *c <= 'f' ? (unsigned)(*c - 'a') + 10
-                                                                : base;
-        if (digit >= base)
-            break;
-        if (n > (UINT64_MAX - digit) / base)
+    const char *first = c;
+    for (unsigned digit; (digit = digit_of(*c)) < base; c++)
+        if (__builtin_mul_overflow(n, base, &n) || __builtin_add_overflow(n, digit, &n))
             return false;
-        n = n * base + digit;
-    }
-    if (!any)
+    if (c == first)
         return false;
     *at = c;
     *ret = minus ? -n : n;
