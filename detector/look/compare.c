@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "detector/look/machine.h"
+#include "detector/look/share.h"
 
 /* A container may show a file of its own in the place of the kernel's (lxcfs):
  * nothing that is mounted there is opened. */
@@ -65,12 +66,21 @@ static bool is_barren(const struct wedge_look *look)
            look->last_born == wedge_compare_last_born();
 }
 
-static bool is_same(const struct wedge_look *look, size_t i, int tasks)
+/* wedge_share_fn: has the thread moved? */
+static void compare_thread(void *arg, size_t i)
 {
-    const struct wedge_thread *t = &look->snapshot->threads[i];
+    const struct wedge_look *look = arg;
+    struct wedge_thread *t = &look->snapshot->threads[i];
     struct wedge_proc_syscall call = {.number = t->syscall, .sp = t->sp, .pc = t->pc};
+    /* One that has ended will not come back, and holds nobody up. */
+    if (t->moved || t->state == 'Z' || t->state == 'X')
+        return;
     memcpy(call.args, t->args, sizeof(call.args));
-    return wedge_reading_is_same(tasks, t->tid, &call, &look->threads[i].kept);
+    int kept = look->procs[t->proc].tasks,
+        tasks = kept >= 0 ? kept : wedge_look_open_tasks(look->snapshot->procs[t->proc].pid);
+    t->moved = !wedge_reading_is_same(tasks, t->tid, &call, &look->threads[i].kept);
+    if (kept < 0 && tasks >= 0)
+        close(tasks);
 }
 
 /* The thread list of the process is still that of pass A. */
@@ -88,18 +98,14 @@ static bool is_same_list(const struct wedge_look *look, size_t proc, int tasks)
     return same;
 }
 
-/* Compares the list of threads and, the first time, the threads themselves. */
-static void compare_proc(struct wedge_look *look, size_t proc, bool first)
+/* Compares the list of threads with that of the first pass. */
+static void compare_list(struct wedge_look *look, size_t proc)
 {
     const struct wedge_proc *p = &look->snapshot->procs[proc];
     int kept = look->procs[proc].tasks, tasks = kept >= 0 ? kept : wedge_look_open_tasks(p->pid);
     bool same = is_same_list(look, proc, tasks);
-    for (int i = p->first_thread; i < p->first_thread + p->n_threads; i++) {
-        struct wedge_thread *t = &look->snapshot->threads[i];
-        /* One that has ended will not come back, and holds nobody up. */
-        if (!same || (first && t->state != 'Z' && t->state != 'X' && !is_same(look, (size_t)i, tasks)))
-            t->moved = true;
-    }
+    for (int i = p->first_thread; i < p->first_thread + p->n_threads; i++)
+        look->snapshot->threads[i].moved |= !same;
     look->tree_changed |= !same && p->in_tree && !p->n_threads;
     if (kept < 0 && tasks >= 0)
         close(tasks);
@@ -145,10 +151,11 @@ int wedge_compare(struct wedge_look *look)
     if (rc)
         return rc;
     for (size_t i = 0; i < look->snapshot->n_procs; i++)
-        compare_proc(look, i, true);
+        compare_list(look, i);
+    wedge_share(wedge_look_threads(look), look->snapshot->n_threads, compare_thread, look);
     if (is_barren(look))
         return 0;
     for (size_t i = 0; i < look->snapshot->n_procs; i++)
-        compare_proc(look, i, false);
+        compare_list(look, i);
     return compare_tree(look);
 }

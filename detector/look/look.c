@@ -15,14 +15,14 @@
 #include "detector/elf/elf_file.h"
 #include "detector/kernel/sockets.h"
 #include "detector/look/compare.h"
+#include "detector/look/gather.h"
 #include "detector/look/machine.h"
 #include "detector/look/members.h"
 
-#define MOST_ROUNDS  5
-#define MOST_WANTED  256
-#define FILES_MAX    1000000
-#define FILES_LEFT   128 /* for what is opened and closed again, and what the caller has open */
-#define LIBC_SIGNALS (3ull << 31) /* 32 and 33: cancellation and setxid, glibc's own */
+#define MOST_ROUNDS 5
+#define MOST_WANTED 256
+#define FILES_MAX   1000000
+#define FILES_LEFT  128 /* for what is opened and closed again, and what the caller has open */
 
 void wedge_look_note(struct wedge_look *look, pid_t pid, const char *step)
 {
@@ -89,201 +89,12 @@ int wedge_look_want(struct wedge_look *look, pid_t pid)
     return -1;
 }
 
+int wedge_look_threads(const struct wedge_look *look)
+{
+    return look->options->brief ? 1 : 2;
+}
+
 /* ---- pass A ---- */
-
-static int room_for_threads(struct wedge_look *look, size_t more)
-{
-    struct wedge_snapshot *s = look->snapshot;
-    if (s->n_threads + more <= look->cap_threads)
-        return 0;
-    size_t cap = look->cap_threads ? look->cap_threads : 64;
-    while (cap < s->n_threads + more)
-        cap *= 2;
-    struct wedge_thread *threads = realloc(s->threads, cap * sizeof(*threads));
-    if (threads)
-        s->threads = threads;
-    struct wedge_look_thread *own = realloc(look->threads, cap * sizeof(*own));
-    if (own)
-        look->threads = own;
-    if (!threads || !own)
-        return -ENOMEM;
-    look->cap_threads = cap;
-    return 0;
-}
-
-static int room_for_proc(struct wedge_look *look)
-{
-    struct wedge_snapshot *s = look->snapshot;
-    if (s->n_procs < look->cap_procs)
-        return 0;
-    size_t cap = look->cap_procs ? look->cap_procs * 2 : 16;
-    struct wedge_proc *procs = realloc(s->procs, cap * sizeof(*procs));
-    if (procs)
-        s->procs = procs;
-    struct wedge_look_proc *own = realloc(look->procs, cap * sizeof(*own));
-    if (own)
-        look->procs = own;
-    if (!procs || !own)
-        return -ENOMEM;
-    look->cap_procs = cap;
-    return 0;
-}
-
-static void add_thread(struct wedge_look *look, int proc, pid_t tid, const struct wedge_reading *r)
-{
-    struct wedge_snapshot *s = look->snapshot;
-    size_t i = s->n_threads++;
-    struct wedge_look_thread *own = &look->threads[i];
-    *own = (struct wedge_look_thread){.status = r->status, .kept = r->kept, .owner = -1};
-    memcpy(own->wchan, r->wchan, sizeof(own->wchan));
-    s->threads[i] = (struct wedge_thread){
-        .proc = proc,
-        .tid = tid,
-        .name = wedge_look_text(look, r->status.comm),
-        .state = r->status.state,
-        .switches = r->status.switches,
-        .syscall = r->call.number,
-        .sp = r->call.sp,
-        .pc = r->call.pc,
-        .callback = "",
-        .last_point = "",
-        .rule = -1,
-        .stack_note = "",
-        .wait = {.earliest_ns = INT64_MAX, .call = "", .reason = ""},
-    };
-    memcpy(s->threads[i].args, r->call.args, sizeof(r->call.args));
-    s->procs[proc].n_threads++;
-    uint64_t caught = r->status.sig_caught & ~r->status.sig_blocked & ~LIBC_SIGNALS;
-    look->procs[proc].caught |= caught;
-    s->procs[proc].catches_signals |= caught != 0;
-}
-
-/* 32-bit programs number their calls differently; what is no x86-64 ELF is not decoded. */
-static bool is_foreign(pid_t pid, pid_t tid)
-{
-    unsigned char ident[20];
-    int fd = wedge_elf_open_link(tid ? tid : pid, "exe");
-    if (fd < 0)
-        return true;
-    ssize_t got = pread(fd, ident, sizeof(ident), 0);
-    close(fd);
-    return got != sizeof(ident) || memcmp(ident, ELFMAG, SELFMAG) != 0 || ident[EI_CLASS] != ELFCLASS64 ||
-           ident[18] != EM_X86_64 || ident[19] != 0;
-}
-
-static void read_facts(struct wedge_look *look, struct wedge_proc *p, struct wedge_look_proc *own)
-{
-    char text[WEDGE_PROC_PATH_BYTES];
-    wedge_look_note(look, p->pid, "executable");
-    if (wedge_proc_link(p->pid, own->reader, "exe", text, sizeof(text)) > 0)
-        p->exe = wedge_look_text(look, text);
-    own->foreign = is_foreign(p->pid, own->reader);
-    wedge_look_note(look, p->pid, "arguments");
-    ssize_t len = wedge_proc_read(p->pid, own->reader, "cmdline", text, 1024);
-    for (ssize_t i = 0; i < len; i++)
-        if (text[i] == '\0')
-            text[i] = i + 1 < len ? ' ' : '\0';
-    if (len > 0)
-        p->cmdline = wedge_look_text(look, text);
-    wedge_look_note(look, p->pid, "timers");
-    char *timers = NULL;
-    if (wedge_proc_read_all(p->pid, 0, "timers", 1 << 20, &timers) < 0)
-        own->timers_unknown = true;
-    else
-        p->armed_timer = strstr(timers, "notify: signal/") != NULL;
-    free(timers);
-}
-
-static bool is_skipped(const struct wedge_look *look, pid_t pid)
-{
-    for (size_t i = 0; i < look->options->n_skip; i++)
-        if (look->options->skip[i] == pid)
-            return true;
-    return false;
-}
-
-int wedge_look_open_tasks(pid_t pid)
-{
-    char path[64];
-    wedge_proc_path(pid, 0, "task", path, sizeof(path));
-    return open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-}
-
-static void close_tasks(struct wedge_look_proc *own)
-{
-    if (own->tasks >= 0)
-        close(own->tasks);
-    own->tasks = -1;
-}
-
-/* Reads the threads of the process that was added last. Those that end under our hands are left out. */
-static void read_threads(struct wedge_look *look, int index, const pid_t *tids, size_t n)
-{
-    struct wedge_proc *p = &look->snapshot->procs[index];
-    struct wedge_look_proc *own = &look->procs[index];
-    for (size_t i = 0; i < n; i++) {
-        struct wedge_reading r = {.call_error = 0};
-        int rc = wedge_reading_first(own->tasks, tids[i], look->spare_files >= 2, &r);
-        if (rc == -EACCES || rc == -EPERM || r.call_error == -EPERM || r.call_error == -EACCES)
-            p->note = "its calls may not be read (no permission)";
-        if (rc)
-            continue;
-        if (r.status.state != 'Z' && r.status.state != 'X')
-            own->reader = tids[i] == p->pid || own->reader == p->pid ? p->pid : tids[i];
-        if (tids[i] == p->pid) {
-            p->comm = wedge_look_text(look, r.status.comm);
-            p->state = r.status.state;
-        }
-        p->uid = r.status.uid;
-        p->gid = r.status.gid;
-        look->spare_files -= r.kept.call_file >= 0 ? 2 : 0;
-        own->tracer = r.status.tracer;
-        add_thread(look, index, tids[i], &r);
-    }
-}
-
-/* Reads one process of the machine. A process that ends under our hands is left out: 0. */
-static int read_proc(struct wedge_look *look, const struct wedge_machine_proc *m)
-{
-    struct wedge_snapshot *s = look->snapshot;
-    pid_t *tids = NULL;
-    size_t n = 0;
-    int rc = room_for_proc(look), tasks = rc ? -1 : wedge_look_open_tasks(m->pid);
-    if (rc || tasks < 0)
-        return rc;
-    if (wedge_proc_list_at(tasks, WEDGE_LOOK_MOST_THREADS, &tids, &n) || (rc = room_for_threads(look, n)) != 0) {
-        close(tasks);
-        free(tids);
-        return rc;
-    }
-    int index = (int)s->n_procs++;
-    struct wedge_proc *p = &s->procs[index];
-    struct wedge_look_proc *own = &look->procs[index];
-    *own = (struct wedge_look_proc){.pgrp = m->pgrp, .tasks = tasks, .skipped = is_skipped(look, m->pid)};
-    *p = (struct wedge_proc){
-        .pid = m->pid,
-        .ppid = m->ppid,
-        .start_ticks = m->start_ticks,
-        .state = m->state,
-        .comm = "",
-        .exe = "",
-        .cmdline = "",
-        .in_tree = m->tree,
-        .role = "",
-        .note = own->skipped ? "could not be read in time" : "",
-        .first_thread = (int)s->n_threads,
-    };
-    read_threads(look, index, tids, n);
-    if (look->spare_files > 0)
-        look->spare_files--;
-    else
-        close_tasks(own);
-    own->zombie = (p->state == 'Z' || p->state == 'X') && n <= 1;
-    if (!own->skipped && !own->zombie)
-        read_facts(look, p, own);
-    free(tids);
-    return 0;
-}
 
 /* What is kept open between the passes. */
 static void close_files(struct wedge_look *look)
@@ -291,7 +102,7 @@ static void close_files(struct wedge_look *look)
     for (size_t i = 0; i < look->snapshot->n_threads; i++)
         wedge_reading_close(&look->threads[i].kept);
     for (size_t i = 0; i < look->snapshot->n_procs; i++)
-        close_tasks(&look->procs[i]);
+        wedge_gather_close(&look->procs[i]);
 }
 
 /* What was decoded in a round before is forgotten. What was read of threads is not: it only makes pass A longer. */
@@ -331,14 +142,20 @@ static int pass_a(struct wedge_look *look)
 {
     forget_decoded(look);
     int rc = wedge_machine_read(look, false);
+    const struct wedge_machine_proc **wanted =
+        rc ? NULL : calloc(look->n_machine + 1, sizeof(struct wedge_machine_proc *));
+    size_t n = 0;
+    if (!wanted)
+        return rc ? rc : -ENOMEM;
     /* The root first, so that it is procs[0]. */
     bool rooted = look->options->members != WEDGE_MEMBERS_OF_USER;
-    const struct wedge_machine_proc *root = rc || !rooted ? NULL : wedge_look_machine_of(look, look->options->root);
-    if (!rc && rooted && !look->snapshot->n_procs)
-        rc = read_proc(look, root);
-    for (size_t i = 0; i < look->n_machine && !rc; i++)
-        if (is_wanted(look, &look->machine[i]))
-            rc = read_proc(look, &look->machine[i]);
+    if (rooted && !look->snapshot->n_procs)
+        wanted[n++] = wedge_look_machine_of(look, look->options->root);
+    for (size_t i = 0; i < look->n_machine; i++)
+        if (is_wanted(look, &look->machine[i]) && (!n || &look->machine[i] != wanted[0]))
+            wanted[n++] = &look->machine[i];
+    rc = wedge_gather(look, wanted, n);
+    free(wanted);
     if (!rc && (!look->snapshot->n_procs || (rooted && look->snapshot->procs[0].pid != look->options->root)))
         rc = -ESRCH;
     return rc;

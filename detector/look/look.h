@@ -145,8 +145,7 @@ struct wedge_look {
     bool ends_read, mappings_read, carriers_read;
     struct wedge_carrier *carriers;
     size_t n_carriers, cap_carriers;
-    pid_t *tracers; /* processes that trace one of the machine's; made when first asked for in a round */
-    size_t n_tracers;
+    pid_t *tracers; /* of each process of the machine, 0 none; made when first asked for in a round */
     bool tracers_read;
     bool hidden_carriers; /* that could not be found out */
     struct wedge_sockets *sockets; /* of each network namespace that was asked for in this round */
@@ -217,6 +216,8 @@ const char *wedge_look_text(struct wedge_look *look, const char *text);
 const char *wedge_look_textf(struct wedge_look *look, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 #define WEDGE_LOOK_MOST_THREADS 65536 /* of a process */
+/* How many threads may read: one where a look is to cost little, and not to be quick. */
+int wedge_look_threads(const struct wedge_look *look);
 /* /proc/PID/task, or -1. */
 int wedge_look_open_tasks(pid_t pid);
 

@@ -15,6 +15,7 @@
 #include "detector/kernel/sockets.h"
 #include "detector/look/compare.h"
 #include "detector/look/members.h"
+#include "detector/look/share.h"
 
 #define MOST_ENDS       1048576
 #define MOST_MAPS_BYTES (8u << 20)
@@ -56,13 +57,26 @@ static uid_t user_of(pid_t pid)
                : (uid_t)-1;
 }
 
-static bool read_one(struct wedge_look *look, int dir, pid_t pid, struct wedge_machine_proc *ret)
+struct listing {
+    const struct wedge_look *look;
+    int dir; /* /proc */
+    struct wedge_machine_proc *all; /* pid 0: to be left out */
+};
+
+/* wedge_share_fn: reads one that has its pid and nothing else. */
+static void read_one(void *arg, size_t i)
 {
+    const struct listing *listing = arg;
+    struct wedge_machine_proc *p = &listing->all[i];
+    const pid_t pid = p->pid;
     char text[1024];
     struct wedge_proc_stat stat;
-    if (wedge_proc_read_at(dir, pid, "stat", text, sizeof(text)) < 0 || wedge_proc_stat_parse(text, &stat))
-        return false;
-    *ret = (struct wedge_machine_proc){
+    if (p->start_ticks) /* kept */
+        return;
+    p->pid = 0;
+    if (wedge_proc_read_at(listing->dir, pid, "stat", text, sizeof(text)) < 0 || wedge_proc_stat_parse(text, &stat))
+        return;
+    *p = (struct wedge_machine_proc){
         .pid = pid,
         .ppid = stat.ppid,
         .pgrp = stat.pgrp,
@@ -71,9 +85,8 @@ static bool read_one(struct wedge_look *look, int dir, pid_t pid, struct wedge_m
         .state = stat.state,
         .threads = stat.threads,
         .kernel = stat.kernel,
-        .uid = look->options->members == WEDGE_MEMBERS_OF_USER ? user_of(pid) : 0,
+        .uid = listing->look->options->members == WEDGE_MEMBERS_OF_USER ? user_of(pid) : 0,
     };
-    return true;
 }
 
 /* Who is no member, and has had its number since before the first list, has none by now: only a member's child is one. (By
@@ -100,14 +113,18 @@ int wedge_machine_read(struct wedge_look *look, bool again)
     rc = all ? 0 : -ENOMEM;
     if (rc)
         goto out;
-    size_t n_all = 0;
     for (size_t i = 0; i < n; i++) {
         const struct wedge_machine_proc *before = again ? find(look, pids[i]) : NULL;
+        all[i].pid = pids[i];
         if (is_still_none(look, before, last_born))
-            all[n_all++] = *before;
-        else
-            n_all += read_one(look, dir, pids[i], &all[n_all]);
+            all[i] = *before;
     }
+    struct listing listing = {look, dir, all};
+    wedge_share(wedge_look_threads(look), n, read_one, &listing);
+    size_t n_all = 0;
+    for (size_t i = 0; i < n; i++)
+        if (all[i].pid)
+            all[n_all++] = all[i];
     old = look->machine;
     n_old = look->n_machine;
     look->machine = all;
@@ -309,41 +326,47 @@ const struct wedge_machine_end *wedge_look_mappings(struct wedge_look *look, uin
     return slice(look->mappings, look->n_mappings, dev, inode, ret_n);
 }
 
-/* The tracer of each process's leader. Of those that were read it is known. */
-static pid_t tracer_of(struct wedge_look *look, int dir, pid_t pid)
+struct tracing {
+    struct wedge_look *look;
+    int dir; /* /proc */
+    pid_t *tracers; /* by process of the machine, 0 none */
+};
+
+/* wedge_share_fn: the tracer of a process's leader. Of those that were read it is known. */
+static void find_tracer(void *arg, size_t i)
 {
+    const struct tracing *t = arg;
+    const struct wedge_machine_proc *m = &t->look->machine[i];
     char text[16384];
     struct wedge_proc_status status;
-    int proc = wedge_look_proc_of(look, pid);
-    if (proc >= 0 && look->snapshot->procs[proc].n_threads)
-        return look->threads[look->snapshot->procs[proc].first_thread].status.tracer;
-    return wedge_proc_read_at(dir, pid, "status", text, sizeof(text)) > 0 && wedge_proc_status_parse(text, &status) == 0
-               ? status.tracer
-               : 0;
+    int proc = m->kernel || m->blind ? -1 : wedge_look_proc_of(t->look, m->pid);
+    if (m->kernel || m->blind)
+        t->tracers[i] = 0;
+    else if (proc >= 0 && t->look->snapshot->procs[proc].n_threads)
+        t->tracers[i] = t->look->threads[t->look->snapshot->procs[proc].first_thread].status.tracer;
+    else if (wedge_proc_read_at(t->dir, m->pid, "status", text, sizeof(text)) > 0 &&
+             wedge_proc_status_parse(text, &status) == 0)
+        t->tracers[i] = status.tracer;
 }
 
 bool wedge_look_traces(struct wedge_look *look, pid_t pid)
 {
     if (!look->tracers_read) {
-        int dir = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        look->tracers = malloc((look->n_machine + 1) * sizeof(*look->tracers));
-        look->n_tracers = 0;
-        look->tracers_read = dir >= 0 && look->tracers;
-        for (size_t i = 0; look->tracers_read && i < look->n_machine; i++) {
-            const struct wedge_machine_proc *m = &look->machine[i];
-            pid_t tracer = m->kernel || m->blind ? 0 : tracer_of(look, dir, m->pid);
-            if (tracer)
-                look->tracers[look->n_tracers++] = tracer;
-        }
-        if (dir >= 0)
-            close(dir);
+        struct tracing t = {look, open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC),
+                            calloc(look->n_machine + 1, sizeof(*look->tracers))};
+        look->tracers = t.tracers;
+        look->tracers_read = t.dir >= 0 && t.tracers;
+        if (look->tracers_read)
+            wedge_share(wedge_look_threads(look), look->n_machine, find_tracer, &t);
+        if (t.dir >= 0)
+            close(t.dir);
         if (!look->tracers_read) {
             free(look->tracers);
             look->tracers = NULL;
             return true; /* nobody knows */
         }
     }
-    return is_listed(look->tracers, look->n_tracers, pid);
+    return is_listed(look->tracers, look->n_machine, pid);
 }
 
 void wedge_machine_forget(struct wedge_look *look)

@@ -1,0 +1,12 @@
+/* The first reading of processes and of all their threads. */
+#ifndef WEDGE_DETECTOR_GATHER_H
+#define WEDGE_DETECTOR_GATHER_H
+
+#include "detector/look/look.h"
+
+/* Adds `n` processes of the machine to the snapshot, in this order. Those that end under our hands are left out. -ENOMEM. */
+int wedge_gather(struct wedge_look *look, const struct wedge_machine_proc *const *wanted, size_t n);
+/* Closes the list of its threads that was kept open. */
+void wedge_gather_close(struct wedge_look_proc *own);
+
+#endif
