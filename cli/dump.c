@@ -209,7 +209,10 @@ static int dump(const struct options *o, pid_t pid, struct wedge_err *err, int *
         rc = wedge_cli_brief(report, NULL);
     else if (!rc)
         rc = wedge_cli_report(&cli, report, *ret_status, stdout, err);
-    json_decref(report);
+    /* The last one goes with the process: to take it apart takes longer. */
+    static json_t *last;
+    json_decref(last);
+    last = report;
     return rc;
 }
 

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/share.h"
 #include "reports/dump.h"
 #include "reports/write.h"
 
@@ -115,10 +116,32 @@ int wedge_report_write_json(const json_t *report, int dirfd, const char *name, s
     return rc;
 }
 
+struct both {
+    const json_t *report;
+    int dirfd, rc[2];
+    struct wedge_err err[2];
+};
+
+/* wedge_share_fn */
+static void write_one(void *arg, size_t i)
+{
+    static const struct {
+        const char *name;
+        int (*write)(const json_t *, int, const char *, struct wedge_err *);
+    } files[] = {{"report.json", wedge_report_write_json}, {"report.html", wedge_report_write_html}};
+    struct both *both = arg;
+    both->rc[i] = files[i].write(both->report, both->dirfd, files[i].name, &both->err[i]);
+}
+
+/* The page takes as long as the JSON, and both only read the report. */
 static int write_both(int dirfd, const json_t *report, struct wedge_err *err)
 {
-    int rc = wedge_report_write_json(report, dirfd, "report.json", err);
-    return rc ? rc : wedge_report_write_html(report, dirfd, "report.html", err);
+    struct both both = {.report = report, .dirfd = dirfd};
+    wedge_share(2, 1, write_one, &both);
+    const size_t failed = both.rc[0] ? 0 : 1;
+    if (both.rc[failed] && err)
+        *err = both.err[failed];
+    return both.rc[failed];
 }
 
 int wedge_report_write_dir(const char *dir, const json_t *report, struct wedge_err *err)

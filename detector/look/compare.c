@@ -8,39 +8,22 @@
  * read itself. Who came later than the second lists, and may be gone again, is found by the number of births; where that
  * has moved, or is not to be had, the lists are read a third time, after the threads.
  *
- * Births are counted by the last number that was given to a process or thread, which stands in /proc/loadavg
- * (loadavg_proc_show in fs/proc/loadavg.c: the cursor of the reader's PID namespace, in which alloc_pid in kernel/pid.c
- * numbers whoever is born in it or below; to come to the same number again takes a birth for every number that there is).
+ * Births are counted by the last number that was given (base/load.h).
  */
 #include "detector/look/compare.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <linux/openat2.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/load.h"
 #include "detector/look/machine.h"
-#include "detector/look/share.h"
 
-/* A container may show a file of its own in the place of the kernel's (lxcfs):
- * nothing that is mounted there is opened. */
 uint64_t wedge_compare_last_born(void)
 {
-    const struct open_how how = {.flags = O_RDONLY | O_CLOEXEC, .resolve = RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS};
-    int dir = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int fd = dir < 0 ? -1 : (int)syscall(SYS_openat2, dir, "loadavg", &how, sizeof(how));
-    char text[128], *end;
-    ssize_t len = fd < 0 ? -1 : wedge_proc_read_open(fd, text, sizeof(text));
-    const char *last = len > 0 ? strrchr(text, ' ') : NULL;
-    unsigned long number = last ? strtoul(last, &end, 10) : 0;
-    if (fd >= 0)
-        close(fd);
-    if (dir >= 0)
-        close(dir);
-    return number;
+    struct wedge_load load;
+    return wedge_load_read(&load) ? load.last_born : 0;
 }
 
 void wedge_compare_begin(struct wedge_look *look)
@@ -152,7 +135,7 @@ int wedge_compare(struct wedge_look *look)
         return rc;
     for (size_t i = 0; i < look->snapshot->n_procs; i++)
         compare_list(look, i);
-    wedge_share(wedge_look_threads(look), look->snapshot->n_threads, compare_thread, look);
+    wedge_look_share(look, look->snapshot->n_threads, compare_thread, look);
     if (is_barren(look))
         return 0;
     for (size_t i = 0; i < look->snapshot->n_procs; i++)

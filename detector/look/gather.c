@@ -10,7 +10,6 @@
 
 #include "detector/elf/elf_file.h"
 #include "detector/kernel/reading.h"
-#include "detector/look/share.h"
 
 #define LIBC_SIGNALS (3ull << 31) /* 32 and 33: cancellation and setxid, glibc's own */
 
@@ -272,7 +271,7 @@ int wedge_gather(struct wedge_look *look, const struct wedge_machine_proc *const
     for (size_t i = 0; i < g.n_threads && !rc; i++)
         g.threads[i].keep = look->spare_files >= (long)(2 * (i + 1) + g.n_procs);
     if (!rc)
-        wedge_share(wedge_look_threads(look), g.n_threads, read_one, &g);
+        wedge_look_share(look, g.n_threads, read_one, &g);
     for (; added < g.n_procs && !rc; added++)
         rc = add_proc(look, &g.procs[added], g.threads);
     for (size_t i = added; i < g.n_procs; i++) /* without memory */

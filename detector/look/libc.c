@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "detector/core/core_file.h"
@@ -61,17 +62,18 @@ static int minor_in(const char *text, size_t len)
     return c < text + len ? minor : 0; /* cut in two: it is whole in the next piece */
 }
 
-/* The version stands in the library's banner: "GNU C Library (…) stable release version 2.36." Pieces overlap by a
- * banner, so that none is cut in two. */
+/* The version stands in the library's banner: "GNU C Library (…) stable release version 2.36." It is among the constants,
+ * which come behind the code: from the end to the beginning. Pieces overlap by a banner, so that none is cut in two. */
 static int banner_minor(int fd)
 {
     char piece[65536];
+    struct stat st;
     int minor = 0;
-    for (off_t at = 0; !minor && at < MOST_BANNER_AT; at += (off_t)sizeof(piece) - BANNER_BYTES) {
-        ssize_t len = pread(fd, piece, sizeof(piece), at);
-        if (len <= 0)
-            break;
-        minor = minor_in(piece, (size_t)len);
+    off_t at = fstat(fd, &st) == 0 && st.st_size < MOST_BANNER_AT ? st.st_size : MOST_BANNER_AT;
+    for (bool first = true; !minor && (first || at > 0); first = false) {
+        at -= (off_t)sizeof(piece) - BANNER_BYTES;
+        ssize_t len = pread(fd, piece, sizeof(piece), at > 0 ? at : 0);
+        minor = len > 0 ? minor_in(piece, (size_t)len) : 0;
     }
     return minor;
 }

@@ -14,6 +14,7 @@
 #ifndef WEDGE_DETECTOR_LOOK_H
 #define WEDGE_DETECTOR_LOOK_H
 
+#include "base/share.h"
 #include "detector/examine.h"
 #include "detector/kernel/fds.h"
 #include "detector/kernel/proc.h"
@@ -216,8 +217,8 @@ const char *wedge_look_text(struct wedge_look *look, const char *text);
 const char *wedge_look_textf(struct wedge_look *look, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 #define WEDGE_LOOK_MOST_THREADS 65536 /* of a process */
-/* How many threads may read: one where a look is to cost little, and not to be quick. */
-int wedge_look_threads(const struct wedge_look *look);
+/* wedge_share with what is worth it; not in a look that is to cost little, and need not be quick. `work` must not allocate. */
+void wedge_look_share(const struct wedge_look *look, size_t n, wedge_share_fn *work, void *arg);
 /* /proc/PID/task, or -1. */
 int wedge_look_open_tasks(pid_t pid);
 

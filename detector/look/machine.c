@@ -15,7 +15,6 @@
 #include "detector/kernel/sockets.h"
 #include "detector/look/compare.h"
 #include "detector/look/members.h"
-#include "detector/look/share.h"
 
 #define MOST_ENDS       1048576
 #define MOST_MAPS_BYTES (8u << 20)
@@ -120,7 +119,7 @@ int wedge_machine_read(struct wedge_look *look, bool again)
             all[i] = *before;
     }
     struct listing listing = {look, dir, all};
-    wedge_share(wedge_look_threads(look), n, read_one, &listing);
+    wedge_look_share(look, n, read_one, &listing);
     size_t n_all = 0;
     for (size_t i = 0; i < n; i++)
         if (all[i].pid)
@@ -357,7 +356,7 @@ bool wedge_look_traces(struct wedge_look *look, pid_t pid)
         look->tracers = t.tracers;
         look->tracers_read = t.dir >= 0 && t.tracers;
         if (look->tracers_read)
-            wedge_share(wedge_look_threads(look), look->n_machine, find_tracer, &t);
+            wedge_look_share(look, look->n_machine, find_tracer, &t);
         if (t.dir >= 0)
             close(t.dir);
         if (!look->tracers_read) {

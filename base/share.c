@@ -1,4 +1,4 @@
-#include "detector/look/share.h"
+#include "base/share.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -7,12 +7,13 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
-/* LEAST: to start a thread takes as long as to read three others. PIECE: taken at once. */
-enum { LEAST = 48, PIECE = 4, STACK_BYTES = 256 << 10 };
+#include "base/load.h"
+
+enum { STACK_BYTES = 256 << 10 };
 
 struct share {
     _Atomic size_t next; /* relaxed: what was done is handed over by the lock */
-    size_t n;
+    size_t n, piece;
     wedge_share_fn *work;
     void *arg;
     pthread_mutex_t lock;
@@ -24,8 +25,8 @@ struct share {
 static void run(struct share *share)
 {
     size_t from;
-    while ((from = atomic_fetch_add_explicit(&share->next, PIECE, memory_order_relaxed)) < share->n)
-        for (size_t i = from; i < share->n && i < from + PIECE; i++)
+    while ((from = atomic_fetch_add_explicit(&share->next, share->piece, memory_order_relaxed)) < share->n)
+        for (size_t i = from; i < share->n && i < from + share->piece; i++)
             share->work(share->arg, i);
 }
 
@@ -58,10 +59,13 @@ static void *help(void *arg)
     return NULL;
 }
 
-static bool has_two_processors(void)
+/* Does one of the processors that we may use have nothing to do? */
+static bool is_one_idle(void)
 {
-    cpu_set_t cpus; /* EINVAL: there are more than fit */
-    return sched_getaffinity(0, sizeof(cpus), &cpus) != 0 || CPU_COUNT(&cpus) > 1;
+    cpu_set_t cpus;
+    struct wedge_load load;
+    return sched_getaffinity(0, sizeof(cpus), &cpus) == 0 && CPU_COUNT(&cpus) > 1 && wedge_load_read(&load) &&
+           load.running < (unsigned long)CPU_COUNT(&cpus);
 }
 
 /* Without memory for a thread the caller does it all. */
@@ -82,15 +86,21 @@ static bool start(struct share *share)
     return rc == 0;
 }
 
-void wedge_share(int threads, size_t n, wedge_share_fn *work, void *arg)
+void wedge_share(size_t n, size_t piece, wedge_share_fn *work, void *arg)
 {
-    struct share *share = threads > 1 && n >= LEAST && has_two_processors() ? calloc(1, sizeof(*share)) : NULL;
+    wedge_share_with(n > piece && is_one_idle(), n, piece, work, arg);
+}
+
+void wedge_share_with(bool another, size_t n, size_t piece, wedge_share_fn *work, void *arg)
+{
+    struct share *share = another ? calloc(1, sizeof(*share)) : NULL;
     if (!share) {
         for (size_t i = 0; i < n; i++)
             work(arg, i);
         return;
     }
     share->n = n;
+    share->piece = piece;
     share->work = work;
     share->arg = arg;
     share->users = 2;

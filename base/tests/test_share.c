@@ -1,14 +1,17 @@
-/* detector/share: each number once, all of them before it returns, and nobody touches what is the caller's afterwards. */
+/* base/share: each number once, all of them before it returns, and nobody touches what is the caller's afterwards. */
+#include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/load.h"
+#include "base/share.h"
 #include "base/tests/suite.h"
-#include "detector/look/share.h"
 
 enum { MOST = 5000 };
 
@@ -31,32 +34,29 @@ static void count(void *arg, size_t i)
 }
 
 /* In memory of its own that is given back at once: who touches it later dies. */
-static void share(int threads, size_t n, bool wait)
+static void share(bool another, size_t n)
 {
     struct work *work = mmap(NULL, sizeof(*work), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     ck_assert_ptr_ne(work, MAP_FAILED);
     work->caller = gettid();
-    work->wait = wait;
-    wedge_share(threads, n, count, work);
+    work->wait = another;
+    wedge_share_with(another, n, 4, count, work);
     for (size_t i = 0; i < MOST; i++)
         ck_assert_int_eq(work->done[i], i < n);
-    ck_assert_int_eq(work->others != 0, wait);
+    ck_assert_int_eq(work->others != 0, another);
     ck_assert_int_eq(munmap(work, sizeof(*work)), 0);
 }
 
 START_TEST(test_alone)
 {
     static const size_t sizes[] = {0, 1, 2, 5, 47, MOST};
-    share(_i == 4 ? 2 : 1, sizes[_i], false); /* what is little is not shared */
+    share(false, sizes[_i]);
 }
 END_TEST
 
 START_TEST(test_with_another)
 {
-    cpu_set_t cpus;
-    if (sched_getaffinity(0, sizeof(cpus), &cpus) == 0 && CPU_COUNT(&cpus) < 2)
-        return;
-    share(2, MOST - (size_t)_i, true);
+    share(true, MOST - (size_t)_i);
 }
 END_TEST
 
@@ -71,7 +71,7 @@ START_TEST(test_late)
     for (int round = 0; round < 500; round++) {
         _Atomic int *done = mmap(NULL, 64 * sizeof(*done), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         ck_assert_ptr_ne(done, MAP_FAILED);
-        wedge_share(2, 64, mark, done);
+        wedge_share_with(true, 64, 4, mark, done);
         for (int i = 0; i < 64; i++)
             ck_assert_int_eq(done[i], 1);
         munmap(done, 64 * sizeof(*done));
@@ -79,15 +79,43 @@ START_TEST(test_late)
 }
 END_TEST
 
+/* Whether it helps or not is the machine's matter; on one processor nobody else comes. */
 START_TEST(test_one_processor)
 {
     cpu_set_t before, one;
+    struct work work = {.caller = gettid()};
     ck_assert_int_eq(sched_getaffinity(0, sizeof(before), &before), 0);
     CPU_ZERO(&one);
-    CPU_SET(sched_getcpu(), &one);
+    CPU_SET((unsigned)sched_getcpu(), &one);
     ck_assert_int_eq(sched_setaffinity(0, sizeof(one), &one), 0);
-    share(2, MOST, false);
-    sched_setaffinity(0, sizeof(before), &before);
+    wedge_share(MOST, 4, count, &work);
+    ck_assert_int_eq(work.others, 0);
+    ck_assert_int_eq(sched_setaffinity(0, sizeof(before), &before), 0);
+}
+END_TEST
+
+/* A birth moves the last number on, whoever's it is; and whoever asks, runs. */
+static void *nothing(void *arg)
+{
+    return arg;
+}
+
+START_TEST(test_load)
+{
+    struct wedge_load first, second, third;
+    pthread_t thread;
+    ck_assert(wedge_load_read(&first));
+    ck_assert_uint_ge(first.running, 1);
+    ck_assert_int_eq(pthread_create(&thread, NULL, nothing, NULL), 0);
+    pthread_join(thread, NULL);
+    ck_assert(wedge_load_read(&second));
+    ck_assert_uint_ne(first.last_born, second.last_born);
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(0);
+    waitpid(pid, NULL, 0);
+    ck_assert(wedge_load_read(&third));
+    ck_assert_uint_ne(second.last_born, third.last_born);
 }
 END_TEST
 
@@ -97,6 +125,7 @@ static void fill(TCase *tc)
     tcase_add_loop_test(tc, test_with_another, 0, 5);
     tcase_add_test(tc, test_late);
     tcase_add_test(tc, test_one_processor);
+    tcase_add_test(tc, test_load);
 }
 
 int main(void)
