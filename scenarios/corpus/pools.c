@@ -246,8 +246,10 @@ static void limit_kills_reader(void)
     pid_t workers[2];
     for (int i = 0; i < 2; i++) {
         corpus_pipe(own[i]);
-        if ((workers[i] = corpus_fork()) == 0)
+        if ((workers[i] = corpus_fork()) == 0) {
+            wedge_role("worker", (unsigned)i + 1, 0);
             serve_until_told(lock, corpus_cured ? own[i] : tasks, i == 0 ? &idle : NULL);
+        }
         if (i == 0)
             corpus_hear(&idle); /* it is the one who reads */
     }
