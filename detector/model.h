@@ -120,6 +120,8 @@ struct wedge_wait {
     int64_t earliest_ns; /* earliest possible wake-up by the clock, from now; INT64_MAX none */
     bool eintr; /* a signal or a cancellation ends it */
     bool callback; /* inside a declared user's callback, see thread->callback */
+    bool happened; /* what it waits for has happened already: the word it sleeps for is another one. A stop makes the
+                    * kernel compare again, and the wait end: futex_wait() restarts, kernel/futex/waitwake.c */
     const char *reason; /* one clause: why it is live or cannot be */
 };
 

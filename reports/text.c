@@ -484,10 +484,14 @@ static void disturbed(struct page *p)
     }
     json_array_foreach(all, i, seen) {
         const char *when = get(seen, "when");
-        bool part = strncmp(when, "a part done", 11) == 0;
-        snprintf(line, sizeof(line), "thread %lld may have %s %s%s", json_integer_value(json_object_get(seen, "tid")),
-                 part ? "come back early from" : "seen EINTR from", get(seen, "call"),
-                 part                          ? ", if a part of it was done"
+        bool part = strncmp(when, "a part done", 11) == 0, woken = strcmp(when, "its word has changed") == 0;
+        snprintf(line, sizeof(line), "thread %lld %s %s%s", json_integer_value(json_object_get(seen, "tid")),
+                 woken  ? "may have been woken by that from"
+                 : part ? "may have come back early from"
+                        : "may have seen EINTR from",
+                 get(seen, "call"),
+                 woken                         ? ": its word had changed, which the kernel looked at again"
+                 : part                        ? ", if a part of it was done"
                  : strcmp(when, "always") == 0 ? ""
                                                : ", if its socket is one with SO_RCVTIMEO or SO_SNDTIMEO");
         if (i < MOST_DISTURBED)

@@ -245,8 +245,9 @@ json_t *wedge_tree_edges(struct wedge_put *p, const struct wedge_snapshot *s)
     return all;
 }
 
-#define TIMEO "with SO_RCVTIMEO or SO_SNDTIMEO"
-#define PART  "a part done"
+#define TIMEO   "with SO_RCVTIMEO or SO_SNDTIMEO"
+#define PART    "a part done"
+#define CHANGED "its word has changed"
 
 /* A write that fits is done at once or not at all: PIPE_BUF of pipe(7). */
 static bool may_be_done_in_part(const struct wedge_thread *t)
@@ -266,10 +267,13 @@ static bool may_be_done_in_part(const struct wedge_thread *t)
 /* Which calls a stop and a continuation end with EINTR although no signal is handled: signal(7), "Interruption of
  * system calls and library functions by stop signals"; measured for PTRACE_INTERRUPT on Linux 6.18 (test_disturb, which has
  * a thread in each). Whether a socket has a time-out cannot be seen from outside. A call that waits with a part done returns
- * that part (write(2), recv(2)), and how much is done cannot be seen either. NULL: restarts. */
+ * that part (write(2), recv(2)), and how much is done cannot be seen either. A futex whose word has changed meanwhile is
+ * compared again and returns: the stop has then ended a wait that nothing else would have. NULL: restarts. */
 static const char *sees_eintr(const struct wedge_thread *t)
 {
     const bool socket = t->wait.class == WEDGE_WAIT_SOCKET;
+    if (t->wait.happened)
+        return CHANGED;
     switch (t->syscall) {
     case SYS_epoll_wait:
     case SYS_epoll_pwait:

@@ -1,9 +1,10 @@
 /*
  * A thread in each call of interest, by name; every call is made again when it returns. Says "ready" once all of them
- * sleep; for each byte on standard input it prints the names of those that have seen EINTR since the last time, or were
- * told that a part was done, in one line.
+ * sleep; for each byte on standard input it prints the names of those that have seen EINTR since the last time, were
+ * told that a part was done, or have seen that their word is another one, in one line.
  */
 #include <errno.h>
+#include <linux/futex.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
@@ -138,6 +139,16 @@ static long by_recv_all(int fd)
     long n = recv(fd, two, sizeof(two), MSG_WAITALL);
     return n == 1 ? PART : n;
 }
+/* Its word is changed while it sleeps, and nobody says so. */
+static _Atomic unsigned word;
+static long by_word(int fd)
+{
+    (void)fd;
+    if (syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, 0, NULL, NULL, 0) == 0 || errno != EAGAIN)
+        return -1;
+    word = 0;
+    return PART;
+}
 static int pipe_write_end(void)
 {
     int ends[2];
@@ -235,6 +246,7 @@ static const struct {
     {"write-large", pipe_write_end, by_large_write},
     {"send-large", without_timeo, by_large_send},
     {"recv-all", pair_with_a_byte, by_recv_all},
+    {"changed-word", none, by_word},
 };
 enum { CALLS = sizeof(calls) / sizeof(calls[0]) };
 static _Atomic int seen[CALLS], tids[CALLS];
@@ -288,6 +300,7 @@ int main(void)
             die("pthread_create");
     }
     await_sleep();
+    word = 1;
     printf("ready\n");
     fflush(stdout);
     for (char c; read(0, &c, 1) == 1;) {

@@ -90,7 +90,6 @@ struct wedge_look_thread {
     bool refused; /* the kernel refused it a PI lock: it would have closed a circle */
     bool missed; /* by the record it was signalled before anybody waited */
     uint32_t readers; /* of a rwlock, by its own count */
-    bool happened; /* what it waits for has happened already */
     bool own_process_only; /* nobody but its own process is left to end the wait */
     bool shared; /* what it waits for is visible to other processes */
     /* From earlier examinations, 0 without: how many found it in this very sleep and for how long that has lasted; CPU

@@ -36,7 +36,8 @@ static bool is_live_by_itself(const struct wedge_look *look, int i, enum level l
 static bool is_forgotten(const struct wedge_look *look, int i)
 {
     const struct wedge_look_thread *own = &look->threads[i];
-    return own->happened && own->rounds >= WEDGE_HISTORY_ROUNDS && own->asleep_ns >= FORGOTTEN_NS;
+    return look->snapshot->threads[i].wait.happened && own->rounds >= WEDGE_HISTORY_ROUNDS &&
+           own->asleep_ns >= FORGOTTEN_NS;
 }
 
 int wedge_graph_aloof(const struct wedge_look *look, int thread, const struct wedge_waker *w)

@@ -86,7 +86,7 @@ static bool has_orphaned_buffer(const struct wedge_look *look, int t)
 
 static bool has_happened(const struct wedge_look *look, int t)
 {
-    return look->threads[t].happened || look->threads[t].missed;
+    return look->snapshot->threads[t].wait.happened || look->threads[t].missed;
 }
 
 /* A full buffer takes part. A lone writer whose readers are gone has nobody to be in a circle with. */

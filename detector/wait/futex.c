@@ -175,7 +175,7 @@ static void note_change(struct wedge_look *look, int thread, const struct wedge_
     size_t used = strlen(o->describe);
     if (!compared || f->word == f->val || look->snapshot->threads[thread].wait.class == WEDGE_WAIT_UNKNOWN)
         return;
-    look->threads[thread].happened = true;
+    look->snapshot->threads[thread].wait.happened = true;
     snprintf(o->describe + used, sizeof(o->describe) - used, " (which is %" PRIu32 " and no longer %" PRIu32 ")",
              f->word, f->val);
 }

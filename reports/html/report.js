@@ -352,7 +352,7 @@
         lacks.length ? el("p", "", "What could not be seen:") : el("p", "", "Everything that could be a waker was looked at."),
         lacks.length ? el("ul", "plain", ...lacks) : null,
         el("p", "", touched),
-        eintr.length ? el("p", "", "A stop ends these calls with EINTR, or with the part that was done, which a program should expect: "
+        eintr.length ? el("p", "", "A stop ends these calls with EINTR, or with the part that was done, which a program should expect; or wakes who sleeps for a word that has changed: "
           + eintr.map((e) => nameNode(e.node) + " in " + e.call + (e.when === "always" ? "" : " (" + e.when + ")")).join("; ") + ".") : null,
         report.verdict.signature ? el("p", "small muted", "Signature ", el("code", "", report.verdict.signature),
           " – the same hang has the same one on another day.") : null));
