@@ -186,6 +186,7 @@ static int enter(struct stacks *stacks, const struct wedge_proc *user, int out, 
                                     .n_keep = n,
                                     .data_bytes = DATA_BYTES,
                                     .map_bytes = MAP_BYTES,
+                                    .open_regular = wedge_elf_open_regular,
                                     .cpu_s = left_ns > 0 ? (unsigned)(left_ns / WEDGE_NS_PER_S) + 1 : 1};
     int rc = wedge_sandbox_enter(&sandbox);
     free(keep);

@@ -134,8 +134,13 @@ static struct wedge_elf_units *read_units(Dwarf *dwarf)
     return units;
 }
 
-/* The compilation unit that holds `address`. */
-static bool find_unit(struct wedge_elf_file *file, Dwarf *dwarf, uint64_t address, Dwarf_Die *ret)
+/* A compilation unit. With -gsplit-dwarf the file itself has the lines and the name of another one (.dwo), which has all
+ * else; where that cannot be had, or is of another build (by its id, which libdw compares), both are the first. */
+struct unit {
+    Dwarf_Die outer, inner;
+};
+
+static bool find_die(struct wedge_elf_file *file, Dwarf *dwarf, uint64_t address, Dwarf_Die *ret)
 {
     if (dwarf_addrdie(dwarf, address, ret))
         return true;
@@ -147,6 +152,20 @@ static bool find_unit(struct wedge_elf_file *file, Dwarf *dwarf, uint64_t addres
             return dwarf_offdie(dwarf, range->die, ret) != NULL;
     }
     return false;
+}
+
+/* The unit that holds `address`. */
+static bool find_unit(struct wedge_elf_file *file, Dwarf *dwarf, uint64_t address, struct unit *ret)
+{
+    Dwarf_Die split = {0};
+    uint8_t type = 0;
+    if (!find_die(file, dwarf, address, &ret->outer))
+        return false;
+    ret->inner = ret->outer;
+    if (dwarf_cu_info(ret->outer.cu, NULL, &type, NULL, &split, NULL, NULL, NULL) == 0 && type == DW_UT_skeleton &&
+        split.addr)
+        ret->inner = split;
+    return true;
 }
 
 /* Descends to the innermost function that holds `address`, through scopes that have none of their own (namespaces,
@@ -219,7 +238,7 @@ static char *path_of(Dwarf_Die *unit, const char *name)
 }
 
 /* Where the inlined function was called: the line of the frame around it. */
-static void call_site(Dwarf_Die *unit, Dwarf_Die *inlined, struct wedge_symbol *outer)
+static void call_site(struct unit *unit, Dwarf_Die *inlined, struct wedge_symbol *outer)
 {
     Dwarf_Attribute attr;
     Dwarf_Word line = 0, index = 0;
@@ -228,8 +247,8 @@ static void call_site(Dwarf_Die *unit, Dwarf_Die *inlined, struct wedge_symbol *
     if (dwarf_attr(inlined, DW_AT_call_line, &attr) && dwarf_formudata(&attr, &line) == 0 && line <= INT32_MAX)
         outer->line = (int)line;
     if (dwarf_attr(inlined, DW_AT_call_file, &attr) && dwarf_formudata(&attr, &index) == 0 &&
-        dwarf_getsrcfiles(unit, &files, &n) == 0 && index < n)
-        outer->file = path_of(unit, dwarf_filesrc(files, index, NULL, NULL));
+        dwarf_getsrcfiles(&unit->inner, &files, &n) == 0 && index < n)
+        outer->file = path_of(&unit->outer, dwarf_filesrc(files, index, NULL, NULL));
 }
 
 static void innermost_line(Dwarf_Die *unit, uint64_t address, struct wedge_symbol *symbol)
@@ -262,19 +281,19 @@ static bool may_be_short(Dwarf_Die *unit, const char *name)
 static void from_dwarf(struct wedge_elf_file *file, uint64_t address, struct wedge_elf_lookup *lookup)
 {
     Dwarf *dwarf = wedge_elf_dwarf(file);
-    Dwarf_Die unit;
+    struct unit unit;
     struct nest *nest = dwarf && find_unit(file, dwarf, address, &unit) ? calloc(1, sizeof(*nest)) : NULL;
     if (!nest)
         return;
-    descend(&unit, address, 0, nest);
-    innermost_line(&unit, address, &lookup->symbols[0]);
+    descend(&unit.inner, address, 0, nest);
+    innermost_line(&unit.outer, address, &lookup->symbols[0]);
     for (size_t i = 0; i < nest->n; i++) {
         Dwarf_Die *die = &nest->dies[nest->n - 1 - i]; /* innermost first */
         struct wedge_symbol *symbol = &lookup->symbols[i];
         const char *name = name_of(die);
         symbol->function = name ? demangle(name) : NULL;
         symbol->inlined = i + 1 < nest->n && dwarf_tag(die) == DW_TAG_inlined_subroutine;
-        lookup->short_name = i + 1 == nest->n && may_be_short(&unit, name);
+        lookup->short_name = i + 1 == nest->n && may_be_short(&unit.inner, name);
         if (i + 1 < nest->n)
             call_site(&unit, die, &lookup->symbols[i + 1]);
     }

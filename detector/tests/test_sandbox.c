@@ -20,6 +20,7 @@
 
 #include "base/job.h"
 #include "base/tests/suite.h"
+#include "detector/elf/elf_file.h"
 #include "detector/kernel/proc.h"
 #include "detector/stacks/sandbox.h"
 
@@ -253,6 +254,61 @@ START_TEST(test_what_it_cannot)
 }
 END_TEST
 
+/* What openat(2) does in the place of itself: regular files to read, and neither waits nor wakes anything. */
+static int open_some(void *arg, int out, struct wedge_job_note *note)
+{
+    (void)arg;
+    struct wedge_sandbox sandbox = {.uid = geteuid(),
+                                    .gid = getegid(),
+                                    .out = out,
+                                    .data_bytes = DATA_BYTES,
+                                    .map_bytes = MAP_BYTES,
+                                    .cpu_s = 10,
+                                    .open_regular = wedge_elf_open_regular};
+    char byte;
+    (void)note;
+    int rc = wedge_sandbox_enter(&sandbox);
+    if (rc)
+        return rc;
+    int fd = open("/etc/passwd", O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || read(fd, &byte, 1) != 1)
+        return -ENOENT;
+    close(fd);
+    fd = openat(AT_FDCWD, "/etc/passwd", O_RDONLY | O_NOCTTY);
+    if (fd < 0)
+        return -EBADF;
+    close(fd);
+    static const struct {
+        const char *path;
+        int flags;
+    } not_to_be_had[] = {{"fifo", O_RDONLY},         {"/dev/null", O_RDONLY},
+                         {"/etc", O_RDONLY},         {"/wedge/no/such/file", O_RDONLY},
+                         {"/etc/passwd", O_RDWR},    {"/etc/passwd", O_WRONLY | O_APPEND},
+                         {"new", O_WRONLY | O_CREAT}};
+    for (size_t i = 0; i < sizeof(not_to_be_had) / sizeof(not_to_be_had[0]); i++) {
+        errno = 0;
+        if (open(not_to_be_had[i].path, not_to_be_had[i].flags | O_CLOEXEC, 0600) != -1 || errno != EPERM)
+            return -(int)(64 + i);
+    }
+    return access("new", F_OK) == -1 && errno == EPERM ? 0 : -EALREADY; /* and nothing else was opened up */
+}
+
+START_TEST(test_opens)
+{
+    struct wedge_job_result result;
+    char dir[] = "/tmp/wedge-sandbox-XXXXXX";
+    ck_assert_ptr_nonnull(mkdtemp(dir));
+    ck_assert_int_eq(chdir(dir), 0);
+    ck_assert_int_eq(mkfifo("fifo", 0600), 0);
+    ck_assert_int_eq(wedge_job_run(open_some, NULL, DEADLINE, 1, &result), 0);
+    ck_assert_msg(result.status == 0, "%d, signal %d", result.status, result.signal);
+    ck_assert_int_eq(access("new", F_OK), -1);
+    wedge_job_result_free(&result);
+    unlink("fifo");
+    ck_assert_int_eq(rmdir(dir), 0);
+}
+END_TEST
+
 /* What the work needs: memory up to the limit, a file by openat2, clocks. */
 static int work(void *arg, int out, struct wedge_job_note *note)
 {
@@ -317,6 +373,7 @@ static void fill(TCase *tcase)
 {
     tcase_add_test(tcase, test_what_it_is);
     tcase_add_loop_test(tcase, test_what_it_cannot, 0, sizeof(forbidden) / sizeof(forbidden[0]));
+    tcase_add_test(tcase, test_opens);
     tcase_add_test(tcase, test_memory);
     tcase_add_test(tcase, test_dies_with_its_parent);
 }
