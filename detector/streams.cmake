@@ -8,7 +8,8 @@ if(NOT BUILD_TESTING)
   return()
 endif()
 
-target_sources(wedge-factory PRIVATE tests/programs/factory_descriptor.c tests/programs/factory_socket.c)
+target_sources(wedge-factory PRIVATE tests/programs/factory_descriptor.c tests/programs/factory_ends.c
+  tests/programs/factory_socket.c tests/programs/factory_datagram.c)
 wedge_add_unit_test(test_lines SOURCES tests/test_lines.c LIBS wedge::detector LABELS unit no-valgrind)
 wedge_add_unit_test(test_sockets SOURCES tests/test_sockets.c LIBS wedge::detector)
 foreach(name test_descriptor test_socket)

@@ -38,7 +38,7 @@ static const struct hang hangs[] = {
     {"dgram-peer-gone", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 1, "read", "its peer is gone",
      NULL},
     {"unix-backlog-full", WEDGE_VERDICT_MUTUAL_BACKPRESSURE, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "connect", "accept",
-     "to|get"},
+     "factory_connect|factory_get"},
     {"unix-not-accepted", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "read", "not accepted",
      "not_accepted"},
     {"tcp-not-accepted", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "read", "not accepted",
@@ -48,8 +48,8 @@ static const struct hang hangs[] = {
      "edge_loop_on"},
     {"tcp-loops", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "epoll_pwait", "1 polled", "loop_on"},
     {"tcp-keep-alive", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_EVIDENT, WEDGE_SCOPE_WHOLE, 2, "read", "TCP connection",
-     "get_one"},
-    {"udp-both-read", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_EVIDENT, WEDGE_SCOPE_WHOLE, 2, "read", "UDP socket", "get_one"},
+     "factory_get_one"},
+    {"udp-both-read", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_EVIDENT, WEDGE_SCOPE_WHOLE, 2, "read", "UDP socket", "factory_get_one"},
     {"mixed", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "poll", "3 polled", "poll_mixed"},
 };
 

@@ -688,9 +688,10 @@ static const struct factory_case basic[] = {
     {NULL, NULL, false},
 };
 
-static const struct factory_case *const tables[] = {basic,           factory_descriptor, factory_socket, factory_locks,
-                                                    factory_events,  factory_queues,     factory_vfork,  factory_libc,
-                                                    factory_history, factory_record};
+static const struct factory_case *const tables[] = {
+    basic,          factory_descriptor, factory_socket,  factory_datagram, factory_locks,
+    factory_events, factory_queues,     factory_vfork,   factory_libc,     factory_inside,
+    factory_words,  factory_fork,       factory_history, factory_record};
 
 int main(int argc, char **argv)
 {

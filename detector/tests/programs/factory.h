@@ -22,8 +22,9 @@ struct factory_case {
 };
 
 /* The tables of the other files, each ended by a case without a name. */
-extern const struct factory_case factory_descriptor[], factory_socket[], factory_locks[], factory_events[],
-    factory_queues[], factory_vfork[], factory_libc[], factory_history[], factory_record[];
+extern const struct factory_case factory_descriptor[], factory_socket[], factory_datagram[], factory_locks[],
+    factory_events[], factory_queues[], factory_vfork[], factory_libc[], factory_inside[], factory_words[],
+    factory_fork[], factory_history[], factory_record[];
 
 void factory_die(const char *what);
 void factory_ready(void);
@@ -33,6 +34,11 @@ void factory_spawn(pthread_t *thread, void *(*fn)(void *), void *arg);
 void factory_nap(long ms);
 void factory_pipe(int ends[2]);
 void factory_fill(int fd); /* writes until it blocks for ever */
+/* Two threads, each with what the other wants; the main thread joins one of them. `take` takes number 0 or 1. */
+void factory_cross(void (*take)(int which));
+/* A thread takes number 0 and gives it back after a while, again and again; the main thread wants it in between. */
+enum { FACTORY_SLOW_MS = 30 };
+void factory_beside_slow(void (*take)(int which), void (*give)(int which));
 /* n process-shared mutexes in shared memory. */
 pthread_mutex_t *factory_mutexes(int n, int type, int robust);
 
