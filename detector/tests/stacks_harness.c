@@ -215,3 +215,25 @@ void stacks_check_running(pid_t pid)
     }
     free(tids);
 }
+
+char stacks_folder[] = "/tmp/wedge-stacks-XXXXXX";
+
+void stacks_make_folder(void)
+{
+    ck_assert_ptr_nonnull(mkdtemp(stacks_folder));
+}
+
+void stacks_remove_folder(void)
+{
+    char line[64];
+    snprintf(line, sizeof(line), "rm -rf %s", stacks_folder);
+    ck_assert_int_eq(system(line), 0);
+}
+
+void stacks_in_folder(const char *recipe)
+{
+    char line[4096];
+    ck_assert_int_lt(snprintf(line, sizeof(line), "cd %s && (%s) 2>/dev/null", stacks_folder, recipe),
+                     (int)sizeof(line));
+    ck_assert_msg(system(line) == 0, "%s", recipe);
+}

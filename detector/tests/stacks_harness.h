@@ -47,6 +47,12 @@ void stacks_snapshot_init(struct wedge_snapshot *snapshot, pid_t pid); /* of one
 void stacks_snapshot_done(struct wedge_snapshot *snapshot);
 const struct wedge_thread *stacks_thread(const struct wedge_snapshot *snapshot, pid_t tid);
 
+/* A folder of the test's own, and a shell's command line that must succeed there. The first two are fixtures. */
+extern char stacks_folder[];
+void stacks_make_folder(void);
+void stacks_remove_folder(void);
+void stacks_in_folder(const char *recipe);
+
 /* The state letter of a thread, 'X' when it is gone, and who traces it (0 nobody). */
 char stacks_state(pid_t pid, pid_t tid, pid_t *ret_tracer);
 /* Waits until no thread of it is traced; then fails the test if one is stopped. */

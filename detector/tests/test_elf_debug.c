@@ -48,26 +48,6 @@ static const struct {
      NAMES},
 };
 
-static char folder[] = "/tmp/wedge-debug-XXXXXX";
-
-static void in_folder(const char *recipe)
-{
-    char line[4096];
-    ck_assert_int_lt(snprintf(line, sizeof(line), "cd %s && (%s) 2>/dev/null", folder, recipe), (int)sizeof(line));
-    ck_assert_msg(system(line) == 0, "%s", recipe);
-}
-
-static void make_folder(void)
-{
-    ck_assert_ptr_nonnull(mkdtemp(folder));
-}
-static void remove_folder(void)
-{
-    char line[64];
-    snprintf(line, sizeof(line), "rm -rf %s", folder);
-    ck_assert_int_eq(system(line), 0);
-}
-
 START_TEST(test_debug_files)
 {
     static const char *const wanted[] = {"read", "poll", NULL};
@@ -76,15 +56,15 @@ START_TEST(test_debug_files)
     struct wedge_snapshot snapshot;
     struct wedge_capture *capture;
     struct wedge_err err;
-    in_folder("rm -rf * .debug");
+    stacks_in_folder("rm -rf * .debug");
     stacks_path("stacks_target_o2", from, sizeof(from));
     snprintf(line, sizeof(line), "cp %s program", from);
-    in_folder(line);
+    stacks_in_folder(line);
     stacks_path("stacks_target_plain", from, sizeof(from));
     snprintf(line, sizeof(line), "cp %s other", from);
-    in_folder(line);
-    in_folder(cases[_i].recipe);
-    snprintf(path, sizeof(path), "%s/program", folder);
+    stacks_in_folder(line);
+    stacks_in_folder(cases[_i].recipe);
+    snprintf(path, sizeof(path), "%s/program", stacks_folder);
     stacks_target_start(&target, path, wanted);
     stacks_snapshot_init(&snapshot, target.pid);
     ck_assert_int_eq(wedge_capture_proc(&snapshot, 0, 1000, NULL, &capture, &err), 0);
@@ -118,7 +98,7 @@ END_TEST
 
 static void fill(TCase *tcase)
 {
-    tcase_add_unchecked_fixture(tcase, make_folder, remove_folder);
+    tcase_add_unchecked_fixture(tcase, stacks_make_folder, stacks_remove_folder);
     tcase_add_loop_test(tcase, test_debug_files, 0, sizeof(cases) / sizeof(cases[0]));
 }
 

@@ -33,26 +33,6 @@ static const struct {
     {"nonsense", BUILD "-o program " STACKS_SOURCE " && f=$(ls *.dwo) && head -c 5000 program >$f", false},
 };
 
-static char folder[] = "/tmp/wedge-split-XXXXXX";
-
-static void in_folder(const char *recipe)
-{
-    char line[4096];
-    ck_assert_int_lt(snprintf(line, sizeof(line), "cd %s && (%s) 2>/dev/null", folder, recipe), (int)sizeof(line));
-    ck_assert_msg(system(line) == 0, "%s", recipe);
-}
-
-static void make_folder(void)
-{
-    ck_assert_ptr_nonnull(mkdtemp(folder));
-}
-static void remove_folder(void)
-{
-    char line[64];
-    snprintf(line, sizeof(line), "rm -rf %s", folder);
-    ck_assert_int_eq(system(line), 0);
-}
-
 /* Every frame that the thread said, with its line; without those that were inlined where they cannot be known. */
 static void check_thread(const struct wedge_thread *thread, const struct stacks_said *said, bool inlined)
 {
@@ -83,9 +63,9 @@ START_TEST(test_split)
     struct wedge_snapshot *snapshot = NULL;
     struct wedge_err err = {0};
     char path[64];
-    in_folder("rm -rf *");
-    in_folder(cases[_i].recipe);
-    snprintf(path, sizeof(path), "%s/program", folder);
+    stacks_in_folder("rm -rf *");
+    stacks_in_folder(cases[_i].recipe);
+    snprintf(path, sizeof(path), "%s/program", stacks_folder);
     stacks_target_start(&target, path, wanted);
     struct wedge_examine options = {.root = target.pid, .stacks = WEDGE_STACKS_ALWAYS};
     int64_t begin = wedge_clock_ns();
@@ -105,7 +85,7 @@ END_TEST
 
 static void fill(TCase *tcase)
 {
-    tcase_add_unchecked_fixture(tcase, make_folder, remove_folder);
+    tcase_add_unchecked_fixture(tcase, stacks_make_folder, stacks_remove_folder);
     tcase_add_loop_test(tcase, test_split, 0, sizeof(cases) / sizeof(cases[0]));
 }
 
