@@ -42,6 +42,8 @@ int wedge_cli_report(const struct wedge_cli *cli, const json_t *report, int exit
 
 /* A duration option's argument in ns; ends with a usage error naming the option. */
 int64_t wedge_cli_duration(struct argp_state *state, const char *option, const char *text);
+/* A number from 1 to `most`; ends with a usage error. */
+long wedge_cli_number(struct argp_state *state, const char *option, const char *text, long most);
 /* An argument of --record; ends with a usage error. */
 enum wedge_record wedge_cli_record(struct argp_state *state, const char *text);
 /* A pid argument; ends with a usage error. */
@@ -60,5 +62,6 @@ int wedge_cli_ctl(int argc, char **argv);
 int wedge_cli_census(int argc, char **argv);
 int wedge_cli_list(int argc, char **argv);
 int wedge_cli_pool(int argc, char **argv);
+int wedge_cli_history(int argc, char **argv);
 
 #endif

@@ -91,6 +91,16 @@ int64_t wedge_cli_duration(struct argp_state *state, const char *option, const c
     return ns;
 }
 
+long wedge_cli_number(struct argp_state *state, const char *option, const char *text, long most)
+{
+    char *end;
+    errno = 0;
+    long value = strtol(text, &end, 10);
+    if (*end || end == text || errno || value < 1 || value > most)
+        argp_error(state, "--%s takes a number from 1 to %ld, not '%s'", option, most, text);
+    return value;
+}
+
 enum wedge_record wedge_cli_record(struct argp_state *state, const char *text)
 {
     static const char *const words[] = {

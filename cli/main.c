@@ -23,6 +23,8 @@ static const struct {
     {"ctl", "RUN [COMMAND ...]", "arm, disarm, release, count the rules of a run", wedge_cli_ctl, WEDGE_EXIT_USAGE},
     {"census", "-- CMD ...", "list every place that a fault could go to", wedge_cli_census, WEDGE_EXIT_OWN_FAILURE},
     {"pool", "[PID]", "show the figures of a running pool, or list pools", wedge_cli_pool, WEDGE_EXIT_USAGE},
+    {"history", "[PATTERN ...]", "show how the runs before went: which check is flaky, and since when",
+     wedge_cli_history, WEDGE_EXIT_USAGE},
     {"list", "", "show scenarios, actions and verdicts", wedge_cli_list, WEDGE_EXIT_USAGE},
 };
 enum { VERBS = sizeof(verbs) / sizeof(verbs[0]) };

@@ -55,16 +55,6 @@ static const struct argp_option options[] = {
     {"timeout", KEY_TIMEOUT, "TIME", 0, "The longest time for one run, whatever the scenario says", 0},
     {0}};
 
-static long number(struct argp_state *state, const char *option, const char *text, long most)
-{
-    char *end;
-    errno = 0;
-    long value = strtol(text, &end, 10);
-    if (*end || end == text || errno || value < 1 || value > most)
-        argp_error(state, "--%s takes a number from 1 to %ld, not '%s'", option, most, text);
-    return value;
-}
-
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
     struct options *o = state->input;
@@ -73,10 +63,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         state->child_inputs[0] = &o->cli;
         return 0;
     case KEY_REPEAT:
-        o->repeat = number(state, "repeat", arg, MOST_REPEATS);
+        o->repeat = wedge_cli_number(state, "repeat", arg, MOST_REPEATS);
         return 0;
     case 'j':
-        o->jobs = number(state, "jobs", arg, WEDGE_PLAYING_MOST);
+        o->jobs = wedge_cli_number(state, "jobs", arg, WEDGE_PLAYING_MOST);
         return 0;
     case KEY_ABLATE:
         o->ablate = arg;

@@ -7,11 +7,13 @@
 
 #include "reports/junit.h"
 #include "reports/report.h"
+#include "reports/store.h"
 #include "reports/write.h"
 
 struct wedge_results {
     int dirfd;
     struct wedge_junit *junit;
+    struct wedge_store *store;
     json_t *model, *checks; /* checks is model's own */
     size_t n, passed;
 };
@@ -36,6 +38,8 @@ int wedge_results_open(const char *dir, struct wedge_results **ret, struct wedge
                              "checks", r->checks);
         rc = r->model ? wedge_report_write_json(r->model, r->dirfd, "result.json", err) : no_memory(err);
     }
+    if (!rc)
+        rc = wedge_store_begin(dir, "run", &r->store, err);
     if (rc)
         wedge_results_free(r);
     else
@@ -68,6 +72,24 @@ int wedge_results_add(struct wedge_results *r, const struct wedge_scenario *s, e
     int rc = wedge_report_write_json(r->model, r->dirfd, "result.json", err);
     if (rc)
         return rc;
+    rc = wedge_store_add(
+        r->store,
+        &(struct wedge_store_check){.scenario = s->name,
+                                    .check = wedge_check_words[role],
+                                    .round = round,
+                                    .status = wedge_check_status_words[c->status],
+                                    .verdict = c->verdict,
+                                    .certainty = c->certainty,
+                                    .scope = c->scope,
+                                    .signature = c->signature,
+                                    .message = c->message,
+                                    .files = c->dir,
+                                    .seconds = (double)c->duration_ns / 1e9,
+                                    .verdict_after_fault_ms =
+                                        c->verdict_after_fault_ns < 0 ? -1 : c->verdict_after_fault_ns / 1000000},
+        err);
+    if (rc)
+        return rc;
     snprintf(name, sizeof(name), "%s %s %ld", s->name, wedge_check_words[role], round);
     return wedge_junit_add(r->junit,
                            &(struct wedge_junit_case){.name = name,
@@ -97,7 +119,8 @@ int wedge_results_close(struct wedge_results *r, const char *missing, int exit_s
     if (json_object_set_new(r->model, "complete", json_boolean(!missing)) ||
         json_object_set_new(r->model, "exit", json_integer(exit_status)))
         return no_memory(err);
-    return wedge_report_write_json(r->model, r->dirfd, "result.json", err);
+    rc = wedge_report_write_json(r->model, r->dirfd, "result.json", err);
+    return rc ? rc : wedge_store_end(r->store, !missing, exit_status, err);
 }
 
 const json_t *wedge_results_model(const struct wedge_results *r)
@@ -110,6 +133,7 @@ void wedge_results_free(struct wedge_results *r)
     if (!r)
         return;
     wedge_junit_close(r->junit, "the run failed", NULL);
+    wedge_store_free(r->store);
     json_decref(r->model);
     if (r->dirfd >= 0)
         close(r->dirfd);

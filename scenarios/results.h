@@ -1,6 +1,6 @@
 /*
- * What a play of scenarios came to, on disk at every moment: result.json (wedge.run/1) and junit.xml in one folder,
- * written anew as each check ends, so that a killed run leaves what it knew.
+ * What a play of scenarios came to, on disk at every moment: result.json (wedge.run/1), junit.xml and the run store (reports/store.h) in
+ * one folder, written as each check ends, so that a killed run leaves what it knew.
  *
  * wedge.run/1: {schema, complete (false until the end), exit, passed, checks: [{scenario, check, round, status,
  * message, verdict, certainty, scope, signature, seconds, verdict_after_fault_ms (null none), files}]}.

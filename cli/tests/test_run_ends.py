@@ -10,6 +10,7 @@ import json
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -98,6 +99,17 @@ class Run:
         errors = [case for case in suite if case.find("error") is not None]
         assert len(errors) == (0 if complete else 1), tree.tostring(suite)
         assert int(suite.get("tests")) == len(suite), tree.tostring(suite)
+        with sqlite3.connect(self.dir + "/runs.db") as store:
+            assert store.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+            last = store.execute("SELECT id, complete, exit FROM runs ORDER BY id DESC").fetchone()
+            told = store.execute("SELECT COUNT(*) FROM checks WHERE run = ?", last[:1]).fetchone()[0]
+        store.close()
+        assert bool(last[1]) is complete, last
+        # result.json is written first: a kill may come between the two.
+        assert told <= len(result["checks"]) <= told + 1, (told, len(result["checks"]))
+        shown = subprocess.run([WEDGE, "history", "-o", self.dir, "--json"], stdin=subprocess.DEVNULL,
+                               capture_output=True, text=True, check=True)
+        assert json.loads(shown.stdout)["runs"][0]["checks"] == told, shown.stdout
         for check in result["checks"]:
             assert "interrupted" not in check["message"], check
             with open(os.path.join(check["files"], "report.json"), encoding="utf-8") as file:
