@@ -30,17 +30,25 @@ static int64_t boot_ahead_ns(void)
 }
 
 /* A pause of everything is no hang: the machine was suspended (only CLOCK_BOOTTIME counts on), the virtual machine
- * stood still or wedge was starved of the processor (we overslept by far), or wedge was stopped (SIGCONT). */
-static void mind_pause(struct wedge_session_state *st, int64_t overslept_ns, bool continued)
+ * stood still or wedge was starved of the processor (we overslept by far), or wedge was stopped (SIGCONT).
+ * `meant_ns` of the time since the last call were meant to be slept. Returns the time up to which that is known. */
+static int64_t mind_pause(struct wedge_session_state *st, int64_t meant_ns, bool continued)
 {
-    int64_t ahead = boot_ahead_ns(), now = wedge_clock_ns();
+    int64_t ahead = boot_ahead_ns(), now = wedge_clock_ns(), overslept_ns = now - st->awake_ns - meant_ns;
     bool suspended = ahead - st->ahead_ns > PAUSE_NS;
     st->ahead_ns = ahead;
+    st->awake_ns = now;
     if (!suspended && !continued && overslept_ns < PAUSE_NS)
-        return;
+        return now;
     wedge_quiet_paused(&st->quiet, now);
     st->lasting_since_ns = now;
     st->ripe_at_ns = st->ripe_at_ns ? now + st->stall_ns : 0;
+    return now;
+}
+
+int64_t wedge_session_now(struct wedge_session_state *st)
+{
+    return mind_pause(st, 0, false);
 }
 
 /* Signals sent to wedge are the command's: a terminal sends them to both already, kill(1) to us alone. */
@@ -82,7 +90,7 @@ static void take_signals(struct wedge_session_state *st)
 static int loop(struct wedge_session_state *st)
 {
     int rc = 0;
-    int64_t looked_ns = wedge_clock_ns();
+    int64_t looked_ns = st->awake_ns = wedge_clock_ns();
     while (!rc && !st->done && !st->ended) {
         struct pollfd fds[3] = {{.fd = st->pidfd, .events = POLLIN},
                                 {.fd = st->sigfd, .events = POLLIN},
@@ -105,7 +113,7 @@ static int loop(struct wedge_session_state *st)
                       NULL);
         if (n < 0 && errno != EINTR)
             return wedge_err_set(st->err, -errno, "cannot wait for the command: %s", strerror(errno));
-        mind_pause(st, wedge_clock_ns() - asleep_ns - pause, false);
+        mind_pause(st, pause, false);
         if (n > 0 && fds[2].revents)
             wedge_ended_look(st->who_ended);
         if (n > 0 && fds[1].revents)
@@ -122,6 +130,7 @@ static int loop(struct wedge_session_state *st)
             rc = wedge_session_limit_passed(st);
         else if (st->s->detect)
             rc = wedge_session_tick(st);
+        st->awake_ns = wedge_clock_ns(); /* an examination, and what was done about a hang, took the time they took */
     }
     return rc;
 }

@@ -109,7 +109,7 @@ int wedge_session_tick(struct wedge_session_state *st)
     wedge_session_reap(st);
     if (st->ended || wedge_session_sample(st, &figure))
         return 0;
-    int64_t now = wedge_clock_ns();
+    int64_t now = wedge_session_now(st);
     bool due = wedge_quiet_sample(&st->quiet, now, figure);
     int64_t stalled = stalled_ns(st, &st->tree, now);
     wedge_session_look_for_absent(st, st->stale ? NULL : &st->tree, false);

@@ -54,6 +54,7 @@ struct wedge_session_state {
     char reported[80]; /* signature of the last part reported */
     char acted[80]; /* and of the last part acted upon */
     int64_t ripe_at_ns; /* when what is to be acted upon will have lasted, so that it is looked at then; 0 nothing */
+    int64_t awake_ns; /* when a pause was last looked for; since then nothing was done that takes long */
     int64_t ahead_ns; /* CLOCK_BOOTTIME less CLOCK_MONOTONIC: grows while the machine is suspended */
     int failed; /* examinations, for a reason that may pass */
     bool examined, unseen; /* an examination succeeded; one failed, and that was said */
@@ -84,6 +85,8 @@ int wedge_session_start(struct wedge_session_state *st);
 /* Takes hold of the command, or of the process attached to. 0, or -errno with *st->err set. */
 int wedge_session_attach(struct wedge_session_state *st);
 
+/* The time. A pause of everything until now was noticed, before anybody judges by it how long something stood still. */
+int64_t wedge_session_now(struct wedge_session_state *st);
 /* Samples the tree and, when it pays, examines it. 0, or -errno: the session cannot go on. */
 int wedge_session_tick(struct wedge_session_state *st);
 /* The limit: a last examination, with every stack, and the end. */

@@ -2,7 +2,9 @@
 """wedge run, when it is ended: by a signal at any instant it says so (128+N), by SIGKILL it cannot; either way what it had found out stays
 behind, whole and called incomplete, no process lives on, nothing is left in /dev/shm, and the next run works.
 
-usage: test_run_ends.py WEDGE sample | signals | kills ROUNDS     Prints the seed; WEDGE_TEST_SEED sets it.
+A player of a check that is killed alone takes its check with it, and the run goes on.
+
+usage: test_run_ends.py WEDGE sample | signals | kills ROUNDS | players ROUNDS     Prints the seed; WEDGE_TEST_SEED sets it.
        sample: each signal at one instant, and a few kills
 """
 import glob
@@ -17,8 +19,13 @@ import tempfile
 import time
 import xml.etree.ElementTree as tree
 
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../ci"))
+import session  # noqa: E402
+
 WEDGE = os.path.abspath(sys.argv[1])
 DEADLINE_S = 60
+LOST = "ended without a word" # of a check whose player was killed
 SCENARIO = """\
 format: wedge.scenario/1
 name: ends/{name}
@@ -110,10 +117,13 @@ class Run:
         shown = subprocess.run([WEDGE, "history", "-o", self.dir, "--json"], stdin=subprocess.DEVNULL,
                                capture_output=True, text=True, check=True)
         assert json.loads(shown.stdout)["runs"][0]["checks"] == told, shown.stdout
+        # Where a player was killed the files of its round before that are begun anew, or there were none.
+        lost = {(check["scenario"], check["check"]) for check in result["checks"] if LOST in check["message"]}
         for check in result["checks"]:
             assert "interrupted" not in check["message"], check
-            with open(os.path.join(check["files"], "report.json"), encoding="utf-8") as file:
-                json.load(file)
+            if (check["scenario"], check["check"]) not in lost:
+                with open(os.path.join(check["files"], "report.json"), encoding="utf-8") as file:
+                    json.load(file)
         return result
 
 
@@ -206,15 +216,97 @@ def kills(rounds):
     print(f"{rounds} kills: as promised, {kept} checks kept", flush=True)
 
 
+def start_of(pid):
+    """When a live process began; None: it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            fields = file.read().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in "ZX" else fields[19]
+
+
+def below(pid):
+    """Who descends from a process, by what its first threads forked: quick enough to meet a stop, which takes a millisecond."""
+    found = [pid]
+    for each in found:
+        try:
+            with open(f"/proc/{each}/task/{each}/children", "rb", buffering=0) as file:
+                found += [int(child) for child in file.read().split()]
+        except OSError:
+            pass # gone
+    return found[1:]
+
+
+def is_held(pid):
+    try:
+        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
+            return b") t " in file.read(64)
+    except OSError:
+        return False
+
+
+def player_at_work(run, held):
+    """One who has begun a check's command; with `held` one whose command stands still for its stacks. None: nobody now."""
+    for player in below(run.process.pid):
+        deeper = below(player)
+        if len(deeper) > 4 and (not held or any(map(is_held, deeper))):
+            return player
+    return None
+
+
+def players(rounds):
+    """What somebody played who was killed is ended by its guard, while the others play on."""
+    seed = int(os.environ.get("WEDGE_TEST_SEED", random.randrange(1 << 32)))
+    chance = random.Random(seed)
+    print(f"seed {seed}", flush=True)
+    killed = ended = 0
+    while killed < rounds:
+        with tempfile.TemporaryDirectory(prefix="wedge-ends-") as folder:
+            run = Run(folder, "--repeat", "100000", "--keep-going")
+            here = 0
+            while killed < rounds and here < 3: # of four checks: the run itself is not to end
+                if here: # the one that is stopped for its stacks is a hang, which there may be no more of
+                    time.sleep(chance.uniform(0, 0.5))
+                player = None
+
+                def seen(held=not here):
+                    nonlocal player
+                    player = player_at_work(run, held)
+                    return player
+                run.wait_until("a stop" if not here else "a player at work", seen)
+                os.kill(player, signal.SIGSTOP) # it is to have the same processes until it is killed
+                processes = [(pid, start_of(pid)) for pid in session.descendants(player)]
+                os.kill(player, signal.SIGKILL)
+                run.wait_until("the end of what it played",
+                               lambda those=processes: all(start is None or start_of(pid) != start for pid, start in those))
+                ended += len(processes)
+                killed += 1
+                here += 1
+                run.wait_until("its check", lambda n=here: lost_checks(run.result()) == n)
+            run.process.terminate()
+            assert run.process.wait(DEADLINE_S) == 128 + signal.SIGTERM, run.said()
+            assert lost_checks(run.check_left(complete=False)) == here
+    assert ended >= killed, "hardly anybody was below them"
+    print(f"{killed} players killed, {(killed + 2) // 3} of them in a stop: as promised, {ended} processes ended", flush=True)
+
+
+def lost_checks(result):
+    return sum(LOST in check["message"] for check in result["checks"])
+
+
 def main():
     what = sys.argv[2]
     if what == "signals":
         signals(ALL)
     elif what == "kills":
         kills(int(sys.argv[3]))
+    elif what == "players":
+        players(int(sys.argv[3]))
     else:
         signals(zip(SIGNALS, INSTANTS))
         kills(6)
+        players(2)
 
 
 if __name__ == "__main__":
