@@ -269,7 +269,7 @@ static char state_of(int tid)
 {
     char path[64], text[256] = "", *close;
     snprintf(path, sizeof(path), "/proc/self/task/%d/stat", tid);
-    FILE *in = fopen(path, "r");
+    FILE *in = fopen(path, "re");
     if (!in)
         return 'Z';
     size_t n = fread(text, 1, sizeof(text) - 1, in);

@@ -243,7 +243,7 @@ static void hand_over_region(pid_t peer)
 
 static void private_in_shared(void)
 {
-    region = corpus_cured ? corpus_shared_mutex(PTHREAD_MUTEX_NORMAL, false) : corpus_shared(sizeof(*region));
+    region = corpus_cured ? corpus_shared_mutex(PTHREAD_MUTEX_NORMAL, false) : corpus_shared(sizeof(pthread_mutex_t));
     go = corpus_mark();
     wanted = corpus_mark();
     had = corpus_mark();

@@ -94,7 +94,7 @@ void *corpus_shared(size_t bytes)
 
 pthread_mutex_t *corpus_shared_mutex(int kind, bool robust)
 {
-    pthread_mutex_t *mutex = corpus_shared(sizeof(*mutex));
+    pthread_mutex_t *mutex = corpus_shared(sizeof(pthread_mutex_t));
     pthread_mutexattr_t attr;
     pthread_mutexattr_init(&attr);
     pthread_mutexattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
@@ -114,7 +114,7 @@ void corpus_init_cond(pthread_cond_t *cond)
 
 pthread_cond_t *corpus_shared_cond(void)
 {
-    pthread_cond_t *cond = corpus_shared(sizeof(*cond));
+    pthread_cond_t *cond = corpus_shared(sizeof(pthread_cond_t));
     corpus_init_cond(cond);
     return cond;
 }
