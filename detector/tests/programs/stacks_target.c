@@ -48,6 +48,7 @@ static pthread_mutex_t held = PTHREAD_MUTEX_INITIALIZER;
 static pthread_mutex_t for_cond = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t never = PTHREAD_COND_INITIALIZER;
 static sem_t empty;
+static FILE *taken; /* its lock is */
 static int silent[2]; /* a pipe nobody writes to */
 static volatile sig_atomic_t sink;
 static atomic_int signals;
@@ -111,6 +112,27 @@ static void *in_cond(void *arg)
 {
     pthread_mutex_lock(&for_cond);
     CALLS("in_cond", false), say("cond", "pthread_cond_wait"), sink = pthread_cond_wait(&never, &for_cond);
+    sink++;
+    return arg;
+}
+
+/* Functions of libc with landing pads (cleanups for cancellation), whose tables lead into .data. */
+static NOINLINE void initialize(void)
+{
+    char c;
+    CALLS("initialize", false), say("once", "pthread_once"), sink = (int)read(silent[0], &c, 1);
+    sink++;
+}
+static void *in_once(void *arg)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    CALLS("in_once", false), pthread_once(&once, initialize);
+    sink++;
+    return arg;
+}
+static void *in_stream(void *arg)
+{
+    CALLS("in_stream", false), say("stream", "fputc"), sink = fputc('x', taken);
     sink++;
     return arg;
 }
@@ -239,7 +261,8 @@ static const struct {
     {"read", in_read, false, 1},       {"sem", in_sem, false, 1},           {"mutex", in_mutex, false, 1},
     {"cond", in_cond, false, 1},       {"poll", in_poll, false, 1},         {"mangled", in_method, false, 1},
     {"handler", in_handler, false, 1}, {"altstack", on_altstack, false, 1}, {"deep", in_deep, false, 1},
-    {"many", in_many, false, 1},       {"vfork", in_vfork, true, 1},        {"crowd", in_read, true, CROWD},
+    {"once", in_once, false, 1},       {"stream", in_stream, false, 1},     {"many", in_many, false, 1},
+    {"vfork", in_vfork, true, 1},      {"crowd", in_read, true, CROWD},
 };
 
 static bool chosen(int i, int argc, char **argv)
@@ -284,6 +307,10 @@ int main(int argc, char **argv)
     sigaction(SIGUSR1, &waiting, NULL);
     sigaction(SIGUSR2, &waiting, NULL);
     sigaction(SIGRTMIN, &counting, NULL);
+    taken = fmemopen(NULL, 16, "w");
+    if (!taken)
+        return 1;
+    flockfile(taken);
     pthread_mutex_lock(&held);
     /* The counted signals are for main alone. */
     sigemptyset(&realtime);
