@@ -347,6 +347,17 @@ static int wide(int n, const char *way)
     return 0;
 }
 
+/* By vfork in a frame of its own: what it shares with the child is nobody else's (vfork(2)). */
+__attribute__((noinline)) static pid_t spawn_by_vfork(char *const argv[])
+{
+    pid_t pid = vfork();
+    if (pid == 0) {
+        execve(self, argv, environ);
+        _exit(127);
+    }
+    return pid;
+}
+
 /* several T N: T threads make N leaves each, by spawn, vfork and fork in turn; the leaf's index is thread * 1000 +
  * which. Each thread's own order is that of its calls. */
 static void *make_several(void *arg)
@@ -358,10 +369,8 @@ static void *make_several(void *arg)
         snprintf(which, sizeof(which), "%d", job[0] * 1000 + i);
         if (i % 3 == 0 && posix_spawn(&pid, self, NULL, NULL, argv, environ))
             abort();
-        if (i % 3 == 1 && (pid = vfork()) == 0) {
-            execve(self, argv, environ);
-            _exit(127);
-        }
+        if (i % 3 == 1)
+            pid = spawn_by_vfork(argv);
         if (i % 3 == 2 && (pid = fork()) == 0) {
             execve(self, argv, environ);
             _exit(127);

@@ -114,7 +114,7 @@ static void jumps(void)
     if (pipe(ends))
         return;
     signal(SIGALRM, leave);
-    for (int i = 0; i < 20; i++) {
+    for (volatile int i = 0; i < 20; i++) { /* kept over the jump (setjmp(3)) */
         if (sigsetjmp(out, 1) == 0) {
             ualarm(1000, 1000);
             (void)!read(ends[0], &byte, 1);

@@ -575,7 +575,7 @@ START_TEST(test_cut_vectors)
             iov[i] = (struct iovec){bytes + total, draw(&state) % 3 ? (size_t)draw(&state) % 8 : 0};
             total += iov[i].iov_len;
         }
-        memcpy(before, iov, sizeof(before));
+        memcpy(before, iov, count * sizeof(*iov));
         size_t n = agent_cut_vector(&at, count, most, pieces);
         ck_assert_int_eq(memcmp(before, iov, count * sizeof(*iov)), 0);
         ck_assert(at == iov ? n == count : n <= AGENT_CUT_PIECES);
