@@ -295,6 +295,8 @@ static int run(struct demo *demo, struct wedge_pool_err *err)
         int rc = wedge_pool_shutdown(demo->pool, wedge_pool_after_ms(demo->options.shutdown_ms), err);
         return demo->options.then_join ? wedge_pool_join(demo->pool, demo->until_ns, err) : rc;
     }
+    while (put_rc == 0 && demo->options.by_count && demo->reported < atomic_load(&demo->accepted))
+        put_rc = take_some(demo, demo->until_ns);
     int rc = wedge_pool_close(demo->pool, demo->until_ns);
     if (put_rc < 0 || rc < 0)
         snprintf(err->message, sizeof(err->message), "%s: %s", put_rc < 0 ? "put" : "close",
@@ -313,10 +315,10 @@ static void print_counts(const struct demo *demo)
         printf(" %s=%" PRIu64, wedge_pool_outcome_name((enum wedge_pool_outcome)i), demo->outcomes[i]);
     printf(" twice=%" PRIu64, demo->twice);
     if (demo->options.figures)
-        printf(" longest_put_ms=%" PRId64 " queue_alarms=%" PRIu64 " workers_alarms=%" PRIu64
-               " finished_alarms=%" PRIu64,
-               demo->stats.put_wait_longest_ns / 1000000, demo->stats.alarm_times[0], demo->stats.alarm_times[1],
-               demo->stats.alarm_times[2]);
+        printf(" pool_reported=%" PRIu64 " replaced=%" PRIu64 " longest_put_ms=%" PRId64 " queue_alarms=%" PRIu64
+               " workers_alarms=%" PRIu64 " finished_alarms=%" PRIu64,
+               demo->stats.reported, demo->stats.replaced, demo->stats.put_wait_longest_ns / 1000000,
+               demo->stats.alarm_times[0], demo->stats.alarm_times[1], demo->stats.alarm_times[2]);
     putchar('\n');
     fflush(stdout);
 }

@@ -23,7 +23,7 @@ struct demo_options {
     long fail_every, die_every; /* each so many-th task fails; fails and says that its worker is not well. 0 none */
     long many, putters; /* tasks per put_many and take_many; threads that put */
     long hold_ms, rate; /* stay open so long, putting so many tasks a second. 0: no */
-    bool iterate, events, print_settings;
+    bool iterate, by_count, events, print_settings;
     bool then_join; /* join after shutdown */
     bool figures; /* print the longest put and the alarms, too */
     bool give_up; /* leave once the collector is past its limit */

@@ -53,7 +53,8 @@ static const struct argp_option own_options[] = {
     {"die-every", OPT_DIE, "N", 0, "Every Nth task fails and says that its worker is not well", 2},
     {"putters", OPT_PUTTERS, "N", 0, "Threads that put (default 1: the main thread)", 3},
     {"many", OPT_MANY, "N", 0, "Put and take so many at once (default 1)", 3},
-    {"results", OPT_RESULTS, "HOW", 0, "collector (default), or iterate: put all, then take", 3},
+    {"results", OPT_RESULTS, "HOW", 0,
+     "collector (default), iterate: put all, then take; count: take as many as were put, then close", 3},
     {"deadline-ms", OPT_DEADLINE, "MS", 0, "One deadline for all of it, then shutdown (default none)", 3},
     {"shutdown-ms", OPT_SHUTDOWN, "MS", 0, "Shut down within so long when all is put, instead of close and join", 3},
     {"hold", OPT_HOLD, "MS", 0, "Go on putting for so long: something to look at with 'wedge pool'", 3},
@@ -159,9 +160,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         set(state, options, "", arg);
         return 0;
     case OPT_RESULTS:
-        if (strcmp(arg, "collector") != 0 && strcmp(arg, "iterate") != 0)
-            argp_error(state, "--results: '%s' is not allowed; collector or iterate", arg);
-        options->iterate = strcmp(arg, "iterate") == 0;
+        if (strcmp(arg, "collector") != 0 && strcmp(arg, "iterate") != 0 && strcmp(arg, "count") != 0)
+            argp_error(state, "--results: '%s' is not allowed; collector, iterate or count", arg);
+        options->iterate = strcmp(arg, "collector") != 0;
+        options->by_count = strcmp(arg, "count") == 0;
         return 0;
     case OPT_EVENTS:
         options->events = true;

@@ -195,7 +195,8 @@ static void *supervisor_main(void *arg)
             wedge_word_wait(&pool->board->news, seen, WEDGE_WAIT_FOR_PEER, wedge_pool_after_ms(TICK_MS));
             continue;
         }
-        arm(sup, next_ns);
+        /* An alarm is raised by the look after its hold: a hold below a tick is looked at as often. */
+        arm(sup, wedge_pool_earlier(next_ns, wedge_pool_after_ms(pool->settings.alarm_hold_ms)));
         /* The timer is armed, within TICK_MS. It is gone with the rest where somebody closed them all: twice that. */
         int n = epoll_wait(sup->epoll, events, EVENTS, 2 * TICK_MS);
         if (n < 0 && errno != EINTR)

@@ -320,6 +320,7 @@ void wedge_pool_run_task(struct wedge_pool_hand *hand)
     if (unwell && pool->settings.hardened) /* before it can be known: what is put then is not for this process */
         leave_with(hand->worker, abrupt ? WEDGE_POOL_EXIT_UNWELL : WEDGE_POOL_EXIT_ORDERLY);
     pool->transport->answer(hand, outcome, code);
+    WEDGE_POINT("pool.worker.answered");
     hand->tasks++;
     if (unwell && abrupt)
         leave_abruptly(hand);

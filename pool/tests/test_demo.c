@@ -70,6 +70,7 @@ static const char *const healthy[][8] = {
     {"--preset=reported", "--deadline-ms=20000", "--task-ms=1", "--threads=3", NULL},
     {"--putters=3", "--many=5", "--task-bytes=200", "--result-bytes=256", NULL},
     {"--putters=3", "--preset=reported", "--task-bytes=200", "--init-ms=1", NULL},
+    {"--results=count", "--preset=reported", NULL},
     {"--results=iterate", "--many=8", "--slot-bytes=32", "--result-bytes=100", NULL},
 };
 
@@ -90,7 +91,7 @@ START_TEST(figures_are_printed_where_asked_for)
                                 "--tasks=20",        "--task-ms=1",   "--figures",   NULL};
     struct ran ran = run_demo(args);
     ck_assert_int_eq(ran.status, 0);
-    const char *at = strstr(ran.out, " twice=0 longest_put_ms=");
+    const char *at = strstr(ran.out, " twice=0 pool_reported=20 replaced=0 longest_put_ms=");
     ck_assert_msg(at, "%s", ran.out);
     ck_assert_msg(strstr(at, " queue_alarms=") && !strstr(at, "queue_alarms=0"), "%s", ran.out);
     ck_assert_msg(strstr(at, " workers_alarms=") && strstr(at, " finished_alarms=0\n"), "%s", ran.out);
