@@ -286,7 +286,7 @@ static const struct {
     {{"--many=2000", NULL}, "--many: '2000' is not allowed; 0 to 1024"},
     {{"--task-ms=1s", NULL}, "--task-ms: '1s' is not allowed"},
     {{"--deadline-ms=86400001", NULL}, "0 to 86400000"},
-    {{"--results=both", NULL}, "--results: 'both' is not allowed; collector or iterate"},
+    {{"--results=both", NULL}, "--results: 'both' is not allowed; collector, iterate or count"},
     {{"more", NULL}, "no arguments are expected"},
     {{"--frobnicate", NULL}, "frobnicate"},
 };
