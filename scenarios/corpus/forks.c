@@ -1,6 +1,4 @@
 /* fork in a program with threads: the child has the locks of all of them, and one thread. */
-#include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <linux/futex.h>
 #include <sched.h>
@@ -8,7 +6,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
+#include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -108,8 +106,8 @@ static void forked_heap_lock(void)
 }
 
 /* And with one inside of libc: a thread converts a time, for which it reads the time zone, when another forks; the child wants
- * to know what time it is. The zone comes from a FIFO, so that reading it takes as long as it has to. */
-static int zone_writer;
+ * to know what time it is. The zone comes from a pipe, so that reading it takes as long as it has to. */
+static struct corpus_mark zone;
 
 static void *read_zone(void *arg)
 {
@@ -119,21 +117,18 @@ static void *read_zone(void *arg)
 
 static pthread_t read_zone_slowly(void)
 {
-    char dir[] = "/tmp/wedge-corpus-XXXXXX", zone[sizeof(dir) + 8];
-    if (!mkdtemp(dir))
-        corpus_die("mkdtemp");
-    snprintf(zone, sizeof(zone), ":%s/zone", dir);
-    setenv("TZ", zone, 1);
-    if (mkfifo(zone + 1, 0600))
-        corpus_die("mkfifo");
+    char name[32];
+    int unread = 1;
+    zone = corpus_mark();
+    snprintf(name, sizeof(name), ":/proc/self/fd/%d", zone.ends[0]);
+    setenv("TZ", name, 1);
+    corpus_tell(&zone);
     pthread_t reader = corpus_thread(read_zone, NULL);
-    /* Nobody can open it to write before somebody reads, who then has libc's lock. */
-    while ((zone_writer = open(zone + 1, O_WRONLY | O_NONBLOCK | O_CLOEXEC)) < 0 && errno == ENXIO)
+    while (unread) { /* whoever has taken the first byte has libc's lock, and waits for more */
         sched_yield();
-    unlink(zone + 1);
-    rmdir(dir);
-    if (zone_writer < 0)
-        corpus_die("open");
+        if (ioctl(zone.ends[0], FIONREAD, &unread))
+            corpus_die("FIONREAD");
+    }
     return reader;
 }
 
@@ -153,7 +148,7 @@ static void forked_time_zone(void)
     pid_t child = corpus_fork();
     if (child == 0)
         _exit(hour_of(3600, &utc) == 1 ? 0 : 1);
-    if (write(zone_writer, no_zone, sizeof(no_zone)) != sizeof(no_zone))
+    if (write(zone.ends[1], no_zone, sizeof(no_zone)) != sizeof(no_zone))
         corpus_die("write");
     corpus_join(reader);
     corpus_reap(child, false);
