@@ -218,39 +218,59 @@ static int show(const struct options *o, struct wedge_census *census, struct wed
     return 0;
 }
 
-int wedge_cli_census(int argc, char **argv)
+int wedge_census_run(const struct wedge_cli *cli, char *const *command, int64_t limit_ns, bool heap,
+                     struct wedge_census *ret, struct wedge_outcome *ret_outcome, struct wedge_err *err)
 {
-    struct options o = {0};
-    struct wedge_err err;
-    struct wedge_outcome out;
-    wedge_cli_defaults(&o.cli);
-    argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &o);
-    struct taking taking = {.reporter = {.cli = &o.cli}};
+    struct taking taking = {.reporter = {.cli = cli}};
     struct wedge_session session = {.verb = "census",
-                                    .argv = o.command,
+                                    .argv = command,
                                     .agent = true,
-                                    .census = o.heap ? WEDGE_CENSUS_HEAP : WEDGE_CENSUS_CALLS,
+                                    .census = heap ? WEDGE_CENSUS_HEAP : WEDGE_CENSUS_CALLS,
                                     .arena_bytes = ARENA_BYTES,
-                                    .limit_ns = o.limit_ns,
+                                    .limit_ns = limit_ns,
                                     .on_hang = {.kill = true},
                                     .on_note = wedge_cli_on_note,
                                     .on_end = on_end,
                                     .stdout_fd = STDERR_FILENO,
                                     .stderr_fd = -1,
                                     .arg = &taking};
-    int rc = wedge_session_run(&session, &out, &err);
-    if (rc) {
+    int rc = wedge_session_run(&session, ret_outcome, err);
+    if (!rc && taking.rc) {
+        *err = taking.err;
+        rc = taking.rc;
+        wedge_outcome_free(ret_outcome);
+    }
+    if (rc)
+        wedge_census_free(&taking.census);
+    else
+        *ret = taking.census;
+    return rc;
+}
+
+void wedge_census_free(struct wedge_census *census)
+{
+    wedge_arena_copy_free(&census->copy);
+    free(census->places);
+    census->places = NULL;
+}
+
+int wedge_cli_census(int argc, char **argv)
+{
+    struct options o = {0};
+    struct wedge_err err;
+    struct wedge_outcome out;
+    struct wedge_census census;
+    wedge_cli_defaults(&o.cli);
+    argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &o);
+    if (wedge_census_run(&o.cli, o.command, o.limit_ns, o.heap, &census, &out, &err)) {
         wedge_cli_error(&err);
         return WEDGE_EXIT_OWN_FAILURE;
     }
     int status = out.end == WEDGE_LIMIT ? WEDGE_EXIT_HANG : wedge_cli_command_status(&out, o.command[0]);
     if (out.reach.absent[0])
         wedge_cli_say(&o.cli, "not counted in: %s", out.reach.absent);
-    if (taking.rc)
-        err = taking.err;
-    rc = taking.rc ? taking.rc : out.end == WEDGE_NO_EXEC ? 0 : show(&o, &taking.census, &err);
-    wedge_arena_copy_free(&taking.census.copy);
-    free(taking.census.places);
+    int rc = out.end == WEDGE_NO_EXEC ? 0 : show(&o, &census, &err);
+    wedge_census_free(&census);
     wedge_outcome_free(&out);
     if (!rc)
         return status;

@@ -9,7 +9,9 @@
 #include <stdio.h>
 
 #include "base/arena.h"
+#include "cli/cli.h"
 #include "faults/functions.h"
+#include "scenarios/session.h"
 
 struct wedge_census_site {
     const char *module; /* path; "" not known */
@@ -39,6 +41,11 @@ struct wedge_census {
     uint32_t lost_objects; /* objects without a row: their makers are not known */
     uint32_t lost_processes, lost_threads; /* without room in the arena: none of their passes is counted */
 };
+
+/* Runs a command and takes its census, without names. `ret` is to be freed. 0, or a negative errno: nothing was left running. */
+int wedge_census_run(const struct wedge_cli *cli, char *const *command, int64_t limit_ns, bool heap,
+                     struct wedge_census *ret, struct wedge_outcome *ret_outcome, struct wedge_err *err);
+void wedge_census_free(struct wedge_census *census);
 
 /* census_sites.c: names for all sites, from the modules' files and their debug files. */
 void wedge_census_name(struct wedge_census *census);

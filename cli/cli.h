@@ -63,5 +63,6 @@ int wedge_cli_census(int argc, char **argv);
 int wedge_cli_list(int argc, char **argv);
 int wedge_cli_pool(int argc, char **argv);
 int wedge_cli_history(int argc, char **argv);
+int wedge_cli_new(int argc, char **argv);
 
 #endif

@@ -25,6 +25,8 @@ static const struct {
     {"pool", "[PID]", "show the figures of a running pool, or list pools", wedge_cli_pool, WEDGE_EXIT_USAGE},
     {"history", "[PATTERN ...]", "show how the runs before went: which check is flaky, and since when",
      wedge_cli_history, WEDGE_EXIT_USAGE},
+    {"new", "NAME -- CMD ...", "write a scenario of your own command, to be filled in", wedge_cli_new,
+     WEDGE_EXIT_USAGE},
     {"list", "", "show scenarios, actions and verdicts", wedge_cli_list, WEDGE_EXIT_USAGE},
 };
 enum { VERBS = sizeof(verbs) / sizeof(verbs[0]) };

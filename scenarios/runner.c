@@ -172,10 +172,16 @@ int wedge_runner_play(const struct wedge_scenario *s, enum wedge_check_role role
                                     .copy_output = true};
     rc = wedge_session_run(&session, &out, err);
     close(output);
-    wedge_plan_free(plan);
-    if (rc)
+    if (rc) {
+        wedge_plan_free(plan);
         return rc;
+    }
+    bool empty = plan && wedge_plan_count(plan) == 0;
+    wedge_plan_free(plan);
     compare(s, role, how->instead ? NULL : &check->expect, &out, &result);
+    if (empty && role == WEDGE_CHECK_HANG && result.status == WEDGE_CHECK_FAILED && out.end == WEDGE_ENDED)
+        snprintf(result.message, sizeof(result.message),
+                 "fill in the plan: it has no fault yet, and without one the command ended by itself");
     if (!how->hangs_only || wedge_expect_hung(&out))
         rc = wedge_report_write_dir(result.dir, out.report, err);
     wedge_outcome_free(&out);
