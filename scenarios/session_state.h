@@ -46,6 +46,7 @@ struct wedge_session_state {
     struct wedge_quiet quiet;
     struct wedge_tree tree; /* as it was last listed */
     bool listed, stale; /* somebody ran since then */
+    unsigned long listed_born; /* the last number given to a process before a list that nobody ran beside; 0 none */
     uint64_t figure;
     struct wedge_history *history; /* of the examinations so far */
     /* A hang that is not acted upon at once has to last for the stall time. */

@@ -7,6 +7,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/load.h"
+
 enum { KILL_ROUNDS = 500, KILL_EMPTY = 3 };
 #define KILL_NS   (10 * WEDGE_NS_PER_S)
 #define ABSENT_NS (250 * WEDGE_NS_PER_MS) /* between looks at the tree where nothing else looks at it */
@@ -104,12 +106,19 @@ void wedge_session_look_for_absent(struct wedge_session_state *st, const struct 
 
 /* A figure that changes when anything of the tree moves. It is asked of the processes that are known: who is new has a
  * parent that ran, so that the tree is listed anew, which costs a look at the whole machine, only when those that ran
- * since the last list stand still again. */
+ * since the last list stand still again, and somebody was born anywhere. */
 int wedge_session_sample(struct wedge_session_state *st, uint64_t *ret)
 {
     uint64_t figure = st->listed ? wedge_tree_activity(&st->tree) : 0;
     bool same = st->listed && figure == st->figure;
-    if (!st->listed || (same && st->stale)) {
+    bool due = !st->listed || (same && st->stale);
+    struct wedge_load load = {0};
+    bool counted = due && wedge_load_read(&load);
+    if (due && counted && load.last_born == st->listed_born) { /* nobody was */
+        st->stale = false;
+        due = false;
+    }
+    if (due) {
         struct wedge_tree tree;
         int rc = wedge_session_list_tree(st, &tree);
         if (rc)
@@ -119,6 +128,7 @@ int wedge_session_sample(struct wedge_session_state *st, uint64_t *ret)
         /* Whoever ran while the list was made may have a child that is not in it. */
         uint64_t after = wedge_tree_activity(&st->tree);
         st->stale = !st->listed || after != figure;
+        st->listed_born = st->stale || !counted ? 0 : load.last_born;
         st->listed = true;
         figure = after;
     } else if (!same) {

@@ -45,7 +45,10 @@ static const struct wedge_sockets *sockets_of(struct wedge_look *look, pid_t pid
 
 const struct wedge_sockets *wedge_look_sockets(struct wedge_look *look, int proc)
 {
-    return sockets_of(look, look->snapshot->procs[proc].pid, look->procs[proc].reader);
+    struct wedge_look_proc *own = &look->procs[proc];
+    if (!own->sockets)
+        own->sockets = sockets_of(look, look->snapshot->procs[proc].pid, own->reader);
+    return own->sockets;
 }
 
 /* One of those who are looked at has this socket, or nobody is seen to. */

@@ -25,8 +25,10 @@ void wedge_proc_path(pid_t pid, pid_t tid, const char *file, char *buf, size_t s
         snprintf(buf, size, "/proc/%s", file);
 }
 
-static ssize_t read_up_to(int fd, char *buf, size_t size)
+/* `line_bytes` above 0: a read that leaves room for such a line in a page was the last one (see proc.h). */
+static ssize_t read_up_to(int fd, char *buf, size_t size, size_t line_bytes)
 {
+    const size_t page = line_bytes ? (size_t)sysconf(_SC_PAGESIZE) : 0;
     size_t len = 0;
     while (len < size) {
         ssize_t got = read(fd, buf + len, size - len);
@@ -37,6 +39,8 @@ static ssize_t read_up_to(int fd, char *buf, size_t size)
         if (got == 0)
             break;
         len += (size_t)got;
+        if ((size_t)got + line_bytes <= page)
+            break;
     }
     return (ssize_t)len;
 }
@@ -52,7 +56,7 @@ static int open_file(pid_t pid, pid_t tid, const char *file)
 ssize_t wedge_proc_read_file(const char *path, char *buf, size_t size)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-    ssize_t len = fd < 0 ? -errno : read_up_to(fd, buf, size - 1);
+    ssize_t len = fd < 0 ? -errno : read_up_to(fd, buf, size - 1, 0);
     if (fd >= 0)
         close(fd);
     if (len >= 0)
@@ -110,12 +114,17 @@ ssize_t wedge_proc_read_at(int dir, pid_t number, const char *file, char *buf, s
 
 ssize_t wedge_proc_read_all(pid_t pid, pid_t tid, const char *file, size_t max_bytes, char **ret)
 {
+    return wedge_proc_read_table(pid, tid, file, 0, max_bytes, ret);
+}
+
+ssize_t wedge_proc_read_table(pid_t pid, pid_t tid, const char *file, size_t line_bytes, size_t max_bytes, char **ret)
+{
     size_t cap = 16384, len = 0;
     char *data = malloc(cap + 1);
     int fd = open_file(pid, tid, file);
     ssize_t got = fd < 0 ? fd : data ? 0 : -ENOMEM;
     while (got >= 0) {
-        got = read_up_to(fd, data + len, cap - len);
+        got = read_up_to(fd, data + len, cap - len, line_bytes);
         if (got < 0 || (len += (size_t)got) < cap || cap >= max_bytes)
             break;
         cap = cap * 2 < max_bytes ? cap * 2 : max_bytes;

@@ -38,6 +38,10 @@ ssize_t wedge_proc_read_open(int fd, char *buf, size_t size);
 ssize_t wedge_proc_read_file(const char *path, char *buf, size_t size);
 /* The same with a buffer of its own of at most max_bytes, to be freed by the caller. */
 ssize_t wedge_proc_read_all(pid_t pid, pid_t tid, const char *file, size_t max_bytes, char **ret);
+/* The same of a table of lines of at most `line_bytes`, without waiting to be told that it ends. The kernel hands out whole
+ * lines, as many as a page holds (seq_read_iter in fs/seq_file.c), so that a read which leaves room for another one was the
+ * last. To say so itself it would go through all of the table's buckets once more: a quarter of a million of TCP's, 2 ms. */
+ssize_t wedge_proc_read_table(pid_t pid, pid_t tid, const char *file, size_t line_bytes, size_t max_bytes, char **ret);
 /* Reads a link of /proc/PID[/task/TID]; NUL-terminated, cut. Returns the bytes or a negative errno. */
 ssize_t wedge_proc_link(pid_t pid, pid_t tid, const char *file, char *buf, size_t size);
 

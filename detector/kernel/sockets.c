@@ -303,7 +303,7 @@ int wedge_sockets_parse_table(struct wedge_sockets *to, const char *text, bool u
 static int add_inet(struct wedge_sockets *sockets, pid_t pid, pid_t tid, const char *file, bool udp)
 {
     char *text = NULL;
-    ssize_t len = wedge_proc_read_all(pid, tid, file, MOST_INET_BYTES, &text);
+    ssize_t len = wedge_proc_read_table(pid, tid, file, LINE_BYTES, MOST_INET_BYTES, &text);
     int rc = len < 0                           ? (int)len
              : len >= (ssize_t)MOST_INET_BYTES ? -EOVERFLOW
                                                : wedge_sockets_parse_table(sockets, text, udp);

@@ -117,6 +117,7 @@ static void forget_decoded(struct wedge_look *look)
         own->fds = NULL;
         own->maps = (struct wedge_map_set){0};
         own->n_fds = 0;
+        own->sockets = NULL;
         own->fds_read = own->maps_read = own->async = false;
     }
     for (size_t i = 0; i < look->snapshot->n_threads; i++) {

@@ -71,6 +71,7 @@ struct wedge_look_proc {
     struct wedge_fd *fds;
     size_t n_fds;
     struct wedge_map_set maps;
+    const struct wedge_sockets *sockets; /* of its network namespace; NULL not asked in this round */
 };
 
 /* A thread that only times out and asks again (detector/verdict/history.h): its deadline makes it live no more. */

@@ -189,6 +189,26 @@ START_TEST(test_tcp)
 }
 END_TEST
 
+/* As many as fill a page of the table and more, one after the other: none is missed, wherever the page ends. */
+START_TEST(test_many)
+{
+    enum { MANY = 90 };
+    int sockets[MANY];
+    for (int n = 0; n < MANY; n++) {
+        struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+        sockets[n] = socket(AF_INET, _i ? SOCK_DGRAM : SOCK_STREAM, 0);
+        ck_assert_int_eq(bind(sockets[n], (struct sockaddr *)&at, sizeof(at)), 0);
+        ck_assert(_i || listen(sockets[n], 1) == 0);
+        struct wedge_sockets *s = own();
+        for (int i = 0; i <= n; i++)
+            ck_assert_ptr_nonnull(wedge_sockets_inet(s, inode(sockets[i])));
+        wedge_sockets_free(s);
+    }
+    for (int i = 0; i < MANY; i++)
+        close(sockets[i]);
+}
+END_TEST
+
 START_TEST(test_nobody)
 {
     ck_assert_uint_eq(wedge_sockets_namespace(INT32_MAX, 0), 0);
@@ -208,6 +228,7 @@ static void fill(TCase *tcase)
     tcase_add_test(tcase, test_answers);
     tcase_add_test(tcase, test_unix);
     tcase_add_test(tcase, test_tcp);
+    tcase_add_loop_test(tcase, test_many, 0, 2);
     tcase_add_test(tcase, test_nobody);
 }
 
