@@ -154,56 +154,72 @@ static void child_main(wedge_job_fn *fn, void *arg, int out, pid_t parent, struc
     _exit(rc == 0 ? 0 : rc < 0 && rc > -128 ? -rc : 1);
 }
 
-int wedge_job_stream(wedge_job_fn *fn, void *arg, int deadline_ms, wedge_job_take_fn *take, void *take_arg,
-                     struct wedge_job_result *result)
+int wedge_job_begin(wedge_job_fn *fn, void *arg, int deadline_ms, struct wedge_job *ret)
 {
-    int64_t deadline = wedge_clock_ns() + deadline_ms * WEDGE_NS_PER_MS;
-    int rc = 0;
-    int ends[2];
-
-    struct wedge_job_note *note = mmap(NULL, sizeof(*note), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (note == MAP_FAILED)
+    struct wedge_job job = {.deadline_ns = wedge_clock_ns() + deadline_ms * WEDGE_NS_PER_MS};
+    int ends[2], rc;
+    job.note = mmap(NULL, sizeof(*job.note), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (job.note == MAP_FAILED)
         return -errno;
     if (pipe2(ends, O_CLOEXEC)) {
         rc = -errno;
-        goto out;
+        goto fail;
     }
     pid_t self = getpid();
-    pid_t pid = fork();
-    if (pid == 0) {
+    job.pid = fork();
+    if (job.pid == 0) {
         close(ends[0]);
-        child_main(fn, arg, ends[1], self, note);
+        child_main(fn, arg, ends[1], self, job.note);
     }
     close(ends[1]);
-    if (pid < 0) {
+    if (job.pid < 0) {
         rc = -errno;
         close(ends[0]);
-        goto out;
+        goto fail;
     }
+    job.from = ends[0];
+    *ret = job;
+    return 0;
+fail:
+    munmap(job.note, sizeof(*job.note));
+    return rc;
+}
 
+void wedge_job_end(struct wedge_job *job, wedge_job_take_fn *take, void *take_arg, struct wedge_job_result *result)
+{
+    struct sleeper child = {.pid = job->pid, .note = job->note};
+    int wstatus = 0, ended = 0;
     memset(result, 0, sizeof(*result));
-    struct sleeper child = {.pid = pid, .note = note};
-    int got = collect(ends[0], deadline, &child, take, take_arg);
-    close(ends[0]);
-    if (got == WEDGE_JOB_ENOUGH && n_later < LATER_MAX) {
-        later[n_later++] = pid;
-        goto out;
-    }
-    int wstatus = 0;
-    int ended = reap(pid, got ? 0 : deadline, &wstatus);
-    if (got)
-        result->status = got == WEDGE_JOB_ENOUGH ? 0 : got;
+    int got = collect(job->from, job->deadline_ns, &child, take, take_arg);
+    close(job->from);
+    bool enough = got == WEDGE_JOB_ENOUGH;
+    if (enough && n_later < LATER_MAX)
+        later[n_later++] = job->pid;
+    else
+        ended = reap(job->pid, got ? 0 : job->deadline_ns, &wstatus);
+    if (enough)
+        result->status = 0;
+    else if (got)
+        result->status = got;
     else if (ended)
         result->status = ended;
     else if (WIFSIGNALED(wstatus))
         result->status = -ECHILD;
     else
         result->status = -WEXITSTATUS(wstatus);
-    result->signal = !ended && WIFSIGNALED(wstatus) ? WTERMSIG(wstatus) : 0;
-    result->last_pid = note->pid;
-    result->last_step = note->step;
-out:
-    munmap(note, sizeof(*note));
+    result->signal = !enough && !ended && WIFSIGNALED(wstatus) ? WTERMSIG(wstatus) : 0;
+    result->last_pid = job->note->pid;
+    result->last_step = job->note->step;
+    munmap(job->note, sizeof(*job->note));
+}
+
+int wedge_job_stream(wedge_job_fn *fn, void *arg, int deadline_ms, wedge_job_take_fn *take, void *take_arg,
+                     struct wedge_job_result *result)
+{
+    struct wedge_job job;
+    int rc = wedge_job_begin(fn, arg, deadline_ms, &job);
+    if (!rc)
+        wedge_job_end(&job, take, take_arg, result);
     return rc;
 }
 

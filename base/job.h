@@ -67,6 +67,17 @@ typedef int wedge_job_take_fn(void *arg, const char *data, size_t len);
  * not to be followed. */
 int wedge_job_stream(wedge_job_fn *fn, void *arg, int deadline_ms, wedge_job_take_fn *take, void *take_arg,
                      struct wedge_job_result *result);
+/* The two halves of wedge_job_stream, for whoever wants several children to work at once. Each that was begun is ended; the
+ * deadline counts from the beginning. */
+struct wedge_job {
+    int32_t pid;
+    int from; /* its end of file is that of the child */
+    int64_t deadline_ns;
+    struct wedge_job_note *note;
+};
+int wedge_job_begin(wedge_job_fn *fn, void *arg, int deadline_ms, struct wedge_job *ret);
+void wedge_job_end(struct wedge_job *job, wedge_job_take_fn *take, void *take_arg, struct wedge_job_result *result);
+
 /* Ends the children that had said enough. The end of a job does that for those of its function; anybody else who leaves
  * such children calls it before he returns. */
 void wedge_job_settle(void);

@@ -21,7 +21,7 @@ struct place { /* of a function; everything else stands in its table */
 };
 struct table {
     Elf *elf;
-    const Elf64_Sym *all;
+    const uint8_t *all; /* Elf64_Sym, where the file has them: not aligned, if it is no honest one */
     size_t n;
     size_t strings; /* the section that they lie in */
     bool dynamic;
@@ -84,6 +84,13 @@ static bool add(struct wedge_elf_symbols *symbols, const struct place *place)
     return true;
 }
 
+static Elf64_Sym symbol_at(const struct table *table, size_t index)
+{
+    Elf64_Sym sym;
+    memcpy(&sym, table->all + index * sizeof(sym), sizeof(sym));
+    return sym;
+}
+
 static bool is_function(const Elf64_Sym *sym)
 {
     unsigned type = ELF64_ST_TYPE(sym->st_info);
@@ -106,7 +113,7 @@ static bool look_up(const struct wedge_elf_symbols *symbols, const struct place 
     const char *name;
     if (place->table < symbols->n_tables) {
         const struct table *table = &symbols->tables[place->table];
-        sym = table->all[place->index];
+        sym = symbol_at(table, place->index);
         dynamic = table->dynamic;
         name = elf_strptr(table->elf, table->strings, sym.st_name);
     } else {
@@ -252,13 +259,19 @@ static bool sort(struct wedge_elf_symbols *symbols)
     return true;
 }
 
+static bool add_from(struct wedge_elf_symbols *symbols, uint32_t table, size_t index)
+{
+    Elf64_Sym sym = symbol_at(&symbols->tables[table], index);
+    return add_function(symbols, &sym, table, index);
+}
+
 /* Where there is no memory for it, the tables are gone through for ever. */
 static void put_in_order(struct wedge_elf_symbols *symbols)
 {
     bool done = true;
     for (uint32_t t = 0; t < symbols->n_tables; t++)
         for (size_t i = 1; done && i < symbols->tables[t].n; i++)
-            done = add_function(symbols, &symbols->tables[t].all[i], t, i);
+            done = add_from(symbols, t, i);
     symbols->ordered = done && sort(symbols);
     if (!symbols->ordered)
         symbols->scans = 0;
@@ -322,9 +335,9 @@ static bool scan(const struct wedge_elf_symbols *symbols, uint64_t address, stru
     bool found = false;
     for (uint32_t t = 0; t < symbols->n_tables; t++)
         for (size_t i = 1; i < symbols->tables[t].n; i++) {
-            const Elf64_Sym *sym = &symbols->tables[t].all[i];
-            struct place place = {sym->st_value, sym->st_size, t, (uint32_t)i};
-            if (address - sym->st_value < sym->st_size && is_function(sym))
+            Elf64_Sym sym = symbol_at(&symbols->tables[t], i);
+            struct place place = {sym.st_value, sym.st_size, t, (uint32_t)i};
+            if (address - sym.st_value < sym.st_size && is_function(&sym))
                 consider(symbols, &place, address, &found, ret);
         }
     return found;
@@ -370,8 +383,8 @@ static void index_exports(struct wedge_elf_symbols *symbols)
     for (uint32_t t = 0; t < symbols->n_tables; t++) {
         const struct table *table = &symbols->tables[t];
         for (size_t i = 1; table->dynamic && i < table->n; i++) {
-            const char *name =
-                is_function(&table->all[i]) ? elf_strptr(table->elf, table->strings, table->all[i].st_name) : NULL;
+            Elf64_Sym sym = symbol_at(table, i);
+            const char *name = is_function(&sym) ? elf_strptr(table->elf, table->strings, sym.st_name) : NULL;
             if (!name || !name[0])
                 continue;
             size_t at = hash_of(name) & symbols->exports_mask, probes = 0;
@@ -396,15 +409,15 @@ bool wedge_elf_symbols_elsewhere(struct wedge_elf_symbols *symbols, const char *
     for (size_t probes = 0; probes < PROBES_MAX && symbols->exports[at].index; probes++) {
         const struct export *export = &symbols->exports[at];
         const struct table *table = &symbols->tables[export->table];
-        const Elf64_Sym *sym = &table->all[export->index];
-        const char *its = elf_strptr(table->elf, table->strings, sym->st_name);
+        Elf64_Sym sym = symbol_at(table, export->index);
+        const char *its = elf_strptr(table->elf, table->strings, sym.st_name);
         at = (at + 1) & symbols->exports_mask;
         if (!its || strcmp(its, name) != 0)
             continue;
-        if (address - sym->st_value < sym->st_size)
+        if (address - sym.st_value < sym.st_size)
             return false;
-        if (!found || sym->st_value < lowest)
-            lowest = sym->st_value;
+        if (!found || sym.st_value < lowest)
+            lowest = sym.st_value;
         found = true;
     }
     if (found)

@@ -3,6 +3,7 @@
 #include <elf.h>
 #include <errno.h>
 #include <limits.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,7 @@
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/job.h"
@@ -21,6 +23,8 @@
 #define WARM_BYTES    16384u
 #define NAP_NS        1000000l
 #define KILL_GRACE_MS 50
+#define LANES_MAX     4
+#define STOPS_EACH    4
 
 /* A thread that we trace. */
 struct held {
@@ -384,11 +388,19 @@ struct progress { /* shared with the tracing child */
     size_t at; /* the one that it is at, or is to begin with */
     int rcs[];
 };
-struct batch {
+/* What one tracing child after the other works through: every `step`th of the stops, from `first` on. */
+struct lane {
     struct wedge_stop *stops;
-    size_t n;
+    size_t first, step, n; /* n: of the lane */
     struct progress *progress;
+    struct wedge_job job;
+    bool begun, hasty; /* hasty: its end is not waited for once everything is let go */
 };
+
+static struct wedge_stop *stop_of(const struct lane *lane, size_t i)
+{
+    return &lane->stops[lane->first + i * lane->step];
+}
 
 static int limit_ms(const struct wedge_stop *stop)
 {
@@ -399,11 +411,10 @@ static int limit_ms(const struct wedge_stop *stop)
  * come to its stop, and another one goes on. */
 static int trace(void *arg, int out, struct wedge_job_note *note)
 {
-    struct batch *batch = arg;
+    struct lane *lane = arg;
     size_t cap = WEDGE_STOP_THREADS_MAX;
     sigset_t child;
     bool clean = true;
-    (void)out;
     signal(SIGCHLD, SIG_DFL); /* an ignored SIGCHLD would not be sent */
     /* The alarm is what ends us when one process takes too long; nobody's handler or mask may be in its way. */
     signal(SIGALRM, SIG_DFL);
@@ -421,56 +432,106 @@ static int trace(void *arg, int out, struct wedge_job_note *note)
     struct held *held = malloc(cap * sizeof(*held));
     if (!held)
         return -ENOMEM;
-    for (size_t i = batch->progress->at; i < batch->n && clean; i++) {
-        struct wedge_stop *stop = &batch->stops[i];
+    for (size_t i = lane->progress->at; i < lane->n && clean; i++) {
+        struct wedge_stop *stop = stop_of(lane, i);
         int ms = limit_ms(stop);
         struct itimerspec limit = {.it_value = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000}};
         wedge_job_says(note, stop->pid, "stop the process to copy its stacks", false);
         timer_settime(timer, 0, &limit, NULL);
-        batch->progress->rcs[i] = trace_one(stop, held, cap, &clean);
-        __atomic_store_n(&batch->progress->at, i + 1, __ATOMIC_RELEASE);
+        lane->progress->rcs[i] = trace_one(stop, held, cap, &clean);
+        __atomic_store_n(&lane->progress->at, i + 1, __ATOMIC_RELEASE);
     }
+    if (lane->hasty && clean && write(out, "", 1) != 1)
+        return -errno;
     return 0;
 }
 
-/* Goes on where the child before left off. */
-static int run_batch(struct batch *batch)
+static int on_said(void *arg, const char *data, size_t len)
+{
+    (void)arg, (void)data, (void)len;
+    return WEDGE_JOB_ENOUGH;
+}
+
+/* Goes on where the child before left off. 0 or a negative errno: there is no child. */
+static int begin_lane(struct lane *lane)
+{
+    int64_t all_ms = KILL_GRACE_MS;
+    for (size_t i = lane->progress->at; i < lane->n; i++)
+        all_ms += limit_ms(stop_of(lane, i));
+    int rc = wedge_job_begin(trace, lane, all_ms < INT_MAX / 2 ? (int)all_ms : INT_MAX / 2, &lane->job);
+    lane->begun = !rc;
+    return rc;
+}
+
+static void end_lane(struct lane *lane)
 {
     struct wedge_job_result result;
-    size_t at = batch->progress->at;
-    int64_t all_ms = KILL_GRACE_MS;
-    for (size_t i = at; i < batch->n; i++)
-        all_ms += limit_ms(&batch->stops[i]);
-    int rc = wedge_job_run(trace, batch, all_ms < INT_MAX / 2 ? (int)all_ms : INT_MAX / 2, 1, &result);
-    if (rc)
-        return rc;
+    wedge_job_end(&lane->job, on_said, NULL, &result);
     bool timed_out = result.status == -ETIMEDOUT || (result.status == -ECHILD && result.signal == SIGALRM);
-    rc = timed_out ? -ETIMEDOUT : result.status;
-    wedge_job_result_free(&result);
+    int rc = timed_out ? -ETIMEDOUT : result.status;
     /* It ended at one of them, which is then through with. */
-    if (rc && batch->progress->at < batch->n)
-        batch->progress->rcs[batch->progress->at++] = rc;
-    return 0;
+    if (rc && lane->progress->at < lane->n)
+        lane->progress->rcs[lane->progress->at++] = rc;
+    lane->begun = false;
+}
+
+/* As many at once as there are processors for, but for no fewer than some stops each: a child costs as much as one. */
+static size_t count_lanes(size_t n)
+{
+    cpu_set_t set;
+    size_t cpus = sched_getaffinity(0, sizeof(set), &set) ? 1 : (size_t)CPU_COUNT(&set);
+    size_t lanes = n / STOPS_EACH;
+    lanes = lanes < cpus ? lanes : cpus;
+    return lanes < 1 ? 1 : lanes < LANES_MAX ? lanes : LANES_MAX;
+}
+
+static int run_lanes(struct lane *lanes, size_t n)
+{
+    int rc = 0;
+    bool more = true;
+    while (more) {
+        more = false;
+        for (size_t i = 0; i < n && !rc; i++)
+            if (lanes[i].progress->at < lanes[i].n)
+                rc = begin_lane(&lanes[i]);
+        for (size_t i = 0; i < n; i++) {
+            if (lanes[i].begun)
+                end_lane(&lanes[i]);
+            more |= !rc && lanes[i].progress->at < lanes[i].n;
+        }
+    }
+    return rc;
+}
+
+static int run_all(struct wedge_stop *stops, size_t n, bool hasty, int *ret_rcs)
+{
+    struct lane lanes[LANES_MAX] = {0};
+    size_t n_lanes = count_lanes(n), most = n / n_lanes + 1;
+    size_t each = round_page(sizeof(struct progress) + most * sizeof(int));
+    char *shared = mmap(NULL, n_lanes * each, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (shared == MAP_FAILED)
+        return -errno;
+    for (size_t i = 0; i < n_lanes; i++)
+        lanes[i] = (struct lane){.stops = stops,
+                                 .first = i,
+                                 .step = n_lanes,
+                                 .n = (n + n_lanes - 1 - i) / n_lanes,
+                                 .progress = (struct progress *)(void *)(shared + i * each),
+                                 .hasty = hasty};
+    int rc = run_lanes(lanes, n_lanes);
+    for (size_t i = 0; i < n && !rc; i++)
+        ret_rcs[i] = lanes[i % n_lanes].progress->rcs[i / n_lanes];
+    munmap(shared, n_lanes * each);
+    return rc;
 }
 
 int wedge_stop_run_all(struct wedge_stop *stops, size_t n, int *ret_rcs)
 {
-    size_t bytes = round_page(sizeof(struct progress) + n * sizeof(int));
-    struct progress *progress = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (progress == MAP_FAILED)
-        return -errno;
-    struct batch batch = {.stops = stops, .n = n, .progress = progress};
-    int rc = 0;
-    while (progress->at < n && !rc)
-        rc = run_batch(&batch);
-    for (size_t i = 0; i < n && !rc; i++)
-        ret_rcs[i] = progress->rcs[i];
-    munmap(progress, bytes);
-    return rc;
+    return run_all(stops, n, true, ret_rcs);
 }
 
 int wedge_stop_run(struct wedge_stop *stop)
 {
-    int own = 0, rc = wedge_stop_run_all(stop, 1, &own);
+    int own = 0, rc = run_all(stop, 1, false, &own);
     return rc ? rc : own;
 }

@@ -76,8 +76,10 @@ void wedge_stop_dispose(struct wedge_stop_thread *threads, size_t n, size_t room
  * callers alone: it forks.
  */
 int wedge_stop_run(struct wedge_stop *stop);
-/* The same of `n` processes, one after the other, each let go before the next is asked: by one tracing child as long as
- * everything comes to its stop in time. Each one's result into ret_rcs. -ENOMEM and errors of fork: none is there. */
+/* The same of `n` processes, several at once where there are processors for it: each tracing child lets one go before it asks
+ * the next, and works on as long as everything comes to its stop in time. Each one's result into ret_rcs. -ENOMEM and
+ * errors of fork: none is there. The children, which hold nothing any more, may outlive the call until
+ * wedge_job_settle. */
 int wedge_stop_run_all(struct wedge_stop *stops, size_t n, int *ret_rcs);
 
 #endif
