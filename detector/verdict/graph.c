@@ -163,14 +163,30 @@ struct walk {
     int n_stack, n_call, next_index, n_components;
 };
 
+/*
+ * Two that reach for each other's PI lock at one moment may both be refused, each because of the other, and then neither
+ * is seen to own what the other wants: where one of a process is refused another one of its is taken for the reason.
+ * (That each did it to itself looks the same.)
+ */
+static int refused_beside(const struct wedge_look *look, int v, int k)
+{
+    const struct wedge_proc *p = &look->snapshot->procs[look->snapshot->threads[v].proc];
+    if (!look->threads[v].refused || k >= p->n_threads)
+        return -2;
+    int t = p->first_thread + k;
+    return t != v && look->threads[t].refused ? t : -1;
+}
+
 /* The k-th node that node `v` leads to; -1: none here, ask on; -2: no more. Only stuck threads and groups count. */
 static int successor(const struct walk *w, int v, int k)
 {
     const struct wedge_snapshot *s = w->look->snapshot;
     if (v < w->n_threads) {
         const struct wedge_look_thread *own = &w->look->threads[v];
-        if ((size_t)k >= own->n_wakers)
-            return -2;
+        if ((size_t)k >= own->n_wakers) {
+            int beside = refused_beside(w->look, v, k - (int)own->n_wakers);
+            return beside >= 0 && w->live[beside] ? -1 : beside;
+        }
         const struct wedge_waker *waker = &w->look->wakers[own->first_waker + (size_t)k];
         /* A stopped thread has no waker but a signal. */
         if (waker->flags & (WEDGE_WAKER_WEAK | WEDGE_WAKER_BY_SIGNAL | WEDGE_WAKER_BYSTANDER))

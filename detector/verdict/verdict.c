@@ -122,7 +122,8 @@ static enum wedge_verdict_kind kind_of(const struct wedge_look *look, const stru
     if (any_core(look, set, owns_itself))
         return WEDGE_VERDICT_SELF_DEADLOCK;
     if (any_core(look, set, is_refused))
-        return owns_for_others(look, set, set->core[0]) ? WEDGE_VERDICT_LOCK_CYCLE : WEDGE_VERDICT_SELF_DEADLOCK;
+        return set->n_core > 1 || owns_for_others(look, set, set->core[0]) ? WEDGE_VERDICT_LOCK_CYCLE
+                                                                           : WEDGE_VERDICT_SELF_DEADLOCK;
     if (any_core(look, set, is_abandoned))
         return WEDGE_VERDICT_ABANDONED_LOCK;
     if (!any_core(look, set, has_no_owner))

@@ -2,21 +2,11 @@
  * Cases about what libc's objects look like from outside: every kind of lock, once, join, conditions and semaphores, hung
  * and slow.
  */
-#include <dlfcn.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <linux/futex.h>
 #include <semaphore.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/shm.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -97,6 +87,75 @@ static void cross_pi(void)
 {
     make_locks(PTHREAD_MUTEX_NORMAL, PTHREAD_PRIO_INHERIT, PTHREAD_MUTEX_STALLED);
     factory_cross(take_mutex);
+}
+
+/* Is it refused (1), or does it wait in the kernel (0)? -1: neither yet. */
+static int is_refused(pid_t tid)
+{
+    char path[64], text[256];
+    unsigned long word, op;
+    snprintf(path, sizeof(path), "/proc/self/task/%d/syscall", (int)tid);
+    FILE *file = fopen(path, "r");
+    bool waits = file && fgets(text, sizeof(text), file) && sscanf(text, "202 %lx %lx", &word, &op) == 2;
+    if (file)
+        fclose(file);
+    return !waits                                                     ? -1
+           : op == (FUTEX_WAIT_BITSET_PRIVATE | FUTEX_CLOCK_REALTIME) ? 1
+           : op == FUTEX_LOCK_PI_PRIVATE                              ? 0
+                                                                      : -1;
+}
+enum { TRIES = 500 };
+static pthread_mutex_t tried[TRIES + 2];
+static pthread_mutex_t *pair[2];
+static _Atomic int come;
+static _Atomic pid_t takers[2];
+static void *take_at_once(void *arg)
+{
+    int i = arg != NULL;
+    takers[i] = gettid();
+    pthread_mutex_lock(pair[i]);
+    come++;
+    while (come < 2)
+        ;
+    pthread_mutex_lock(pair[1 - i]);
+    return NULL;
+}
+/* The same at one moment: each is refused because of the other. It comes once in some five tries, and never where both
+ * words fall into one bucket of the kernel's table (kernel/futex/core.c): each try has two others. */
+static void cross_pi_at_once(void)
+{
+    int told[2];
+    char byte;
+    pthread_mutexattr_t attr;
+    pthread_mutexattr_init(&attr);
+    pthread_mutexattr_setprotocol(&attr, PTHREAD_PRIO_INHERIT);
+    factory_pipe(told);
+    for (int i = 0; i < TRIES; i++) {
+        pthread_t threads[2];
+        pid_t pid = factory_child();
+        if (pid == 0) {
+            for (int k = 0; k < 2; k++) {
+                pair[k] = &tried[i + k];
+                pthread_mutex_init(pair[k], &attr);
+            }
+            factory_spawn(&threads[0], take_at_once, NULL);
+            factory_spawn(&threads[1], take_at_once, &threads);
+            while (come < 2 || is_refused(takers[0]) < 0 || is_refused(takers[1]) < 0)
+                factory_nap(1);
+            if (is_refused(takers[0]) + is_refused(takers[1]) < 2)
+                _exit(0);
+            if (write(told[1], "x", 1) == 1)
+                pthread_join(threads[0], NULL);
+        }
+        close(told[1]);
+        if (read(told[0], &byte, 1) == 1) {
+            factory_ready();
+            waitpid(pid, NULL, 0);
+        }
+        waitpid(pid, NULL, 0);
+        close(told[0]);
+        factory_pipe(told);
+    }
 }
 
 static void take_mutex_until(int which)
@@ -406,6 +465,7 @@ const struct factory_case factory_libc[] = {
     {"cross-adaptive", cross_adaptive, false},
     {"cross-robust", cross_robust, false},
     {"cross-pi", cross_pi, false},
+    {"cross-pi-at-once", cross_pi_at_once, false},
     {"cross-timed", cross_timed, false},
     {"cross-clock", cross_clock, false},
     {"cross-rwlock", cross_rwlock, false},
