@@ -88,6 +88,7 @@ struct wedge_look_thread {
     int32_t owner; /* thread index of the recorded owner of what it waits for, -1 none */
     bool owner_dead; /* a recorded owner that is gone */
     pid_t dead_owner; /* its process, 0: not known */
+    pid_t copied_from; /* the process that has the recorded owner of a lock that fork copied, 0 none */
     bool refused; /* the kernel refused it a PI lock: it would have closed a circle */
     bool missed; /* by the record it was signalled before anybody waited */
     uint32_t readers; /* of a rwlock, by its own count */

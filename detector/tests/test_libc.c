@@ -45,9 +45,9 @@ static const struct hang hangs[] = {
     {"load", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "pthread_join", "recursive mutex",
      "start|load_more"},
     {"forked-robust", WEDGE_VERDICT_ABANDONED_LOCK, WEDGE_PROVED, WEDGE_SCOPE_PART, 1, "pthread_mutex_lock",
-     "robust mutex", NULL},
+     "was copied by fork: its owner", NULL},
     {"forked-recursive", WEDGE_VERDICT_ABANDONED_LOCK, WEDGE_PROVED, WEDGE_SCOPE_PART, 1, "pthread_mutex_lock",
-     "recursive mutex", NULL},
+     "was copied by fork: its owner", NULL},
     {"shared-pi", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "pthread_mutex_lock", "PI mutex",
      "shared_pi"},
     {"waitv-alone", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 1, "syscall", "one of 2 futex words",
@@ -69,9 +69,10 @@ static const struct healthy healthy[] = {
     {"slow-reader-lock", false, WEDGE_WAIT_RWLOCK},  {"slow-file", false, WEDGE_WAIT_MUTEX},
     {"self-with-deadline", false, WEDGE_WAIT_MUTEX}, {"slow-once", false, WEDGE_WAIT_ONCE},
     {"slow-join", false, WEDGE_WAIT_JOIN},           {"slow-barrier", false, WEDGE_WAIT_BARRIER},
-    {"robust-handover", false, WEDGE_WAIT_MUTEX},    {"slow-zone", false, WEDGE_WAIT_MUTEX},
-    {"segment-semaphore", false, WEDGE_WAIT_SEM},    {"looks-like-a-mutex", false, WEDGE_WAIT_FUTEX},
-    {"slow-waitv", false, WEDGE_WAIT_FUTEX},         {"requeued", false, WEDGE_WAIT_FUTEX},
+    {"forked-shared", false, WEDGE_WAIT_MUTEX},      {"robust-handover", false, WEDGE_WAIT_MUTEX},
+    {"slow-zone", false, WEDGE_WAIT_MUTEX},          {"segment-semaphore", false, WEDGE_WAIT_SEM},
+    {"looks-like-a-mutex", false, WEDGE_WAIT_FUTEX}, {"slow-waitv", false, WEDGE_WAIT_FUTEX},
+    {"requeued", false, WEDGE_WAIT_FUTEX},
 };
 
 START_TEST(test_lost_wakeup)

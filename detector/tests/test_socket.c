@@ -49,7 +49,8 @@ static const struct hang hangs[] = {
     {"tcp-loops", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "epoll_pwait", "1 polled", "loop_on"},
     {"tcp-keep-alive", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_EVIDENT, WEDGE_SCOPE_WHOLE, 2, "read", "TCP connection",
      "factory_get_one"},
-    {"udp-both-read", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_EVIDENT, WEDGE_SCOPE_WHOLE, 2, "read", "UDP socket", "factory_get_one"},
+    {"udp-both-read", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_EVIDENT, WEDGE_SCOPE_WHOLE, 2, "read", "UDP socket",
+     "factory_get_one"},
     {"mixed", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "poll", "3 polled", "poll_mixed"},
 };
 

@@ -263,12 +263,20 @@ static bool had_it(const struct wedge_look *look, const struct wedge_graph_set *
     return false;
 }
 
+/* Fork copied the lock, and its owner lives: nobody's death is to blame. */
+static bool is_copied(const struct wedge_look *look, int t)
+{
+    return look->threads[t].copied_from != 0;
+}
+
 /* Dead processes that could have acted: those that have what is waited for; where they are not known those that did not
  * leave by themselves, and only if there are none of these, the others. */
 static void add_dead(struct wedge_look *look, struct wedge_verdict *v, const struct wedge_graph_set *set)
 {
     const struct wedge_snapshot *s = look->snapshot;
     if (v->kind != WEDGE_VERDICT_ORPHANED_WAIT && v->kind != WEDGE_VERDICT_ABANDONED_LOCK)
+        return;
+    if (v->kind == WEDGE_VERDICT_ABANDONED_LOCK && any_core(look, set, is_copied))
         return;
     int *dead = obstack_alloc(&look->snapshot->mem, (int)((s->n_dead + 1) * sizeof(int)));
     for (size_t i = 0; i < s->n_dead; i++)

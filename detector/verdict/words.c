@@ -178,6 +178,25 @@ static void say_callback(struct wedge_text *text, const struct wedge_look *look,
     }
 }
 
+/* Whose the lock is that nobody releases; who waits for it comes first among the victims. */
+static void say_gone(struct wedge_text *text, const struct wedge_look *look, const struct wedge_verdict *v)
+{
+    const struct wedge_thread *t = &look->snapshot->threads[v->victims[0]];
+    pid_t copied_from = look->threads[v->victims[0]].copied_from;
+    if (copied_from) {
+        wedge_text_addf(text,
+                        ". The lock was copied by fork: its owner %d lives in process %d and cannot release this copy.",
+                        (int)t->wait.object.owner_tid, (int)copied_from);
+        return;
+    }
+    wedge_text_add(text, ", and the owner is gone");
+    if (v->n_dead) {
+        wedge_text_add(text, ": ");
+        add_dead(text, look, v);
+    }
+    wedge_text_add(text, ".");
+}
+
 static void say_rest(struct wedge_text *text, const struct wedge_look *look, const struct wedge_verdict *v, size_t core)
 {
     size_t rest = v->n_victims - core;
@@ -206,12 +225,7 @@ static void say_hang(struct wedge_text *text, const struct wedge_look *look, con
         break;
     case WEDGE_VERDICT_ABANDONED_LOCK:
         add_waits(text, look, v->victims, core);
-        wedge_text_add(text, ", and the owner is gone");
-        if (v->n_dead) {
-            wedge_text_add(text, ": ");
-            add_dead(text, look, v);
-        }
-        wedge_text_add(text, ".");
+        say_gone(text, look, v);
         break;
     case WEDGE_VERDICT_ORPHANED_WAIT:
         add_waits(text, look, v->victims, core);

@@ -57,20 +57,21 @@ enum { PTHREAD_SELF_AT = 0x10, PTHREAD_TID_AT = 0x2d0 }; /* header.self and tid 
 
 enum owner { OWNER_UNKNOWN, OWNER_THREAD, OWNER_GONE };
 
-/* Is `tid` a thread of a process above `pid`? Then the lock was copied by fork, and its owner is not here. */
-static bool is_thread_above(struct wedge_look *look, pid_t pid, pid_t tid)
+/* The process above `pid` that has a thread `tid`: then the lock was copied by fork, and its owner, who releases what he
+ * has in his own memory, cannot release this copy (fork(2): only the calling thread is duplicated). 0: none. */
+static pid_t find_above(struct wedge_look *look, pid_t pid, pid_t tid)
 {
     for (int depth = 0; depth < 64; depth++) {
         const struct wedge_machine_proc *m = wedge_look_machine_of(look, pid);
         char path[64];
         if (!m || m->ppid <= 0)
-            return false;
+            return 0;
         pid = m->ppid;
         wedge_proc_path(pid, tid, "", path, sizeof(path));
         if (access(path, F_OK) == 0)
-            return true;
+            return pid;
     }
-    return false;
+    return 0;
 }
 
 /* /proc/TID answers for every thread of the machine, also for those it does not list. */
@@ -117,9 +118,11 @@ static enum owner find_owner(struct wedge_look *look, int thread, const struct w
     /* TIDs in memory are the target's; ours name other threads. */
     if (nested || (f->shared && look->hidden_mappings))
         return OWNER_UNKNOWN;
-    if (!exists(tid) || (!f->shared && is_thread_above(look, f->pid, tid)))
+    if (!exists(tid))
         return OWNER_GONE;
-    return OWNER_UNKNOWN;
+    if (!f->shared)
+        look->threads[thread].copied_from = find_above(look, f->pid, tid);
+    return look->threads[thread].copied_from ? OWNER_GONE : OWNER_UNKNOWN;
 }
 
 struct lock { /* what was found out about the lock that a thread waits for */
@@ -143,7 +146,8 @@ static void set_owner(struct wedge_look *look, int thread, const struct wedge_fu
         own->exact_owner = lock->exact;
         wedge_waker_add(look, thread, 0, WEDGE_TO_THREAD, owner, 0, "owns it");
     } else {
-        wedge_wait_is(look, thread, lock->class, "its owner is gone");
+        wedge_wait_is(look, thread, lock->class,
+                      own->copied_from ? "fork copied it, and its owner is not here" : "its owner is gone");
         own->owner_dead = true;
         own->n_sets = 1;
     }

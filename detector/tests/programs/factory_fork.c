@@ -111,6 +111,36 @@ static void released_without_wake(void)
 
 /* ---- healthy ---- */
 
+/* The parent's other thread has the lock while the child is forked, and it is no copy: both have the same memory. */
+static void *hold_shared(void *arg)
+{
+    pthread_mutex_t *shared = arg;
+    pthread_mutex_lock(shared);
+    pthread_barrier_wait(&both);
+    for (;;) {
+        factory_nap(FACTORY_SLOW_MS);
+        pthread_mutex_unlock(shared);
+        factory_nap(1);
+        pthread_mutex_lock(shared);
+    }
+    return arg;
+}
+static void forked_shared(void)
+{
+    pthread_t thread;
+    pthread_mutex_t *shared = factory_mutexes(1, PTHREAD_MUTEX_RECURSIVE, 0);
+    pthread_barrier_init(&both, NULL, 2);
+    factory_spawn(&thread, hold_shared, shared);
+    pthread_barrier_wait(&both);
+    if (factory_child() == 0)
+        for (;;) {
+            pthread_mutex_lock(shared);
+            pthread_mutex_unlock(shared);
+        }
+    factory_ready();
+    pthread_join(thread, NULL);
+}
+
 /* The owner of a robust mutex dies each time; who waits for it gets it from the kernel. */
 static void robust_handover(void)
 {
@@ -151,6 +181,7 @@ const struct factory_case factory_fork[] = {
     {"forked-recursive", forked_recursive, false},
     {"shared-pi", shared_pi, false},
     {"released-without-wake", released_without_wake, false},
+    {"forked-shared", forked_shared, true},
     {"robust-handover", robust_handover, true},
     {"segment-semaphore", segment_semaphore, true},
     {NULL, NULL, false},
