@@ -10,6 +10,7 @@
 #include "cli/brief.h"
 #include "cli/cli.h"
 #include "cli/progress.h"
+#include "reports/bump.h"
 #include "reports/examine.h"
 #include "reports/report.h"
 #include "scenarios/verdict.h"
@@ -209,10 +210,6 @@ static int dump(const struct options *o, pid_t pid, struct wedge_err *err, int *
         rc = wedge_cli_brief(report, NULL);
     else if (!rc)
         rc = wedge_cli_report(&cli, report, *ret_status, stdout, err);
-    /* The last one goes with the process: to take it apart takes longer. */
-    static json_t *last;
-    json_decref(last);
-    last = report;
     return rc;
 }
 
@@ -222,6 +219,7 @@ int wedge_cli_dump(int argc, char **argv)
     struct wedge_err err;
     int status = WEDGE_EXIT_OK;
     wedge_cli_defaults(&o.cli);
+    wedge_bump_json(); /* reports go with the process */
     argp_parse(&argp, argc, argv, 0, NULL, &o);
     if (o.for_library)
         wedge_cli_brief_await();

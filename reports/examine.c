@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "reports/bump.h"
 #include "reports/put.h"
 #include "reports/report.h"
 #include "reports/wire.h"
@@ -126,6 +127,7 @@ static int child(void *arg, int out, struct wedge_job_note *note)
     const struct work *work = arg;
     struct wedge_snapshot *snapshot = NULL;
     struct wedge_err err = {0};
+    wedge_bump_json(); /* the child ends here: to take a large tree apart would take as long as to make it */
     int rc = work->examiner(work->options, note, &snapshot, &err);
     wedge_job_says(note, 0, "writing the report", false);
     if (rc && !err.code)
@@ -135,7 +137,6 @@ static int child(void *arg, int out, struct wedge_job_note *note)
     json_t *tree = rc ? error_tree(&err) : wedge_report_new(NULL, snapshot);
     size_t len;
     char *bytes = tree ? fit(tree, &len) : NULL;
-    /* Nothing is freed: the child ends here, and to take a large tree apart would take as long as to make it. */
     return bytes ? send_all(out, bytes, len) : -ENOMEM;
 }
 

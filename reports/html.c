@@ -137,9 +137,10 @@ static void put_words(struct page *p)
     for (size_t i = 0; wedge_verdict_words[i]; i++)
         json_object_set_new(kinds, wedge_verdict_words[i], json_string(wedge_word_kind(wedge_verdict_words[i]).title));
     json_t *both = json_pack("{s:o,s:o}", "assumptions", all, "kinds", kinds);
-    char *text = json_dumps(both, JSON_COMPACT | JSON_ENSURE_ASCII);
+    size_t len = 0;
+    char *text = both ? wedge_report_dump(both, WEDGE_DUMP_ASCII, 0, &len) : NULL;
     if (text)
-        wedge_text_add(&p->out, text);
+        wedge_text_add_bytes(&p->out, text, len);
     else
         p->out.cut = true;
     free(text);
