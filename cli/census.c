@@ -57,7 +57,6 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     }
 }
 
-static const struct argp_child children[] = {{&wedge_cli_argp, 0, "Common options:", 1}, {0}};
 static const struct argp argp = {options,
                                  parse,
                                  "-- COMMAND [ARGUMENT...]",
@@ -68,7 +67,7 @@ static const struct argp argp = {options,
                                  "signal N); 124 the limit, 125 wedge failed, 126 the command cannot be executed, 127 "
                                  "it was not found."
                                  "\vExample:\n  wedge census --plan -- ./my-server --self-test > all.plan",
-                                 children,
+                                 wedge_cli_children,
                                  NULL,
                                  NULL};
 

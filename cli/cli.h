@@ -26,8 +26,8 @@ struct wedge_cli {
     bool color; /* on standard output */
     const char *dir; /* -o; default wedge-out */
 };
-/* Hand &wedge_cli_argp to argp as a child, with a struct wedge_cli as its input, filled by wedge_cli_defaults. */
-extern const struct argp wedge_cli_argp;
+/* The children of each verb's argp; theirs is the first of its child_inputs: a struct wedge_cli, filled by wedge_cli_defaults. */
+extern const struct argp_child wedge_cli_children[];
 void wedge_cli_defaults(struct wedge_cli *cli);
 
 /* Prints "wedge: …" once on standard error and returns 2 (input) or 3 (work). */

@@ -56,7 +56,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         return ARGP_ERR_UNKNOWN;
     }
 }
-const struct argp wedge_cli_argp = {options, parse, NULL, NULL, NULL, NULL, NULL};
+static const struct argp common = {options, parse, NULL, NULL, NULL, NULL, NULL};
+const struct argp_child wedge_cli_children[] = {{&common, 0, "Common options:", 1}, {0}};
 
 void wedge_cli_defaults(struct wedge_cli *cli)
 {

@@ -38,7 +38,6 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     }
 }
 
-static const struct argp_child children[] = {{&wedge_cli_argp, 0, "Common options:", 1}, {0}};
 static const struct argp argp = {
     NULL,
     parse,
@@ -49,7 +48,7 @@ static const struct argp argp = {
     "release ID..., quiesce, count [NAME...]. All that one call arms and disarms is switched at once. Exit status: 0 "
     "done, 2 bad usage or no such rule, 3 there is no such run, or it may not be looked into."
     "\vExamples:\n  wedge ctl 4711 list\n  wedge ctl 4711 arm f1 f3 disarm f2\n  wedge ctl last release f1",
-    children,
+    wedge_cli_children,
     NULL,
     NULL};
 

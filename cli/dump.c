@@ -64,7 +64,7 @@ static enum wedge_members members_of(struct argp_state *state, const char *text)
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
         if (strcmp(text, words[i]) == 0)
             return (enum wedge_members)i;
-    argp_error(state, "--tree takes children, group or session, not '%s'", text);
+    argp_error(state, "--tree takes wedge_cli_children, group or session, not '%s'", text);
     return WEDGE_MEMBERS_OF_ROOT;
 }
 
@@ -136,7 +136,6 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     }
 }
 
-static const struct argp_child children[] = {{&wedge_cli_argp, 0, "Common options:", 1}, {0}};
 static const struct argp argp = {
     options,
     parse,
@@ -145,7 +144,7 @@ static const struct argp argp = {
     "that is a hang. Exit status: 0 no hang of the whole, 124 a hang of the whole, 2 bad "
     "usage, 3 it could not be examined."
     "\vExamples:\n  wedge dump $(pgrep -o my-server)\n  wedge dump --no-stop --all-of-user",
-    children,
+    wedge_cli_children,
     NULL,
     NULL};
 

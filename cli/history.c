@@ -37,7 +37,6 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     }
 }
 
-static const struct argp_child children[] = {{&wedge_cli_argp, 0, "Common options:", 1}, {0}};
 static const struct argp argp = {
     options,
     parse,
@@ -45,7 +44,7 @@ static const struct argp argp = {
     "Shows how the runs of `wedge run` went whose results are in the folder of -o: of each "
     "check how often it passed, what it came to, how long it took, and whether that changed."
     "\vExample:\n  wedge history '1.1*'",
-    children,
+    wedge_cli_children,
     NULL,
     NULL};
 

@@ -57,7 +57,6 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     }
 }
 
-static const struct argp_child children[] = {{&wedge_cli_argp, 0, "Common options:", 1}, {0}};
 static const struct argp argp = {options,
                                  parse,
                                  "-f PLAN -- COMMAND [ARGUMENT...]",
@@ -67,7 +66,7 @@ static const struct argp argp = {options,
                                  "cannot be executed, 127 it was not "
                                  "found."
                                  "\vExample:\n  wedge inject -f kill-second-worker.plan -- ./my-server",
-                                 children,
+                                 wedge_cli_children,
                                  NULL,
                                  NULL};
 

@@ -20,10 +20,13 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     }
     return ARGP_ERR_UNKNOWN;
 }
-static const struct argp_child children[] = {{&wedge_cli_argp, 0, "Common options:", 1}, {0}};
-static const struct argp argp = {
-    NULL,     parse, NULL, "Shows the scenarios, what plans may name, and the verdicts.\vExample:\n  wedge list",
-    children, NULL,  NULL};
+static const struct argp argp = {NULL,
+                                 parse,
+                                 NULL,
+                                 "Shows the scenarios, what plans may name, and the verdicts.\vExample:\n  wedge list",
+                                 wedge_cli_children,
+                                 NULL,
+                                 NULL};
 
 /* One scenario as a row or a JSON object. */
 static int show(const char *file, const char *prefix, json_t *rows, struct wedge_err *err)

@@ -73,7 +73,6 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     }
 }
 
-static const struct argp_child children[] = {{&wedge_cli_argp, 0, "Common options:", 1}, {0}};
 static const struct argp argp = {
     options,
     parse,
@@ -82,7 +81,7 @@ static const struct argp argp = {
     "the verdict, and the cure with which it finishes. The file can be played at once, by "
     "`wedge run FILE`. Exit status: 0; 2 bad usage, or the file is there already; 3 wedge failed."
     "\vExample:\n  wedge new queue/lost-item -- ./test_queue --fast",
-    children,
+    wedge_cli_children,
     NULL,
     NULL};
 

@@ -76,7 +76,6 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     }
 }
 
-static const struct argp_child children[] = {{&wedge_cli_argp, 0, "Common options:", 1}, {0}};
 static const struct argp argp = {
     options,
     parse,
@@ -86,7 +85,7 @@ static const struct argp argp = {
     "down. Exit status: 0 shown, 2 bad usage, 3 there is none or it could not be read."
     "\vExamples:\n  wedge pool $(pgrep -o my-server)\n  wedge pool --watch=500ms 4711\n"
     "  wedge pool --openmetrics > /var/lib/prometheus/node-exporter/wedge-pool.prom",
-    children,
+    wedge_cli_children,
     NULL,
     NULL};
 

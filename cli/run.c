@@ -97,7 +97,6 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     }
 }
 
-static const struct argp_child children[] = {{&wedge_cli_argp, 0, "Common options:", 1}, {0}};
 static const struct argp argp = {
     options,
     parse,
@@ -106,7 +105,7 @@ static const struct argp argp = {
     "Exit status: 0 all as expected, 1 not (an invalid run is not), 2 bad usage or input, 3 a check could not be "
     "played."
     "\vExample:\n  wedge run 1.1a --repeat 100",
-    children,
+    wedge_cli_children,
     NULL,
     NULL};
 

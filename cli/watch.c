@@ -103,7 +103,6 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     }
 }
 
-static const struct argp_child children[] = {{&wedge_cli_argp, 0, "Common options:", 1}, {0}};
 static const struct argp argp = {
     options,
     parse,
@@ -112,7 +111,7 @@ static const struct argp argp = {
     "tree. Exit status: the command's own (128+N for signal N); 124 a hang or the limit, 125 wedge failed, 126 the "
     "command cannot be executed, 127 it was not found."
     "\vExample:\n  wedge watch --stall 30s -- ./build/test-suite",
-    children,
+    wedge_cli_children,
     NULL,
     NULL};
 

@@ -31,10 +31,11 @@ struct wedge_store {
     int64_t run;
 };
 
-int wedge_store_failed(sqlite3 *db, const char *dir, struct wedge_err *err)
+int wedge_store_failed(sqlite3 *db, struct wedge_err *err)
 {
-    int rc = wedge_err_set(err, -EIO, "the run store %s/runs.db: %s", dir, db ? sqlite3_errmsg(db) : "no memory");
-    wedge_err_remedy(err, "`sqlite3 %s/runs.db .recover` saves what can be; without the file a new one is begun", dir);
+    const char *file = db ? sqlite3_db_filename(db, "main") : "runs.db";
+    int rc = wedge_err_set(err, -EIO, "the run store %s: %s", file, db ? sqlite3_errmsg(db) : "no memory");
+    wedge_err_remedy(err, "`sqlite3 %s .recover` saves what can be; without the file a new one is begun", file);
     return rc;
 }
 
@@ -83,7 +84,7 @@ int wedge_store_open(const char *dir, bool make, sqlite3 **ret, struct wedge_err
         return rc;
     snprintf(path, sizeof(path), "%s/runs.db", dir);
     if (sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, NULL) || (make && !prepare(db)))
-        rc = wedge_store_failed(db, dir, err);
+        rc = wedge_store_failed(db, err);
     sqlite3_busy_timeout(db, 5000);
     if (!rc && version_of(db) != 1) {
         rc = wedge_err_set(err, -EPROTO, "the run store %s was not made by this version of wedge", path);
@@ -110,7 +111,7 @@ int wedge_store_begin(const char *dir, const char *verb, struct wedge_store **re
                 sqlite3_bind_int64(begin, 1, (sqlite3_int64)time(NULL)) ||
                 sqlite3_bind_text(begin, 2, verb, -1, SQLITE_STATIC) || sqlite3_step(begin) != SQLITE_DONE ||
                 sqlite3_prepare_v2(s->db, add, -1, &s->add, NULL)))
-        rc = wedge_store_failed(s->db, dir, err);
+        rc = wedge_store_failed(s->db, err);
     sqlite3_finalize(begin);
     if (rc) {
         wedge_store_free(s);
@@ -137,7 +138,7 @@ int wedge_store_add(struct wedge_store *s, const struct wedge_store_check *c, st
     failed |= c->verdict_after_fault_ms < 0 ? sqlite3_bind_null(s->add, 11)
                                             : sqlite3_bind_int64(s->add, 11, c->verdict_after_fault_ms);
     if (failed || sqlite3_step(s->add) != SQLITE_DONE)
-        return wedge_store_failed(s->db, ".", err);
+        return wedge_store_failed(s->db, err);
     sqlite3_reset(s->add); /* or its lock is kept */
     return 0;
 }
@@ -147,7 +148,7 @@ int wedge_store_end(struct wedge_store *s, bool complete, int exit_status, struc
     char text[128];
     snprintf(text, sizeof(text), "UPDATE runs SET complete = %d, exit = %d WHERE id = %lld", complete, exit_status,
              (long long)s->run);
-    return sqlite3_exec(s->db, text, NULL, NULL, NULL) ? wedge_store_failed(s->db, ".", err) : 0;
+    return sqlite3_exec(s->db, text, NULL, NULL, NULL) ? wedge_store_failed(s->db, err) : 0;
 }
 
 void wedge_store_free(struct wedge_store *s)

@@ -199,7 +199,7 @@ int wedge_store_history(const char *dir, long most, char *const *patterns, json_
         rc = *ret ? 0 : -ENOMEM;
     }
     if (rc == -EIO)
-        wedge_store_failed(db, dir, err);
+        wedge_store_failed(db, err);
     else if (rc)
         wedge_err_set(err, rc, "no memory for the history");
     json_decref(runs);
