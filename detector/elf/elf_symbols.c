@@ -7,18 +7,16 @@
 
 #define SYMBOLS_MAX (1u << 24) /* of one table */
 #define TABLES_MAX  16
-#define SCANS_MAX                                                                                                      \
-    16 /* addresses that are looked for in the tables as they are; whoever asks for more puts them in order */
-#define BASE       (1u << 20)
-#define STEPS_MAX  64 /* symbols below an address that are looked at for one that reaches up to it */
-#define PROBES_MAX 256 /* for one name; a file with more of one hash is no honest one */
-#define DIGIT_BITS 11
-#define DIGITS     (1u << DIGIT_BITS)
+#define BASE        (1u << 20)
+#define STEPS_MAX   64 /* symbols below an address that are looked at for one that reaches up to it */
+#define PROBES_MAX  256 /* for one name; a file with more of one hash is no honest one */
+#define DIGIT_BITS  11
+#define DIGITS      (1u << DIGIT_BITS)
 
-struct place { /* of a function; everything else stands in its table */
-    uint64_t address, size;
-    uint32_t table, index;
-};
+struct place { /* of a function; everything else stands in its table. Packed: they are many, and moved twice */
+    uint64_t address;
+    uint32_t table : 8, index : 24;
+} __attribute__((packed));
 struct table {
     Elf *elf;
     const uint8_t *all; /* Elf64_Sym, where the file has them: not aligned, if it is no honest one */
@@ -26,20 +24,17 @@ struct table {
     size_t strings; /* the section that they lie in */
     bool dynamic;
 };
-struct export
-{
+struct exported {
     uint32_t table, index; /* index 0, which is no symbol: a free place */
 };
 struct wedge_elf_symbols {
     struct table tables[TABLES_MAX];
     uint32_t n_tables; /* a place with this one as its table is of the packed one */
-    unsigned scans;
-    bool ordered;
-    struct place *all; /* by address, once ordered */
+    struct place *all; /* by address */
     size_t n, cap;
     Dwfl *packed; /* what the names of the packed table lie in; NULL none */
     Dwfl_Module *mod;
-    struct export *exports; /* by the hash of the name, open addressing; NULL not asked for yet */
+    struct exported *exports; /* by the hash of the name, open addressing; NULL not asked for yet */
     size_t exports_mask;
     bool exports_tried;
 };
@@ -101,11 +96,11 @@ static bool is_function(const Elf64_Sym *sym)
 /* False: no memory. */
 static bool add_function(struct wedge_elf_symbols *symbols, const Elf64_Sym *sym, uint32_t table, size_t index)
 {
-    struct place place = {sym->st_value, sym->st_size, table, (uint32_t)index};
+    struct place place = {sym->st_value, table & 0xff, index & (SYMBOLS_MAX - 1)};
     return !is_function(sym) || add(symbols, &place);
 }
 
-/* The table, and all that it says of one place; false: it has no name. */
+/* All that its table says of one place; false: it has no name. */
 static bool look_up(const struct wedge_elf_symbols *symbols, const struct place *place, struct wedge_elf_symbol *ret)
 {
     GElf_Sym sym;
@@ -123,7 +118,7 @@ static bool look_up(const struct wedge_elf_symbols *symbols, const struct place 
     if (!name || !name[0])
         return false;
     *ret = (struct wedge_elf_symbol){.address = place->address,
-                                     .size = place->size,
+                                     .size = sym.st_size,
                                      .name = name,
                                      .dynamic = dynamic,
                                      .binding = GELF_ST_BIND(sym.st_info)};
@@ -137,8 +132,15 @@ static void read_table(struct wedge_elf_symbols *symbols, Elf *elf, Elf_Scn *scn
     /* As libelf hands it out: in the machine's own form, and aligned. */
     if (!n || data->d_type != ELF_T_SYM || gelf_getclass(elf) != ELFCLASS64 || symbols->n_tables == TABLES_MAX)
         return;
-    symbols->tables[symbols->n_tables++] =
+    uint32_t number = symbols->n_tables++;
+    struct table *table = &symbols->tables[number];
+    *table =
         (struct table){elf, data->d_buf, n < SYMBOLS_MAX ? n : SYMBOLS_MAX, shdr->sh_link, shdr->sh_type == SHT_DYNSYM};
+    for (size_t i = 1; i < table->n; i++) {
+        Elf64_Sym sym = symbol_at(table, i);
+        if (!add_function(symbols, &sym, number, i))
+            break;
+    }
 }
 
 static bool read_tables(struct wedge_elf_symbols *symbols, Elf *elf)
@@ -259,24 +261,6 @@ static bool sort(struct wedge_elf_symbols *symbols)
     return true;
 }
 
-static bool add_from(struct wedge_elf_symbols *symbols, uint32_t table, size_t index)
-{
-    Elf64_Sym sym = symbol_at(&symbols->tables[table], index);
-    return add_function(symbols, &sym, table, index);
-}
-
-/* Where there is no memory for it, the tables are gone through for ever. */
-static void put_in_order(struct wedge_elf_symbols *symbols)
-{
-    bool done = true;
-    for (uint32_t t = 0; t < symbols->n_tables; t++)
-        for (size_t i = 1; done && i < symbols->tables[t].n; i++)
-            done = add_from(symbols, t, i);
-    symbols->ordered = done && sort(symbols);
-    if (!symbols->ordered)
-        symbols->scans = 0;
-}
-
 struct wedge_elf_symbols *wedge_elf_symbols_read(Elf *elf, Elf *debug_elf)
 {
     struct wedge_elf_symbols *symbols = calloc(1, sizeof(*symbols));
@@ -286,8 +270,10 @@ struct wedge_elf_symbols *wedge_elf_symbols_read(Elf *elf, Elf *debug_elf)
     full |= read_tables(symbols, debug_elf);
     if (!full && has_packed(elf))
         read_packed(symbols, elf);
-    if (symbols->packed)
-        put_in_order(symbols);
+    if (!sort(symbols)) {
+        wedge_elf_symbols_free(symbols);
+        return NULL;
+    }
     return symbols;
 }
 
@@ -316,46 +302,20 @@ static size_t count_below(const struct wedge_elf_symbols *symbols, uint64_t addr
     return lo;
 }
 
-/* Takes what holds the address if it begins nearer to it than *best, or bears the better name there. */
-static void consider(const struct wedge_elf_symbols *symbols, const struct place *place, uint64_t address, bool *found,
-                     struct wedge_elf_symbol *best)
-{
-    struct wedge_elf_symbol symbol;
-    if (address - place->address >= place->size || (*found && place->address < best->address) ||
-        !look_up(symbols, place, &symbol) ||
-        (*found && symbol.address == best->address && compare_names(&symbol, best) >= 0))
-        return;
-    *best = symbol;
-    *found = true;
-}
-
-/* In the tables as they are: some 20 microseconds for those of the C library's debug file. */
-static bool scan(const struct wedge_elf_symbols *symbols, uint64_t address, struct wedge_elf_symbol *ret)
+bool wedge_elf_symbols_find(const struct wedge_elf_symbols *symbols, uint64_t address, struct wedge_elf_symbol *ret)
 {
     bool found = false;
-    for (uint32_t t = 0; t < symbols->n_tables; t++)
-        for (size_t i = 1; i < symbols->tables[t].n; i++) {
-            Elf64_Sym sym = symbol_at(&symbols->tables[t], i);
-            struct place place = {sym.st_value, sym.st_size, t, (uint32_t)i};
-            if (address - sym.st_value < sym.st_size && is_function(&sym))
-                consider(symbols, &place, address, &found, ret);
-        }
-    return found;
-}
-
-bool wedge_elf_symbols_find(struct wedge_elf_symbols *symbols, uint64_t address, struct wedge_elf_symbol *ret)
-{
-    bool found = false;
-    if (!symbols->ordered && symbols->scans++ == SCANS_MAX)
-        put_in_order(symbols);
-    if (!symbols->ordered)
-        return scan(symbols, address, ret);
     size_t at = count_below(symbols, address);
     for (size_t steps = 0; at > 0 && steps < STEPS_MAX; steps++) {
         const struct place *place = &symbols->all[--at];
+        struct wedge_elf_symbol symbol;
         if (found && place->address != ret->address)
             break;
-        consider(symbols, place, address, &found, ret);
+        if (look_up(symbols, place, &symbol) && address - symbol.address < symbol.size &&
+            (!found || compare_names(&symbol, ret) < 0)) {
+            *ret = symbol;
+            found = true;
+        }
     }
     return found;
 }
@@ -391,7 +351,7 @@ static void index_exports(struct wedge_elf_symbols *symbols)
             while (probes++ < PROBES_MAX && symbols->exports[at].index)
                 at = (at + 1) & symbols->exports_mask;
             if (!symbols->exports[at].index)
-                symbols->exports[at] = (struct export){t, (uint32_t)i};
+                symbols->exports[at] = (struct exported){t, (uint32_t)i};
         }
     }
 }
@@ -407,9 +367,9 @@ bool wedge_elf_symbols_elsewhere(struct wedge_elf_symbols *symbols, const char *
         return false;
     size_t at = hash_of(name) & symbols->exports_mask;
     for (size_t probes = 0; probes < PROBES_MAX && symbols->exports[at].index; probes++) {
-        const struct export *export = &symbols->exports[at];
-        const struct table *table = &symbols->tables[export->table];
-        Elf64_Sym sym = symbol_at(table, export->index);
+        const struct exported *one = &symbols->exports[at];
+        const struct table *table = &symbols->tables[one->table];
+        Elf64_Sym sym = symbol_at(table, one->index);
         const char *its = elf_strptr(table->elf, table->strings, sym.st_name);
         at = (at + 1) & symbols->exports_mask;
         if (!its || strcmp(its, name) != 0)

@@ -3,8 +3,8 @@
  * the nearest symbol below is no name. A stripped file may carry a table of its inner functions, packed (.gnu_debugdata,
  * "MiniDebugInfo", gdb's manual): libdwfl unpacks it.
  *
- * Of a table of thousands a dozen addresses are asked for: for the first ones it is gone through as it is, for more it is put in
- * order. Names are looked at only where an address is asked for.
+ * Of a table of thousands a dozen addresses are asked for: the addresses are put in order once, names are looked at where one
+ * is asked for.
  */
 #ifndef WEDGE_DETECTOR_ELF_SYMBOLS_H
 #define WEDGE_DETECTOR_ELF_SYMBOLS_H
@@ -29,7 +29,7 @@ struct wedge_elf_symbol {
 };
 /* The symbol that holds `address`; of several at the same place the one people know: exported, without leading
  * underscores, global. False: none. */
-bool wedge_elf_symbols_find(struct wedge_elf_symbols *symbols, uint64_t address, struct wedge_elf_symbol *ret);
+bool wedge_elf_symbols_find(const struct wedge_elf_symbols *symbols, uint64_t address, struct wedge_elf_symbol *ret);
 /* Is there an exported function `name` that does not hold `address`, in none of its versions? Stores where it (the lowest of
  * them) begins; false: there is none, or it does. */
 bool wedge_elf_symbols_elsewhere(struct wedge_elf_symbols *symbols, const char *name, uint64_t address,
