@@ -38,6 +38,7 @@ struct wedge_session {
     bool stall_given; /* the user asked for it: without progress marks, output and CPU count instead */
     bool
         act_on_evident; /* a hang of the whole that is only evident acts once it lasted for stall_ns; else it is reported */
+    bool contention_quiesces; /* once a contention was told no fault acts any more: what a rule holds goes on */
     int64_t limit_ns; /* 0: none */
     struct wedge_act on_hang; /* on a hang of the whole, or the limit */
     struct wedge_act on_part; /* on a hang of a part that is proved and has lasted for stall_ns */

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "faults/launch.h"
 #include "scenarios/verdict.h"
 
 /* When the last rule fired, 0 none did. */
@@ -142,6 +143,8 @@ void wedge_session_judge(struct wedge_session_state *st, json_t *report, bool st
         take_report(st, json_incref(report));
         if (st->s->on_report)
             st->s->on_report(st->s->arg, report, false);
+        if (contention && st->s->contention_quiesces && st->agent)
+            wedge_faults_quiesce(&st->arena);
     }
     if (!h.whole && h.proved && lasts && act_on_part(st, &h, report))
         return;
