@@ -125,7 +125,8 @@ struct wedge_arena_control {
     /* Second line: which rules are armed, one bit each, by epoch. wedge writes the row that is not current, then the
      * epoch. */
     _Atomic uint64_t enabled[2][WEDGE_ARENA_RULES / 64];
-    uint64_t reserved3[4];
+    _Atomic uint64_t vfork_alarms; /* 1: somebody called alarm() in its parent's memory, about to exec */
+    uint64_t reserved3[3];
     /* Third line, reserved for virtual time and the controlled scheduler; zero today. */
     uint32_t clock_mode, sched_mode;
     uint64_t virtual_base, virtual_seq;
@@ -169,7 +170,7 @@ struct wedge_arena_proc { /* 128 bytes */
     uint32_t ordinal;         /* nth process of the tree by check-in, from 1; 0: born, not checked in */
     /* One bit for each define of processes: it is one, it was counted as a match, it descends from one. */
     uint32_t defined, counted, under;
-    uint32_t reserved0;
+    _Atomic uint32_t alarms; /* 1: it called alarm() or setitimer(), or what it did before is not known; kept over exec */
     uint64_t program; /* inode of the program that checked in, 0 not known: what a raw execve becomes is another */
 };
 

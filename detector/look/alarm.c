@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "detector/elf/elf_file.h"
@@ -126,11 +127,27 @@ static bool maps_caller(struct wedge_look *look, int proc)
     return !any;
 }
 
+/* The agent was in it, and in this very program, from the beginning, and saw it arm none. */
+bool wedge_alarm_is_excluded(const struct wedge_look *look, int proc)
+{
+    const struct wedge_arena_copy *arena = look->options->arena;
+    const struct wedge_arena_control *control = arena ? wedge_arena_at(arena, WEDGE_SEC_CONTROL, 0) : NULL;
+    pid_t pid = look->snapshot->procs[proc].pid;
+    const struct wedge_arena_proc *record = control ? wedge_arena_proc_of(arena, pid, NULL) : NULL;
+    char path[64];
+    struct stat st;
+    wedge_proc_path(pid, 0, "exe", path, sizeof(path));
+    return record && control->record == WEDGE_RECORD_CALLS && !control->vfork_alarms && !record->alarms &&
+           record->ordinal && record->state == WEDGE_PROC_RUNNING && record->program && stat(path, &st) == 0 &&
+           st.st_ino == record->program;
+}
+
 bool wedge_alarm_possible(struct wedge_look *look, int proc)
 {
     struct wedge_look_proc *own = &look->procs[proc];
     if (own->alarm == WEDGE_ALARM_NOT_ASKED)
-        own->alarm = !own->skipped && !own->zombie && !is_deaf(look, proc) && maps_caller(look, proc)
+        own->alarm = !own->skipped && !own->zombie && !is_deaf(look, proc) && !wedge_alarm_is_excluded(look, proc) &&
+                             maps_caller(look, proc)
                          ? WEDGE_ALARM_POSSIBLE
                          : WEDGE_ALARM_NONE;
     return own->alarm == WEDGE_ALARM_POSSIBLE;

@@ -16,6 +16,9 @@
 struct wedge_alarm_cache; /* by file; owned by the examination */
 void wedge_alarm_cache_free(struct wedge_alarm_cache *cache); /* takes NULL */
 
+/* Is it known from the agent's record that the process has never armed one? The agent sees alarm(), ualarm(), setitimer()
+ * and the same by syscall(2); an alarm outlives exec and not fork, so that the processes before count, not the parent. */
+bool wedge_alarm_is_excluded(const struct wedge_look *look, int proc);
 /* Could an alarm of its own be on its way to process `proc`, and do something to it? Reads the files that it maps:
  * call it in a disposable child. */
 bool wedge_alarm_possible(struct wedge_look *look, int proc);

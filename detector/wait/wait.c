@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "detector/core/core_look.h"
+#include "detector/look/alarm.h"
 
 #define BIT(signal) (1ull << ((signal)-1))
 /* Signals that a timer (setitimer, alarm) or a descriptor (SIGIO, SIGURG) raises without a thread that we could see. */
@@ -160,7 +161,10 @@ void wedge_waker_add_signals(struct wedge_look *look, int thread)
     if (!own->caught)
         return;
     wedge_waker_add(look, thread, 0, WEDGE_TO_TREE, -1, WEDGE_WAKER_BY_SIGNAL, "may send a signal that it handles");
-    if (own->caught & RAISED_UNSEEN)
+    uint64_t unseen = own->caught & RAISED_UNSEEN;
+    if (unseen == BIT(SIGALRM) && wedge_alarm_is_excluded(look, t->proc))
+        unseen = 0;
+    if (unseen)
         wedge_waker_add(look, thread, 0, WEDGE_TO_OUTSIDE, -1, WEDGE_WAKER_BY_SIGNAL | WEDGE_WAKER_UNLESS_ALARM,
                         "a timer may raise a signal that it handles (SIGALRM, SIGIO)");
     else if (own->timers_unknown)

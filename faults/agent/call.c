@@ -26,6 +26,7 @@ enum {
     MAY_WAIT = 8,
     SHARED = 16, /* takes it as one of many */
     COUNTED = 64, /* for the census alone */
+    ARMS = 128, /* an alarm, which the kernel shows nobody */
     WITH_MUTEX = 32, /* argument 2 is a mutex, given back meanwhile */
 };
 uint8_t agent_recorded[WEDGE_FN_COUNT];
@@ -61,6 +62,8 @@ static uint8_t how_of(unsigned function)
     if (kind == WEDGE_OBJECT_WORD || kind == WEDGE_OBJECT_MAPPING || kind == WEDGE_OBJECT_SEGMENT ||
         kind == WEDGE_OBJECT_ONCE)
         return 0;
+    if (has(name, "alarm") || has(name, "setitimer"))
+        return ARMS;
     switch (functions[function].effect) {
     case WEDGE_EFFECT_TAKE:
         return TAKES | (tries ? 0 : MAY_WAIT) | (has(name, "rdlock") ? SHARED : 0);
@@ -135,11 +138,21 @@ static void set_hold(struct wedge_arena_hold *hold, uint32_t state)
         atomic_store_explicit(&hold->state, state, memory_order_release);
 }
 
+void agent_note_alarm(const struct agent_here *here)
+{
+    if (agent_is_vfork_child(here))
+        atomic_store_explicit(&agent_arena.control->vfork_alarms, 1, memory_order_relaxed);
+    else
+        atomic_store_explicit(&here->proc->alarms, 1, memory_order_relaxed);
+}
+
 void agent_record_before(struct agent_call *call)
 {
     struct wedge_arena_thread *thread = call->here.thread;
     uint8_t how = agent_recorded[call->function], kind = functions[call->function].kind;
-    if (!thread || agent_is_vfork_child(&call->here))
+    if (how & ARMS && !agent_census)
+        agent_note_alarm(&call->here);
+    if (how & ARMS || !thread || agent_is_vfork_child(&call->here))
         return;
     call->recorded = true;
     call->hold = NULL;

@@ -307,6 +307,9 @@ void agent_check_in_image(uint32_t given)
         if (parent != AGENT_NONE)
             nth = atomic_fetch_add_explicit(&agent_arena.procs[parent].children, 1, memory_order_relaxed) + 1;
         new_process(pid, parent, nth, ticks);
+        /* Whoever made it did so unseen, but for the first: what it was before may have left an alarm to it. */
+        if (atomic_load_explicit(&agent_page->state, memory_order_relaxed) != AGENT_LOST)
+            agent_arena.procs[agent_page->proc].alarms = agent_arena.procs[agent_page->proc].ordinal != 1;
     } else { /* the same process behind exec, its role too; or born by spawn or vfork */
         struct wedge_arena_proc *proc = &agent_arena.procs[slot];
         if (atomic_load_explicit(&proc->threads, memory_order_relaxed))

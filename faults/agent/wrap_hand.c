@@ -123,7 +123,8 @@ static __attribute__((noinline)) long ruled_syscall(long number, long a, long b,
     return real(number, a, b, c, d, e);
 }
 
-/* What the agent must know of before it happens: what takes the clocks from a thread (sys.h), and a new name. */
+/* What the agent must know of before it happens: what takes the clocks from a thread (sys.h), a new name, and an alarm,
+ * which the kernel shows nobody afterwards. */
 struct change {
     bool strict, counter, name;
     uint32_t before;
@@ -137,6 +138,9 @@ static struct change begin_change(long number, long a, long b)
         .name = number == SYS_prctl && a == PR_SET_NAME,
         .before = atomic_load(&sys_no_counter),
     };
+    struct agent_here here;
+    if ((number == SYS_alarm || number == SYS_setitimer) && agent_find_here(&here))
+        agent_note_alarm(&here);
     if (change.strict) {
         atomic_store(&sys_last_ns, sys_now_ns());
         sys_no_clock = 1;
@@ -167,7 +171,7 @@ static __attribute__((noinline)) long changing_syscall(long number, long a, long
 AGENT_EXPORT long agent_wrap_syscall(long number, long a, long b, long c, long d, long e) __asm__("syscall");
 AGENT_EXPORT long agent_wrap_syscall(long number, long a, long b, long c, long d, long e)
 {
-    if (AGENT_UNLIKELY(number == SYS_prctl || number == SYS_seccomp))
+    if (AGENT_UNLIKELY(number == SYS_prctl || number == SYS_seccomp || number == SYS_alarm || number == SYS_setitimer))
         return changing_syscall(number, a, b, c, d, e);
     if (AGENT_LIKELY(agent_real.syscall && !agent_is_armed(WEDGE_FN_syscall)))
         return ((registers_fn *)(void *)agent_real.syscall)(number, a, b, c, d, e);

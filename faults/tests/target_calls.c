@@ -5,6 +5,8 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -134,6 +136,20 @@ static void *cancelled(void *arg)
     return arg;
 }
 
+/* None that ever comes. */
+static void arm(const char *how)
+{
+    const struct itimerval far = {.it_value = {.tv_sec = 3600}};
+    if (strcmp(how, "alarm") == 0)
+        alarm(3600);
+    else if (strcmp(how, "setitimer") == 0)
+        setitimer(ITIMER_REAL, &far, NULL);
+    else
+        syscall(SYS_setitimer, ITIMER_REAL, &far, NULL);
+    say_all();
+    sem_wait(&full);
+}
+
 static void cancels(void)
 {
     pthread_t thread;
@@ -161,5 +177,7 @@ int main(int argc, char **argv)
         jumps();
     else if (strcmp(what, "cancels") == 0)
         cancels();
+    else
+        arm(what);
     return 0;
 }

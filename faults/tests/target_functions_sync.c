@@ -363,6 +363,7 @@ TIMED(gettimeofday, gettimeofday(&tv, NULL))
 TIMED(time, time(NULL))
 TIMED(timespec_get, timespec_get(&ts, TIME_UTC))
 TIMED(alarm, alarm(0))
+TIMED(ualarm, ualarm(0, 0))
 TIMED(setitimer, setitimer(ITIMER_REAL, &none, NULL))
 
 #define TIMER(name, before, ...)                                                                                       \

@@ -169,6 +169,18 @@ START_TEST(test_semaphores)
 }
 END_TEST
 
+/* That it armed an alarm, in whichever way: by alarm(), setitimer() or syscall(); and that it did not. */
+START_TEST(test_alarms)
+{
+    static const char *const ways[] = {"holds", "alarm", "setitimer", "syscall"};
+    start(ways[_i], WEDGE_RECORD_CALLS);
+    const struct wedge_arena_proc *proc = wedge_arena_live(&run.arena, WEDGE_SEC_PROCS, 0);
+    ck_assert_uint_eq(proc->alarms, _i > 0);
+    ck_assert_uint_eq(proc->ordinal, 1);
+    finish();
+}
+END_TEST
+
 START_TEST(test_nothing_unless_asked)
 {
     start("holds", WEDGE_RECORD_PLACES);
@@ -236,6 +248,7 @@ static void fill(TCase *tcase)
     tcase_add_test(tcase, test_events_after_death);
     tcase_add_test(tcase, test_holds_and_waits);
     tcase_add_test(tcase, test_semaphores);
+    tcase_add_loop_test(tcase, test_alarms, 0, 4);
     tcase_add_test(tcase, test_nothing_unless_asked);
     tcase_add_test(tcase, test_jumps_and_handlers);
     tcase_add_test(tcase, test_cancellations);

@@ -36,6 +36,13 @@ static void read_own_pipe(void)
             ;
 }
 
+/* It could, and does not. */
+static void alarm_not_called(void)
+{
+    say_ready();
+    read_own_pipe();
+}
+
 static sem_t posted;
 static void post(int signal_number)
 {
@@ -118,6 +125,7 @@ static const struct {
     void (*run)(void);
     bool healthy;
 } cases[] = {
+    {"alarm-not-called", alarm_not_called, false},
     {"alarm-ignored", ignored, false},
     {"interval-timer", interval_timer, true},
     {"alarm-uncaught", uncaught, true},
