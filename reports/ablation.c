@@ -49,7 +49,9 @@ enum wedge_ablation_change wedge_ablation_change(const json_t *scenario, const j
         return WEDGE_ABLATION_CURED;
     if (is(as_is, "hangs") && (is(cell, "loses") || is(cell, "fails")))
         return WEDGE_ABLATION_ENDS;
-    return is(as_is, "finishes") && (is_bad(cell) || is(cell, "unclear")) ? WEDGE_ABLATION_BROKEN : WEDGE_ABLATION_SAME;
+    if (is(as_is, "finishes") && (is_bad(cell) || is(cell, "unclear")))
+        return WEDGE_ABLATION_WORSE;
+    return is_bad(as_is) && !is(as_is, "hangs") && is(cell, "hangs") ? WEDGE_ABLATION_WORSE : WEDGE_ABLATION_SAME;
 }
 
 bool wedge_ablation_needs_more(const json_t *scenario)
@@ -124,7 +126,7 @@ int wedge_ablation_write_text(const json_t *model, FILE *out, bool color, struct
         fprintf(out, "%2zu  %s=%s", i + 1, wedge_report_text(cure, "setting"), wedge_report_text(cure, "value"));
         put_changed(model, i, WEDGE_ABLATION_CURED, "  cures alone:", out);
         put_changed(model, i, WEDGE_ABLATION_ENDS, "  ends the hang, but loses:", out);
-        put_changed(model, i, WEDGE_ABLATION_BROKEN, "  no longer finishes:", out);
+        put_changed(model, i, WEDGE_ABLATION_WORSE, "  makes worse:", out);
         putc('\n', out);
     }
     json_array_foreach(json_object_get(model, "scenarios"), i, scenario) {

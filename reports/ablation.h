@@ -28,7 +28,7 @@ enum wedge_ablation_change {
     WEDGE_ABLATION_SAME,
     WEDGE_ABLATION_CURED, /* what hung, contended or lost finishes */
     WEDGE_ABLATION_ENDS, /* what hung ends, but loses */
-    WEDGE_ABLATION_BROKEN, /* what finished does no longer, for certain or as far as its limit tells */
+    WEDGE_ABLATION_WORSE, /* what finished does no longer, for certain or as far as its limit tells; what ended hangs */
 };
 enum wedge_ablation_change wedge_ablation_change(const json_t *scenario, const json_t *cell);
 /* No cure alone makes it finish, though it hangs or loses as it is. */

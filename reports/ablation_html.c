@@ -50,9 +50,10 @@ static void put_title(struct wedge_text *out, const json_t *model)
     wedge_duration_text((int64_t)(seconds * 1e9), took, sizeof(took));
     wedge_text_addf(out,
                     "<header>\n<p class=\"run\"><span class=\"brand\">wedge</span> %" JSON_INTEGER_FORMAT
-                    " of %" JSON_INTEGER_FORMAT " combinations played in %s%s</p>\n",
+                    " of %" JSON_INTEGER_FORMAT " combinations played in %s, %" JSON_INTEGER_FORMAT " × each%s</p>\n",
                     json_integer_value(json_object_get(model, "played")),
                     json_integer_value(json_object_get(model, "cells")), took,
+                    json_integer_value(json_object_get(model, "rounds")),
                     json_is_true(json_object_get(model, "complete")) ? "" : "; the run has not come to its end");
     put(out, "<div class=\"title\"><h1>Ablation of <span class=\"mono\">", wedge_report_text(model, "preset"),
         "</span></h1></div>\n");
@@ -110,7 +111,7 @@ static void put_columns(struct wedge_text *out, const json_t *model)
         put(out, "", wedge_report_text(cure, "setting"), "=");
         put(out, "", wedge_report_text(cure, "value"), "</span></th>");
     }
-    if (is_reported(model) || !json_array_size(json_object_get(model, "fixed")))
+    if (json_is_object(json_object_get(json_array_get(json_object_get(model, "scenarios"), 0), "twin")))
         wedge_text_add(out, "<th class=\"turned\"><span>its own cure</span></th>");
     wedge_text_add(out, "</tr></thead>\n");
 }
@@ -121,7 +122,8 @@ static void put_matrix(struct wedge_text *out, const json_t *model)
     size_t i, k;
     wedge_text_add(
         out, "<section><h2>The matrix</h2><p class=\"lead\">A framed cell is one in which the cure alone changes what "
-             "comes of the scenario. A letter leads to the report of that hang.</p>\n"
+             "comes of the scenario. A letter leads to the report of that hang. Where threads race, "
+             "<code>--repeat</code> shows it.</p>\n"
              "<div class=\"card table\"><table class=\"matrix\">\n");
     put_columns(out, model);
     json_array_foreach(json_object_get(model, "scenarios"), i, scenario) {
@@ -148,6 +150,16 @@ static void put_matrix(struct wedge_text *out, const json_t *model)
     wedge_text_add(out, "</ul></section>\n");
 }
 
+static bool has_names(const json_t *model, size_t number, enum wedge_ablation_change change)
+{
+    const json_t *scenario;
+    size_t i;
+    json_array_foreach(json_object_get(model, "scenarios"), i, scenario)
+        if (wedge_ablation_change(scenario, json_array_get(json_object_get(scenario, "cures"), number)) == change)
+            return true;
+    return false;
+}
+
 static void put_names(struct wedge_text *out, const json_t *model, size_t number, enum wedge_ablation_change change)
 {
     const json_t *scenario;
@@ -161,26 +173,38 @@ static void put_names(struct wedge_text *out, const json_t *model, size_t number
         put(out, any ? ", " : "", slash ? slash + 1 : name, "");
         any = true;
     }
-    wedge_text_add(out, any ? "</td>" : "<span class=\"faint\">none</span></td>");
+    wedge_text_add(out, "</td>");
 }
 
-static void put_cures(struct wedge_text *out, const json_t *model)
+static void put_setting(struct wedge_text *out, const char *before, const json_t *cure, const char *after)
 {
-    const json_t *cure, *scenario;
+    put(out, before, wedge_report_text(cure, "setting"), "=");
+    put(out, "", wedge_report_text(cure, "value"), after);
+}
+
+/* Cures that no cell of theirs tells from the scenario as it is. */
+static void put_idle(struct wedge_text *out, const json_t *model)
+{
+    const json_t *cure;
     size_t i;
     bool any = false;
-    wedge_text_add(out,
-                   "<section><h2>Each cure alone</h2>\n<div class=\"card table\"><table><tr><th>setting</th><th>cures "
-                   "alone</th><th>ends the hang, but loses</th><th>no longer finishes</th></tr>\n");
     json_array_foreach(json_object_get(model, "cures"), i, cure) {
-        put(out, "<tr><td class=\"mono\">", wedge_report_text(cure, "setting"), "=");
-        put(out, "", wedge_report_text(cure, "value"), "</td>");
-        put_names(out, model, i, WEDGE_ABLATION_CURED);
-        put_names(out, model, i, WEDGE_ABLATION_ENDS);
-        put_names(out, model, i, WEDGE_ABLATION_BROKEN);
-        wedge_text_add(out, "</tr>\n");
+        if (has_names(model, i, WEDGE_ABLATION_CURED) || has_names(model, i, WEDGE_ABLATION_ENDS) ||
+            has_names(model, i, WEDGE_ABLATION_WORSE))
+            continue;
+        put_setting(out, any ? ", <code>" : "<p class=\"muted\">Alone they change nothing in these scenarios: <code>",
+                    cure, "</code>");
+        any = true;
     }
-    wedge_text_add(out, "</table></div>\n");
+    wedge_text_add(out, any ? ".</p>\n" : "");
+}
+
+/* What no cure alone is enough for, with what its twin says it takes. */
+static void put_needing_more(struct wedge_text *out, const json_t *model)
+{
+    const json_t *scenario;
+    size_t i;
+    bool any = false;
     json_array_foreach(json_object_get(model, "scenarios"), i, scenario) {
         if (!wedge_ablation_needs_more(scenario))
             continue;
@@ -188,7 +212,30 @@ static void put_cures(struct wedge_text *out, const json_t *model)
         put(out, " (", wedge_report_text(scenario, "twin_cure"), ")");
         any = true;
     }
-    wedge_text_add(out, any ? ".</p></section>\n" : "</section>\n");
+    wedge_text_add(out, any ? ".</p>\n" : "");
+}
+
+static void put_cures(struct wedge_text *out, const json_t *model)
+{
+    const json_t *cure;
+    size_t i;
+    wedge_text_add(out,
+                   "<section><h2>Each cure alone</h2>\n<div class=\"card table\"><table><tr><th>setting</th><th>cures "
+                   "alone</th><th>ends the hang, but loses</th><th>makes worse</th></tr>\n");
+    json_array_foreach(json_object_get(model, "cures"), i, cure) {
+        if (!has_names(model, i, WEDGE_ABLATION_CURED) && !has_names(model, i, WEDGE_ABLATION_ENDS) &&
+            !has_names(model, i, WEDGE_ABLATION_WORSE))
+            continue;
+        put_setting(out, "<tr><td class=\"mono\">", cure, "</td>");
+        put_names(out, model, i, WEDGE_ABLATION_CURED);
+        put_names(out, model, i, WEDGE_ABLATION_ENDS);
+        put_names(out, model, i, WEDGE_ABLATION_WORSE);
+        wedge_text_add(out, "</tr>\n");
+    }
+    wedge_text_add(out, "</table></div>\n");
+    put_idle(out, model);
+    put_needing_more(out, model);
+    wedge_text_add(out, "</section>\n");
 }
 
 /* Cells that say nothing, each with its reason, and what was not played at all. */

@@ -26,6 +26,7 @@ struct cell {
     enum outcome outcome;
     char verdict[64], certainty[16], detail[1024], counts[256], files[4096];
     double seconds;
+    long rounds;
 };
 
 struct row {
@@ -45,6 +46,7 @@ struct wedge_ablation {
     struct cell *cells;
     struct wedge_playing_check *checks; /* parallel to cells */
     size_t n_cells, played;
+    long rounds; /* of the cell that has most */
 };
 
 static int no_memory(struct wedge_err *err)
@@ -136,8 +138,29 @@ static bool is_of_twin(const struct wedge_scenario *s, const char *key)
     return false;
 }
 
+static int add_set(struct wedge_strings *argv, const char *set)
+{
+    int rc = *set ? wedge_strings_add(argv, "--set") : 0;
+    return rc || !*set ? rc : wedge_strings_add(argv, set);
+}
+
+/* The limits that a preset of streams has are as short as those that are turned on: hardened's are what its check says. */
+static int add_short_limits(const struct wedge_ablation *a, const struct wedge_scenario *s, struct wedge_strings *argv)
+{
+    int rc = 0;
+    for (size_t i = 0; !rc && !a->preset.hardened && i < a->n_cures; i++) {
+        const char *own = own_time(s, a->cures[i].key);
+        char set[64];
+        snprintf(set, sizeof(set), "%s=%s", a->cures[i].key, own ? own : SHORT_MS);
+        if (a->cures[i].is_limit && a->cures[i].on)
+            rc = add_set(argv, set);
+    }
+    return rc;
+}
+
 /* `from` with the preset's word in place and, where `set` says something, one setting more. */
-static int make_argv(const struct wedge_ablation *a, char *const *from, const char *set, char ***ret)
+static int make_argv(const struct wedge_ablation *a, const struct wedge_scenario *s, char *const *from, const char *set,
+                     char ***ret)
 {
     struct wedge_strings argv = {0};
     int rc = 0;
@@ -147,10 +170,10 @@ static int make_argv(const struct wedge_ablation *a, char *const *from, const ch
         snprintf(word, sizeof(word), "%s%s", preset == *from ? "" : PRESET, a->preset.preset);
         rc = wedge_strings_add(&argv, preset ? word : *from);
     }
-    if (!rc && *set)
-        rc = wedge_strings_add(&argv, "--set");
-    if (!rc && *set)
-        rc = wedge_strings_add(&argv, set);
+    if (!rc)
+        rc = add_short_limits(a, s, &argv);
+    if (!rc)
+        rc = add_set(&argv, set);
     *ret = wedge_strings_take(&argv);
     return rc || !*ret ? -ENOMEM : 0;
 }
@@ -178,7 +201,7 @@ static int add_cell(struct wedge_ablation *a, const struct row *row, const struc
     a->checks[a->n_cells] = (struct wedge_playing_check){
         .scenario = row->s, .role = WEDGE_CHECK_HANG, .instead = &cell->check, .name = cell->name};
     a->n_cells++;
-    int rc = make_argv(a, check->argv, set, &cell->check.argv);
+    int rc = make_argv(a, row->s, check->argv, set, &cell->check.argv);
     return rc ? rc : copy_excused(cell, check, excuses);
 }
 
@@ -322,6 +345,8 @@ void wedge_ablation_take(struct wedge_ablation *a, size_t number, const struct w
 {
     struct cell *cell = &a->cells[number];
     char detail[sizeof(cell->detail)];
+    cell->rounds++;
+    a->rounds = cell->rounds > a->rounds ? cell->rounds : a->rounds;
     enum outcome outcome = judge(a->checks[number].scenario, r, detail, sizeof(detail));
     if (cell->outcome == NOT_PLAYED) {
         a->played++;
@@ -382,10 +407,10 @@ json_t *wedge_ablation_model(const struct wedge_ablation *a, const char *dir, bo
                                   json_pack("{s:s,s:s}", "scenario", a->rows[i].s->name, "why", a->rows[i].why_not));
         else
             json_array_append_new(scenarios, row_model(a, &a->rows[i], dir));
-    return json_pack("{s:s,s:s,s:b,s:f,s:I,s:I,s:o,s:o,s:o,s:o}", "schema", "wedge.ablation/1", "preset",
-                     a->preset.preset, "complete", complete, "seconds", seconds, "played", (json_int_t)a->played,
-                     "cells", (json_int_t)a->n_cells, "cures", cures, "fixed", fixed, "left_out", left_out, "scenarios",
-                     scenarios);
+    return json_pack("{s:s,s:s,s:b,s:f,s:I,s:I,s:I,s:o,s:o,s:o,s:o}", "schema", "wedge.ablation/1", "preset",
+                     a->preset.preset, "complete", complete, "seconds", seconds, "rounds", (json_int_t)a->rounds,
+                     "played", (json_int_t)a->played, "cells", (json_int_t)a->n_cells, "cures", cures, "fixed", fixed,
+                     "left_out", left_out, "scenarios", scenarios);
 }
 
 void wedge_ablation_free(struct wedge_ablation *a)

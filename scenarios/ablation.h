@@ -29,7 +29,7 @@ const struct wedge_playing_check *wedge_ablation_cells(const struct wedge_ablati
 /* What one round of a cell came to. Rounds that differ are said to. */
 void wedge_ablation_take(struct wedge_ablation *ablation, size_t cell, const struct wedge_check_result *result);
 
-/* wedge.ablation/1, as far as it is known: {schema, preset, complete, seconds, played, cells, cures: [{setting, value, turned}], fixed:
+/* wedge.ablation/1, as far as it is known: {schema, preset, complete, seconds, rounds (of the cell that has most), played, cells, cures: [{setting, value, turned}], fixed:
  * [setting], left_out: [{scenario, why}], scenarios: [{name, title, item, severity, as_is: cell, cures: [cell], twin: cell or null,
  * twin_cure}]}; a cell is {outcome, verdict, certainty, set, detail, counts, seconds, files (null none)}. `dir`: files are told
  * relative to it. NULL: no memory. */

@@ -124,9 +124,11 @@ START_TEST(each_cure_is_turned_off_alone)
     wedge_ablation_free(a);
     a = make(s, "proposed"); /* what it has is turned off, what it has not, on */
     check_argv(cell_of(a, "collector_wait=never", &i),
-               "/b/bin/wedge-pool-demo --preset=proposed --tasks=3 --set collector_wait=never ");
+               "/b/bin/wedge-pool-demo --preset=proposed --tasks=3 --set start_limit=123 --set final_limit=300 "
+               "--set collector_wait=300 --set close_wait=300 --set collector_wait=never ");
     check_argv(cell_of(a, "close_by=flag", &i),
-               "/b/bin/wedge-pool-demo --preset=proposed --tasks=3 --set close_by=flag ");
+               "/b/bin/wedge-pool-demo --preset=proposed --tasks=3 --set start_limit=123 --set final_limit=300 "
+               "--set collector_wait=300 --set close_wait=300 --set close_by=flag ");
     wedge_ablation_free(a);
     wedge_scenario_free(s);
 }
