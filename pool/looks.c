@@ -336,8 +336,7 @@ static int64_t next_limit_ns(struct wedge_pool *pool)
         if (seat->phase != WEDGE_SEAT_ALIVE)
             continue;
         if (settings->process_limit_ms >= 0)
-            first_ns =
-                wedge_pool_earlier(first_ns, seat->started_ns + settings->process_limit_ms * WEDGE_NS_PER_MS);
+            first_ns = wedge_pool_earlier(first_ns, seat->started_ns + settings->process_limit_ms * WEDGE_NS_PER_MS);
         if (settings->limit_by != WEDGE_POOL_LIMIT_BY_PROCESS)
             continue; /* those who are past it are left to their helpers */
         first_ns = wedge_pool_earlier(first_ns, wedge_seat_start_limit_ns(pool, i));

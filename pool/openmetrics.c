@@ -78,7 +78,7 @@ static const struct family {
 
 static double value_of(const struct family *family, const struct wedge_figures *figures)
 {
-    const char *at = (const char *)figures + family->offset;
+    const void *at = (const char *)figures + family->offset;
     switch (family->form) {
     case U32:
         return *(const unsigned *)at;

@@ -9,7 +9,8 @@
 void wedge_slots_condemn(struct wedge_pool *pool, uint32_t worker, uint32_t incarnation);
 /* The task with this id, which this thread of the worker has in hand, is past task_limit: a TIMEOUT, which takers find once it
  * is shown. Its slot, to be shown; negative: the thread has gone on to another one meanwhile. */
-int64_t wedge_slots_expire(struct wedge_pool *pool, uint32_t worker, uint32_t incarnation, uint32_t thread, uint64_t task);
+int64_t wedge_slots_expire(struct wedge_pool *pool, uint32_t worker, uint32_t incarnation, uint32_t thread,
+                           uint64_t task);
 void wedge_slots_show_expired(struct wedge_pool *pool, int64_t slot);
 /* Tasks that waited longer than queue_limit become TIMEOUT. When the next one will; WEDGE_POOL_NEVER none. */
 int64_t wedge_slots_expire_queued(struct wedge_pool *pool, int64_t now_ns);

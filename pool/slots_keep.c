@@ -95,7 +95,8 @@ void wedge_slots_condemn(struct wedge_pool *pool, uint32_t worker, uint32_t inca
     wedge_slots_wake_all(pool);
 }
 
-int64_t wedge_slots_expire(struct wedge_pool *pool, uint32_t worker, uint32_t incarnation, uint32_t thread, uint64_t task)
+int64_t wedge_slots_expire(struct wedge_pool *pool, uint32_t worker, uint32_t incarnation, uint32_t thread,
+                           uint64_t task)
 {
     struct wedge_slots *slots = wedge_slots_of(pool);
     struct wedge_ledger_owner owner = {.worker = worker, .incarnation = incarnation, .thread = thread};

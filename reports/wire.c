@@ -164,7 +164,7 @@ static size_t put_int(struct pack *p, int64_t value)
 {
     uint64_t left = value < 0 ? -(uint64_t)value : (uint64_t)value;
     size_t digits = 1 + (value < 0);
-    put_tag(p, 'i', (uint64_t)value << 1 ^ (uint64_t)(value >> 63));
+    put_tag(p, 'i', (uint64_t)value << 1 ^ (value < 0 ? UINT64_MAX : 0));
     for (; left >= 10; left /= 10)
         digits++;
     return digits;

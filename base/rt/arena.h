@@ -48,7 +48,7 @@ enum wedge_arena_section {
     WEDGE_SEC_THREADS,
     WEDGE_SEC_OBJECTS,
     WEDGE_SEC_FIRINGS, /* struct wedge_arena_event: the firing of order i + 1, as far as they fit; never overwritten */
-    WEDGE_SEC_COUNTS,  /* hits of a rule, per thread slot, then per process slot: see struct wedge_arena_counts */
+    WEDGE_SEC_COUNTS, /* hits of a rule, per thread slot, then per process slot: see struct wedge_arena_counts */
     WEDGE_SEC_OBJ_COUNTS, /* the same per object: see struct wedge_arena_object_counts */
     WEDGE_SEC_RINGS,
     WEDGE_SEC_COUNT
@@ -56,7 +56,7 @@ enum wedge_arena_section {
 
 struct wedge_arena_span {
     uint64_t offset; /* bytes from the start of the arena, a multiple of 64 */
-    uint32_t count;  /* records */
+    uint32_t count; /* records */
     uint32_t stride; /* bytes a record */
 };
 
@@ -89,7 +89,7 @@ struct wedge_arena_header {
     _Atomic uint32_t lost_procs, lost_threads, lost_names, lost_objects;
     _Atomic uint32_t lost_functions; /* modules, or ranges of functions that a plan names, without room in a process */
     _Atomic uint32_t lost_libraries; /* loaded so that their calls are not seen, where a rule names a function */
-    _Atomic uint32_t lost_allocators; /* processes with an allocator of their own, in which rules for malloc cannot act */
+    _Atomic uint32_t lost_allocators; /* processes with an allocator of their own: no rule for malloc acts there */
     _Atomic uint32_t lost_census; /* passes that found no row in the census */
     _Alignas(64) struct wedge_arena_clock clock;
 };
@@ -98,10 +98,11 @@ struct wedge_arena_header {
 enum wedge_record {
     WEDGE_RECORD_NOTHING,
     WEDGE_RECORD_PLACES, /* every point that is passed */
-    WEDGE_RECORD_CALLS,  /* and calls that take, give, wait or wake: events, waits, holds */
+    WEDGE_RECORD_CALLS, /* and calls that take, give, wait or wake: events, waits, holds */
 };
 
-enum wedge_census_of { /* which passes are counted in it: see struct wedge_arena_census */
+/* Which passes are counted in the census: see struct wedge_arena_census. */
+enum wedge_census_of {
     WEDGE_CENSUS_NONE,
     WEDGE_CENSUS_CALLS, /* all but the malloc family's */
     WEDGE_CENSUS_HEAP, /* those too: the agent's second object is needed */
@@ -109,14 +110,15 @@ enum wedge_census_of { /* which passes are counted in it: see struct wedge_arena
 
 /* Control: one line of 64 bytes each. */
 struct wedge_arena_control {
-    _Atomic uint32_t epoch;    /* its lowest bit says which row of `enabled` is current: many rules switch at once */
-    _Atomic uint32_t quiesce;  /* not 0: no fault from now on; also a futex: every held thread waits with it */
-    _Atomic uint32_t released; /* bumped (and FUTEX_WAKEd) at each fired rule, passed mark and release: what `yield` waits on */
-    uint32_t record;           /* enum wedge_record; constant once the arena is handed out */
+    _Atomic uint32_t epoch; /* its lowest bit says which row of `enabled` is current: many rules switch at once */
+    _Atomic uint32_t quiesce; /* not 0: no fault from now on; also a futex: every held thread waits with it */
+    /* Bumped (and FUTEX_WAKEd) at each fired rule, passed mark and release: what `yield` waits on. */
+    _Atomic uint32_t released;
+    uint32_t record; /* enum wedge_record; constant once the arena is handed out */
     uint64_t seed;
     uint32_t n_rules;
     _Atomic uint32_t checkins; /* processes that checked in so far: proc[N] */
-    _Atomic uint64_t firings;  /* faults fired so far: the firing order */
+    _Atomic uint64_t firings; /* faults fired so far: the firing order */
     _Atomic uint32_t yielders; /* threads that wait on `released`: nobody is woken when it is 0 */
     uint32_t census; /* enum wedge_census_of; constant like `record`, which is 0 with one */
     _Atomic uint64_t begun_ns; /* the first check-in, 0 before: what `time=` counts from */
@@ -147,7 +149,7 @@ struct wedge_arena_name {
 enum wedge_proc_state {
     WEDGE_PROC_FREE,
     WEDGE_PROC_RUNNING, /* checked in */
-    WEDGE_PROC_EXECED,  /* about to become another program (see BIRTHS); RUNNING again when that checks in */
+    WEDGE_PROC_EXECED, /* about to become another program (see BIRTHS); RUNNING again when that checks in */
     WEDGE_PROC_EXITING, /* passed exit or _exit */
 };
 
@@ -155,9 +157,9 @@ struct wedge_arena_proc { /* 128 bytes */
     _Atomic uint32_t gen;
     _Atomic uint32_t state;
     int32_t pid;
-    uint32_t parent;      /* slot of the parent, UINT32_MAX none */
+    uint32_t parent; /* slot of the parent, UINT32_MAX none */
     uint64_t start_ticks; /* /proc/PID/stat field 22 of the process; 0: not known, to be filled by wedge */
-    uint32_t nth_child;   /* nth fork of that parent, from 1 */
+    uint32_t nth_child; /* nth fork of that parent, from 1 */
     uint32_t exec_count;
     _Atomic uint32_t children; /* forks so far */
     _Atomic uint32_t role_seq; /* odd while the role is being written */
@@ -166,8 +168,8 @@ struct wedge_arena_proc { /* 128 bytes */
     uint64_t since_ns; /* check-in */
     uint64_t pedigree; /* hash of the fork ordinals from the root: what chance is drawn from */
     _Atomic uint32_t threads; /* threads checked in so far */
-    uint32_t killed_by_rule;  /* rule number + 1, written before the kill */
-    uint32_t ordinal;         /* nth process of the tree by check-in, from 1; 0: born, not checked in */
+    uint32_t killed_by_rule; /* rule number + 1, written before the kill */
+    uint32_t ordinal; /* nth process of the tree by check-in, from 1; 0: born, not checked in */
     /* One bit for each define of processes: it is one, it was counted as a match, it descends from one. */
     uint32_t defined, counted, under;
     _Atomic uint32_t alarms; /* 1: it called alarm() or setitimer(), or what it did before is not known; kept over exec */
@@ -184,7 +186,8 @@ struct wedge_arena_proc { /* 128 bytes */
  *      posix_spawn:     the parent claims it (EXECED, PID 0) and names it in the child's WEDGE_ARENA
  *      system, popen:   the parent claims it; the child finds it as one of its parent's (UNNAMED), first come first
  */
-enum wedge_birth_why { /* why the agent will not be in it */
+/* Why the agent will not be in it. */
+enum wedge_birth_why {
     WEDGE_BIRTH_FITS,
     WEDGE_BIRTH_STATIC,
     WEDGE_BIRTH_MACHINE, /* not for x86-64 */
@@ -208,18 +211,18 @@ struct wedge_arena_birth { /* 256 bytes */
 enum wedge_wait_kind {
     WEDGE_WAITING_NOT = 0,
     /* 1 to 15: WEDGE_WAIT_FOR_… of <wedge/point.h>, annotated by the program */
-    WEDGE_WAITING_HELD = 16,  /* the agent holds the thread: action block, delay or yield; `rule` says which */
-    WEDGE_WAITING_CALL = 17,  /* inside a libc call that may wait; `name`: its function's number + 1 */
+    WEDGE_WAITING_HELD = 16, /* the agent holds the thread: action block, delay or yield; `rule` says which */
+    WEDGE_WAITING_CALL = 17, /* inside a libc call that may wait; `name`: its function's number + 1 */
 };
 struct wedge_arena_wait { /* 40 bytes */
     _Atomic uint32_t seq; /* odd while being written; even and waiting when kind is not 0 */
     uint16_t kind;
-    uint16_t rule;       /* rule number + 1 for HELD, else 0 */
-    uint64_t object;     /* address in the process; 0 none */
+    uint16_t rule; /* rule number + 1 for HELD, else 0 */
+    uint64_t object; /* address in the process; 0 none */
     uint64_t since_ns;
     uint64_t deadline_ns; /* UINT64_MAX: none; of CALL 0: not known */
-    uint32_t name;       /* index in NAMES, but for CALL */
-    int32_t holder;      /* TID, 0 unknown */
+    uint32_t name; /* index in NAMES, but for CALL */
+    int32_t holder; /* TID, 0 unknown */
 };
 
 /* WANT before the call that takes, HOLD after it, RELEASING before the call that gives back: a death between
@@ -237,9 +240,9 @@ struct wedge_arena_hold { /* 16 bytes */
 #define WEDGE_HOLDS 12
 
 struct wedge_arena_callback { /* 32 bytes: a user's function in progress */
-    _Atomic uint32_t seq;     /* odd while being written */
-    uint32_t name;            /* index in NAMES; 0: none in progress */
-    uint64_t function;        /* address */
+    _Atomic uint32_t seq; /* odd while being written */
+    uint32_t name; /* index in NAMES; 0: none in progress */
+    uint64_t function; /* address */
     uint64_t since_ns;
     uint64_t limit_ms; /* 0 none */
 };
@@ -247,8 +250,8 @@ struct wedge_arena_callback { /* 32 bytes: a user's function in progress */
 struct wedge_arena_thread { /* 512 bytes */
     _Atomic uint32_t gen;
     int32_t tid;
-    uint32_t proc;      /* slot of the process */
-    uint32_t creator;   /* slot of the creating thread, UINT32_MAX: first thread of its process */
+    uint32_t proc; /* slot of the process */
+    uint32_t creator; /* slot of the creating thread, UINT32_MAX: first thread of its process */
     uint32_t nth_child; /* nth thread of its creator, from 1: creation order is not global */
     _Atomic uint32_t children;
     uint64_t pedigree;
@@ -259,7 +262,7 @@ struct wedge_arena_thread { /* 512 bytes */
     struct wedge_arena_hold holds[WEDGE_HOLDS];
     struct wedge_arena_callback callback;
     uint32_t last_point; /* index in NAMES; 0 none. Points are recorded when armed or when record is on */
-    uint32_t last_rule;  /* last rule fired on this thread, number + 1 */
+    uint32_t last_rule; /* last rule fired on this thread, number + 1 */
     _Atomic uint64_t progress; /* sum of WEDGE_PROGRESS */
     uint64_t last_point_ns;
     uint64_t luck; /* hash of both pedigrees, the process's and the thread's: what chance per thread is drawn from */
@@ -306,7 +309,7 @@ struct wedge_arena_object_counts {
 #define WEDGE_OBJECT_COPY      4u /* in the memory of a forked child: what it is was taken from the parent's */
 #define WEDGE_OBJECT_INHERITED 8u /* a descriptor of it was open over a fork */
 #define WEDGE_OBJECT_EXECED    16u /* or over an exec */
-#define WEDGE_OBJECT_GONE 1ull /* value of `hash`: the row is free; others are above */
+#define WEDGE_OBJECT_GONE      1ull /* value of `hash`: the row is free; others are above */
 /* The rule and its `released` when it shut the object: another value of that by now means that the object is open, so
  * that a release opens all objects of its rule at once. */
 #define WEDGE_OBJECT_SHUT(rule, released) ((uint32_t)(released) << 8 | ((uint32_t)(rule) + 1))
@@ -338,11 +341,11 @@ struct wedge_arena_object {
 
 enum wedge_event_kind {
     WEDGE_EV_NONE,
-    WEDGE_EV_FIRED,    /* a rule is about to act: rule, name */
+    WEDGE_EV_FIRED, /* a rule is about to act: rule, name */
     WEDGE_EV_RELEASED, /* a held thread goes on: rule */
-    WEDGE_EV_POINT,    /* a point was passed: name */
-    WEDGE_EV_ROLE,     /* the process took a role */
-    WEDGE_EV_FORK,     /* arg: nth child */
+    WEDGE_EV_POINT, /* a point was passed: name */
+    WEDGE_EV_ROLE, /* the process took a role */
+    WEDGE_EV_FORK, /* arg: nth child */
     WEDGE_EV_EXIT,
     WEDGE_EV_PROGRESS, /* arg: n */
     /* A call has returned that took, gave back, waited for or woke its object. name: the function's number + 1; arg:
@@ -420,8 +423,8 @@ _Static_assert(sizeof(struct wedge_arena_event) == 64, "event is a line");
 /* What a call is about. */
 enum wedge_object_kind {
     WEDGE_OBJECT_NONE,
-    WEDGE_OBJECT_FD,     /* an open file description; in calls its number in the process */
-    WEDGE_OBJECT_MUTEX,  /* from here on addresses, up to WORD */
+    WEDGE_OBJECT_FD, /* an open file description; in calls its number in the process */
+    WEDGE_OBJECT_MUTEX, /* from here on addresses, up to WORD */
     WEDGE_OBJECT_COND,
     WEDGE_OBJECT_RWLOCK,
     WEDGE_OBJECT_BARRIER,
@@ -430,9 +433,9 @@ enum wedge_object_kind {
     WEDGE_OBJECT_SEM,
     WEDGE_OBJECT_WORD, /* a futex word that no library object is known to own */
     WEDGE_OBJECT_MAPPING,
-    WEDGE_OBJECT_THREAD,  /* pthread_t */
+    WEDGE_OBJECT_THREAD, /* pthread_t */
     WEDGE_OBJECT_PROCESS, /* PID */
-    WEDGE_OBJECT_SEMSET,  /* System V: identifiers of the kernel */
+    WEDGE_OBJECT_SEMSET, /* System V: identifiers of the kernel */
     WEDGE_OBJECT_MSGQUEUE,
     WEDGE_OBJECT_SEGMENT,
     WEDGE_OBJECT_COUNT
@@ -461,12 +464,12 @@ struct wedge_arena_define {
     uint32_t what; /* enum wedge_define_what */
     uint32_t kind; /* objects: enum wedge_object_kind */
     uint32_t made; /* objects of kind FD: enum wedge_define_made */
-    uint32_t nth;  /* the nth of those that match, in the whole tree, in the order in which they were made; 0 all */
-    uint32_t of;   /* processes: descendants of the define with this number + 1; 0: of the root */
+    uint32_t nth; /* the nth of those that match, in the whole tree, in the order in which they were made; 0 all */
+    uint32_t of; /* processes: descendants of the define with this number + 1; 0: of the root */
     _Atomic uint32_t seen; /* matches so far */
     char module[40], function[56]; /* objects: made by a call in this function; module "" any */
-    char exe[80];                  /* processes: pattern of the executable's path; objects: of the opened path */
-    char comm[16];                 /* processes: the name of the first thread */
+    char exe[80]; /* processes: pattern of the executable's path; objects: of the opened path */
+    char comm[16]; /* processes: the name of the first thread */
     _Atomic uint32_t found; /* objects: a module of some process has that function */
     uint8_t reserved[12];
 };
@@ -481,14 +484,14 @@ enum wedge_rule_who { WEDGE_WHO_ANY, WEDGE_WHO_ROOT, WEDGE_WHO_ROLE, WEDGE_WHO_P
 enum wedge_rule_what { WEDGE_WHAT_PLACE, WEDGE_WHAT_FUNCTION, WEDGE_WHAT_START, WEDGE_WHAT_EXIT };
 enum wedge_rule_per { WEDGE_PER_THREAD, WEDGE_PER_PROC, WEDGE_PER_OBJ, WEDGE_PER_TREE };
 enum wedge_rule_action {
-    WEDGE_ACT_KILL,   /* arg: signal, to the process */
-    WEDGE_ACT_EXIT,   /* arg: status, by _exit */
-    WEDGE_ACT_STOP,   /* SIGSTOP to the process */
-    WEDGE_ACT_ERRNO,  /* arg: errno */
+    WEDGE_ACT_KILL, /* arg: signal, to the process */
+    WEDGE_ACT_EXIT, /* arg: status, by _exit */
+    WEDGE_ACT_STOP, /* SIGSTOP to the process */
+    WEDGE_ACT_ERRNO, /* arg: errno */
     WEDGE_ACT_RETURN, /* arg: value */
-    WEDGE_ACT_SHORT,  /* arg: bytes */
-    WEDGE_ACT_DELAY,  /* arg: ns */
-    WEDGE_ACT_BLOCK,  /* until released */
+    WEDGE_ACT_SHORT, /* arg: bytes */
+    WEDGE_ACT_DELAY, /* arg: ns */
+    WEDGE_ACT_BLOCK, /* until released */
     WEDGE_ACT_DROP,
     WEDGE_ACT_SPURIOUS,
     WEDGE_ACT_FULL,
@@ -500,13 +503,13 @@ enum wedge_rule_action {
 enum wedge_rule_when_kind { WEDGE_WHEN_ALWAYS, WEDGE_WHEN_FIRED, WEDGE_WHEN_MARK, WEDGE_WHEN_ENDED };
 struct wedge_rule_when { /* fired(ID[,N]), mark(NAME[,N]) or ended(ROLE[,N]): true once the count is reached */
     uint32_t kind;
-    uint32_t ref;   /* FIRED: rule number; MARK: index in NAMES; ENDED: likewise, of WEDGE_ENDED_NAME */
+    uint32_t ref; /* FIRED: rule number; MARK: index in NAMES; ENDED: likewise, of WEDGE_ENDED_NAME */
     uint32_t count; /* at least this often, 1 by default */
     uint32_t reserved;
 };
 /* The name under which wedge counts, in `passes`, the processes of a role that have ended (faults/ended.h): this and
  * ROLE, ROLE[N], ROLE.gen=N or ROLE[N].gen=N. No place can have it. */
-#define WEDGE_ENDED_NAME "!"
+#define WEDGE_ENDED_NAME           "!"
 #define WEDGE_RULE_FUNCTIONS_WORDS 6 /* bit set over the agent's function table: at most 384 functions */
 
 /* WHERE: which clauses a rule has; all of them must hold. */
@@ -535,34 +538,34 @@ struct wedge_rule_function { /* module "" any; a module is matched by the last c
 struct wedge_arena_rule {
     char id[WEDGE_RULE_ID_BYTES];
     uint32_t who, role_index; /* role_index 0: any; PROC: the nth process of the tree, by check-in, from 1 */
-    int32_t role_gen;         /* -1 any */
+    int32_t role_gen; /* -1 any */
     uint32_t what;
     char role[WEDGE_ROLE_BYTES]; /* WHO_ROLE, or comm for WHO_THREAD */
     uint64_t functions[WEDGE_RULE_FUNCTIONS_WORDS];
     uint32_t place; /* index in NAMES */
     uint32_t per;
     uint64_t nth_from, nth_to, every; /* hits counted from 1; nth_to 0: no end; nth_from 0: no nth given */
-    uint64_t max;                     /* firings, per `per`; 0 no limit */
-    uint64_t chance;                  /* of 2^64: p; UINT64_MAX always */
+    uint64_t max; /* firings, per `per`; 0 no limit */
+    uint64_t chance; /* of 2^64: p; UINT64_MAX always */
     struct wedge_rule_when after;
     uint64_t time_ns; /* not before this long after the run began; 0 none */
     uint32_t action, after_effect;
     int64_t arg;
     struct wedge_rule_when until;
     uint32_t must_fire; /* nth, after or time given: an unfired rule makes the run invalid */
-    uint32_t line;      /* in the plan */
+    uint32_t line; /* in the plan */
     _Atomic uint32_t released; /* odd: let go of what it holds, and act no more; armed again it is even; a futex */
-    _Atomic uint32_t holding;  /* threads held now */
+    _Atomic uint32_t holding; /* threads held now */
     /* Both counters of per=tree in one step, where `max` makes one depend on the other. */
     _Alignas(16) _Atomic uint64_t hits; /* of per=tree, and of rows that were cleared: see wedge_arena_rule_hits */
     _Atomic uint64_t admitted; /* firings let through by `max` of per=tree */
     _Atomic uint64_t fired;
     char text[192]; /* the plan's line, cut */
     _Atomic uint64_t misplaced; /* would have answered at a place that cannot be answered: not counted as fired */
-    uint32_t where;   /* WEDGE_WHERE_… */
-    uint32_t object;  /* OBJ: number of the define */
-    int32_t fd;       /* FD */
-    uint32_t n_args;  /* ARG */
+    uint32_t where; /* WEDGE_WHERE_… */
+    uint32_t object; /* OBJ: number of the define */
+    int32_t fd; /* FD */
+    uint32_t n_args; /* ARG */
     struct wedge_rule_arg args[WEDGE_RULE_ARGS];
     char path[96];
     struct wedge_rule_function caller, in;

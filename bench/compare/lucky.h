@@ -12,8 +12,8 @@ static inline int lucky_create(pthread_t *ret, const pthread_attr_t *attr, void 
     return error ? error : pthread_join(*ret, NULL);
 }
 
-#define pthread_create                          lucky_create
-#define pthread_join(thread, ret)               ((void)(thread), (void)(ret), 0) /* it has been */
+#define pthread_create                         lucky_create
+#define pthread_join(thread, ret)              ((void)(thread), (void)(ret), 0) /* it has been */
 #define pthread_barrier_init(barrier, attr, n) pthread_barrier_init(barrier, attr, 1)
 
 #endif

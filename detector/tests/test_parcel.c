@@ -177,7 +177,8 @@ END_TEST
 
 /* ---- what must be refused ---- */
 
-#define U32(x)        (x) & 255, (x) >> 8 & 255, (x) >> 16 & 255, (x) >> 24 & 255
+#define U32(x)                                                                                                         \
+    (uint8_t)(x), (uint8_t)((uint32_t)(x) >> 8), (uint8_t)((uint32_t)(x) >> 16), (uint8_t)((uint32_t)(x) >> 24)
 #define HEADER(k, n)  U32(k), U32(n)
 #define ZERO8         0, 0, 0, 0, 0, 0, 0, 0
 #define STRING_A      HEADER(1, 1), 'a'

@@ -323,10 +323,8 @@ static int work(void *arg, int out, struct wedge_job_note *note)
     memset(some, 1, DATA_BYTES / 2);
     void *more = mmap(NULL, 2 * DATA_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     void *most = mmap(NULL, 2 * MAP_BYTES, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (more != MAP_FAILED || most != MAP_FAILED)
-        return -EOVERFLOW;
     free(some);
-    return 0;
+    return more == MAP_FAILED && most == MAP_FAILED ? 0 : -EOVERFLOW;
 }
 
 START_TEST(test_memory)

@@ -272,8 +272,9 @@ static size_t read_plainly(Elf *elf, struct plain_symbol **ret)
             if ((GELF_ST_TYPE(sym.st_info) != STT_FUNC && GELF_ST_TYPE(sym.st_info) != STT_GNU_IFUNC) ||
                 sym.st_shndx == SHN_UNDEF || !sym.st_size)
                 continue;
-            all = realloc(all, (n + 1) * sizeof(*all));
-            ck_assert_ptr_nonnull(all);
+            struct plain_symbol *more = realloc(all, (n + 1) * sizeof(*all));
+            ck_assert_ptr_nonnull(more);
+            all = more;
             all[n++] = (struct plain_symbol){sym.st_value, sym.st_size, elf_strptr(elf, shdr.sh_link, sym.st_name),
                                              shdr.sh_type == SHT_DYNSYM};
         }

@@ -272,7 +272,7 @@ static int questions(struct wedge_look *look, int thread, struct wedge_descripto
 {
     const struct wedge_thread *t = &look->snapshot->threads[thread];
     const struct wedge_look_proc *own = &look->procs[t->proc];
-    int n = 0, best = -2, how[3], left = 0;
+    int n = 0, best = -2, how[3] = {0}, left = 0;
     for (size_t i = 0; i < sizeof(calls_of) / sizeof(calls_of[0]); i++) {
         const int8_t args[3] = {calls_of[i].writes, calls_of[i].reads, calls_of[i].connects};
         const unsigned wants[3] = {WEDGE_WANT_WRITE, WEDGE_WANT_READ, WEDGE_WANT_CONNECT};

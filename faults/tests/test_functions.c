@@ -568,7 +568,7 @@ START_TEST(test_cut_vectors)
     unsigned cut = 0;
     uint64_t state = 1;
     for (int round = 0; round < 20000; round++) {
-        struct iovec iov[MOST], before[MOST], pieces[AGENT_CUT_PIECES];
+        struct iovec iov[MOST] = {0}, before[MOST], pieces[AGENT_CUT_PIECES];
         const struct iovec *at = iov;
         size_t count = (size_t)draw(&state) % MOST, total = 0, most = 1 + (size_t)draw(&state) % 60, kept = 0;
         for (size_t i = 0; i < count; i++) {

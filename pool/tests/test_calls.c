@@ -55,7 +55,7 @@ START_TEST(put_many_accepts_what_there_is_room_for)
     struct wedge_pool *pool = start(presets[_i], held_task);
     uint64_t numbers[] = {2, 3, 4, 5};
     struct wedge_pool_input inputs[4] = {0};
-    int mark; /* its address is a meta */
+    int mark = 0; /* its address is a meta */
     for (int i = 0; i < 4; i++)
         inputs[i] = (struct wedge_pool_input){
             .data = &numbers[i], .bytes = sizeof(numbers[i]), .meta = i == 1 ? &mark : NULL, .id = 99};

@@ -732,7 +732,7 @@ START_TEST(a_dead_parent_leaves_nobody)
 {
     int alive[2];
     for (int i = 0; i < (_i == FORKING ? 20 : 1); i++) {
-        struct pipes pipes;
+        struct pipes pipes = {0};
         make_pipe(pipes.said);
         make_pipe(pipes.go);
         make_pipe(alive);

@@ -49,8 +49,8 @@ extern "C" {
  */
 struct wedge_point {
     long (*handler)(struct wedge_point *point, long a, long b, long c);
-    uint32_t kind;     /* WEDGE_PLACE_… */
-    uint32_t abi;      /* 1 */
+    uint32_t kind; /* WEDGE_PLACE_… */
+    uint32_t abi; /* 1 */
     uint64_t reserved; /* the agent's */
     __extension__ char name[]; /* NUL-terminated, at most 55 bytes, of [A-Za-z0-9_.-] */
 };
@@ -58,7 +58,9 @@ struct wedge_point {
 #if defined(__x86_64__) && defined(__ELF__) && !defined(WEDGE_NO_POINTS)
 
 #define WEDGE_STR1_(x) #x
-#define WEDGE_STR_(x) WEDGE_STR1_(x)
+#define WEDGE_STR_(x)  WEDGE_STR1_(x)
+/* An assembler line each. */
+/* clang-format off */
 #define WEDGE_PLACE_(var, kind, name)                                                                          \
     struct wedge_point *var;                                                                                   \
     __asm__("leaq 990f(%%rip), %0\n\t"                                                                         \
@@ -79,16 +81,15 @@ struct wedge_point {
             ".8byte 990b - 992b\n\t"                                                                           \
             ".popsection"                                                                                      \
             : "=r"(var))
+/* clang-format on */
 
 /* The armed word is loaded afresh at each pass; relaxed is enough: the handler needs nothing but itself. */
-#define WEDGE_PASS_(kind, name, a, b, c)                                                                       \
-    __extension__({                                                                                            \
-        WEDGE_PLACE_(wedge_place_, kind, name);                                                                \
-        long (*wedge_handler_)(struct wedge_point *, long, long, long) =                                       \
-            __atomic_load_n(&wedge_place_->handler, __ATOMIC_RELAXED);                                         \
-        __builtin_expect(wedge_handler_ != 0, 0)                                                               \
-            ? wedge_handler_(wedge_place_, (long)(a), (long)(b), (long)(c))                                    \
-            : 0L;                                                                                              \
+#define WEDGE_PASS_(kind, name, a, b, c)                                                                               \
+    __extension__({                                                                                                    \
+        WEDGE_PLACE_(wedge_place_, kind, name);                                                                        \
+        long (*wedge_handler_)(struct wedge_point *, long, long, long) =                                               \
+            __atomic_load_n(&wedge_place_->handler, __ATOMIC_RELAXED);                                                 \
+        __builtin_expect(wedge_handler_ != 0, 0) ? wedge_handler_(wedge_place_, (long)(a), (long)(b), (long)(c)) : 0L; \
     })
 #else
 #define WEDGE_PASS_(kind, name, a, b, c) ((void)(a), (void)(b), (void)(c), 0L)
@@ -106,20 +107,18 @@ struct wedge_point {
 
 /* This process is `name`[index], its generation-th incarnation (index from 1, generation from 0; index 0: the
  * role is not counted). `name` is copied, at most 23 bytes. Once per process, or again when the role changes. */
-#define wedge_role(name, index, generation)                                                                    \
-    ((void)WEDGE_PASS_(WEDGE_PLACE_ROLE, "wedge.role", name, index, generation))
+#define wedge_role(name, index, generation) ((void)WEDGE_PASS_(WEDGE_PLACE_ROLE, "wedge.role", name, index, generation))
 
 /* A hand-made wait (a sequence word, a spin): `object` is its address, `kind` WEDGE_WAIT_FOR_…, `holder` the TID
  * that must act, 0 unknown. BEGIN before the first sleep, END after the last, on the same thread; they do not nest. */
-#define WEDGE_WAIT_BEGIN(object, kind, holder)                                                                 \
+#define WEDGE_WAIT_BEGIN(object, kind, holder)                                                                         \
     ((void)WEDGE_PASS_(WEDGE_PLACE_WAIT_BEGIN, "wedge.wait", object, kind, holder))
 #define WEDGE_WAIT_END() ((void)WEDGE_PASS_(WEDGE_PLACE_WAIT_END, "wedge.wait", 0, 0, 0))
 
 /* The user's function `fn` (its address) runs from BEGIN to END as `name` (a literal, what it is to the program:
  * "process_init"); `limit_ms` is its limit, 0 none. They do not nest. */
-#define WEDGE_CALLBACK_BEGIN(name, fn, limit_ms)                                                               \
-    ((void)WEDGE_PASS_(WEDGE_PLACE_CALLBACK_BEGIN, name, fn, limit_ms, 0))
-#define WEDGE_CALLBACK_END(name) ((void)WEDGE_PASS_(WEDGE_PLACE_CALLBACK_END, name, 0, 0, 0))
+#define WEDGE_CALLBACK_BEGIN(name, fn, limit_ms) ((void)WEDGE_PASS_(WEDGE_PLACE_CALLBACK_BEGIN, name, fn, limit_ms, 0))
+#define WEDGE_CALLBACK_END(name)                 ((void)WEDGE_PASS_(WEDGE_PLACE_CALLBACK_END, name, 0, 0, 0))
 
 #ifdef __cplusplus
 }

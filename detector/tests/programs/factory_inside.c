@@ -105,8 +105,8 @@ static void use_zone(void)
 {
     time_t now = 0;
     struct tm tm;
-    localtime(&now);
-    localtime_r(&now, &tm);
+    if (localtime(&now))
+        localtime_r(&now, &tm);
 }
 
 /* In the child of a fork the lock is taken by a thread that is not there. */

@@ -1,8 +1,8 @@
 /* Cases about which the agent's record knows what nobody sees from outside. Beside each a thread lives on, so that by the
  * looks of it anybody might help. */
 #include <semaphore.h>
-#include <stdatomic.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -119,10 +119,7 @@ static void signalled_early(void)
 }
 
 const struct factory_case factory_record[] = {
-    {"reader-joins", reader_joins, false},
-    {"poster-stuck", poster_stuck, false},
-    {"taker-ended", taker_ended, false},
-    {"shared-taker-ended", shared_taker_ended, false},
-    {"signalled-early", signalled_early, false},
-    {NULL, NULL, false},
+    {"reader-joins", reader_joins, false},       {"poster-stuck", poster_stuck, false},
+    {"taker-ended", taker_ended, false},         {"shared-taker-ended", shared_taker_ended, false},
+    {"signalled-early", signalled_early, false}, {NULL, NULL, false},
 };

@@ -31,7 +31,7 @@
 
 #define PAGE 4096
 
-void hostile_die(const char *what)
+_Noreturn void hostile_die(const char *what)
 {
     fprintf(stderr, "wedge-hostile: %s: %s\n", what, strerror(errno));
     _exit(3);
@@ -416,6 +416,7 @@ static void scribble(void)
         x ^= x << 13;
         x ^= x >> 7;
         x ^= x << 17;
+        /* cppcheck-suppress nullPointerArithmetic ; sscanf(3) has set it */
         memcpy(from + (x >> 8) % (uint64_t)(to - from - 8), &x, 1 + (x & 7));
     }
 }

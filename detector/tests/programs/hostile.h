@@ -4,7 +4,7 @@
 
 #include <sys/types.h>
 
-void hostile_die(const char *what);
+_Noreturn void hostile_die(const char *what);
 void hostile_ready(void);
 _Noreturn void hostile_stay(void); /* says ready and sleeps for ever */
 pid_t hostile_child(void); /* fork; the child dies with its parent */
