@@ -161,7 +161,7 @@ int wedge_runner_play(const struct wedge_scenario *s, enum wedge_check_role role
                                     .plan = plan,
                                     .detect = true,
                                     .patience_ns = s->patience_ms * 1000000,
-                                    .contention_quiesces = strcmp(check->expect.kind, "contention") == 0,
+                                    .contention_quiesces = strcmp(s->checks[role].expect.kind, "contention") == 0,
                                     .stall_ns = how->stall_ns ? how->stall_ns : STALL_NS,
                                     .act_on_evident = true,
                                     .limit_ns = s->limit_ms * 1000000,
