@@ -15,7 +15,8 @@ static const struct hang hangs[] = {
     {"epoll-in-epoll", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 1, "epoll_pwait",
      "1 polled descriptor", NULL},
     {"fifo-without-name", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 1, "read", "empty pipe", NULL},
-    {"splice-own-pipe", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 1, "splice", "empty pipe", NULL},
+    {"splice-own-pipe", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 1, "splice",
+     "its other end held by the process itself", NULL},
 };
 
 static const struct healthy healthy[] = {

@@ -8,6 +8,7 @@
  */
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "detector/wait/descriptor.h"
 
@@ -41,6 +42,10 @@ static void wakers(struct wedge_look *look, struct wedge_descriptor_wait *wait)
         wedge_descriptor_by_outside(look, wait, "nobody is seen to hold the other end: incomplete view");
     else if (wedge_descriptor_is_hidden(look, fd->dev, fd->inode))
         wedge_descriptor_by_outside(look, wait, "a process that may hold the other end cannot be read");
+    if (!wait->elsewhere && !wait->outside) {
+        size_t used = strlen(wait->describe);
+        snprintf(wait->describe + used, sizeof(wait->describe) - used, ", its other end held by the process itself");
+    }
 }
 
 static const char *const wchans[] = {"pipe", NULL};
