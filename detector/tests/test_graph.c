@@ -116,6 +116,29 @@ START_TEST(test_a_chain_is_as_live_as_its_end)
 }
 END_TEST
 
+/* 0 has a deadline in two hours and nobody; 1 waits for 0; 2 for 0 and for 3, which waits for itself; 4 may be signalled
+ * by 1; 5 waits for 3. */
+START_TEST(test_until)
+{
+    const int64_t two_hours = 7200 * 1000000000ll;
+    blocked(6);
+    threads[0].wait.earliest_ns = two_hours;
+    edge(1, 0, WEDGE_TO_THREAD, 0, 0);
+    edge(2, 0, WEDGE_TO_THREAD, 0, 0);
+    edge(2, 1, WEDGE_TO_THREAD, 3, 0);
+    edge(3, 0, WEDGE_TO_THREAD, 3, 0);
+    edge(4, 0, WEDGE_TO_THREAD, 1, WEDGE_WAKER_BY_SIGNAL | (_i ? WEDGE_WAKER_UNLESS_RARE : 0));
+    edge(5, 0, WEDGE_TO_THREAD, 3, 0);
+    build();
+    const int64_t expected[] = {two_hours, two_hours, INT64_MAX, INT64_MAX, two_hours, INT64_MAX};
+    for (int i = 0; i < 6; i++) {
+        ck_assert(!graph.live[i]);
+        ck_assert_int_eq(graph.until[i], expected[i]);
+        ck_assert_int_eq(graph.until_posix[i], i == 4 && _i ? INT64_MAX : expected[i]);
+    }
+}
+END_TEST
+
 /* Deadlines further than an hour away make nothing live. */
 START_TEST(test_far_deadlines)
 {
@@ -254,6 +277,7 @@ static void fill(TCase *tcase)
 {
     tcase_add_checked_fixture(tcase, NULL, teardown);
     tcase_add_test(tcase, test_a_cycle_and_who_waits_for_it);
+    tcase_add_loop_test(tcase, test_until, 0, 2);
     tcase_add_loop_test(tcase, test_a_chain_is_as_live_as_its_end, 0, 5);
     tcase_add_loop_test(tcase, test_far_deadlines, 0, 2);
     tcase_add_loop_test(tcase, test_or_and_and, 0, 2);

@@ -12,6 +12,8 @@ static const struct hang hangs[] = {
      "which the kernel refuses", "take_both"},
     {"cross-pi-at-once", WEDGE_VERDICT_LOCK_CYCLE, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 4, "pthread_mutex_lock",
      "which the kernel refuses", "take_at_once"},
+    {"cross-two-hours", WEDGE_VERDICT_LOCK_CYCLE, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 3, "pthread_mutex_timedlock",
+     "Nothing moves before", "take_both"},
     {"cross-timed", WEDGE_VERDICT_LOCK_CYCLE, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 3, "pthread_mutex_timedlock",
      "take_mutex_until()", "take_both"},
     {"cross-clock", WEDGE_VERDICT_LOCK_CYCLE, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 3, "pthread_mutex_clocklock",

@@ -351,8 +351,10 @@ int wedge_graph_build(struct wedge_look *look, struct wedge_graph *ret)
     bool more = false;
     *ret = (struct wedge_graph){.live = calloc(n + 1, sizeof(bool)),
                                 .live_posix = calloc(n + 1, sizeof(bool)),
-                                .live_suspect = calloc(n + 1, sizeof(bool))};
-    if (!ret->live || !ret->live_posix || !ret->live_suspect)
+                                .live_suspect = calloc(n + 1, sizeof(bool)),
+                                .until = calloc(n + 1, sizeof(int64_t)),
+                                .until_posix = calloc(n + 1, sizeof(int64_t))};
+    if (!ret->live || !ret->live_posix || !ret->live_suspect || !ret->until || !ret->until_posix)
         return -ENOMEM;
     int rc = fixpoint(look, ret->live, PROVED);
     if (!rc)
@@ -363,6 +365,10 @@ int wedge_graph_build(struct wedge_look *look, struct wedge_graph *ret)
         look->snapshot->threads[i].live = ret->live_posix[i];
         more |= ret->live_posix[i] && !ret->live_suspect[i];
     }
+    if (!rc)
+        rc = wedge_graph_until(look, ret->live, true, ret->until);
+    if (!rc)
+        rc = wedge_graph_until(look, ret->live_posix, false, ret->until_posix);
     if (!rc)
         rc = find_sets(look, ret->live_posix, &ret->sets, &ret->n_sets);
     if (!rc && more)
@@ -384,6 +390,8 @@ void wedge_graph_free(struct wedge_graph *graph)
     free(graph->live);
     free(graph->live_posix);
     free(graph->live_suspect);
+    free(graph->until);
+    free(graph->until_posix);
     memset(graph, 0, sizeof(*graph));
 }
 

@@ -29,6 +29,7 @@ struct wedge_graph {
     bool *live; /* by thread, counting every waker */
     bool *live_posix; /* without the wakers that POSIX and the record exclude */
     bool *live_suspect; /* without those that are suspected never to act */
+    int64_t *until, *until_posix; /* by thread: until when it is stuck by the first and the second */
     struct wedge_graph_set *sets; /* of what is stuck by live_posix */
     size_t n_sets;
     struct wedge_graph_set *suspects; /* of what is stuck by live_suspect, where that is more; else none */
@@ -47,6 +48,9 @@ bool wedge_graph_is_past_limit(const struct wedge_look *look, int thread);
 int wedge_graph_aloof(const struct wedge_look *look, int thread, const struct wedge_waker *waker);
 /* Is any waker of the given thread (not by signal, POSIX ones alone) in another process? */
 bool wedge_graph_waits_elsewhere(const struct wedge_look *look, int thread);
+/* From now until when each thread is stuck at the least, INT64_MAX for ever, 0 live (until.c): by `live`, one of the graph's;
+ * `weak`: counting wakers that only a proof counts. `ret` has room for each thread. 0 or -ENOMEM. */
+int wedge_graph_until(const struct wedge_look *look, const bool *live, bool weak, int64_t *ret);
 /* Writes the edges of the stuck threads into the snapshot. 0 or -ENOMEM. */
 int wedge_graph_edges(struct wedge_look *look, const struct wedge_graph *graph);
 

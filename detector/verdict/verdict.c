@@ -379,8 +379,9 @@ static void fill(struct wedge_look *look, const struct wedge_graph *graph, const
         victims[v->n_victims++] = t;
         const struct wedge_look_thread *own = &look->threads[t];
         v->assumptions |= own->assumptions & (proved ? ~WEDGE_ASSUME_POSIX_OWNER : ~0u);
-        if (look->snapshot->threads[t].wait.earliest_ns < v->stuck_until_ns)
-            v->stuck_until_ns = look->snapshot->threads[t].wait.earliest_ns;
+        int64_t until = (proved ? graph->until : graph->until_posix)[t];
+        if (!suspect && until < v->stuck_until_ns)
+            v->stuck_until_ns = until;
     }
     v->scope = scope_of(look, live, v->victims, v->n_victims);
     v->reason = why_not ? why_not : rule_text(v->kind);

@@ -4,6 +4,7 @@
  */
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "base/text.h"
@@ -209,6 +210,19 @@ static void say_rest(struct wedge_text *text, const struct wedge_look *look, con
     wedge_text_add(text, ".");
 }
 
+/* "Nothing moves before 14:03:07." A deadline further away than a year was meant as none. */
+static void say_until(struct wedge_text *text, const struct wedge_look *look, const struct wedge_verdict *v)
+{
+    enum { DAY_S = 86400, YEAR_S = 365 * DAY_S };
+    time_t left = (time_t)(v->stuck_until_ns / WEDGE_NS_PER_S), at = time(NULL) + left;
+    char words[64];
+    struct tm tm;
+    if (look->core || left >= YEAR_S || !localtime_r(&at, &tm) ||
+        !strftime(words, sizeof(words), left < DAY_S ? "%H:%M:%S" : "%Y-%m-%d %H:%M:%S", &tm))
+        return;
+    wedge_text_addf(text, " Nothing moves before %s: one of these waits has a deadline.", words);
+}
+
 static void say_hang(struct wedge_text *text, const struct wedge_look *look, const struct wedge_verdict *v)
 {
     size_t core = wedge_verdict_core(look, v);
@@ -258,6 +272,7 @@ static void say_hang(struct wedge_text *text, const struct wedge_look *look, con
         wedge_text_add(text, ". Nobody who could end this can run.");
     }
     say_rest(text, look, v, core);
+    say_until(text, look, v);
 }
 
 static void add_root(struct wedge_text *text, const struct wedge_look *look)

@@ -163,6 +163,18 @@ static void take_mutex_until(int which)
     struct timespec until = in_a_century(CLOCK_REALTIME);
     pthread_mutex_timedlock(&locks[which], &until);
 }
+static void take_mutex_for_two_hours(int which)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += 7200;
+    pthread_mutex_timedlock(&locks[which], &until);
+}
+static void cross_two_hours(void)
+{
+    make_locks(PTHREAD_MUTEX_NORMAL, PTHREAD_PRIO_NONE, PTHREAD_MUTEX_STALLED);
+    factory_cross(take_mutex_for_two_hours);
+}
 static void cross_timed(void)
 {
     make_locks(PTHREAD_MUTEX_NORMAL, PTHREAD_PRIO_NONE, PTHREAD_MUTEX_STALLED);
@@ -466,6 +478,7 @@ const struct factory_case factory_libc[] = {
     {"cross-robust", cross_robust, false},
     {"cross-pi", cross_pi, false},
     {"cross-pi-at-once", cross_pi_at_once, false},
+    {"cross-two-hours", cross_two_hours, false},
     {"cross-timed", cross_timed, false},
     {"cross-clock", cross_clock, false},
     {"cross-rwlock", cross_rwlock, false},
