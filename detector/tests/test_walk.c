@@ -117,6 +117,7 @@ static void check_image(struct self *self, struct wedge_image *image, size_t *as
             free(frame);
         }
     }
+    dwarf_cfi_end(cfi);
 }
 
 START_TEST(test_rows)
@@ -138,6 +139,7 @@ START_TEST(test_rows)
     ck_assert_uint_ge(images, 5); /* the test, libc, the linker, libdw, libunwind, … */
     ck_assert_uint_gt(asked, 10000);
     ck_assert_msg(known > asked / 100 * 97, "%zu of %zu", known, asked);
+    wedge_elf_forget();
     wedge_images_free(&self.images);
     wedge_target_memory_close(&self.memory);
     wedge_regions_free(&self.regions);
