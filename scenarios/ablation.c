@@ -24,7 +24,7 @@ struct cell {
     char name[64]; /* its folder: "as-is", "queue_lock=owned", "twin" */
     char set[64]; /* "queue_lock=owned", "" nothing */
     enum outcome outcome;
-    char verdict[64], certainty[16], detail[1024], counts[256], files[4096];
+    char verdict[64], certainty[16], detail[1024], counts[512], files[4096];
     double seconds;
     long rounds;
 };
@@ -93,10 +93,15 @@ static const char *preset_of(char *const *argv)
     return "hardened"; /* the library's own */
 }
 
-/* The check that a row begins with: under hardened the file's own, for it may need other arguments. */
+/* The check that a row begins with: the file's own for this preset, for it may need other arguments. */
 static const struct wedge_check *base_of(const struct wedge_ablation *a, const struct wedge_scenario *s)
 {
-    return &s->checks[a->preset.hardened ? WEDGE_CHECK_HARDENED : WEDGE_CHECK_HANG];
+    const struct wedge_check *hang = &s->checks[WEDGE_CHECK_HANG], *proposed = &s->checks[WEDGE_CHECK_PROPOSED];
+    if (strcmp(preset_of(hang->argv), a->preset.preset) == 0)
+        return hang;
+    if (a->preset.hardened)
+        return &s->checks[WEDGE_CHECK_HARDENED];
+    return proposed->present && strcmp(a->preset.preset, "proposed") == 0 ? proposed : hang;
 }
 
 static const char *why_not(const struct wedge_ablation *a, const struct wedge_scenario *s)
@@ -114,8 +119,8 @@ static const char *why_not(const struct wedge_ablation *a, const struct wedge_sc
     return NULL;
 }
 
-/* The time that one of the scenario's own checks gives for a limit, so that nobody waits for the hardened preset's ten seconds. */
-static const char *own_time(const struct wedge_scenario *s, const char *key)
+/* The number that one of the scenario's own checks gives for a limit, so that nobody waits for the hardened preset's ten seconds. */
+static const char *own_number(const struct wedge_scenario *s, const char *key)
 {
     size_t len = strlen(key);
     for (int role = 0; role < WEDGE_CHECKS; role++)
@@ -149,7 +154,7 @@ static int add_short_limits(const struct wedge_ablation *a, const struct wedge_s
 {
     int rc = 0;
     for (size_t i = 0; !rc && !a->preset.hardened && i < a->n_cures; i++) {
-        const char *own = own_time(s, a->cures[i].key);
+        const char *own = own_number(s, a->cures[i].key);
         char set[64];
         snprintf(set, sizeof(set), "%s=%s", a->cures[i].key, own ? own : SHORT_MS);
         if (a->cures[i].is_limit && a->cures[i].on)
@@ -222,7 +227,7 @@ static int add_row(struct wedge_ablation *a, struct row *row)
     int rc = add_cell(a, row, base, "as-is", "", NULL);
     for (size_t i = 0; !rc && i < a->n_cures; i++) {
         const struct wedge_pool_cure *cure = &a->cures[i];
-        const char *own = cure->is_limit && !cure->on ? own_time(s, cure->key) : NULL;
+        const char *own = cure->value[0] <= '9' && !cure->on ? own_number(s, cure->key) : NULL;
         char set[64];
         snprintf(set, sizeof(set), "%s=%s", cure->key, own ? own : turned(cure));
         rc = add_cell(a, row, base, set, set, !cure->on && is_of_twin(s, cure->key) ? twin : NULL);
@@ -336,6 +341,12 @@ static enum outcome judge(const struct wedge_scenario *s, const struct wedge_che
         snprintf(detail, size, "ended with %s %d", r->signal ? "signal" : "status",
                  r->signal ? r->signal : r->exit_status);
         return FAILS;
+    }
+    const struct wedge_expect *shown = &s->checks[WEDGE_CHECK_HANG].expect;
+    if (strcmp(shown->kind, "finished") == 0 &&
+        wedge_expect_ended_as(shown, r->exit_status, r->signal, r->counts, detail, size)) {
+        snprintf(detail, size, "as the scenario shows it");
+        return LOSES;
     }
     detail[0] = 0;
     return loses(r->counts, detail, size) ? LOSES : FINISHES;

@@ -42,22 +42,22 @@ bool wedge_expect_hung(const struct wedge_outcome *outcome)
            strcmp(wedge_headline(outcome->report).kind, "contention") == 0;
 }
 
-/* By itself, with the status and the counts that are asked for. */
-static bool ended_as(const struct wedge_expect *e, const struct wedge_outcome *out, char *message, size_t size)
+bool wedge_expect_ended_as(const struct wedge_expect *e, int exit_status, int signal, const char *output, char *message,
+                           size_t size)
 {
     static const char *const signs[] = {"=", ">=", "<="}; /* enum wedge_count_is */
-    if (out->signal || out->exit_status != e->status) {
+    if (signal || exit_status != e->status) {
         char status[32] = "well";
         if (e->status)
             snprintf(status, sizeof(status), "with status %d", e->status);
         snprintf(message, size, "expected it to finish %s, but it ended with %s %d", status,
-                 out->signal ? "signal" : "status", out->signal ? out->signal : out->exit_status);
+                 signal ? "signal" : "status", signal ? signal : exit_status);
         return false;
     }
     for (size_t i = 0; i < e->n_counts; i++) {
         const struct wedge_count *count = &e->counts[i];
         int64_t got;
-        if (!wedge_expect_count(out->output, count->name, &got)) {
+        if (!wedge_expect_count(output, count->name, &got)) {
             snprintf(message, size, "its output has no count '%s'", count->name);
             return false;
         }
@@ -69,6 +69,11 @@ static bool ended_as(const struct wedge_expect *e, const struct wedge_outcome *o
         }
     }
     return true;
+}
+
+static bool ended_as(const struct wedge_expect *e, const struct wedge_outcome *out, char *message, size_t size)
+{
+    return wedge_expect_ended_as(e, out->exit_status, out->signal, out->output, message, size);
 }
 
 static bool finished(const struct wedge_expect *e, const struct wedge_outcome *out, char *message, size_t size)

@@ -15,6 +15,11 @@ bool wedge_expect_holds(const struct wedge_expect *expect, int64_t within_ms, co
 /* Whether the outcome is a verdict: it hung, or somebody waited too long behind one holder before the command ended. */
 bool wedge_expect_hung(const struct wedge_outcome *outcome);
 
+/* Whether a command that ended by itself, with `status` or by `signal`, did so with the status and the counts that are asked for;
+ * otherwise writes the first thing that does not hold. */
+bool wedge_expect_ended_as(const struct wedge_expect *expect, int status, int signal, const char *output, char *message,
+                           size_t size);
+
 /* The last line of `output` that begins with "counts:", up to its end; NULL none. */
 const char *wedge_expect_counts_line(const char *output);
 /* The figure `name` in the last line "counts: a=1 b=2" of `output`; false when there is none. */

@@ -27,7 +27,7 @@ struct wedge_check_result {
     int64_t verdict_after_fault_ns; /* -1 none */
     enum wedge_session_end end;
     int exit_status, signal; /* of the command: -1 and 0 where it did not end by itself */
-    char counts[256]; /* the last line "counts: …" of its output, "" none */
+    char counts[512]; /* the last line "counts: …" of its output, "" none */
     char dir[4096]; /* its report.json, report.html, output.txt */
     int interrupted_by; /* a signal to wedge: play nothing more; 0 none */
 };

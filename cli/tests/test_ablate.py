@@ -15,9 +15,11 @@ WEDGE = os.path.abspath(sys.argv[1])
 KNOWN = {
     "reported": {
         "hang-report/2.2": {"": "hangs", "result_bound=none": "finishes", "timeouts=once": "hangs", "twin": "finishes"},
+        "hang-report/6": {"": "loses", "alarms=held": "finishes", "timeouts=once": "loses", "twin": "finishes"},
         "hang-report/2.3d": {"": "hangs", "final_limit=300": "finishes", "close_by=flag": "hangs", "twin": "finishes"},
     },
     "hardened": {
+        "hang-report/6": {"": "finishes", "alarms=instant": "loses"},
         "hang-report/2.3d": {"": "finishes", "final_limit=never": "hangs", "start_limit=never": "finishes"},
     },
 }
