@@ -86,7 +86,8 @@ int wedge_reading_first(int tasks, pid_t tid, bool keep, struct wedge_reading *r
     return 0;
 }
 
-bool wedge_reading_is_same(int tasks, pid_t tid, const struct wedge_proc_syscall *call, const struct wedge_kept *kept)
+enum wedge_again wedge_reading_again(int tasks, pid_t tid, const struct wedge_proc_syscall *call,
+                                     const struct wedge_kept *kept)
 {
     struct wedge_proc_syscall now;
     struct wedge_pulse pulse;
@@ -96,13 +97,13 @@ bool wedge_reading_is_same(int tasks, pid_t tid, const struct wedge_proc_syscall
         close(file);
     if (now.number != call->number || now.pc != call->pc || now.sp != call->sp ||
         memcmp(now.args, call->args, sizeof(now.args)) != 0)
-        return false;
+        return WEDGE_AGAIN_ELSEWHERE;
     char text[256];
     if (kept->pulse_file >= 0
             ? wedge_proc_read_open(kept->pulse_file, text, sizeof(text)) < 0 || !parse_pulse(text, &pulse)
             : slow_pulse(tasks, tid, &pulse) != 0)
-        return false;
-    return memcmp(&pulse, &kept->pulse, sizeof(pulse)) == 0;
+        return WEDGE_AGAIN_ELSEWHERE;
+    return memcmp(&pulse, &kept->pulse, sizeof(pulse)) == 0 ? WEDGE_AGAIN_SAME : WEDGE_AGAIN_BACK;
 }
 
 void wedge_reading_close(struct wedge_kept *kept)

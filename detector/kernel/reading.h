@@ -44,8 +44,11 @@ struct wedge_reading {
 /* Reads thread `tid` below `tasks`, an open /proc/PID/task. `keep`: leave the files open (as far as there is room).
  * Returns 0, or a negative errno when the thread is gone or unreadable altogether: then nothing is open. */
 int wedge_reading_first(int tasks, pid_t tid, bool keep, struct wedge_reading *ret);
-/* Has it stood still since its first reading? Reads by the open files, or by name. */
-bool wedge_reading_is_same(int tasks, pid_t tid, const struct wedge_proc_syscall *call, const struct wedge_kept *kept);
+/* Has it stood still since its first reading, or come back meanwhile to the place where it was? Reads by the open files, or
+ * by name. */
+enum wedge_again { WEDGE_AGAIN_ELSEWHERE, WEDGE_AGAIN_BACK, WEDGE_AGAIN_SAME };
+enum wedge_again wedge_reading_again(int tasks, pid_t tid, const struct wedge_proc_syscall *call,
+                                     const struct wedge_kept *kept);
 /* Closes the files; harmless when there are none. */
 void wedge_reading_close(struct wedge_kept *kept);
 

@@ -61,7 +61,9 @@ static void compare_thread(void *arg, size_t i)
     memcpy(call.args, t->args, sizeof(call.args));
     int kept = look->procs[t->proc].tasks,
         tasks = kept >= 0 ? kept : wedge_look_open_tasks(look->snapshot->procs[t->proc].pid);
-    t->moved = !wedge_reading_is_same(tasks, t->tid, &call, &look->threads[i].kept);
+    enum wedge_again again = wedge_reading_again(tasks, t->tid, &call, &look->threads[i].kept);
+    t->moved = again != WEDGE_AGAIN_SAME;
+    look->threads[i].came_back = again == WEDGE_AGAIN_BACK;
     if (kept < 0 && tasks >= 0)
         close(tasks);
 }
@@ -87,8 +89,10 @@ static void compare_list(struct wedge_look *look, size_t proc)
     const struct wedge_proc *p = &look->snapshot->procs[proc];
     int kept = look->procs[proc].tasks, tasks = kept >= 0 ? kept : wedge_look_open_tasks(p->pid);
     bool same = is_same_list(look, proc, tasks);
-    for (int i = p->first_thread; i < p->first_thread + p->n_threads; i++)
-        look->snapshot->threads[i].moved |= !same;
+    for (int i = p->first_thread; i < p->first_thread + p->n_threads && !same; i++) {
+        look->snapshot->threads[i].moved = true;
+        look->threads[i].came_back = false;
+    }
     look->tree_changed |= !same && p->in_tree && !p->n_threads;
     if (kept < 0 && tasks >= 0)
         close(tasks);

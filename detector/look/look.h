@@ -101,6 +101,7 @@ struct wedge_look_thread {
     bool
         restless; /* asleep in both passes, and put on a processor soon after: asked only of a tree that makes no progress */
     enum wedge_inert inert;
+    bool came_back; /* it moved, and at the second look was where it had been at the first */
     bool room; /* it waits for room in a full buffer */
     unsigned assumptions;
 };

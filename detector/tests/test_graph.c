@@ -116,6 +116,24 @@ START_TEST(test_a_chain_is_as_live_as_its_end)
 }
 END_TEST
 
+/* Who only asks may do so between the two looks, if he is back at the second: suspected, and no more. */
+START_TEST(test_asked_meanwhile)
+{
+    blocked(2);
+    edge(0, 0, WEDGE_TO_THREAD, 1, 0);
+    edge(1, 0, WEDGE_TO_THREAD, 0, 0);
+    threads[1].wait.earliest_ns = 1000;
+    threads[1].moved = true;
+    own[1].came_back = _i != 0;
+    own[1].inert = _i == 2 ? WEDGE_NOT_INERT : WEDGE_INERT_BY_LOOKS;
+    build();
+    for (int i = 0; i < 2; i++) {
+        ck_assert(graph.live[i] && graph.live_posix[i]);
+        ck_assert(graph.live_suspect[i] == (_i != 1));
+    }
+}
+END_TEST
+
 /* 0 has a deadline in two hours and nobody; 1 waits for 0; 2 for 0 and for 3, which waits for itself; 4 may be signalled
  * by 1; 5 waits for 3. */
 START_TEST(test_until)
@@ -277,6 +295,7 @@ static void fill(TCase *tcase)
 {
     tcase_add_checked_fixture(tcase, NULL, teardown);
     tcase_add_test(tcase, test_a_cycle_and_who_waits_for_it);
+    tcase_add_loop_test(tcase, test_asked_meanwhile, 0, 3);
     tcase_add_loop_test(tcase, test_until, 0, 2);
     tcase_add_loop_test(tcase, test_a_chain_is_as_live_as_its_end, 0, 5);
     tcase_add_loop_test(tcase, test_far_deadlines, 0, 2);

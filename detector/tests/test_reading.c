@@ -88,8 +88,8 @@ START_TEST(test_what_it_says)
     ck_assert_int_eq(first.call.number, SYS_read);
     ck_assert_int_eq((int)first.call.args[0], r.in[0]);
     ck_assert_int_eq(first.kept.call_file >= 0, _i);
-    ck_assert(wedge_reading_is_same(tasks, r.tid, &first.call, &first.kept));
-    ck_assert(wedge_reading_is_same(tasks, r.tid, &first.call, &first.kept));
+    ck_assert_int_eq(wedge_reading_again(tasks, r.tid, &first.call, &first.kept), WEDGE_AGAIN_SAME);
+    ck_assert_int_eq(wedge_reading_again(tasks, r.tid, &first.call, &first.kept), WEDGE_AGAIN_SAME);
     wedge_reading_close(&first.kept);
     wedge_reading_close(&first.kept);
     ck_assert_int_eq(first.kept.call_file, -1);
@@ -117,7 +117,7 @@ START_TEST(test_ran_between)
         ck_assert_int_eq(wedge_proc_syscall_parse(text, &call), 0);
         ck_assert_mem_eq(call.args, first.call.args, sizeof(call.args));
         ck_assert_uint_eq(call.sp, first.call.sp);
-        ck_assert(!wedge_reading_is_same(tasks, r.tid, &first.call, &first.kept));
+        ck_assert_int_eq(wedge_reading_again(tasks, r.tid, &first.call, &first.kept), WEDGE_AGAIN_BACK);
         wedge_reading_close(&first.kept);
     }
     tell(&r, 'e');
@@ -134,7 +134,7 @@ START_TEST(test_ended_between)
     ck_assert_int_eq(wedge_reading_first(tasks, r.tid, _i, &first), 0);
     tell(&r, 'e');
     pthread_join(r.thread, NULL);
-    ck_assert(!wedge_reading_is_same(tasks, r.tid, &first.call, &first.kept));
+    ck_assert_int_eq(wedge_reading_again(tasks, r.tid, &first.call, &first.kept), WEDGE_AGAIN_ELSEWHERE);
     wedge_reading_close(&first.kept);
     while (wedge_reading_first(tasks, r.tid, _i, &first) == 0) { /* join is told before the kernel forgets it */
         wedge_reading_close(&first.kept);
@@ -159,7 +159,7 @@ START_TEST(test_no_descriptors)
     ck_assert_int_eq(first.call.number, SYS_read);
     ck_assert_int_eq(first.kept.call_file, -1);
     ck_assert_int_eq(first.kept.pulse_file, -1);
-    ck_assert(wedge_reading_is_same(tasks, r.tid, &first.call, &first.kept));
+    ck_assert_int_eq(wedge_reading_again(tasks, r.tid, &first.call, &first.kept), WEDGE_AGAIN_SAME);
     while (n)
         close(taken[--n]);
     tell(&r, 'e');

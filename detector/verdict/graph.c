@@ -28,7 +28,8 @@ static bool is_live_by_itself(const struct wedge_look *look, int i, enum level l
     bool only_asks = (level >= EVIDENT && inert == WEDGE_INERT_BY_RECORD) || (level == SUSPECTED && inert);
     if (has_ended(t))
         return false;
-    return wedge_look_is_blind(look, i) || t->moved || t->wait.class == WEDGE_WAIT_NONE ||
+    bool moves = t->moved && !(only_asks && level == SUSPECTED && look->threads[i].came_back);
+    return wedge_look_is_blind(look, i) || moves || t->wait.class == WEDGE_WAIT_NONE ||
            t->wait.class == WEDGE_WAIT_UNKNOWN || (t->wait.earliest_ns < WEDGE_WAIT_FAR_NS && !only_asks);
 }
 

@@ -142,19 +142,20 @@ static bool only_asked(const struct wedge_look *look, const struct wedge_thread 
 /*
  * A thread is inert if it woke three times and each time came back to the same place, having done nothing but ask. A
  * handler may change what it asks for, at a signal from anywhere; and what merely sleeps asks for nothing that could be
- * seen here, and may do anything next.
+ * seen here, and may do anything next. Where the examination takes longer than its time-outs it is never seen to sleep in
+ * both passes: by the looks alone it counts if it is back in its place at the second, for the record is older than that.
  */
 static void judge(struct wedge_look *look, struct wedge_look_thread *own, const struct wedge_thread *t,
                   const struct entry *e)
 {
     bool asks = t->wait.class != WEDGE_WAIT_SLEEP && own->n_sets > 0;
-    if (e->wakes < WEDGE_HISTORY_ROUNDS || t->moved || t->wait.earliest_ns >= WEDGE_WAIT_FAR_NS || !asks ||
-        look->procs[t->proc].caught)
+    if (e->wakes < WEDGE_HISTORY_ROUNDS || (t->moved && !own->came_back) || t->wait.earliest_ns >= WEDGE_WAIT_FAR_NS ||
+        !asks || look->procs[t->proc].caught)
         return;
-    if (!records_calls(look))
-        own->inert = WEDGE_INERT_BY_LOOKS;
-    else if (only_asked(look, t, e->events))
-        own->inert = WEDGE_INERT_BY_RECORD;
+    bool recorded = records_calls(look);
+    if (recorded && !only_asked(look, t, e->events))
+        return;
+    own->inert = recorded && !t->moved ? WEDGE_INERT_BY_RECORD : WEDGE_INERT_BY_LOOKS;
 }
 
 /* All are looked at twice: who was never looked at before has no CPU time to compare with, and who slept in both passes
