@@ -360,7 +360,7 @@ static void parent_killed(void)
 
 /* A worker that is not ready within its limit is killed and started again. What it has to load takes longer than that: it will
  * never be ready, and the pool never still. */
-enum { START_LIMIT_MS = 20, STARTS = 5 };
+enum { START_LIMIT_MS = 100, STARTS = 5 };
 
 static pid_t start_slow_worker(void)
 {
