@@ -52,7 +52,7 @@ static bool is_barren(const struct wedge_look *look)
 /* wedge_share_fn: has the thread moved? */
 static void compare_thread(void *arg, size_t i)
 {
-    const struct wedge_look *look = arg;
+    struct wedge_look *look = arg;
     struct wedge_thread *t = &look->snapshot->threads[i];
     struct wedge_proc_syscall call = {.number = t->syscall, .sp = t->sp, .pc = t->pc};
     /* One that has ended will not come back, and holds nobody up. */
@@ -64,6 +64,7 @@ static void compare_thread(void *arg, size_t i)
     enum wedge_again again = wedge_reading_again(tasks, t->tid, &call, &look->threads[i].kept);
     t->moved = again != WEDGE_AGAIN_SAME;
     look->threads[i].came_back = again == WEDGE_AGAIN_BACK;
+    wedge_reading_close(&look->threads[i].kept); /* here, where two can do it */
     if (kept < 0 && tasks >= 0)
         close(tasks);
 }
