@@ -1,18 +1,23 @@
 /*
- * pidfd_open(2) and pidfd_send_signal(2) for programs under valgrind, whose version 3.19 answers both with ENOSYS.
+ * pidfd_open(2), pidfd_send_signal(2) and openat2(2) for programs under valgrind, whose version 3.19 answers all with ENOSYS.
  *
- * Preloaded by ci/under --pidfd. It asks ci/under, which no simulator runs, over the socket named by WEDGE_PIDFD_SOCKET, and
+ * Preloaded by ci/under --pidfd. openat2, which is always called through syscall(2), becomes openat(2) there: the ways of resolving a
+ * path that it forbids are tested without valgrind. For the others it asks ci/under, which no simulator runs, over the socket named by WEDGE_PIDFD_SOCKET, and
  * gets the kernel's own descriptor back: what polls it, passes it on, forks with it or waits by it (P_PIDFD) is as real as
  * without valgrind. One datagram asks; it carries the socket for the answer, so that whoever is stopped or killed
  * half-way holds nobody up. The kernel says who asks, so that the number is read in the asker's own pid namespace.
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -113,5 +118,34 @@ EXPORT int pidfd_send_signal(int pidfd, int signal, siginfo_t *info, unsigned fl
     if (rc == 0)
         return 0;
     errno = -rc;
+    return -1;
+}
+
+EXPORT long syscall(long number, ...)
+{
+    long a[6];
+    va_list list;
+    va_start(list, number);
+    for (int i = 0; i < 6; i++)
+        a[i] = va_arg(list, long);
+    va_end(list);
+    if (number == SYS_pidfd_open)
+        return pidfd_open((pid_t)a[0], (unsigned)a[1]);
+    if (number == SYS_openat2) {
+        const struct open_how *how = (const struct open_how *)a[2];
+        const char *path = (const char *)a[1];
+        while (how->resolve & RESOLVE_IN_ROOT && *path == '/')
+            path++;
+        return openat((int)a[0], *path ? path : ".", (int)how->flags, (mode_t)how->mode);
+    }
+    register long r10 __asm__("r10") = a[3], r8 __asm__("r8") = a[4], r9 __asm__("r9") = a[5];
+    long rc;
+    __asm__ volatile("syscall"
+                     : "=a"(rc)
+                     : "a"(number), "D"(a[0]), "S"(a[1]), "d"(a[2]), "r"(r10), "r"(r8), "r"(r9)
+                     : "rcx", "r11", "memory");
+    if (rc >= 0 || rc < -4095)
+        return rc;
+    errno = (int)-rc;
     return -1;
 }
