@@ -77,7 +77,9 @@ static bool read_one(int dir, const char *name, struct wedge_fd *ret)
         return false;
     fd.readable = st.st_mode & S_IRUSR;
     fd.writable = st.st_mode & S_IWUSR;
-    bool path = link[0] == '/' && !starts(link, "/dev/") && !starts(link, "/proc/") && !starts(link, "/sys/");
+    /* sem_open(3) and shm_open(3) make files in /dev/shm; else there are devices in /dev. */
+    bool file = !starts(link, "/dev/") || starts(link, "/dev/shm/") || starts(link, "/dev/hugepages/");
+    bool path = link[0] == '/' && file && !starts(link, "/proc/") && !starts(link, "/sys/");
     if (fd.kind == WEDGE_FD_PIPE || path) {
         struct statx sx;
         /* DONT_SYNC: a file of a network or user-space file system must not make us wait. */

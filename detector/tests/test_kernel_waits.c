@@ -39,6 +39,7 @@ static const struct hang hangs[] = {
      "send_all"},
     {"mq-full-own", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 1, "mq_send",
      "full message queue /w"},
+    {"sem-unlinked", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 1, NULL, "semaphore", "wait_for"},
     {"sysv-sem-orphaned", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_EVIDENT, WEDGE_SCOPE_WHOLE, 1, "semop", "semaphore 1 of"},
     {"sysv-sem-both", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_EVIDENT, WEDGE_SCOPE_WHOLE, 2, "semop", "V semaphore 0 of set",
      "add"},
@@ -74,6 +75,8 @@ static const struct healthy healthy[] = {
     {"mq-slow-reader", false, WEDGE_WAIT_QUEUE},
     {"mq-timed", false, WEDGE_WAIT_QUEUE},
     {"mq-named", false, WEDGE_WAIT_QUEUE},
+    {"sem-named", false, WEDGE_WAIT_SEM},
+    {"sem-by-descriptor", false, WEDGE_WAIT_SEM},
     {"sysv-sem-undo", false, WEDGE_WAIT_SEM},
     {"sysv-sem-slow", false, WEDGE_WAIT_SEM},
     {"sysv-sem-by-stranger", true, WEDGE_WAIT_SEM},
@@ -214,11 +217,15 @@ START_TEST(test_as_an_ordinary_user)
         {"flock-cycle", WEDGE_VERDICT_LOCK_CYCLE, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2},
         {"eventfd-both", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2},
         {"mq-both-receive", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2},
+        {"sem-unlinked", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 1},
     };
+    static const struct healthy named = {"sem-named", false, WEDGE_WAIT_SEM};
     if (geteuid() == 0)
         ck_assert(!setgroups(0, NULL) && !setresgid(65534, 65534, 65534) && !setresuid(65534, 65534, 65534));
-    if (access(WEDGE_FACTORY, X_OK) == 0)
+    if (access(WEDGE_FACTORY, X_OK) == 0 && _i < (int)(sizeof(mine) / sizeof(mine[0])))
         hang_check_without_stacks(&mine[_i]);
+    else if (access(WEDGE_FACTORY, X_OK) == 0)
+        healthy_check(&named);
 }
 END_TEST
 
@@ -226,7 +233,7 @@ static void fill(TCase *tcase)
 {
     tcase_add_loop_test(tcase, test_hang_that_has_no_stack, 0, 2);
     tcase_add_loop_test(tcase, test_frozen, 0, (int)(sizeof(freezers) / sizeof(freezers[0])));
-    tcase_add_loop_test(tcase, test_as_an_ordinary_user, 0, 3);
+    tcase_add_loop_test(tcase, test_as_an_ordinary_user, 0, 5);
     tcase_add_test(tcase, test_beside_a_message);
 }
 

@@ -17,6 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "detector/kernel/linked.h"
 #include "detector/look/libc.h"
 
 #define OP_CMD     0x7fu
@@ -69,10 +70,21 @@ static bool add_sharers(struct wedge_look *look, int thread, pid_t self, uint64_
     return others;
 }
 
-/* A file with a name, or a System V segment: anyone may come and map it. */
-static bool is_open_to_all(const struct wedge_proc_map *map)
+/* A file with a name, or a System V segment: anyone may come and map it, and is added as a waker. Where nobody knows whether
+ * it has one: hardly ever. True: anyone. */
+static bool add_comers(struct wedge_look *look, int thread, const struct wedge_futex *f,
+                       const struct wedge_proc_map *map, unsigned flags, const char *why)
 {
-    return !map->deleted || strncmp(map->path, "/SYSV", 5) == 0;
+    pid_t reader = look->procs[f->proc].reader;
+    enum wedge_linked linked = WEDGE_LINKED;
+    if (map->deleted && strncmp(map->path, "/SYSV", 5) != 0)
+        linked = look->core ? WEDGE_LINKED_NOT : wedge_linked_map(reader ? reader : f->pid, map);
+    if (linked == WEDGE_LINKED)
+        wedge_waker_add(look, thread, 0, WEDGE_TO_OUTSIDE, -1, flags, why);
+    else if (linked == WEDGE_LINKED_PERHAPS)
+        wedge_waker_add(look, thread, 0, WEDGE_TO_OUTSIDE, -1, flags | WEDGE_WAKER_UNLESS_RARE,
+                        "its memory is a file that may have another name, by which anyone may map it");
+    return linked == WEDGE_LINKED;
 }
 
 int wedge_futex_alive(const struct wedge_look *look, int proc)
@@ -88,8 +100,8 @@ void wedge_futex_anyone(struct wedge_look *look, int thread, const struct wedge_
 {
     struct wedge_look_thread *own = &look->threads[thread];
     own->shared = f->shared;
-    if (f->shared && is_open_to_all(f->map)) {
-        wedge_waker_add(look, thread, 0, WEDGE_TO_OUTSIDE, -1, flags, "the memory has a name: anyone may map it");
+    if (f->shared && add_comers(look, thread, f, f->map, flags, "the memory has a name: anyone may map it")) {
+        own->own_process_only = false;
     } else if (f->shared) {
         own->own_process_only = !add_sharers(look, thread, f->pid, f->dev, f->map->inode, flags);
         wedge_waker_add(look, thread, 0, WEDGE_TO_PROC, f->proc, flags, "shares it");
@@ -120,10 +132,8 @@ static void add_requeued(struct wedge_look *look, int thread, const struct wedge
             continue;
         dev = own_dev;
         inode = map->inode;
-        if (is_open_to_all(map))
-            wedge_waker_add(look, thread, 0, WEDGE_TO_OUTSIDE, -1, 0,
-                            "it may have been moved to memory that has a name");
-        else if (add_sharers(look, thread, f->pid, dev, inode, 0))
+        if (!add_comers(look, thread, f, map, 0, "it may have been moved to memory that has a name") &&
+            add_sharers(look, thread, f->pid, dev, inode, 0))
             look->threads[thread].own_process_only = false;
     }
 }

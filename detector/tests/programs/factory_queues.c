@@ -1,13 +1,15 @@
-/* Cases with POSIX message queues, System V semaphores and queues. What has a number or a name would outlive the case:
+/* Cases with POSIX message queues and semaphores, System V semaphores and queues. What has a number or a name would outlive the case:
  * a caretaker that is no member of the tree takes it away once the case is gone. */
 #include <errno.h>
 #include <fcntl.h>
 #include <mqueue.h>
 #include <poll.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/ipc.h>
+#include <sys/mman.h>
 #include <sys/msg.h>
 #include <sys/sem.h>
 #include <sys/wait.h>
@@ -164,6 +166,64 @@ static void mq_named(void)
     leave_with(&care, 0);
     factory_ready();
     receive(q);
+}
+
+/* ---- POSIX semaphores ---- */
+
+static void unlink_semaphore(int id)
+{
+    (void)id;
+    sem_unlink(queue_name);
+}
+/* Whoever made a semaphore has it mapped by a name that is gone: glibc makes the file under another one, and renames it. */
+static sem_t *semaphore(void)
+{
+    snprintf(queue_name, sizeof(queue_name), "/wedge-factory-%d", (int)getpid());
+    sem_t *sem = sem_open(queue_name, O_CREAT | O_EXCL, 0600, 0);
+    if (sem == SEM_FAILED)
+        factory_die("sem_open");
+    return sem;
+}
+static void wait_for(sem_t *sem)
+{
+    factory_ready();
+    while (sem_wait(sem))
+        ;
+}
+/* Anyone who knows its name may open and post it. */
+static void sem_named(void)
+{
+    static const struct care care = {.end = unlink_semaphore};
+    snprintf(queue_name, sizeof(queue_name), "/wedge-factory-%d", (int)getpid());
+    leave_with(&care, 0);
+    wait_for(semaphore());
+}
+static void sem_unlinked(void)
+{
+    sem_t *sem = semaphore();
+    sem_unlink(queue_name);
+    wait_for(sem);
+}
+/* The other one has a descriptor of the memory without a name, and maps it from time to time. */
+static void sem_by_descriptor(void)
+{
+    snprintf(queue_name, sizeof(queue_name), "/wedge-factory-%d", (int)getpid());
+    int fd = shm_open(queue_name, O_RDWR | O_CREAT | O_EXCL, 0600);
+    if (fd < 0 || shm_unlink(queue_name) || ftruncate(fd, sizeof(sem_t)))
+        factory_die("shm_open");
+    int child = factory_child() == 0;
+    sem_t *sem = child ? NULL : mmap(NULL, sizeof(*sem), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    while (child) {
+        factory_nap(30);
+        sem = mmap(NULL, sizeof(*sem), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        sem_post(sem);
+        munmap(sem, sizeof(*sem));
+    }
+    close(fd);
+    if (sem == MAP_FAILED || sem_init(sem, 1, 0))
+        factory_die("mmap");
+    for (factory_ready();; sem_wait(sem))
+        ;
 }
 
 /* ---- System V ---- */
@@ -356,6 +416,9 @@ const struct factory_case factory_queues[] = {
     {"mq-slow-reader", mq_slow_reader, true},
     {"mq-timed", mq_timed, true},
     {"mq-named", mq_named, true},
+    {"sem-named", sem_named, true},
+    {"sem-unlinked", sem_unlinked, false},
+    {"sem-by-descriptor", sem_by_descriptor, true},
     {"sysv-sem-undo", sysv_sem_undo, true},
     {"sysv-sem-slow", sysv_sem_slow, true},
     {"sysv-sem-by-stranger", sysv_sem_by_stranger, true},
