@@ -216,7 +216,7 @@ void wedge_job_end(struct wedge_job *job, wedge_job_take_fn *take, void *take_ar
 int wedge_job_stream(wedge_job_fn *fn, void *arg, int deadline_ms, wedge_job_take_fn *take, void *take_arg,
                      struct wedge_job_result *result)
 {
-    struct wedge_job job;
+    struct wedge_job job = {0};
     int rc = wedge_job_begin(fn, arg, deadline_ms, &job);
     if (!rc)
         wedge_job_end(&job, take, take_arg, result);

@@ -77,7 +77,7 @@ static long by_epoll(int fd)
 }
 static int make_epoll(void)
 {
-    return epoll_create1(0);
+    return epoll_create1(EPOLL_CLOEXEC);
 }
 static long by_semop(int fd)
 {
@@ -217,7 +217,7 @@ static int make_eventfd(void)
 }
 static int make_inotify(void)
 {
-    return inotify_init1(0);
+    return inotify_init1(IN_CLOEXEC);
 }
 
 static const struct {

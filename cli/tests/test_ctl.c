@@ -52,7 +52,7 @@ static void teardown(void)
 static void start(const char *plan, const char *disarm)
 {
     int in[2], out[2];
-    FILE *file = fopen("x.plan", "w");
+    FILE *file = fopen("x.plan", "we");
     fprintf(file, "plan 1\n%s", plan);
     ck_assert_int_eq(fclose(file), 0);
     ck_assert_int_eq(pipe2(in, O_CLOEXEC) | pipe2(out, O_CLOEXEC), 0);

@@ -144,7 +144,7 @@ static int count_calls(const char *name)
     char path[128], line[1024];
     int n = 0;
     snprintf(path, sizeof(path), "%s/trace", dir);
-    FILE *in = fopen(path, "r");
+    FILE *in = fopen(path, "re");
     ck_assert_ptr_nonnull(in);
     while (fgets(line, sizeof(line), in))
         n += strstr(line, name) != NULL;

@@ -25,7 +25,7 @@ static void write_file(const char *name, const char *text, mode_t mode)
 {
     char path[256];
     snprintf(path, sizeof(path), "%s/%s", dir, name);
-    FILE *out = fopen(path, "w");
+    FILE *out = fopen(path, "we");
     ck_assert_ptr_nonnull(out);
     fputs(text, out);
     fclose(out);
@@ -37,7 +37,7 @@ static void copy_program(const char *from, const char *name, mode_t mode)
     char path[256], buf[65536];
     size_t n;
     snprintf(path, sizeof(path), "%s/%s", dir, name);
-    FILE *in = fopen(from, "r"), *out = fopen(path, "w");
+    FILE *in = fopen(from, "re"), *out = fopen(path, "we");
     ck_assert_ptr_nonnull(in);
     ck_assert_ptr_nonnull(out);
     while ((n = fread(buf, 1, sizeof(buf), in)) > 0)

@@ -12,7 +12,7 @@ static void members(const char *text)
 {
     const char *at = text, *before = at;
     struct wedge_fdinfo_member m;
-    for (int there; (there = wedge_fdinfo_member(&at, &m)) != 0; before = at)
+    for (; wedge_fdinfo_member(&at, &m) != 0; before = at)
         if (at <= before || at > text + strlen(text))
             abort();
     const char *line;

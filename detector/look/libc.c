@@ -52,7 +52,9 @@ static int minor_in(const char *text, size_t len)
 {
     static const char banner[] = "GNU C Library", release[] = "release version 2.";
     const char *at = memmem(text, len, banner, sizeof(banner) - 1);
-    size_t left = at ? (size_t)(text + len - at) : 0;
+    if (!at)
+        return 0;
+    size_t left = (size_t)(text + len - at);
     const char *number = memmem(at, left < BANNER_BYTES ? left : BANNER_BYTES, release, sizeof(release) - 1);
     int minor = 0;
     const char *c = number ? number + sizeof(release) - 1 : text + len;
