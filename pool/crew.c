@@ -144,7 +144,7 @@ static void seat_died(struct wedge_crew *crew, uint32_t index)
 void wedge_crew_seat_event(struct wedge_crew *crew, uint32_t index)
 {
     const struct wedge_pool_seat *seat = &crew->pool->seats[index];
-    if (seat->phase == WEDGE_SEAT_ALIVE && !wedge_seat_alive(seat))
+    if (seat->phase == WEDGE_SEAT_ALIVE && !wedge_seat_alive(crew->pool, index))
         seat_died(crew, index);
 }
 

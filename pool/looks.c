@@ -103,7 +103,7 @@ static bool has_ended(struct wedge_pool *pool, uint32_t index, int64_t now_ns, e
     const struct wedge_pool_seat *seat = &pool->seats[index];
     const struct wedge_pool_settings *settings = &pool->settings;
     bool by_process = settings->limit_by == WEDGE_POOL_LIMIT_BY_PROCESS;
-    if (!wedge_seat_alive(seat))
+    if (!wedge_seat_alive(pool, index))
         *ret = WHY_DEAD;
     else if (settings->process_limit_ms >= 0 &&
              now_ns - seat->started_ns > settings->process_limit_ms * WEDGE_NS_PER_MS)
@@ -611,7 +611,7 @@ static bool looks_any_alive(struct wedge_pool *pool)
     bool alive = pool->settings.close_by == WEDGE_POOL_CLOSE_BY_FLAG && atomic_load(&pool->board->closed) &&
                  !atomic_load(&looks_of(pool)->all_left) && wants_workers(pool);
     for (uint32_t i = 0; !alive && i < pool->settings.processes; i++)
-        alive = pool->seats[i].phase == WEDGE_SEAT_ASKED || wedge_seat_alive(&pool->seats[i]);
+        alive = pool->seats[i].phase == WEDGE_SEAT_ASKED || wedge_seat_alive(pool, i);
     unlock(pool);
     return alive;
 }

@@ -58,11 +58,17 @@ int wedge_seat_take(struct wedge_pool *pool, uint32_t index, pid_t pid)
     return 0;
 }
 
-bool wedge_seat_alive(const struct wedge_pool_seat *seat)
+bool wedge_seat_alive(const struct wedge_pool *pool, uint32_t index)
 {
+    const struct wedge_pool_seat *seat = &pool->seats[index];
     struct pollfd pfd = {.fd = seat->pidfd, .events = POLLIN};
+    if (seat->pid == 0)
+        return false;
+    int n = poll(&pfd, 1, 0);
+    if (n < 0) /* no memory for it (poll(2)), say */
+        return pool->settings.hardened || pool->settings.ask_error == WEDGE_POOL_ASK_ERROR_ALIVE;
     /* A number that somebody has closed says nothing, and dead is only who is said to be. */
-    return seat->pid != 0 && (poll(&pfd, 1, 0) == 0 || (pfd.revents & POLLNVAL));
+    return n == 0 || (pfd.revents & POLLNVAL);
 }
 
 void wedge_seat_signal(const struct wedge_pool_seat *seat, int signal)

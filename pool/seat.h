@@ -12,8 +12,8 @@ void wedge_seat_prepare(struct wedge_pool *pool, uint32_t index);
 int wedge_seat_take(struct wedge_pool *pool, uint32_t index, pid_t pid);
 /* The same with its descriptor, which becomes the seat's. */
 void wedge_seat_sit(struct wedge_pool *pool, uint32_t index, pid_t pid, int pidfd);
-/* Whether a process sits here and has not ended. A zombie has. Does not reap. */
-bool wedge_seat_alive(const struct wedge_pool_seat *seat);
+/* Whether a process sits here and has not ended. A zombie has. What an error of asking means is a setting. Does not reap. */
+bool wedge_seat_alive(const struct wedge_pool *pool, uint32_t index);
 /* A signal, SIGKILL, to the process, by its descriptor: never to one that came after it. */
 void wedge_seat_signal(const struct wedge_pool_seat *seat, int signal);
 void wedge_seat_kill(const struct wedge_pool_seat *seat);

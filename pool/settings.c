@@ -45,6 +45,7 @@ CHOICES2(limit_by_words, "process", "helper");
 CHOICES2(management_words, "wide", "narrow");
 CHOICES2(dead_task_words, "forgotten", "lost");
 CHOICES2(parent_death_words, "ignored", "leave");
+CHOICES2(ask_error_words, "dead", "alive");
 CHOICES2(leave_words, "abrupt", "in_order");
 CHOICES2(close_by_words, "marks", "flag");
 CHOICES2(steps_words, "first_error", "all");
@@ -96,6 +97,7 @@ static const struct field fields[] = {
     {"management_lock", IN_STREAMS, FORM_CHOICE, AT(management_lock), 0, 0, management_words, "narrow"},
     {"dead_task", IN_STREAMS, FORM_CHOICE, AT(dead_task), 0, 0, dead_task_words, "lost"},
     {"parent_death", IN_STREAMS, FORM_CHOICE, AT(parent_death), 0, 0, parent_death_words, "leave"},
+    {"ask_error", IN_STREAMS, FORM_CHOICE, AT(ask_error), 0, 0, ask_error_words, "alive"},
     {"leave", IN_ALL, FORM_CHOICE, AT(leave), 0, 0, leave_words, "in_order"},
     {"collector_wait", IN_STREAMS, FORM_LIMIT, AT(collector_wait_ms), 1, HOUR_MS, limit_words, "1000"},
     {"collector_leaves", IN_STREAMS, FORM_CHOICE, AT(collector_leaves), 0, 0, leaves_words, "either"},

@@ -28,6 +28,7 @@ enum wedge_pool_limit_by { WEDGE_POOL_LIMIT_BY_PROCESS, WEDGE_POOL_LIMIT_BY_HELP
 enum wedge_pool_management { WEDGE_POOL_MANAGEMENT_WIDE, WEDGE_POOL_MANAGEMENT_NARROW };
 enum wedge_pool_dead_task { WEDGE_POOL_DEAD_TASK_FORGOTTEN, WEDGE_POOL_DEAD_TASK_LOST };
 enum wedge_pool_parent_death { WEDGE_POOL_PARENT_DEATH_IGNORED, WEDGE_POOL_PARENT_DEATH_LEAVE };
+enum wedge_pool_ask_error { WEDGE_POOL_ASK_ERROR_DEAD, WEDGE_POOL_ASK_ERROR_ALIVE };
 enum wedge_pool_leave { WEDGE_POOL_LEAVE_ABRUPT, WEDGE_POOL_LEAVE_IN_ORDER };
 enum wedge_pool_close_by { WEDGE_POOL_CLOSE_BY_MARKS, WEDGE_POOL_CLOSE_BY_FLAG };
 enum wedge_pool_steps { WEDGE_POOL_STEPS_FIRST_ERROR, WEDGE_POOL_STEPS_ALL };
@@ -52,7 +53,7 @@ struct wedge_pool_settings {
         timeouts;
     int64_t check_ms, start_limit_ms, final_limit_ms, limit_by, idle_limit_ms;
     int64_t restart_limit; /* WEDGE_POOL_NO_LIMIT none */
-    int64_t management_lock, dead_task, parent_death, leave;
+    int64_t management_lock, dead_task, parent_death, ask_error, leave;
     int64_t collector_wait_ms;
     int64_t collector_leaves; /* enum wedge_pool_leaves */
     int64_t collector_limit_ms, result_bound, result_put;

@@ -155,6 +155,18 @@ class Facts(unittest.TestCase):
                 self.assertIn("\n" + line + "\n", text, name)
             self.assertRegex(text, rf"\ncommand: \$\{{BUILD\}}/bin/wedge-corpus {name}\n")
 
+    def test_scenarios_come_to_what_they_expect(self):
+        rows = {(name, check): kind for name, check, kind in re.findall(
+            r"^\| ([0-9a-z.-]+) \| ([a-z]+) \| ([a-z-]+) \|.*\|$", read(os.path.join(ROOT, "docs/hang-report.md")), re.M)}
+        expected = {}
+        for file in glob.glob(os.path.join(ROOT, "scenarios/hang-report/*.yaml")):
+            name = os.path.basename(file)[:-len(".yaml")]
+            for check, block in re.findall(r"^(expect|proposed|twin|hardened):\n((?: .*\n)+)", read(file), re.M):
+                check = "hang" if check == "expect" else check
+                expected[name, check] = re.search(r"^ +kind: ([a-z-]+)$", block, re.M).group(1)
+        self.assertGreater(len(expected), 100)
+        self.assertEqual(rows, expected, "docs/make-hang-report RESULT.json --write")
+
     def test_plan_words_are_the_compilers(self):
         page = read(PAGES["wedge-plan.5"])
         table = re.search(r"wedge_plan_actions\[\]\s*=\s*\{(.*?)\}", "\n".join(

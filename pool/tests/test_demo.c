@@ -135,7 +135,7 @@ END_TEST
 /*
  * Each setting does something: the same run with it and without. `shows` is in what is said (with `status N` before it) with
  * the setting alone, or, after a '!', without it alone. Not here: what only a death at the right moment, or another program, can
- * show (queue_lock, idle_holds_reader, idle_limit, parent_death, management_lock, shutdown_steps, timeouts, name, shared), which other tests of the pool do.
+ * show (queue_lock, idle_holds_reader, idle_limit, parent_death, ask_error, management_lock, shutdown_steps, timeouts, name, shared), which other tests of the pool do.
  */
 #define ONE    "--processes=1", "--threads=1"
 #define STREAM "--preset=reported"

@@ -264,6 +264,9 @@ WEDGE_POOL_API int wedge_pool_create(const char *preset, struct wedge_pool **ret
  *                                                           queue_lock=semaphore and collector_leaves=no_workers or
  *                                                           either the results may end before that is said
  *   parent_death      ignored      ignored      -           ignored; leave: workers leave when the parent is gone
+ *   ask_error         dead         dead         -           what an error while asking whether a worker lives means: dead:
+ *                                                           its end is waited for; alive: it is asked again at the next
+ *                                                           look
  *   leave             abrupt       abrupt       in_order    of a process that is not well: abrupt: _exit(2) at once, after
  *                                                           die_limit; in_order: finalizers run, results are handed in
  * Results
