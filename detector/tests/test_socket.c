@@ -1,5 +1,8 @@
 /* Waits on sockets: UNIX sockets of every type, TCP on this machine. */
+#include <linux/netlink.h>
+#include <netinet/in.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -122,8 +125,42 @@ START_TEST(test_other_network)
 }
 END_TEST
 
+/* Whose peers are not looked for: never a hang, idle, and named. What may not be made here has nothing to show. */
+static const struct {
+    const char *name, *words;
+    int family, type, protocol;
+} others[] = {
+    {"netlink-read", "NETLINK socket", AF_NETLINK, SOCK_RAW, 0},
+    {"vsock-accept", "AF_VSOCK socket", AF_VSOCK, SOCK_STREAM, 0},
+    {"mptcp-both-read", "MPTCP socket", AF_INET, SOCK_STREAM, 262},
+    {"raw-read", "RAW socket", AF_INET, SOCK_RAW, 253},
+    {"packet-read", "PACKET socket", AF_PACKET, SOCK_RAW, 0},
+};
+START_TEST(test_other_families)
+{
+    int fd = socket(others[_i].family, others[_i].type | SOCK_CLOEXEC, others[_i].protocol);
+    if (fd < 0)
+        return;
+    close(fd);
+    struct factory factory = factory_start(others[_i].name);
+    bool seen = false;
+    for (int i = 0; i < 25; i++) {
+        struct wedge_snapshot *s = examine_once(factory.pid, WEDGE_STACKS_NEVER);
+        const struct wedge_thread *t = thread_in(s, WEDGE_WAIT_SOCKET);
+        ck_assert(!wedge_verdict_is_hang(s->verdicts[0].kind));
+        seen |= t && strstr(t->wait.object.describe, others[_i].words);
+        ck_assert_msg(!t || strstr(t->wait.object.describe, others[_i].words), "%s", t->wait.object.describe);
+        wedge_snapshot_free(s);
+        usleep(2000);
+    }
+    ck_assert(seen);
+    factory_end(&factory);
+}
+END_TEST
+
 static void more(TCase *tcase)
 {
+    tcase_add_loop_test(tcase, test_other_families, 0, sizeof(others) / sizeof(others[0]));
     tcase_add_test(tcase, test_tcp_both_write);
     tcase_add_test(tcase, test_outside_the_tree);
     tcase_add_loop_test(tcase, test_other_network, 0, 2);

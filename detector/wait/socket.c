@@ -18,6 +18,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -101,23 +102,58 @@ static void heed_limits(struct wedge_look *look, struct wedge_descriptor_wait *w
         wedge_wait_for(look, wait->thread, ns);
 }
 
+/* The name of its protocol, which sockfs tells of every socket (system.sockprotoname, net/socket.c): "TCP", "UDPv6",
+ * "NETLINK", "AF_VSOCK", "MPTCP", "PACKET", "RAW"; "" not known. Followed is a link of the kernel's to the socket itself,
+ * and nothing is opened. */
+static void read_protocol(const struct wedge_look *look, const struct wedge_descriptor_wait *wait, char ret[32])
+{
+    char path[64];
+    wedge_proc_path(look->snapshot->procs[look->snapshot->threads[wait->thread].proc].pid, 0, "fd", path, sizeof(path));
+    size_t used = strlen(path);
+    snprintf(path + used, sizeof(path) - used, "/%d", wait->fd->number);
+    ssize_t length = getxattr(path, "system.sockprotoname", ret, 31);
+    ret[length > 0 ? length : 0] = '\0';
+}
+
+/* What /proc/net/tcp has of a connection of MPTCP is one of its paths: its queues tell little of the whole. */
+static bool is_plain(const char *protocol)
+{
+    static const char *const names[] = {"TCP", "TCPv6", "UDP", "UDPv6"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (strcmp(protocol, names[i]) == 0)
+            return true;
+    return false;
+}
+
+static void of_another_family(struct wedge_look *look, struct wedge_descriptor_wait *wait, const char *protocol)
+{
+    const char *why = "a peer outside may end it";
+    if (*protocol) {
+        snprintf(wait->describe, sizeof(wait->describe), "%s socket, descriptor %d", protocol, wait->fd->number);
+        why = wedge_look_textf(look, "whoever is at the other end of a socket of %s may end it", protocol);
+    }
+    wedge_descriptor_by_outside(look, wait, why);
+}
+
 static void wakers(struct wedge_look *look, struct wedge_descriptor_wait *wait)
 {
     const struct wedge_sockets *sockets = wedge_look_sockets(look, look->snapshot->threads[wait->thread].proc);
     const struct wedge_unix_socket *local = sockets ? wedge_sockets_unix(sockets, wait->fd->inode) : NULL;
     const struct wedge_inet_socket *inet = sockets ? wedge_sockets_inet(sockets, wait->fd->inode) : NULL;
+    char protocol[32] = "";
+    if (!local)
+        read_protocol(look, wait, protocol);
     wait->class = WEDGE_WAIT_SOCKET;
     wait->reason = wait->want & WEDGE_WANT_READ ? "its peer must send" : "its peer must receive";
     snprintf(wait->key, sizeof(wait->key), "socket:[%" PRIu64 "]", wait->fd->inode);
     if (local)
         wedge_socket_unix(look, wait, sockets, local);
-    else if (inet)
+    else if (inet && is_plain(protocol))
         wedge_socket_inet(look, wait, sockets, inet);
+    else if (!sockets || sockets->unix_error || sockets->inet_error)
+        wedge_descriptor_by_outside(look, wait, "the sockets of its network namespace cannot be read");
     else
-        wedge_descriptor_by_outside(look, wait,
-                                    !sockets || sockets->unix_error || sockets->inet_error
-                                        ? "the sockets of its network namespace cannot be read"
-                                        : "a peer outside may end it");
+        of_another_family(look, wait, protocol);
     if (!wait->outside && !wait->ready)
         wedge_descriptor_by_sharers_as(look, wait, WEDGE_WAKER_UNLESS_RARE,
                                        "another process has the same socket, and might shut it down");
