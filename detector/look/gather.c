@@ -4,6 +4,7 @@
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -260,6 +261,16 @@ static int add_proc(struct wedge_look *look, const struct fresh *fresh, const st
     return 0;
 }
 
+void wedge_gather_room(long n)
+{
+    int fd = open("/", O_PATH | O_CLOEXEC);
+    int high = fd < 0 || n > INT_MAX ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, (int)n); /* fails past the limit: no harm */
+    if (high >= 0)
+        close(high);
+    if (fd >= 0)
+        close(fd);
+}
+
 int wedge_gather(struct wedge_look *look, const struct wedge_machine_proc *const *wanted, size_t n)
 {
     struct gathering g = {.procs = calloc(n + 1, sizeof(*g.procs))};
@@ -270,8 +281,10 @@ int wedge_gather(struct wedge_look *look, const struct wedge_machine_proc *const
     /* Of each thread two files stay open, of each process one; as long as there are any. */
     for (size_t i = 0; i < g.n_threads && !rc; i++)
         g.threads[i].keep = look->spare_files >= (long)(2 * (i + 1) + g.n_procs);
-    if (!rc)
+    if (!rc) {
+        wedge_gather_room((long)(2 * g.n_threads + 2 * g.n_procs + look->snapshot->n_threads));
         wedge_look_share(look, g.n_threads, read_one, &g);
+    }
     for (; added < g.n_procs && !rc; added++)
         rc = add_proc(look, &g.procs[added], g.threads);
     for (size_t i = added; i < g.n_procs; i++) /* without memory */

@@ -22,6 +22,7 @@
 #define MOST_ROUNDS 5
 #define MOST_WANTED 256
 #define FILES_MAX   1000000
+#define FEW_FILES   1000 /* that most looks do with */
 #define FILES_LEFT  128 /* for what is opened and closed again, and what the caller has open */
 
 void wedge_look_note(struct wedge_look *look, pid_t pid, const char *step)
@@ -212,6 +213,7 @@ int wedge_look_twice(struct wedge_look *look, int (*decode)(struct wedge_look *)
     getrlimit(RLIMIT_NOFILE, &before);
     setrlimit(RLIMIT_NOFILE, &(struct rlimit){.rlim_cur = before.rlim_max, .rlim_max = before.rlim_max});
     look->spare_files = (long)(before.rlim_max < FILES_MAX ? before.rlim_max : FILES_MAX) - FILES_LEFT;
+    wedge_gather_room(FEW_FILES);
     for (int round = 0;; round++) {
         rc = pass_a(look);
         if (rc)
