@@ -206,6 +206,31 @@ static void add_readers(struct wedge_look *look, const struct wedge_thread *t, u
         wedge_text_addf(words, " and %u more", n - MOST_READERS);
 }
 
+/* Who came to a barrier in an earlier round, of the calls that are still in the rings, and does not wait there now. */
+static void add_missing(struct wedge_look *look, const struct wedge_thread *t, uint32_t slot, struct wedge_text *words)
+{
+    unsigned n = 0;
+    for (uint32_t i = 0; i < wedge_arena_count(WEDGE_SEC_THREADS); i++) {
+        const struct wedge_arena_thread *record = wedge_arena_at(look->options->arena, WEDGE_SEC_THREADS, i);
+        bool came = false;
+        if (!record || !record->gen || record->gen % 2 || record->proc != slot)
+            continue;
+        for (uint32_t e = 0; e < wedge_arena_event_count(look->options->arena, i); e++) {
+            const struct wedge_arena_event *event = wedge_arena_event(look->options->arena, i, e);
+            came |= event && event->object == t->wait.object.address && event->about == WEDGE_OBJECT_BARRIER;
+        }
+        int thread = wedge_look_thread_of(look, t->proc, record->tid);
+        bool gone = record->ended || thread < 0;
+        if (!came || (!gone && strcmp(look->snapshot->threads[thread].wait.object.key, t->wait.object.key) == 0))
+            continue;
+        if (n++ < MOST_READERS)
+            wedge_text_addf(words, "%s%d%s", n == 1 ? ", to which came before: " : ", ", (int)record->tid,
+                            gone ? ", which has ended" : "");
+    }
+    if (n > MOST_READERS)
+        wedge_text_addf(words, " and %u more", n - MOST_READERS);
+}
+
 /* Who woke somebody at the object last, of the calls that are still in the rings. */
 static void add_waker(const struct wedge_look *look, const struct wedge_thread *t, uint32_t slot, bool condition,
                       struct wedge_text *words)
@@ -242,6 +267,8 @@ void wedge_record_describe(struct wedge_look *look, int thread)
         return;
     if (t->wait.class == WEDGE_WAIT_RWLOCK)
         add_readers(look, t, slot, &words);
+    else if (t->wait.class == WEDGE_WAIT_BARRIER)
+        add_missing(look, t, slot, &words);
     else if (t->wait.class == WEDGE_WAIT_SEM || t->wait.class == WEDGE_WAIT_COND)
         add_waker(look, t, slot, t->wait.class == WEDGE_WAIT_COND, &words);
     size_t used = strlen(o->describe);

@@ -2,6 +2,7 @@
  * What the agent's record makes evident. The arena is a real one; its slots are filled here as an agent would fill them,
  * with the addresses and numbers that an examination without it found.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -219,6 +220,27 @@ START_TEST(test_posters)
 }
 END_TEST
 
+/* Who came to the barrier before and is not there any more. Those who wait there now are not missing. */
+START_TEST(test_missing)
+{
+    struct factory factory = factory_start("barrier-short");
+    struct wedge_snapshot *s = settle(factory.pid, 2, WEDGE_WAIT_BARRIER, WEDGE_WAIT_BARRIER);
+    uint64_t barrier = s->threads[0].wait.object.address;
+    record_all(s);
+    add_thread(2, factory.pid + 1)->ended = 1;
+    for (uint32_t i = 0; i < 3; i++)
+        record_event(i, WEDGE_EV_WAIT, barrier, WEDGE_OBJECT_BARRIER, 1);
+    wedge_snapshot_free(s);
+    s = examine(factory.pid);
+    char words[64];
+    snprintf(words, sizeof(words), "to which came before: %d, which has ended (by the record)", (int)factory.pid + 1);
+    const char *describe = thread_in(s, WEDGE_WAIT_BARRIER)->wait.object.describe;
+    ck_assert_msg(strstr(describe, words), "%s", describe);
+    wedge_snapshot_free(s);
+    factory_end(&factory);
+}
+END_TEST
+
 /* A semaphore whose taker has ended is an abandoned lock; one that others post is none. */
 static void try_taker(int number)
 {
@@ -312,6 +334,7 @@ static void fill(TCase *tcase)
     tcase_add_loop_test(tcase, test_readers, 0, 2);
     tcase_add_loop_test(tcase, test_posters, 0, 5);
     tcase_add_loop_test(tcase, test_taker, 0, 2);
+    tcase_add_test(tcase, test_missing);
     tcase_add_loop_test(tcase, test_shared_taker, 0, 6);
     tcase_add_loop_test(tcase, test_signalled_early, 0, 2);
 }

@@ -73,6 +73,39 @@ static void add_runtime(struct wedge_thread *t, size_t n_libc)
         }
 }
 
+/* Is the thread inside of a function that pthread_once or call_once runs? Its own wait, if it is one, comes before. */
+static bool runs_once(const struct wedge_thread *t)
+{
+    size_t i = 0;
+    while (i < t->n_frames && t->frames[i].libc)
+        i++;
+    for (; i < t->n_frames; i++)
+        if (t->frames[i].libc && t->frames[i].function &&
+            (strstr(t->frames[i].function, "pthread_once") || strstr(t->frames[i].function, "call_once")))
+            return true;
+    return false;
+}
+
+/* A once control has the generation of forks and two bits (nptl/pthread_once.c), and nobody's name: whoever runs one is told
+ * from his stack, where he is the only one. */
+static void name_runner(struct wedge_look *look, struct wedge_thread *t)
+{
+    const struct wedge_thread *runner = NULL;
+    struct wedge_object *o = &t->wait.object;
+    size_t n = 0, used = strlen(o->describe);
+    const struct wedge_proc *p = &look->snapshot->procs[t->proc];
+    for (int i = p->first_thread; i < p->first_thread + p->n_threads; i++)
+        if (runs_once(&look->snapshot->threads[i])) {
+            runner = &look->snapshot->threads[i];
+            n++;
+        }
+    if (n == 1)
+        snprintf(o->describe + used, sizeof(o->describe) - used, ", run by %s%d (by its stack)",
+                 runner == t ? "this thread itself, " : "", (int)runner->tid);
+    else if (n > 1)
+        snprintf(o->describe + used, sizeof(o->describe) - used, ", run by one of %zu threads (by their stacks)", n);
+}
+
 void wedge_verdict_refine(struct wedge_look *look)
 {
     for (size_t i = 0; i < look->snapshot->n_threads; i++) {
@@ -82,6 +115,8 @@ void wedge_verdict_refine(struct wedge_look *look)
             n_libc++;
         if (t->wait.class == WEDGE_WAIT_FUTEX)
             refine_class(t, n_libc);
+        if (t->wait.class == WEDGE_WAIT_ONCE && t->n_frames)
+            name_runner(look, t);
         if (t->wait.class == WEDGE_WAIT_FUTEX || t->wait.class == WEDGE_WAIT_SEM || t->wait.class == WEDGE_WAIT_COND)
             add_runtime(t, n_libc);
         if (n_libc && n_libc < t->n_frames && t->frames[n_libc - 1].function && t->wait.class != WEDGE_WAIT_HELD &&
