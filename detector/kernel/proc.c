@@ -274,14 +274,17 @@ int wedge_proc_stat_parse(const char *text, struct wedge_proc_stat *ret)
     if (len >= sizeof(s.comm))
         len = sizeof(s.comm) - 1;
     memcpy(s.comm, open + 1, len);
-    /* From field 3, the state, on; 22 is the start time. */
-    uint64_t fields[23] = {0};
+    /* From field 3, the state, on; 22 is the start time, 28 the stack's. */
+    uint64_t fields[29] = {0};
     const char *at = close + 1;
     if (*at++ != ' ' || !(s.state = *at++))
         return -EBADMSG;
     for (int i = 4; i <= 22; i++)
         if (!scan(&at, 10, &fields[i]))
             return -EBADMSG;
+    for (int i = 23; i <= 28 && scan(&at, 10, &fields[i]); i++)
+        ;
+    s.stack = fields[28];
     s.ppid = (pid_t)fields[4];
     s.pgrp = (pid_t)fields[5];
     s.session = (pid_t)fields[6];

@@ -56,6 +56,7 @@ struct wedge_proc_stat {
     char comm[WEDGE_PROC_COMM_BYTES]; /* any bytes but NUL */
     char state;
     uint64_t cpu_ticks, start_ticks; /* user and system together; since boot */
+    uint64_t stack; /* the top of its first stack; 0: it has no memory, or nobody may know */
     long threads;
     bool kernel; /* a kernel thread */
 };

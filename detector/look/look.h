@@ -62,7 +62,7 @@ struct wedge_look_proc {
     bool timers_unknown;
     enum { WEDGE_ALARM_NOT_ASKED, WEDGE_ALARM_NONE, WEDGE_ALARM_POSSIBLE } alarm; /* detector/look/alarm.h */
     enum { WEDGE_FROZEN_NOT_ASKED, WEDGE_FROZEN_NOT, WEDGE_FROZEN } frozen; /* its control group; wait/frozen.c */
-    bool memory_alone; /* no child of its lives in its memory; false: not asked */
+    bool memory_alone; /* nobody else lives in its memory; false: not asked */
     bool sharer_asked;
     int sharer; /* wedge_wait_memory_sharer + 1 */
     bool async; /* io_uring, AIO or KVM */
@@ -109,7 +109,7 @@ struct wedge_look_thread {
 /* One process of the machine, known by its stat line alone. */
 struct wedge_machine_proc {
     pid_t pid, ppid, pgrp, session;
-    uint64_t start_ticks;
+    uint64_t start_ticks, stack; /* the top of its first stack, 0 not known */
     char state;
     long threads;
     bool kernel;
@@ -160,6 +160,7 @@ struct wedge_look {
     size_t n_wanted, cap_wanted;
     bool found_new;
 
+    struct wedge_kin *kin; /* who has whose memory; kin.c. Made when first asked for in a round */
     struct wedge_look_block *blocks; /* memory that was read in this round; memory.c */
 
     struct wedge_waker *wakers;

@@ -14,6 +14,7 @@
 
 #include "detector/kernel/sockets.h"
 #include "detector/look/compare.h"
+#include "detector/look/kin.h"
 #include "detector/look/members.h"
 
 #define MOST_ENDS       1048576
@@ -81,6 +82,7 @@ static void read_one(void *arg, size_t i)
         .pgrp = stat.pgrp,
         .session = stat.session,
         .start_ticks = stat.start_ticks,
+        .stack = stat.stack,
         .state = stat.state,
         .threads = stat.threads,
         .kernel = stat.kernel,
@@ -370,6 +372,7 @@ bool wedge_look_traces(struct wedge_look *look, pid_t pid)
 
 void wedge_machine_forget(struct wedge_look *look)
 {
+    wedge_kin_forget(look);
     free(look->tracers);
     look->tracers = NULL;
     look->tracers_read = false;

@@ -88,6 +88,7 @@ static const struct healthy healthy[] = {
     {"vfork-slow", false, WEDGE_WAIT_CHILD},
     {"vfork-and-lock", false, WEDGE_WAIT_MUTEX},
     {"clone-and-post", false, WEDGE_WAIT_SEM},
+    {"clone-siblings", false, WEDGE_WAIT_SEM},
 };
 #define HEALTHY (sizeof(healthy) / sizeof(healthy[0]))
 

@@ -110,8 +110,8 @@ void wedge_futex_anyone(struct wedge_look *look, int thread, const struct wedge_
         wedge_waker_add(look, thread, 0, WEDGE_TO_PROC, f->proc, flags, "may wake it");
         if (sharer >= 0)
             wedge_waker_add(look, thread, 0, WEDGE_TO_PROC, sharer, flags, "has the same memory (vfork)");
-        bool by_child = wedge_wait_memory_children(look, thread, f->proc, flags);
-        own->own_process_only = sharer < 0 && !by_child && wedge_futex_alive(look, f->proc) <= 1;
+        bool by_kin = wedge_wait_memory_kin(look, thread, f->proc, flags);
+        own->own_process_only = sharer < 0 && !by_kin && wedge_futex_alive(look, f->proc) <= 1;
     }
 }
 

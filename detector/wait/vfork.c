@@ -6,22 +6,14 @@
  * The child is the one that still has the caller's memory (kcmp(2)): nothing else tells which of its children it is. What
  * has the same memory has the same futexes too: a private lock of the child's may be released by its parent.
  */
-#include <errno.h>
-#include <linux/kcmp.h>
 #include <stdio.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "detector/look/kin.h"
 #include "detector/wait/descriptor.h"
 
 #define CLONE3 435
-
-/* 0 different, 1 the same, -1 nobody knows. */
-static int same_memory(pid_t a, pid_t b)
-{
-    long same = syscall(SYS_kcmp, a, b, KCMP_VM, 0, 0);
-    return same < 0 ? (errno == ESRCH ? 0 : -1) : same == 0;
-}
 
 static void decode(struct wedge_look *look, int thread)
 {
@@ -31,7 +23,7 @@ static void decode(struct wedge_look *look, int thread)
     pid_t self = look->snapshot->procs[t->proc].pid, child = 0;
     for (size_t i = 0; i < look->n_machine; i++) {
         const struct wedge_machine_proc *m = &look->machine[i];
-        if (m->ppid != self || !same_memory(self, m->pid))
+        if (m->ppid != self || !wedge_kin_same(self, m->pid))
             continue;
         child = m->pid;
         wedge_descriptor_by_process(look, &wait, child, "must execute a program or end (vfork)");
@@ -57,29 +49,44 @@ int wedge_wait_memory_sharer(struct wedge_look *look, int proc)
     if (!own->sharer_asked && !look->core) {
         int parent = wedge_look_proc_of(look, p->ppid);
         own->sharer_asked = true;
-        own->sharer = parent >= 0 && same_memory(p->ppid, p->pid) == 1 ? parent + 1 : 0;
+        own->sharer = parent >= 0 && wedge_kin_same(p->ppid, p->pid) == 1 ? parent + 1 : 0;
     }
     return own->sharer - 1;
 }
 
-bool wedge_wait_memory_children(struct wedge_look *look, int thread, int proc, unsigned flags)
+/* Those who cannot be asked: a child may well be one; anybody else who came of the same fork(2) hardly ever is. True: there is one. */
+static bool add_unknown(struct wedge_look *look, int thread, pid_t self, bool known, unsigned flags)
 {
-    pid_t self = look->snapshot->procs[proc].pid;
+    const struct wedge_machine_proc *own = wedge_look_machine_of(look, self);
     bool any = false;
-    if (look->procs[proc].memory_alone)
-        return false;
-    for (size_t i = 0; i < look->n_machine && !look->core; i++) {
+    for (size_t i = 0; own && i < look->n_machine; i++) {
         const struct wedge_machine_proc *m = &look->machine[i];
-        int same = m->ppid == self && m->state != 'Z' && m->state != 'X' ? same_memory(self, m->pid) : 0;
-        int child = same ? wedge_look_want(look, m->pid) : -1;
-        if (!same)
+        bool child = m->ppid == self && wedge_kin_same(self, m->pid) < 0;
+        bool twin = !known && m->stack && m->stack == own->stack;
+        if (m == own || m->blind || m->state == 'Z' || m->state == 'X' || (!child && !twin))
             continue;
         any = true;
-        if (same > 0 && child >= 0)
-            wedge_waker_add(look, thread, 0, WEDGE_TO_PROC, child, flags, "has the same memory (clone)");
-        else
-            wedge_waker_add(look, thread, 0, WEDGE_TO_OUTSIDE, -1, flags, "a child that may have the same memory");
+        wedge_waker_add(look, thread, 0, WEDGE_TO_OUTSIDE, -1, child ? flags : flags | WEDGE_WAKER_UNLESS_RARE,
+                        child ? "a child that may have the same memory" : "nobody knows who has the same memory");
     }
+    return any;
+}
+
+bool wedge_wait_memory_kin(struct wedge_look *look, int thread, int proc, unsigned flags)
+{
+    pid_t self = look->snapshot->procs[proc].pid;
+    size_t n = 0;
+    if (look->procs[proc].memory_alone || look->core)
+        return false;
+    const pid_t *kin = wedge_kin_of(look, self, &n);
+    for (size_t i = 0; i < n; i++) {
+        int other = kin[i] == self ? -1 : wedge_look_want(look, kin[i]);
+        if (other >= 0)
+            wedge_waker_add(look, thread, 0, WEDGE_TO_PROC, other, flags, "has the same memory (clone)");
+        else if (kin[i] != self)
+            wedge_waker_add(look, thread, 0, WEDGE_TO_OUTSIDE, -1, flags, "somebody has the same memory");
+    }
+    bool any = add_unknown(look, thread, self, kin != NULL, flags) || n > 1;
     look->procs[proc].memory_alone = !any;
     return any;
 }

@@ -40,9 +40,9 @@ bool wedge_wait_frozen(struct wedge_look *look, int thread);
 /* The parent of a process, if it has that one's memory still (vfork): its futexes, private ones too, are the same. -1:
  * it has memory of its own. */
 int wedge_wait_memory_sharer(struct wedge_look *look, int proc);
-/* Adds the children that live in the memory of `proc` (clone(2) with CLONE_VM and no CLONE_THREAD), each with these flags,
- * and whoever cannot be asked as the outside. True: there is one. */
-bool wedge_wait_memory_children(struct wedge_look *look, int thread, int proc, unsigned flags);
+/* Adds everyone else who lives in the memory of `proc` (detector/look/kin.h), each with these flags, and whoever cannot be
+ * asked as the outside. True: there is one. */
+bool wedge_wait_memory_kin(struct wedge_look *look, int thread, int proc, unsigned flags);
 
 /* Sets class, call and reason of the wait. */
 void wedge_wait_is(struct wedge_look *look, int thread, enum wedge_wait_class class, const char *reason);

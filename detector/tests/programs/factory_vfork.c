@@ -181,6 +181,25 @@ static void clone_and_post(void)
         sem_wait(&posted);
 }
 
+/* Two of them, neither the other's parent; theirs waits for the one that waits. */
+static int take_what_is_posted(void *arg)
+{
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    for (;;)
+        sem_wait(arg);
+    return 0;
+}
+static void clone_siblings(void)
+{
+    static _Alignas(16) char stacks[2][65536];
+    sem_init(&posted, 0, 0);
+    pid_t waits = clone(take_what_is_posted, stacks[0] + sizeof(stacks[0]), CLONE_VM | SIGCHLD, &posted);
+    if (waits < 0 || clone(post_now_and_then, stacks[1] + sizeof(stacks[1]), CLONE_VM | SIGCHLD, &posted) < 0)
+        factory_die("clone");
+    factory_ready();
+    waitpid(waits, NULL, 0);
+}
+
 const struct factory_case factory_vfork[] = {
     /* hangs */
     {"wait-by-pidfd", wait_by_pidfd, false},
@@ -192,6 +211,7 @@ const struct factory_case factory_vfork[] = {
     {"poll-pidfd-slow", poll_pidfd_slow, true},
     {"wait-for-stops", wait_for_stops, true},
     {"clone-and-post", clone_and_post, true},
+    {"clone-siblings", clone_siblings, true},
     {"vfork-slow", vfork_slow, true},
     {"vfork-and-lock", vfork_and_lock, true},
     {NULL, NULL, false},
