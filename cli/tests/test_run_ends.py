@@ -7,6 +7,7 @@ A player of a check that is killed alone takes its check with it, and the run go
 usage: test_run_ends.py WEDGE sample | signals | kills ROUNDS | players ROUNDS     Prints the seed; WEDGE_TEST_SEED sets it.
        sample: each signal at one instant, and a few kills
 """
+import atexit
 import glob
 import json
 import os
@@ -78,6 +79,7 @@ class Run:
             self.process = subprocess.Popen([WEDGE, "run", "-o", self.dir, "--jobs", "2", *more, *self.files],
                                             stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
                                             env={**os.environ, "WEDGE_TEST_ENDS": str(os.getpid())})
+        atexit.register(self.process.kill) # of one that fails; its players hear of it, and end
 
     def said(self):
         with open(self.log, encoding="utf-8", errors="replace") as file:
