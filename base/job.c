@@ -145,7 +145,11 @@ static void child_main(wedge_job_fn *fn, void *arg, int out, pid_t parent, struc
     /* A Ctrl-C is the caller's to handle: it ends this child as it sees fit. */
     signal(SIGINT, SIG_IGN);
     signal(SIGQUIT, SIG_IGN);
+    sigset_t pipe;
+    sigemptyset(&pipe);
+    sigaddset(&pipe, SIGPIPE);
     signal(SIGPIPE, SIG_DFL);
+    sigprocmask(SIG_UNBLOCK, &pipe, NULL);
     /* A child of this child has a note of its own: it is trusted less, and must not write in this one. */
     madvise(note, sizeof(*note), MADV_DONTFORK);
     n_later = 0; /* those are the caller's */

@@ -221,7 +221,9 @@ int wedge_census_run(const struct wedge_cli *cli, char *const *command, int64_t 
                      struct wedge_census *ret, struct wedge_outcome *ret_outcome, struct wedge_err *err)
 {
     struct taking taking = {.reporter = {.cli = cli}};
+    const sigset_t mask = wedge_cli_hold_pipe();
     struct wedge_session session = {.verb = "census",
+                                    .mask = &mask,
                                     .argv = command,
                                     .agent = true,
                                     .census = heap ? WEDGE_CENSUS_HEAP : WEDGE_CENSUS_CALLS,

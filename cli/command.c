@@ -49,6 +49,15 @@ int wedge_cli_plan(const char *file, struct wedge_plan **ret, struct wedge_err *
     return rc;
 }
 
+sigset_t wedge_cli_hold_pipe(void)
+{
+    sigset_t pipe, before;
+    sigemptyset(&pipe);
+    sigaddset(&pipe, SIGPIPE);
+    sigprocmask(SIG_BLOCK, &pipe, &before);
+    return before;
+}
+
 void wedge_cli_streams(struct wedge_session *session, const struct wedge_cli *cli)
 {
     session->stdout_fd = cli->json ? STDERR_FILENO : -1;

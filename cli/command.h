@@ -3,6 +3,7 @@
 #define WEDGE_CLI_COMMAND_H
 
 #include <jansson.h>
+#include <signal.h>
 
 #include "cli/cli.h"
 #include "faults/plan.h"
@@ -17,6 +18,9 @@ struct wedge_cli_reporter {
 
 /* Reads and checks a plan file. */
 int wedge_cli_plan(const char *file, struct wedge_plan **ret, struct wedge_err *err);
+/* Blocks SIGPIPE until wedge ends, and returns the mask that the command is to have: `wedge watch … 2>&1 | head` has a tree
+ * to end, too. */
+sigset_t wedge_cli_hold_pipe(void);
 /* Where the command's streams go: straight through on a terminal, else by way of the copier, which keeps the last
  * lines. With --json standard output goes to standard error. */
 void wedge_cli_streams(struct wedge_session *session, const struct wedge_cli *cli);

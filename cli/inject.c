@@ -122,8 +122,10 @@ int wedge_cli_inject(int argc, char **argv)
     }
     if (o.cli.verbose)
         say_illegal(&o.cli, plan);
+    const sigset_t mask = wedge_cli_hold_pipe();
     struct wedge_cli_reporter reporter = {.cli = &o.cli};
     struct wedge_session session = {.verb = "inject",
+                                    .mask = &mask,
                                     .argv = o.command,
                                     .agent = true,
                                     .plan = plan,

@@ -338,6 +338,7 @@ int wedge_cli_run(int argc, char **argv)
     argp_parse(&argp, argc, argv, 0, NULL, &o);
     /* From here on a signal ends the run in order: heard while checks are played, and once they are, no more. */
     wedge_session_ends(&ends);
+    sigaddset(&ends, SIGPIPE); /* results are written although nobody reads what is said of them */
     sigprocmask(SIG_BLOCK, &ends, &p.mask);
     int status = o.ablate ? ablate(&p) : run_checks(&p);
     dispose(&p);

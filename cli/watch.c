@@ -140,8 +140,10 @@ int wedge_cli_watch(int argc, char **argv)
         wedge_cli_error(&err);
         return WEDGE_EXIT_OWN_FAILURE;
     }
+    const sigset_t mask = wedge_cli_hold_pipe();
     struct wedge_cli_reporter reporter = {.cli = &o.cli};
     struct wedge_session session = {.verb = "watch",
+                                    .mask = &mask,
                                     .argv = o.command,
                                     .attach = o.pid,
                                     .agent = !o.no_agent && !o.pid,

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -96,6 +97,34 @@ START_TEST(test_watch_hang)
         ck_assert_str_eq(word(report, "scope"), "whole");
         json_decref(report);
     }
+}
+END_TEST
+
+/* `wedge watch … 2>&1 | head`: nobody reads what wedge says, and it ends the tree nonetheless. */
+START_TEST(test_watch_that_nobody_reads)
+{
+    int ends[2];
+    char result[160];
+    const char *const argv[] = {from_env("WEDGE_BIN"),     "watch",           "-o", wedge_out, "--",
+                                from_env("WEDGE_FACTORY"), "opposite-shared", NULL};
+    ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
+    close(ends[0]);
+    pid_t wedge = fork();
+    if (wedge == 0) {
+        signal(SIGPIPE, SIG_DFL);
+        dup2(ends[1], STDOUT_FILENO);
+        dup2(ends[1], STDERR_FILENO);
+        close_range(3, ~0u, 0);
+        execv(argv[0], (char *const *)argv);
+        _exit(127);
+    }
+    close(ends[1]);
+    ck_assert_int_eq(prctl(PR_SET_CHILD_SUBREAPER, 1), 0); /* what wedge left would be ours */
+    ck_assert_int_eq(status_of(wedge), 124);
+    ck_assert_int_eq(waitpid(-1, NULL, 0), -1);
+    ck_assert_int_eq(errno, ECHILD);
+    snprintf(result, sizeof(result), "%s/result.json", wedge_out);
+    ck_assert_int_eq(access(result, R_OK), 0);
 }
 END_TEST
 
@@ -397,6 +426,7 @@ static void fill(TCase *tcase)
     tcase_add_loop_test(tcase, test_watch_hang, 0, 2 * HANGS);
     tcase_add_loop_test(tcase, test_dump_hang, 0, HANGS);
     tcase_add_loop_test(tcase, test_dump_healthy, 0, HEALTHY);
+    tcase_add_test(tcase, test_watch_that_nobody_reads);
     tcase_add_test(tcase, test_watch_server);
     tcase_add_loop_test(tcase, test_watch_says_what_was_recorded, 0, sizeof(recorded) / sizeof(recorded[0]));
     tcase_add_test(tcase, test_watch_stall);
