@@ -39,7 +39,7 @@ static const struct hang hangs[] = {
      "send_all"},
     {"mq-full-own", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 1, "mq_send",
      "full message queue /w"},
-    {"sem-unlinked", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 1, NULL, "semaphore", "wait_for"},
+    {"sem-unlinked", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 1, "sem_wait", "semaphore"},
     {"sysv-sem-orphaned", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_EVIDENT, WEDGE_SCOPE_WHOLE, 1, "semop", "semaphore 1 of"},
     {"sysv-sem-both", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_EVIDENT, WEDGE_SCOPE_WHOLE, 2, "semop", "V semaphore 0 of set",
      "add"},
