@@ -70,8 +70,9 @@ void wedge_cli_on_report(void *arg, const json_t *report, bool final)
     struct wedge_cli_reporter *r = arg;
     (void) final;
     fflush(stdout);
-    if (!r->failed)
-        r->failed = wedge_cli_report(r->cli, report, WEDGE_EXIT_HANG, r->cli->json ? stdout : stderr, &r->err);
+    int rc =
+        wedge_cli_report(r->cli, report, WEDGE_EXIT_HANG, r->cli->json ? stdout : stderr, r->failed ? NULL : &r->err);
+    r->failed = r->failed ? r->failed : rc;
     r->reported = true;
 }
 

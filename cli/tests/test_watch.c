@@ -100,6 +100,22 @@ START_TEST(test_watch_hang)
 }
 END_TEST
 
+/* Everything that it says goes to `out`. */
+static pid_t start_saying(const char *const *argv, int out)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        signal(SIGPIPE, SIG_DFL);
+        dup2(out, STDOUT_FILENO);
+        dup2(out, STDERR_FILENO);
+        close_range(3, ~0u, 0);
+        execv(argv[0], (char *const *)argv);
+        _exit(127);
+    }
+    close(out);
+    return pid;
+}
+
 /* `wedge watch … 2>&1 | head`: nobody reads what wedge says, and it ends the tree nonetheless. */
 START_TEST(test_watch_that_nobody_reads)
 {
@@ -109,22 +125,31 @@ START_TEST(test_watch_that_nobody_reads)
                                 from_env("WEDGE_FACTORY"), "opposite-shared", NULL};
     ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
     close(ends[0]);
-    pid_t wedge = fork();
-    if (wedge == 0) {
-        signal(SIGPIPE, SIG_DFL);
-        dup2(ends[1], STDOUT_FILENO);
-        dup2(ends[1], STDERR_FILENO);
-        close_range(3, ~0u, 0);
-        execv(argv[0], (char *const *)argv);
-        _exit(127);
-    }
-    close(ends[1]);
+    pid_t wedge = start_saying(argv, ends[1]);
     ck_assert_int_eq(prctl(PR_SET_CHILD_SUBREAPER, 1), 0); /* what wedge left would be ours */
     ck_assert_int_eq(status_of(wedge), 124);
     ck_assert_int_eq(waitpid(-1, NULL, 0), -1);
     ck_assert_int_eq(errno, ECHILD);
     snprintf(result, sizeof(result), "%s/result.json", wedge_out);
     ck_assert_int_eq(access(result, R_OK), 0);
+}
+END_TEST
+
+/* What was found out is said, too, where it cannot be written down: the folder is full, or cannot be made. */
+START_TEST(test_watch_without_a_folder)
+{
+    int ends[2];
+    char said[8192];
+    const char *const argv[] = {from_env("WEDGE_BIN"),     "watch",           "-o", "/proc/self/none", "--",
+                                from_env("WEDGE_FACTORY"), "opposite-shared", NULL};
+    ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
+    pid_t wedge = start_saying(argv, ends[1]);
+    read_text(ends[0], NULL, said, sizeof(said));
+    close(ends[0]);
+    ck_assert_int_eq(status_of(wedge), 124);
+    ck_assert_msg(strstr(said, "HANG: Lock cycle (proved, the whole program)") != NULL, "%s", said);
+    ck_assert_msg(strstr(said, "cannot open the folder") != NULL, "%s", said);
+    ck_assert_ptr_null(strstr(said, "report.html"));
 }
 END_TEST
 
@@ -427,6 +452,7 @@ static void fill(TCase *tcase)
     tcase_add_loop_test(tcase, test_dump_hang, 0, HANGS);
     tcase_add_loop_test(tcase, test_dump_healthy, 0, HEALTHY);
     tcase_add_test(tcase, test_watch_that_nobody_reads);
+    tcase_add_test(tcase, test_watch_without_a_folder);
     tcase_add_test(tcase, test_watch_server);
     tcase_add_loop_test(tcase, test_watch_says_what_was_recorded, 0, sizeof(recorded) / sizeof(recorded[0]));
     tcase_add_test(tcase, test_watch_stall);
