@@ -35,7 +35,18 @@ int wedge_store_failed(sqlite3 *db, struct wedge_err *err)
 {
     const char *file = db ? sqlite3_db_filename(db, "main") : "runs.db";
     int rc = wedge_err_set(err, -EIO, "the run store %s: %s", file, db ? sqlite3_errmsg(db) : "no memory");
-    wedge_err_remedy(err, "`sqlite3 %s .recover` saves what can be; without the file a new one is begun", file);
+    switch (db ? sqlite3_errcode(db) & 0xff : SQLITE_NOMEM) { /* the low byte: https://sqlite.org/rescode.html */
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+        wedge_err_remedy(err, "`sqlite3 %s .recover` saves what can be; without the file a new one is begun", file);
+        break;
+    case SQLITE_BUSY:
+        wedge_err_remedy(err, "another program keeps it; wait for its end, or take another folder with -o");
+        break;
+    default:
+        wedge_err_remedy(err, "take another folder with -o");
+        break;
+    }
     return rc;
 }
 
@@ -65,14 +76,23 @@ static int version_of(sqlite3 *db)
     return version;
 }
 
-/* Two that begin a store at the same time make one of it: who comes second sees the version once it has the lock. */
-static bool prepare(sqlite3 *db)
+/* Two that begin a store at the same time make one of it: who comes second sees the version once it has the lock. The change of
+ * the journal's mode alone does not wait for a lock (SQLite has one itself by then, and calls no busy handler where that
+ * could be a deadlock: https://sqlite.org/c3ref/busy_handler.html); who finds it taken goes on in the mode that there is,
+ * which is as safe, and in the new one as soon as another has made the change. */
+static int prepare(sqlite3 *db, struct wedge_err *err)
 {
     sqlite3_busy_timeout(db, 5000);
-    if (sqlite3_exec(db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE", NULL, NULL, NULL))
-        return false;
-    bool made = version_of(db) != 0 || sqlite3_exec(db, schema, NULL, NULL, NULL) == SQLITE_OK;
-    return sqlite3_exec(db, made ? "COMMIT" : "ROLLBACK", NULL, NULL, NULL) == SQLITE_OK && made;
+    int wal = sqlite3_exec(db, "PRAGMA journal_mode = WAL", NULL, NULL, NULL);
+    if ((wal && wal != SQLITE_BUSY) || sqlite3_exec(db, "PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE", NULL, NULL, NULL))
+        return wedge_store_failed(db, err);
+    int rc = 0, made = version_of(db) ? SQLITE_OK : sqlite3_exec(db, schema, NULL, NULL, NULL);
+    if (made == SQLITE_OK && sqlite3_exec(db, "COMMIT", NULL, NULL, NULL) == SQLITE_OK)
+        return 0;
+    if (made != SQLITE_ERROR) /* there are such tables, and no version: wedge_store_open says whose they are not */
+        rc = wedge_store_failed(db, err);
+    sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
+    return rc;
 }
 
 int wedge_store_open(const char *dir, bool make, sqlite3 **ret, struct wedge_err *err)
@@ -83,8 +103,10 @@ int wedge_store_open(const char *dir, bool make, sqlite3 **ret, struct wedge_err
     if (rc)
         return rc;
     snprintf(path, sizeof(path), "%s/runs.db", dir);
-    if (sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, NULL) || (make && !prepare(db)))
+    if (sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, NULL))
         rc = wedge_store_failed(db, err);
+    if (!rc && make)
+        rc = prepare(db, err);
     sqlite3_busy_timeout(db, 5000);
     if (!rc && version_of(db) != 1) {
         rc = wedge_err_set(err, -EPROTO, "the run store %s was not made by this version of wedge", path);

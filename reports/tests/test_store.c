@@ -179,6 +179,68 @@ START_TEST(two_at_once_are_two_runs)
 }
 END_TEST
 
+/* Several runs begin one store at the same instant, as the jobs of a build do: none is told that it is locked. */
+START_TEST(many_begin_one_store_at_once)
+{
+    enum { AT_ONCE = 6 };
+    int gate[2], status;
+    pid_t pids[AT_ONCE];
+    ck_assert_int_eq(pipe(gate), 0);
+    for (int i = 0; i < AT_ONCE; i++) {
+        pids[i] = fork();
+        ck_assert_int_ge(pids[i], 0);
+        if (pids[i] == 0) {
+            struct wedge_store *s;
+            struct wedge_err err = {0};
+            char byte;
+            close(gate[1]);
+            if (read(gate[0], &byte, 1) != 0) /* open once nobody has the other end */
+                _exit(1);
+            if (wedge_store_begin(dir, "run", &s, &err) || wedge_store_end(s, true, 0, &err)) {
+                fprintf(stderr, "%s\n", err.message);
+                _exit(1);
+            }
+            wedge_store_free(s);
+            _exit(0);
+        }
+    }
+    close(gate[0]);
+    close(gate[1]);
+    int failed = 0;
+    for (int i = 0; i < AT_ONCE; i++) {
+        ck_assert_int_eq(waitpid(pids[i], &status, 0), pids[i]);
+        failed += status != 0;
+    }
+    ck_assert_int_eq(failed, 0);
+    json_t *model = history(100, NULL);
+    ck_assert_uint_eq(json_array_size(json_object_get(model, "runs")), AT_ONCE);
+    json_decref(model);
+}
+END_TEST
+
+/* What to do about it is another thing for each: a store that is sound must not be "recovered". */
+START_TEST(a_remedy_fits_its_failure)
+{
+    struct wedge_store *s = NULL;
+    struct wedge_err err = {0};
+    sqlite3 *db;
+    wedge_store_free(begin());
+    ck_assert_int_eq(sqlite3_open(file, &db), SQLITE_OK);
+    ck_assert_int_eq(sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+    ck_assert_int_eq(wedge_store_begin(dir, "run", &s, &err), -EIO);
+    sqlite3_close(db);
+    ck_assert_ptr_nonnull(strstr(err.message, "locked"));
+    ck_assert_ptr_null(strstr(err.remedy, "recover"));
+    ck_assert_ptr_nonnull(strstr(err.remedy, "-o"));
+    ck_assert_int_eq(unlink(file), 0);
+    ck_assert_int_eq(sqlite3_open(file, &db), SQLITE_OK); /* somebody else's */
+    ck_assert_int_eq(sqlite3_exec(db, "CREATE TABLE runs (x)", NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+    ck_assert_int_eq(wedge_store_begin(dir, "run", &s, &err), -EPROTO);
+    ck_assert_ptr_null(s);
+}
+END_TEST
+
 START_TEST(what_is_no_store_of_ours_is_refused)
 {
     struct wedge_store *s = NULL;
@@ -212,6 +274,8 @@ static void fill(TCase *tcase)
     tcase_add_test(tcase, the_last_runs_alone);
     tcase_add_test(tcase, a_killed_teller_leaves_what_it_told);
     tcase_add_test(tcase, two_at_once_are_two_runs);
+    tcase_add_loop_test(tcase, many_begin_one_store_at_once, 0, 10);
+    tcase_add_test(tcase, a_remedy_fits_its_failure);
     tcase_add_test(tcase, what_is_no_store_of_ours_is_refused);
 }
 
