@@ -15,6 +15,7 @@
 #include "cli/census.h"
 #include "cli/cli.h"
 #include "reports/report.h"
+#include "scenarios/scenario.h"
 
 struct options {
     struct wedge_cli cli;
@@ -271,8 +272,7 @@ static int write_draft(const struct options *o, const struct draft *d, const cha
 /* As the reader of scenarios has it; refused before the command runs. */
 static int check_name(const char *name, struct wedge_err *err)
 {
-    size_t good = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-/");
-    if (!*name || name[good] || name[0] == '/' || strstr(name, "..") || name[strlen(name) - 1] == '/')
+    if (!wedge_scenario_name_fits(name))
         return wedge_err_input(err, NULL, 0, 0,
                                "a name has letters, digits and ._-/ only, and stays in its folder, not '%s'", name);
     return 0;

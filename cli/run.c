@@ -175,14 +175,29 @@ static int ended(void *context, size_t number, long round, const struct wedge_ch
     return rc ? rc : p->o->fail_fast && r.status != WEDGE_CHECK_PASSED;
 }
 
-/* Reads a file and takes its checks, if it is asked for. */
+/* Whoever has that name already; two of one name would write into one folder. */
+static const struct wedge_scenario *named(const struct play *p, const char *name)
+{
+    for (size_t i = 0; i < p->n_scenarios; i++)
+        if (strcmp(p->scenarios[i]->name, name) == 0)
+            return p->scenarios[i];
+    return NULL;
+}
+
+/* Reads a file and takes its checks, if it is asked for and not yet there. */
 static int add_file(struct play *p, const char *file, const char *prefix, struct wedge_err *err)
 {
     struct wedge_scenario *s;
     int rc = wedge_runner_load(file, prefix, &s, err);
     if (rc)
         return rc;
-    if (p->o->filter && fnmatch(p->o->filter, s->name, 0) != 0) {
+    const struct wedge_scenario *other = named(p, s->name);
+    if (other && strcmp(other->file, file) != 0) {
+        rc = wedge_err_input(err, file, 0, 0, "has the name of %s, '%s'", other->file, s->name);
+        wedge_scenario_free(s);
+        return rc;
+    }
+    if (other || (p->o->filter && fnmatch(p->o->filter, s->name, 0) != 0)) {
         wedge_scenario_free(s);
         return 0;
     }

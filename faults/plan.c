@@ -338,11 +338,15 @@ bool wedge_plan_must_fire(const struct wedge_plan *plan, size_t i)
     return i < plan->n && plan->rules[i].rule.must_fire;
 }
 
-void wedge_plan_excuse(struct wedge_plan *plan, const char *id)
+bool wedge_plan_excuse(struct wedge_plan *plan, const char *id)
 {
+    bool found = false;
     for (size_t i = 0; i < plan->n; i++)
-        if (strcmp(plan->rules[i].rule.id, id) == 0)
+        if (strcmp(plan->rules[i].rule.id, id) == 0) {
             plan->rules[i].rule.must_fire = 0;
+            found = true;
+        }
+    return found;
 }
 
 bool wedge_plan_has_seed(const struct wedge_plan *plan)

@@ -27,7 +27,8 @@ size_t wedge_plan_count(const struct wedge_plan *plan); /* rules */
 const char *wedge_plan_id(const struct wedge_plan *plan, size_t i); /* of rule i; NULL past the end */
 const char *wedge_plan_text(const struct wedge_plan *plan, size_t i); /* its line, cut at 191 bytes; NULL */
 bool wedge_plan_must_fire(const struct wedge_plan *plan, size_t i); /* unfired makes the run invalid */
-void wedge_plan_excuse(struct wedge_plan *plan, const char *id); /* that rule need not fire, nor be able to */
+/* That rule need not fire, nor be able to. false: there is none. */
+bool wedge_plan_excuse(struct wedge_plan *plan, const char *id);
 bool wedge_plan_has_seed(const struct wedge_plan *plan);
 uint64_t wedge_plan_seed(const struct wedge_plan *plan); /* 0 when none is given */
 

@@ -100,6 +100,8 @@ static int read_duration(struct reader *r, yaml_node_t *node, int64_t *ret_ms)
     int64_t ns;
     if (!text || wedge_duration_parse(text, &ns))
         return bad(r, node, "expected a duration such as 500ms, 30s or 2min, not '%s'", text ? text : "a collection");
+    if (ns < 1000000) /* 0 would be none */
+        return bad(r, node, "expected at least a millisecond, not '%s'", text);
     *ret_ms = ns / 1000000;
     return 0;
 }
@@ -247,6 +249,9 @@ static int read_expect(struct reader *r, yaml_node_t *node, struct wedge_expect 
         rc = read_counts(r, v[4], expect);
     if (!rc && v[5])
         rc = read_status(r, v[5], expect);
+    for (int i = 1; !rc && i < 4; i++)
+        if (v[i] && strcmp(expect->kind, "finished") == 0)
+            rc = bad(r, v[i], "'%s' does not go with 'kind: finished'", words[i]);
     return rc;
 }
 
@@ -278,10 +283,19 @@ static int replace(struct reader *r, yaml_node_t *map, struct wedge_strings *arg
     return 0;
 }
 
-static int read_variant(struct reader *r, yaml_node_t *node, const struct wedge_check *hang, bool twin,
-                        struct wedge_check *check)
+static bool same(char *const *a, char *const *b)
+{
+    for (; *a && *b && strcmp(*a, *b) == 0; a++, b++)
+        ;
+    return !*a && !*b;
+}
+
+static int read_variant(struct reader *r, yaml_node_t *node, enum wedge_check_role role, struct wedge_scenario *s)
 {
     static const char *const words[] = {"expect", "add", "replace", "unfired-ok", "cure", NULL};
+    const struct wedge_check *hang = &s->checks[WEDGE_CHECK_HANG];
+    struct wedge_check *check = &s->checks[role];
+    const bool twin = role == WEDGE_CHECK_TWIN;
     yaml_node_t *v[5] = {NULL};
     struct wedge_strings argv = {0}, unfired = {0};
     int rc = read_map(r, node, words, v);
@@ -294,20 +308,25 @@ static int read_variant(struct reader *r, yaml_node_t *node, const struct wedge_
         rc = bad(r, node, "a twin names its '%s'", "cure");
     else if (!twin && v[4])
         rc = bad(r, v[4], "only a twin has a '%s'", "cure");
-    else if (!v[1] && !v[2])
-        rc = bad(r, node, "this check changes nothing: it needs 'add' or '%s'", "replace");
     for (char **a = hang->argv; !rc && *a; a++)
         rc = wedge_strings_add(&argv, *a);
     if (!rc && v[2])
         rc = replace(r, v[2], &argv);
     if (!rc && v[1])
         rc = read_strings(r, v[1], &argv);
-    if (!rc && v[3])
+    if (!rc && same(argv.items, hang->argv)) /* it would be the hang once more */
+        rc = bad(r, node, "this check changes nothing: it needs 'add' or '%s'", "replace");
+    if (!rc && v[3]) {
         rc = read_strings(r, v[3], &unfired);
+        check->unfired_line = (int)v[3]->start_mark.line + 1;
+        check->unfired_column = (int)v[3]->start_mark.column + 1;
+    }
     if (!rc && v[4])
         rc = read_text(r, v[4], &check->cure);
     if (!rc)
         rc = read_expect(r, v[0], &check->expect);
+    if (!rc && role != WEDGE_CHECK_PROPOSED && strcmp(check->expect.kind, "finished") != 0)
+        rc = bad(r, v[0], "what is cured must finish: expected 'kind: %s'", "finished");
 out:
     check->argv = wedge_strings_take(&argv);
     check->unfired_ok = wedge_strings_take(&unfired);
@@ -327,6 +346,19 @@ static int read_reference(struct reader *r, yaml_node_t *node, char **ret)
         at = more ? end + 2 : end;
     }
     return rc;
+}
+
+bool wedge_scenario_name_fits(const char *name)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-/";
+    for (const char *part = name;; part++) {
+        size_t length = strcspn(part, "/");
+        if (length <= 2 && strspn(part, ".") >= length) /* none, "." and ".." */
+            return false;
+        part += length;
+        if (!*part)
+            return name[strspn(name, letters)] == '\0';
+    }
 }
 
 /* What may be left out comes last. */
@@ -366,11 +398,11 @@ static int read_checks(struct reader *r, yaml_node_t **v, struct wedge_scenario 
     if (!rc)
         rc = read_expect(r, v[EXPECT], &hang->expect);
     if (!rc)
-        rc = read_variant(r, v[TWIN], hang, true, &s->checks[WEDGE_CHECK_TWIN]);
+        rc = read_variant(r, v[TWIN], WEDGE_CHECK_TWIN, s);
     if (!rc && v[PROPOSED])
-        rc = read_variant(r, v[PROPOSED], hang, false, &s->checks[WEDGE_CHECK_PROPOSED]);
+        rc = read_variant(r, v[PROPOSED], WEDGE_CHECK_PROPOSED, s);
     if (!rc && v[HARDENED])
-        rc = read_variant(r, v[HARDENED], hang, false, &s->checks[WEDGE_CHECK_HARDENED]);
+        rc = read_variant(r, v[HARDENED], WEDGE_CHECK_HARDENED, s);
     return rc;
 }
 
@@ -405,10 +437,8 @@ static int read_scenario(struct reader *r, struct wedge_scenario *s)
     if (!scalar(v[FORMAT]) || strcmp(scalar(v[FORMAT]), "wedge.scenario/1") != 0)
         return bad(r, v[FORMAT], "the format must be '%s'", "wedge.scenario/1");
     rc = read_text(r, v[NAME], &s->name);
-    if (!rc && strspn(s->name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-/") != strlen(s->name))
-        rc = bad(r, v[NAME], "a name has letters, digits and ._-/ only, not '%s'", s->name);
-    if (!rc && (s->name[0] == '/' || strstr(s->name, "..")))
-        rc = bad(r, v[NAME], "the name '%s' leaves its folder", s->name);
+    if (!rc && !wedge_scenario_name_fits(s->name))
+        rc = bad(r, v[NAME], "a name has letters, digits and ._-/ only, and stays in its folder, not '%s'", s->name);
     if (!rc)
         rc = read_text(r, v[TITLE], &s->title);
     if (!rc && v[ITEM])
@@ -433,6 +463,20 @@ static int read_scenario(struct reader *r, struct wedge_scenario *s)
     if (!rc && v[PATIENCE])
         rc = read_duration(r, v[PATIENCE], &s->patience_ms);
     return rc ? rc : read_checks(r, v, s);
+}
+
+/* What stood behind a second "---" would be left out without a word. */
+static int read_end(struct reader *r, yaml_parser_t *parser)
+{
+    yaml_document_t next;
+    if (!yaml_parser_load(parser, &next))
+        return wedge_err_input(r->err, r->file, (int)parser->problem_mark.line + 1,
+                               (int)parser->problem_mark.column + 1, "not valid YAML: %s",
+                               parser->problem ? parser->problem : "unreadable");
+    const yaml_node_t *root = yaml_document_get_root_node(&next);
+    int rc = root ? bad(r, root, "expected one scenario in a file, and this is a second %s", "document") : 0;
+    yaml_document_delete(&next);
+    return rc;
 }
 
 static FILE *open_regular(const char *file, struct wedge_err *err)
@@ -476,6 +520,8 @@ int wedge_scenario_load(const char *file, const char *build, struct wedge_scenar
         s->patience_ms = 10000;
         rc = read_scenario(&r, s);
     }
+    if (!rc)
+        rc = read_end(&r, &parser);
     yaml_document_delete(&r.doc);
 out:
     yaml_parser_delete(&parser);

@@ -42,6 +42,7 @@ struct wedge_check {
     char **argv; /* expanded, NULL-terminated */
     struct wedge_expect expect;
     char **unfired_ok; /* rules that need not fire here, NULL-terminated */
+    int unfired_line, unfired_column; /* where they stand in the file */
 };
 
 struct wedge_scenario {
@@ -61,6 +62,9 @@ extern const char *const wedge_check_words[WEDGE_CHECKS]; /* hang, proposed, twi
 /* Reads `file`. `build` replaces ${BUILD} in the command. Errors: -EINVAL with file, line and column; the file's. */
 int wedge_scenario_load(const char *file, const char *build, struct wedge_scenario **ret, struct wedge_err *err);
 void wedge_scenario_free(struct wedge_scenario *scenario);
+
+/* Whether a scenario may have this name: a path of letters, digits, ".", "_" and "-", below the folder of the results. */
+bool wedge_scenario_name_fits(const char *name);
 
 /* Finds the file of a scenario: `word` is a path, or a name below `dir` with or without its folder and ".yaml"
  * ("1.1a", "hang-report/1.1a"). Returns 0 and a malloced path, -EINVAL with the nearest name. */

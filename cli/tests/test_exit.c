@@ -95,6 +95,7 @@ static void setup(void)
     write_file("tiny.yaml", TINY "expect: {kind: finished, counts: {n: 3}}\n" TINY_TWIN, 0644);
     write_file("ends.yaml", TINY "expect: {kind: lock-cycle}\n" TINY_TWIN, 0644);
     write_file("count.yaml", TINY "expect: {kind: finished, counts: {n: 4}}\n" TINY_TWIN, 0644);
+    write_file("nofault.yaml", TINY "plan: plan 1\nexpect: {kind: finished, counts: {n: 4}}\n" TINY_TWIN, 0644);
     write_file("fires.yaml",
                TINY "plan: |\n  plan 1\n  f1 root start -> delay 1ms\nexpect: {kind: finished}\n" TINY_TWIN, 0644);
     /* Two hangs of one kind, with different signatures, in turn. */
@@ -267,6 +268,9 @@ static const struct {
     {"$W run tiny.yaml", 0, "2 of 2 checks as expected"},
     {"$W run -j2 tiny.yaml leaves.yaml", 0, "4 of 4 checks as expected"},
     {"$W run -j3 --repeat 5 -o out tiny.yaml && grep -c '\"round\": 5' out/result.json", 0, "2\n"},
+    {"$W run tiny.yaml tiny.yaml", 0, "2 of 2 checks as expected"},
+    {"$W run tiny.yaml count.yaml", 2, "count.yaml: has the name of tiny.yaml, 'tiny'"},
+    {"$W run nofault.yaml", 1, "expected n=4, got 3"},
     {"$W run --filter='ti*' tiny.yaml deaf.yaml", 0, "2 of 2 checks as expected"},
     {"$W run --filter='ti' tiny.yaml", 2, "no scenario's name fits 'ti'; `wedge list` shows them"},
     {"$W run --filter='corpus/once-a*'", 0, "2 of 2 checks as expected"},

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/tests/suite.h"
+#include "scenarios/runner.h"
 #include "scenarios/strings.h"
 
 static char dir[64], file[128];
@@ -105,7 +106,7 @@ static const struct {
     {"format: wedge.scenario/2\nname: a\ntitle: T\nseverity: low\nlearn: L\ncommand: x\n" EXPECT TWIN, 1, 9,
      "the format must be 'wedge.scenario/1'"},
     {"format: wedge.scenario/1\nname: ../a\ntitle: T\nseverity: low\nlearn: L\ncommand: x\n" EXPECT TWIN, 2, 7,
-     "leaves its folder"},
+     "stays in its folder"},
     {"format: wedge.scenario/1\nname: a b\ntitle: T\nseverity: low\nlearn: L\ncommand: x\n" EXPECT TWIN, 2, 7,
      "letters, digits"},
     {"format: wedge.scenario/1\nname: a\ntitle: T\nseverity: bad\nlearn: L\ncommand: x\n" EXPECT TWIN, 4, 11,
@@ -147,6 +148,24 @@ static const struct {
      "the command has no argument '--other'"},
     {HEAD EXPECT "twin: {cure: c, add: x, expect: {kind: finished}}\n", 8, 22, "expected a list"},
     {HEAD EXPECT TWIN "hardened: {cure: c, add: [x], expect: {kind: finished}}\n", 9, 18, "only a twin has a 'cure'"},
+    {HEAD EXPECT "twin: {cure: c, add: [], expect: {kind: finished}}\n", 8, 7, "this check changes nothing"},
+    {HEAD EXPECT "twin: {cure: c, replace: {-n: -n}, expect: {kind: finished}}\n", 8, 7, "this check changes nothing"},
+    {HEAD EXPECT "twin: {cure: c, add: [x], expect: {kind: lock-cycle}}\n", 8, 35, "must finish"},
+    {HEAD EXPECT TWIN "hardened: {add: [x], expect: {kind: idle}}\n", 9, 30, "must finish"},
+    {HEAD "expect: {kind: finished, certainty: proved}\n" TWIN, 7, 37, "does not go with 'kind: finished'"},
+    {HEAD "expect: {kind: finished, scope: whole}\n" TWIN, 7, 33, "does not go with 'kind: finished'"},
+    {HEAD "expect: {kind: finished, culprit: {role: w}}\n" TWIN, 7, 35, "does not go with 'kind: finished'"},
+    {HEAD "limit: 0s\n" EXPECT TWIN, 7, 8, "expected at least a millisecond"},
+    {HEAD "limit: 900us\n" EXPECT TWIN, 7, 8, "expected at least a millisecond"},
+    {HEAD "within: 0ms\n" EXPECT TWIN, 7, 9, "expected at least a millisecond"},
+    {HEAD EXPECT TWIN "---\na: [\n", 11, 1, "not valid YAML"},
+    {HEAD EXPECT TWIN "---\n" HEAD EXPECT TWIN, 10, 1, "one scenario"},
+    {"format: wedge.scenario/1\nname: a//b\ntitle: T\nseverity: low\nlearn: L\ncommand: x\n" EXPECT TWIN, 2, 7,
+     "stays in its folder"},
+    {"format: wedge.scenario/1\nname: a/\ntitle: T\nseverity: low\nlearn: L\ncommand: x\n" EXPECT TWIN, 2, 7,
+     "stays in its folder"},
+    {"format: wedge.scenario/1\nname: ./a\ntitle: T\nseverity: low\nlearn: L\ncommand: x\n" EXPECT TWIN, 2, 7,
+     "stays in its folder"},
 };
 
 START_TEST(test_refused)
@@ -160,6 +179,35 @@ START_TEST(test_refused)
     ck_assert_msg(strstr(wedge_err_text(&err, text, sizeof(text)), refused[_i].message) != NULL, "%s", text);
     ck_assert_int_eq(err.line, refused[_i].line);
     ck_assert_int_eq(err.column, refused[_i].column);
+}
+END_TEST
+
+/* By the plan that stands in the file. */
+START_TEST(test_excused_rules)
+{
+    struct wedge_scenario *s = NULL;
+    struct wedge_err err = {0};
+#define PLAN "plan: |\n  plan 1\n  f1 root start -> kill KILL\n"
+#define HARDENED(rule) "hardened: {add: [x], unfired-ok: [" rule "], expect: {kind: finished}}\n"
+    ck_assert_int_eq(load(HEAD EXPECT TWIN PLAN HARDENED("f1"), &s, &err), 0);
+    wedge_scenario_free(s);
+    s = NULL;
+    ck_assert_int_eq(wedge_runner_load(file, "/opt/wedge", &s, &err), 0);
+    wedge_scenario_free(s);
+    s = NULL;
+    ck_assert_int_eq(load(HEAD EXPECT TWIN PLAN HARDENED("f1, f2"), &s, &err), 0);
+    wedge_scenario_free(s);
+    s = NULL;
+    ck_assert_int_eq(wedge_runner_load(file, "/opt/wedge", &s, &err), -EINVAL);
+    ck_assert_msg(strstr(err.message, "no rule 'f2'") != NULL, "%s", err.message);
+    ck_assert_int_eq(err.line, 12);
+    ck_assert_int_eq(err.column, 34);
+    ck_assert_ptr_null(s);
+    ck_assert_int_eq(load(HEAD EXPECT TWIN HARDENED("f1"), &s, &err), 0);
+    wedge_scenario_free(s);
+    s = NULL;
+    ck_assert_int_eq(wedge_runner_load(file, "/opt/wedge", &s, &err), -EINVAL);
+    ck_assert_ptr_null(s);
 }
 END_TEST
 
@@ -206,6 +254,7 @@ static void fill(TCase *tcase)
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, test_what_a_file_says);
     tcase_add_loop_test(tcase, test_refused, 0, sizeof(refused) / sizeof(refused[0]));
+    tcase_add_test(tcase, test_excused_rules);
     tcase_add_test(tcase, test_not_a_file);
     tcase_add_test(tcase, test_found_by_name_or_path);
 }
