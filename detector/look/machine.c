@@ -19,6 +19,7 @@
 
 #define MOST_ENDS       1048576
 #define MOST_MAPS_BYTES (8u << 20)
+enum { MOST_NEWCOMERS = 256 }; /* born while one round looks; more are a storm, and count as not to be read */
 
 static int compare_machine(const void *a, const void *b)
 {
@@ -225,34 +226,108 @@ static bool has_files(const struct wedge_machine_proc *p)
     return !p->kernel && p->state != 'X' && !(p->state == 'Z' && p->threads <= 1);
 }
 
+/* What one process has is added to a table. */
+typedef void asking(struct wedge_look *look, const struct wedge_machine_proc *p);
+
+static void ask_ends(struct wedge_look *look, const struct wedge_machine_proc *p)
+{
+    struct wedge_fd *fds = NULL;
+    size_t n = 0;
+    wedge_look_note(look, p->pid, "descriptors");
+    int rc = is_listed(look->options->skip, look->options->n_skip, p->pid)
+                 ? -EACCES
+                 : wedge_fds_read(p->pid, wedge_machine_reader(p), &fds, &n);
+    for (size_t k = 0; k < n && !rc; k++)
+        if (fds[k].kind != WEDGE_FD_OTHER)
+            rc = add(&look->ends, &look->n_ends, &look->cap_ends,
+                     (struct wedge_machine_end){.dev = fds[k].dev,
+                                                .inode = fds[k].inode,
+                                                .pid = p->pid,
+                                                .number = fds[k].number,
+                                                .readable = fds[k].readable,
+                                                .writable = fds[k].writable},
+                     wedge_fds_is_keyed(fds[k].kind));
+    free(fds);
+    if (rc && !is_gone(rc))
+        hide(look, p, &look->hidden_ends);
+}
+
+static void ask_mappings(struct wedge_look *look, const struct wedge_machine_proc *p)
+{
+    char *text = NULL;
+    wedge_look_note(look, p->pid, "mappings");
+    ssize_t len = is_listed(look->options->skip, look->options->n_skip, p->pid)
+                      ? -EACCES
+                      : wedge_proc_read_all(p->pid, wedge_machine_reader(p), "maps", MOST_MAPS_BYTES, &text);
+    int rc = len < 0 ? (int)len : len >= (ssize_t)MOST_MAPS_BYTES ? -EOVERFLOW : 0;
+    for (char *line = text, *next; line && *line && !rc; line = next) {
+        struct wedge_proc_map map;
+        next = strchr(line, '\n');
+        if (next)
+            *next++ = '\0';
+        if (wedge_proc_map_parse(line, &map) == 0 && map.shared && map.inode)
+            rc = add(&look->mappings, &look->n_mappings, &look->cap_mappings,
+                     (struct wedge_machine_end){.dev = (uint64_t)map.dev_major << 32 | map.dev_minor,
+                                                .inode = map.inode,
+                                                .pid = p->pid,
+                                                .mapping = true},
+                     true);
+        if (!next)
+            break;
+    }
+    free(text);
+    if (rc && !is_gone(rc))
+        hide(look, p, &look->hidden_mappings);
+}
+
+/* Asks those in a new list whom no list had before. False: there was nobody, or it cannot be known. */
+static bool ask_unlisted(struct wedge_look *look, asking *ask, pid_t known[MOST_NEWCOMERS], size_t *n_known,
+                         bool *ret_hidden)
+{
+    pid_t *pids = NULL;
+    size_t n = 0, before = *n_known;
+    int dir = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    *ret_hidden = dir < 0 || wedge_proc_list_at(dir, WEDGE_MACHINE_MOST, &pids, &n) != 0;
+    for (size_t i = 0; i < n && !*ret_hidden; i++) {
+        if (find(look, pids[i]) || is_listed(known, before, pids[i]))
+            continue;
+        if ((*ret_hidden = *n_known == MOST_NEWCOMERS))
+            break;
+        struct wedge_machine_proc p = {.pid = known[(*n_known)++] = pids[i]};
+        read_one(&(struct listing){look, dir, &p}, 0);
+        const struct wedge_machine_proc *parent = p.pid ? find(look, p.ppid) : NULL;
+        p.tree = parent && parent->tree;
+        if (p.pid && has_files(&p) && !(parent && parent->blind))
+            ask(look, &p);
+    }
+    if (dir >= 0)
+        close(dir);
+    free(pids);
+    return !*ret_hidden && *n_known > before;
+}
+
+/* All in the list, and whoever was born since: it may have from its parent what nobody else has any more, and the parent may be
+ * gone before it was asked. When a list has nobody new, everyone in it was asked after birth. */
+static void ask_all(struct wedge_look *look, asking *ask, bool *ret_hidden)
+{
+    pid_t known[MOST_NEWCOMERS];
+    size_t n_known = 0;
+    bool hidden = false;
+    for (size_t i = 0; i < look->n_machine; i++)
+        if (has_files(&look->machine[i]))
+            ask(look, &look->machine[i]);
+    if (look->core || (look->last_born && look->last_born == wedge_compare_last_born()))
+        return;
+    while (ask_unlisted(look, ask, known, &n_known, &hidden))
+        ;
+    *ret_hidden |= hidden;
+}
+
 static void read_ends(struct wedge_look *look)
 {
     look->ends_read = true;
     look->n_ends = 0;
-    for (size_t i = 0; i < look->n_machine; i++) {
-        const struct wedge_machine_proc *p = &look->machine[i];
-        struct wedge_fd *fds = NULL;
-        size_t n = 0;
-        if (!has_files(p))
-            continue;
-        wedge_look_note(look, p->pid, "descriptors");
-        int rc = is_listed(look->options->skip, look->options->n_skip, p->pid)
-                     ? -EACCES
-                     : wedge_fds_read(p->pid, wedge_machine_reader(p), &fds, &n);
-        for (size_t k = 0; k < n && !rc; k++)
-            if (fds[k].kind != WEDGE_FD_OTHER)
-                rc = add(&look->ends, &look->n_ends, &look->cap_ends,
-                         (struct wedge_machine_end){.dev = fds[k].dev,
-                                                    .inode = fds[k].inode,
-                                                    .pid = p->pid,
-                                                    .number = fds[k].number,
-                                                    .readable = fds[k].readable,
-                                                    .writable = fds[k].writable},
-                         wedge_fds_is_keyed(fds[k].kind));
-        free(fds);
-        if (rc && !is_gone(rc))
-            hide(look, p, &look->hidden_ends);
-    }
+    ask_all(look, ask_ends, &look->hidden_ends);
     if (look->n_ends)
         qsort(look->ends, look->n_ends, sizeof(*look->ends), compare_ends);
 }
@@ -261,35 +336,7 @@ static void read_mappings(struct wedge_look *look)
 {
     look->mappings_read = true;
     look->n_mappings = 0;
-    for (size_t i = 0; i < look->n_machine; i++) {
-        const struct wedge_machine_proc *p = &look->machine[i];
-        char *text = NULL;
-        if (!has_files(p))
-            continue;
-        wedge_look_note(look, p->pid, "mappings");
-        ssize_t len = is_listed(look->options->skip, look->options->n_skip, p->pid)
-                          ? -EACCES
-                          : wedge_proc_read_all(p->pid, wedge_machine_reader(p), "maps", MOST_MAPS_BYTES, &text);
-        int rc = len < 0 ? (int)len : len >= (ssize_t)MOST_MAPS_BYTES ? -EOVERFLOW : 0;
-        for (char *line = text, *next; line && *line && !rc; line = next) {
-            struct wedge_proc_map map;
-            next = strchr(line, '\n');
-            if (next)
-                *next++ = '\0';
-            if (wedge_proc_map_parse(line, &map) == 0 && map.shared && map.inode)
-                rc = add(&look->mappings, &look->n_mappings, &look->cap_mappings,
-                         (struct wedge_machine_end){.dev = (uint64_t)map.dev_major << 32 | map.dev_minor,
-                                                    .inode = map.inode,
-                                                    .pid = p->pid,
-                                                    .mapping = true},
-                         true);
-            if (!next)
-                break;
-        }
-        free(text);
-        if (rc && !is_gone(rc))
-            hide(look, p, &look->hidden_mappings);
-    }
+    ask_all(look, ask_mappings, &look->hidden_mappings);
     if (look->n_mappings)
         qsort(look->mappings, look->n_mappings, sizeof(*look->mappings), compare_ends);
 }

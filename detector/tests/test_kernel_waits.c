@@ -77,6 +77,7 @@ static const struct healthy healthy[] = {
     {"mq-named", false, WEDGE_WAIT_QUEUE},
     {"sem-named", false, WEDGE_WAIT_SEM},
     {"sem-by-descriptor", false, WEDGE_WAIT_SEM},
+    {"sem-handed-on", false, WEDGE_WAIT_SEM},
     {"sysv-sem-undo", false, WEDGE_WAIT_SEM},
     {"sysv-sem-slow", false, WEDGE_WAIT_SEM},
     {"sysv-sem-by-stranger", true, WEDGE_WAIT_SEM},

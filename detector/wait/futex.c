@@ -55,8 +55,8 @@ static bool add_sharers(struct wedge_look *look, int thread, pid_t self, uint64_
     for (size_t i = 0; i < n_maps + n_ends; i++) {
         pid_t pid = i < n_maps ? maps[i].pid : ends[i - n_maps].pid;
         const struct wedge_machine_proc *m = wedge_look_machine_of(look, pid);
-        if (pid == self || !m || m->blind)
-            continue;
+        if (pid == self || (m && m->blind))
+            continue; /* who was born since the list was read is in none */
         others = true;
         int proc = wedge_look_want(look, pid);
         if (proc < 0 || look->procs[proc].skipped)

@@ -109,7 +109,7 @@ static enum owner find_owner(struct wedge_look *look, int thread, const struct w
         if (*ret >= 0)
             return alive_or_gone(look, *ret);
         const struct wedge_machine_proc *m = wedge_look_machine_of(look, maps[i].pid);
-        if (proc < 0 && m && !m->blind)
+        if (proc < 0 && !(m && m->blind))
             return OWNER_UNKNOWN; /* not read in this round */
     }
     /* A core file has every thread of its process, and of this machine it knows nothing. */

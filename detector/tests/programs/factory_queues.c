@@ -226,6 +226,30 @@ static void sem_by_descriptor(void)
         ;
 }
 
+/* A semaphore of memory without a name: whoever has it starts the next one, and ends. Nobody who could post it is in the tree,
+ * or lives for longer than a look takes. */
+static void sem_handed_on(void)
+{
+    sem_t *sem = mmap(NULL, sizeof(*sem), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (sem == MAP_FAILED || sem_init(sem, 1, 0))
+        factory_die("mmap");
+    for (factory_ready();;) {
+        pid_t child = fork();
+        if (child == 0) {
+            for (int i = 0; i < 40; i++) {
+                factory_nap(1);
+                if (fork())
+                    _exit(0);
+            }
+            sem_post(sem);
+            _exit(0);
+        }
+        while (sem_wait(sem))
+            ;
+        waitpid(child, NULL, 0);
+    }
+}
+
 /* ---- System V ---- */
 
 static void remove_sem(int id)
@@ -418,6 +442,7 @@ const struct factory_case factory_queues[] = {
     {"mq-named", mq_named, true},
     {"sem-named", sem_named, true},
     {"sem-unlinked", sem_unlinked, false},
+    {"sem-handed-on", sem_handed_on, true},
     {"sem-by-descriptor", sem_by_descriptor, true},
     {"sysv-sem-undo", sysv_sem_undo, true},
     {"sysv-sem-slow", sysv_sem_slow, true},
