@@ -3,8 +3,9 @@
  * outermost libc call, first three functions of the program) over the core of the set; no roles, counts, addresses,
  * certainty or dead processes. Who else waits for the core depends on the moment, so they are left out.
  *
- * A tree that makes no progress may move all the same: what a thread that moves is in, and which processes there are that
- * come and go, is chance. Of the one only the function counts in which it began, the others do not.
+ * A tree that makes no progress may move all the same: what its threads are in at the moment, those too that wait for one that
+ * moves, and which processes there are that come and go, is chance. Of the threads only the function counts in which they
+ * began, and the passing processes do not.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -98,24 +99,31 @@ static int compare_lines(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
+static bool has_mover(const struct wedge_look *look, const struct wedge_verdict *v, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (is_mover(look, v->victims[i]))
+            return true;
+    return false;
+}
+
 static const char *sign(struct wedge_look *look, const struct wedge_verdict *v, bool roles, const char *prefix)
 {
     struct wedge_text text = WEDGE_TEXT_INIT(MOST_TEXT);
     size_t n = wedge_verdict_core(look, v), kept = 0;
-    bool weak = n == 0;
+    bool weak = n == 0, moves = is_unfounded(v->kind) && has_mover(look, v, n);
     char **lines = calloc(n + 1, sizeof(*lines));
     if (!lines)
         return "";
     for (size_t i = 0; i < n; i++) {
         const struct wedge_thread *t = &look->snapshot->threads[v->victims[i]];
-        bool mover = is_unfounded(v->kind) && is_mover(look, v->victims[i]);
         char line[2048];
         if (is_unfounded(v->kind) && is_passing(look, t))
             continue;
         /* A stuck user's function is the hang; who else is in its circle is not. */
         if (v->kind == WEDGE_VERDICT_STUCK_CALLBACK && !t->wait.callback)
             continue;
-        weak |= !(mover ? line_of_mover : line_of)(look, t, roles, line, sizeof(line));
+        weak |= !(moves ? line_of_mover : line_of)(look, t, roles, line, sizeof(line));
         lines[kept] = strdup(line);
         kept += lines[kept] != NULL;
     }
