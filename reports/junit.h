@@ -1,7 +1,7 @@
 /*
  * JUnit for CI systems: one testsuite, one testcase per check. The file on disk is whole and well-formed at every
- * moment: it is written anew as each case comes (where that takes milliseconds, so often that it takes a tenth of the time) and at the end. Until
- * then it has a last testcase, an error, that says so: what a killed run leaves does not pass for a good one.
+ * moment: it is written anew as each case comes and at the end. Until then it has a last testcase, an error, that says so:
+ * what a killed run leaves does not pass for a good one.
  */
 #ifndef WEDGE_REPORTS_JUNIT_H
 #define WEDGE_REPORTS_JUNIT_H
