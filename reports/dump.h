@@ -1,7 +1,7 @@
 /*
- * A JSON tree as text, in the very bytes that jansson would write, for trees in which the same part stands many times:
- * the stack of a thousand threads is composed once and copied. (jansson itself spends most of its time on telling
- * whether a tree is a circle; ours are made without one, or parsed.)
+ * A JSON tree as text, for trees in which the same part stands many times: the stack of a thousand threads is composed once and
+ * copied. (jansson itself spends most of its time on telling whether a tree is a circle; ours are made without one, or
+ * parsed.) Without INDENT these are the very bytes that jansson would write.
  */
 #ifndef WEDGE_REPORTS_DUMP_H
 #define WEDGE_REPORTS_DUMP_H
@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdio.h>
 
-#define WEDGE_DUMP_INDENT 1u /* JSON_INDENT(2); without it JSON_COMPACT */
+#define WEDGE_DUMP_INDENT 1u /* by two blanks; an object or array of plain values stands on one line. Without it JSON_COMPACT */
 #define WEDGE_DUMP_ASCII  2u /* JSON_ENSURE_ASCII */
 #define WEDGE_DUMP_HTML   4u /* `<`, `>` and `&` as \u00XX: it cannot end a script element */
 

@@ -93,6 +93,10 @@ int wedge_report_save(int dirfd, const char *name, const void *data, size_t len,
         rc = fd < 0 ? -errno : 0;
     }
     if (!rc) {
+        /* Room at once: where the name stands for an older file, ext4 finds the blocks of all that is not yet on the disk while it
+         * renames (auto_da_alloc, ext4(5)): 1 ms for a report. Where it cannot be done, the writing will say what is the matter. */
+        if (len)
+            fallocate(fd, 0, 0, (off_t)len);
         rc = write_all(fd, data, len);
         if (close(fd) && !rc)
             rc = -errno;

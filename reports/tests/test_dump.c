@@ -1,4 +1,4 @@
-/* reports/dump: the same bytes as jansson's. */
+/* reports/dump: what jansson would write, and for people its plain parts on one line each. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,12 +20,32 @@ static void same_as_jansson(const json_t *tree, unsigned flags, size_t jansson_f
     free(theirs);
 }
 
+/* Line ends and blanks apart, which mean nothing: the same values under the same keys in the same order. */
+static void same_indented(const json_t *tree, unsigned flags)
+{
+    size_t len, plain_len;
+    char *ours = wedge_report_dump(tree, flags | WEDGE_DUMP_INDENT, 1, &len);
+    char *plain = wedge_report_dump(tree, flags, 1, &plain_len);
+    ck_assert_ptr_nonnull(ours);
+    ck_assert_ptr_nonnull(plain);
+    json_t *again = json_loadb(ours, len, 0, NULL);
+    size_t again_len;
+    char *again_plain = again ? wedge_report_dump(again, flags, 1, &again_len) : NULL;
+    ck_assert_ptr_nonnull(again_plain);
+    ck_assert_uint_eq(again_len, plain_len);
+    ck_assert_mem_eq(again_plain, plain, plain_len);
+    json_decref(again);
+    free(again_plain);
+    free(plain);
+    free(ours);
+}
+
 static void same_in_all_ways(const json_t *tree)
 {
-    same_as_jansson(tree, WEDGE_DUMP_INDENT, JSON_INDENT(2));
     same_as_jansson(tree, 0, JSON_COMPACT);
     same_as_jansson(tree, WEDGE_DUMP_ASCII, JSON_COMPACT | JSON_ENSURE_ASCII);
-    same_as_jansson(tree, WEDGE_DUMP_ASCII | WEDGE_DUMP_INDENT, JSON_INDENT(2) | JSON_ENSURE_ASCII);
+    same_indented(tree, 0);
+    same_indented(tree, WEDGE_DUMP_ASCII);
 }
 
 START_TEST(test_samples)
@@ -53,6 +73,32 @@ START_TEST(test_shared_parts)
     json_t *part = json_pack("{s:i,s:[i,i]}", "x", 1, "y", 2, 3);
     json_t *tree = json_pack("[O,O,[O,[O]],{s:O}]", part, part, part, json_object_get(part, "y"), "z", part);
     same_in_all_ways(tree);
+    json_decref(part);
+    json_decref(tree);
+}
+END_TEST
+
+/* What holds no container is a line; the same part stands so at every depth. */
+START_TEST(test_lines)
+{
+    static const char wanted[] = "{\n"
+                                 "  \"a\": 1,\n"
+                                 "  \"b\": {\"x\": 1, \"y\": null},\n"
+                                 "  \"c\": [\n"
+                                 "    [],\n"
+                                 "    {},\n"
+                                 "    [2, 3],\n"
+                                 "    {\"x\": 1, \"y\": null}\n"
+                                 "  ]\n"
+                                 "}";
+    json_t *part = json_pack("{s:i,s:n}", "x", 1, "y");
+    json_t *tree = json_pack("{s:i,s:O,s:[[],{},[i,i],O]}", "a", 1, "b", part, "c", 2, 3, part);
+    size_t len;
+    char *text = wedge_report_dump(tree, WEDGE_DUMP_INDENT, 1, &len);
+    ck_assert_ptr_nonnull(text);
+    text[len] = 0;
+    ck_assert_str_eq(text, wanted);
+    free(text);
     json_decref(part);
     json_decref(tree);
 }
@@ -89,6 +135,7 @@ static void fill(TCase *tc)
     tcase_add_loop_test(tc, test_samples, 0, SAMPLE_COUNT);
     tcase_add_test(tc, test_odd_values);
     tcase_add_test(tc, test_shared_parts);
+    tcase_add_test(tc, test_lines);
     tcase_add_test(tc, test_html);
     tcase_add_test(tc, test_too_deep);
 }
