@@ -56,13 +56,13 @@ void wedge_queue_close(struct wedge_queue *queue)
 
 bool wedge_queue_reserve(struct wedge_queue *queue, bool force)
 {
+    _Atomic uint32_t *listed = &queue->shared->listed[queue->process];
     uint64_t fill = atomic_load(&queue->shared->fill);
-    while (force || (uint32_t)fill < queue->bound) {
-        if (atomic_compare_exchange_weak(&queue->shared->fill, &fill, fill + 1)) {
-            atomic_fetch_add(&queue->shared->listed[queue->process], 1);
+    atomic_fetch_add(listed, 1); /* first: a death in between gives one room too many back, and none is lost */
+    while (force || (uint32_t)fill < queue->bound)
+        if (atomic_compare_exchange_weak(&queue->shared->fill, &fill, fill + 1))
             return true;
-        }
-    }
+    atomic_fetch_sub(listed, 1);
     return false;
 }
 
@@ -78,8 +78,8 @@ static void give_room(struct wedge_queue *queue, uint32_t n)
 
 void wedge_queue_unreserve(struct wedge_queue *queue)
 {
-    atomic_fetch_sub(&queue->shared->listed[queue->process], 1);
     give_room(queue, 1);
+    atomic_fetch_sub(&queue->shared->listed[queue->process], 1);
 }
 
 /* Number n is out of the pipe, and with it all before it. A number before one that was taken already changes nothing. */
@@ -149,6 +149,19 @@ static int write_packets(struct wedge_queue *queue, const struct wedge_message *
     return rc;
 }
 
+/* Somebody wanted to settle while this one wrote, and waits in the pipe by now: there he is told. */
+static void tell_unsettled(struct wedge_queue *queue)
+{
+    struct wedge_message head = {.kind = WEDGE_MESSAGE_NOTHING};
+    size_t done = 0;
+    wedge_queue_lock_take(&queue->shared->writers, INT64_MAX);
+    if (atomic_exchange(&queue->shared->unsettled, 0)) {
+        head.number = atomic_load(&queue->shared->written);
+        write_packets(queue, &head, NULL, &done);
+    }
+    wedge_queue_lock_give(&queue->shared->writers);
+}
+
 int wedge_queue_write(struct wedge_queue *queue, const struct wedge_message *head, const void *body)
 {
     struct wedge_queue_shared *shared = queue->shared;
@@ -159,9 +172,8 @@ int wedge_queue_write(struct wedge_queue *queue, const struct wedge_message *hea
     WEDGE_POINT("pool.feeder.locked");
     int rc = WEDGE_ASK("pool.feeder.write");
     if (rc == 0) {
-        /* A death between these two loses one room for good. The other way round one could be given back twice. */
-        atomic_fetch_sub(&shared->listed[queue->process], 1);
         numbered.number = atomic_fetch_add(&shared->written, 1) + 1;
+        atomic_fetch_sub(&shared->listed[queue->process], 1); /* in this order: as in reserve */
         rc =
             queue->packets ? write_packets(queue, &numbered, body, &done) : write_stream(queue, &numbered, body, &done);
         if (rc < 0 && done == 0) { /* nothing of it is there: the number is free again */
@@ -174,6 +186,9 @@ int wedge_queue_write(struct wedge_queue *queue, const struct wedge_message *hea
     }
     WEDGE_POINT("pool.feeder.written");
     wedge_queue_lock_give(&shared->writers);
+    /* Partner of settle, who says so before he looks for the lock: either he got it, or it is seen here. */
+    while (atomic_load(&shared->unsettled))
+        tell_unsettled(queue);
     return rc;
 }
 
@@ -237,7 +252,8 @@ static void add_packet(struct wedge_queue_part *part, const struct packet *packe
 {
     bool follows = part->begun && packet->head.number == part->head.number && packet->head.offset == part->got;
     if (packet->head.offset == 0)
-        *part = (struct wedge_queue_part){.begun = packet->head.bytes <= room, .head = packet->head};
+        *part = (struct wedge_queue_part){
+            .begun = packet->head.kind != WEDGE_MESSAGE_NOTHING && packet->head.bytes <= room, .head = packet->head};
     else if (!follows)
         *part = (struct wedge_queue_part){0};
     if (!part->begun || bytes > part->head.bytes - part->got)
@@ -252,8 +268,9 @@ static int read_packets(struct wedge_queue *queue, struct wedge_message *ret, ui
     struct wedge_queue_part own = {0}, *part = kept ? kept : &own;
     struct packet packet;
     size_t bytes = 0;
-    for (;;) {
-        int rc = kept && until_ns != INT64_MAX ? wait_readable(queue, until_ns) : 0;
+    for (bool first = true;; first = false) { /* for the first one lock_readable has waited */
+        bool limited = !first && (kept || !part->begun) && until_ns != INT64_MAX;
+        int rc = limited ? wait_readable(queue, until_ns) : 0;
         if (rc == 0)
             rc = read_packet(queue->read_fd, &packet, &bytes);
         if (rc < 0)
@@ -262,6 +279,9 @@ static int read_packets(struct wedge_queue *queue, struct wedge_message *ret, ui
         WEDGE_POINT("pool.reader.head");
         if (part->begun && part->got == part->head.bytes)
             break;
+        /* The end of a message whose beginning died with its reader, or a settling: it is all out of the pipe. */
+        if (!part->begun && packet.head.offset + bytes == packet.head.bytes)
+            took_number(queue, packet.head.number);
     }
     *ret = part->head;
     *part = (struct wedge_queue_part){0};
@@ -278,7 +298,7 @@ static int lock_readable(struct wedge_queue *queue, int64_t until_ns)
             rc = wedge_queue_lock_take(lock, until_ns);
         if (rc < 0)
             return rc;
-        if (rc > 0)
+        if (rc > 0 || atomic_load(&queue->shared->unsettled))
             wedge_queue_settle(queue);
         WEDGE_POINT("pool.reader.locked");
         if (!queue->idle_holds && !wedge_queue_readable(queue)) { /* another was faster */
@@ -324,8 +344,12 @@ out:
 void wedge_queue_settle(struct wedge_queue *queue)
 {
     struct wedge_queue_shared *shared = queue->shared;
-    if (!queue->packets || wedge_queue_lock_take(&shared->writers, 0) < 0)
-        return; /* a writer is at work: what it writes will tell */
+    if (!queue->packets)
+        return;
+    atomic_store(&shared->unsettled, 1); /* before the look for the lock: see wedge_queue_write */
+    if (wedge_queue_lock_take(&shared->writers, 0) < 0)
+        return;
+    atomic_store(&shared->unsettled, 0); /* who dies from here on holds the readers' lock: the next one settles */
     /* No writer: written cannot change. A reader that has just emptied the pipe counts what we count, once. */
     if (!wedge_queue_readable(queue))
         took_number(queue, atomic_load(&shared->written));

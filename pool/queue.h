@@ -20,8 +20,13 @@
  * - The count is raised before the message is in the pipe and lowered after it is out: a process that dies between
  *   leaves room that never comes back. Messages are numbered as they are written, and `fill` holds the number of the last
  *   that was taken beside the count, in one word: taking number n gives back the room of all since the last one taken,
- *   those included that went with the dead. What a dead process had listed and not written is known by `listed`. One room can
- *   still be lost: by a death between two instructions of wedge_queue_write, where they say so.
+ *   those included that went with the dead. What a dead process had listed and not written is known by `listed`. A death
+ *   between two steps that belong together gives one room too many back, never one too few: the queue then holds one more than its
+ *   bound until it is empty the next time.
+ * - The number of what a dead reader took is told by the next message that is taken. Where none follows, the next
+ *   reader is told of the death by the lock and settles: an empty pipe means that all that was written is out of it. While a
+ *   writer is at work that cannot be known; the writer then finds `unsettled` when it is through, and writes a packet which says
+ *   so (WEDGE_MESSAGE_NOTHING), since that is what the reader waits for.
  * - The pipe's ends stay open in every process, the parent included: a reader never sees an end of file, even when
  *   nobody is left to write.
  *
@@ -46,7 +51,8 @@
 
 #define WEDGE_QUEUE_GROWS UINT32_MAX /* a bound that is none */
 
-enum wedge_message_kind { WEDGE_MESSAGE_TASK = 1, WEDGE_MESSAGE_RESULT, WEDGE_MESSAGE_MARK };
+/* NOTHING is no message: one packet, which says that all up to its number are out of the pipe. */
+enum wedge_message_kind { WEDGE_MESSAGE_TASK = 1, WEDGE_MESSAGE_RESULT, WEDGE_MESSAGE_MARK, WEDGE_MESSAGE_NOTHING };
 
 struct wedge_message {
     uint32_t bytes; /* of the body that follows */
@@ -62,6 +68,7 @@ struct wedge_queue_shared {
     _Atomic uint64_t fill; /* number of the last message taken << 32 | count */
     _Atomic uint32_t takers;
     _Atomic uint32_t written; /* number of the last message begun; under the writers' lock */
+    _Atomic uint32_t unsettled; /* somebody wanted to settle and could not, for a writer was at work */
     struct wedge_queue_lock readers, writers;
     _Atomic uint32_t listed[WEDGE_POOL_PROCESSES_MAX + 1]; /* by process, 0 the parent: counted, not yet begun */
 };
@@ -120,8 +127,8 @@ int wedge_queue_receive(struct wedge_queue *queue, struct wedge_message *ret, vo
 /* Whether the pipe has something to read now; not what is in a feeder's list. */
 bool wedge_queue_readable(const struct wedge_queue *queue);
 
-/* Owned locks, after a death: what was begun and is not in the pipe any more has been taken. What cannot be known now, the
- * next message that is taken tells. */
+/* Owned locks, after a death: what was begun and is not in the pipe any more has been taken. What cannot be known now, a
+ * writer tells as soon as it is through. */
 void wedge_queue_settle(struct wedge_queue *queue);
 /* Owned locks: this process (from 1) is dead; what it had listed gives its room back. */
 void wedge_queue_forget_writer(struct wedge_queue *queue, uint32_t process);
