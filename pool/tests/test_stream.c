@@ -811,18 +811,38 @@ START_TEST(hazard_and_cure)
 }
 END_TEST
 
+/* A process that removes the file when nobody has the write end of `alive` any more: when this test was killed, too. */
+static pid_t guard_file(const char *path, const int alive[2])
+{
+    char byte;
+    pid_t pid = fork();
+    ck_assert_int_ge(pid, 0);
+    if (pid != 0)
+        return pid;
+    setsid(); /* who kills the test kills its group */
+    close(alive[1]);
+    while (read(alive[0], &byte, 1) < 0 && errno == EINTR)
+        ;
+    unlink(path);
+    _exit(0);
+}
+
 /* 3.2c: what a killed parent leaves in /dev/shm; destroy leaves nothing, and what is stale is no obstacle. */
 START_TEST(a_killed_parent_leaves_a_file)
 {
     bool named = _i == 0;
     char path[64];
-    int ready[2];
+    int ready[2], guarded[2], alive[2];
     make_pipe(ready);
+    make_pipe(guarded);
+    make_pipe(alive);
     pid_t pid = fork();
     ck_assert_int_ge(pid, 0);
     if (pid == 0) {
         struct wedge_pool_callbacks callbacks = callbacks_of(square_task);
         setpgid(0, 0);
+        close(guarded[1]);
+        read_byte(guarded[0]);
         pool = MAKE_POOL("reported", "processes=1", "name=test-stream", named ? "shared=named" : "shared=unnamed");
         start(&callbacks);
         snprintf(path, sizeof(path), "/dev/shm/wedge-test-stream-%d-0", (int)getpid());
@@ -839,12 +859,15 @@ START_TEST(a_killed_parent_leaves_a_file)
         ck_assert_int_eq(write(ready[1], "r", 1), 1);
         kill(0, SIGKILL);
     }
+    snprintf(path, sizeof(path), "/dev/shm/wedge-test-stream-%d-0", (int)pid);
+    pid_t guard = guard_file(path, alive);
+    ck_assert_int_eq(write(guarded[1], "g", 1), 1);
     ck_assert_int_eq(read_byte(ready[0]), 'r');
     waitpid(pid, NULL, 0);
-    snprintf(path, sizeof(path), "/dev/shm/wedge-test-stream-%d-0", (int)pid);
-    int left = access(path, F_OK);
-    unlink(path);
-    ck_assert_int_eq(left, named ? 0 : -1);
+    ck_assert_int_eq(access(path, F_OK), named ? 0 : -1);
+    close(alive[1]);
+    waitpid(guard, NULL, 0);
+    ck_assert_int_eq(access(path, F_OK), -1);
 }
 END_TEST
 

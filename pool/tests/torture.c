@@ -7,7 +7,8 @@
  *
  * What has to hold: each accepted task is reported exactly once; an OK result is its task's own; LOST are at most as many
  * as the dead (those that a limit ended too) had threads; after a parent's death all that it started is gone within two seconds. A run that
- * hangs is ended by this program's own watch, which is a failure too.
+ * hangs is ended by this program's own watch, which is a failure too: it says how far the pool came, and what `wedge dump`
+ * makes of it. WEDGE_TORTURE_QUIET: seconds until then.
  *
  * usage: torture (workers|zygote|parent) N [collector|iterate|takers [SEED [KEY=VALUE…]]]
  * iterate: whoever puts takes; takers: three threads take beside it. The first KEY may be `preset`.
@@ -50,6 +51,7 @@ struct torture {
     bool iterate, takers;
     pthread_mutex_t lock; /* what is counted */
     _Atomic uint64_t reported, kills;
+    const char *_Atomic phase; /* what the main thread is at */
     _Atomic uint32_t done; /* the killer's: enough */
     int stop[2]; /* a pipe: its end of file ends the watch */
     uint64_t accepted, wrong, outcomes[WEDGE_POOL_OUTCOMES];
@@ -258,22 +260,47 @@ static void *killer_main(void *arg)
     return NULL;
 }
 
+/* Who waits for whom here, on stderr. A shell does it, so that it works in whatever state this process is. */
+static void dump(void)
+{
+    char script[512];
+    snprintf(script, sizeof(script),
+             "folder=$(mktemp -d) && timeout 60 %s dump -o \"$folder\" %d >&2; rm -rf \"$folder\"", WEDGE_PROGRAM,
+             (int)getpid());
+    if (system(script) != 0)
+        fprintf(stderr, "torture: nobody could say who waits for whom\n");
+}
+
+/* Nothing has moved for so long. */
+static _Noreturn void tell_hang(struct torture *torture)
+{
+    struct wedge_pool_stats stats;
+    wedge_pool_stats(torture->pool, &stats);
+    fprintf(stderr,
+            "torture: it hangs: in %s, %llu accepted, %llu reported, %llu kills; %u queued, %u running, %u results, %u "
+            "of %u "
+            "workers, %llu deaths\n",
+            atomic_load(&torture->phase), (unsigned long long)stats.accepted, (unsigned long long)stats.reported,
+            (unsigned long long)atomic_load(&torture->kills), stats.queued, stats.running, stats.results,
+            stats.workers_alive, stats.workers, (unsigned long long)stats.deaths);
+    dump();
+    _exit(1);
+}
+
 /* The program's own watch: it needs nothing from the pool. */
 static void *watch_main(void *arg)
 {
     struct torture *torture = arg;
     struct pollfd pfd = {.fd = torture->stop[0], .events = POLLIN};
+    const char *quiet = getenv("WEDGE_TORTURE_QUIET");
+    int quiet_ms = (quiet ? atoi(quiet) : QUIET_S) * 1000;
     uint64_t last = UINT64_MAX;
     do {
         uint64_t now = atomic_load(&torture->reported) + atomic_load(&torture->kills);
-        if (now == last) {
-            fprintf(stderr, "torture: it hangs: %llu reported, %llu kills\n",
-                    (unsigned long long)atomic_load(&torture->reported),
-                    (unsigned long long)atomic_load(&torture->kills));
-            abort();
-        }
+        if (now == last)
+            tell_hang(torture);
         last = now;
-    } while (poll(&pfd, 1, QUIET_S * 1000) == 0);
+    } while (poll(&pfd, 1, quiet_ms) == 0);
     return NULL;
 }
 
@@ -285,6 +312,7 @@ static uint64_t run(struct torture *torture, uint64_t kills, bool whole)
     struct wedge_pool_stats stats;
     pthread_t killing, watching, taking[TAKERS];
     pthread_mutex_init(&torture->lock, NULL);
+    atomic_store(&torture->phase, "load");
     start(torture);
     killer.forker = streams ? getpid() : zygote_of_this();
     if (killer.forker < 0)
@@ -296,12 +324,16 @@ static uint64_t run(struct torture *torture, uint64_t kills, bool whole)
         if (pthread_create(&taking[i], NULL, taker_main, torture) != 0)
             fail("no thread");
     load(torture);
+    atomic_store(&torture->phase, "the last kills");
     pthread_join(killing, NULL);
+    atomic_store(&torture->phase, "close");
     wedge_pool_close(torture->pool, WEDGE_POOL_NEVER);
+    atomic_store(&torture->phase, "take");
     if (torture->iterate)
         taker_main(torture);
     for (int i = 0; torture->takers && i < TAKERS; i++)
         pthread_join(taking[i], NULL);
+    atomic_store(&torture->phase, "join");
     if (wedge_pool_join(torture->pool, WEDGE_POOL_NEVER, &err) < 0)
         fail(err.message);
     if (streams && torture->iterate) /* what join said of the tasks of the dead */
