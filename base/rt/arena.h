@@ -153,6 +153,12 @@ enum wedge_proc_state {
     WEDGE_PROC_EXITING, /* passed exit or _exit */
 };
 
+/* What the agent knows of alarm() and setitimer(), which the kernel shows nobody. */
+enum wedge_alarms {
+    WEDGE_ALARMS_NONE,
+    WEDGE_ALARMS_CALLED,
+    WEDGE_ALARMS_UNKNOWN, /* it was a program without the agent before */
+};
 struct wedge_arena_proc { /* 128 bytes */
     _Atomic uint32_t gen;
     _Atomic uint32_t state;
@@ -172,7 +178,7 @@ struct wedge_arena_proc { /* 128 bytes */
     uint32_t ordinal; /* nth process of the tree by check-in, from 1; 0: born, not checked in */
     /* One bit for each define of processes: it is one, it was counted as a match, it descends from one. */
     uint32_t defined, counted, under;
-    _Atomic uint32_t alarms; /* 1: it called alarm() or setitimer(), or what it did before is not known; kept over exec */
+    _Atomic uint32_t alarms; /* enum wedge_alarms; kept over exec, as an alarm is (execve(2)) */
     uint64_t program; /* inode of the program that checked in, 0 not known: what a raw execve becomes is another */
 };
 

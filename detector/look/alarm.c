@@ -14,9 +14,14 @@
 #define MOST_FILES 512
 #define ALARM_BIT  (1ull << (SIGALRM - 1))
 
+/* What a file's symbols say of alarms. */
+struct calls {
+    bool wanted, offered; /* undefined and defined alarms */
+    bool runtime; /* a C library, a sanitizer, our agent: they offer what others call */
+};
 struct file {
     uint64_t dev, inode;
-    bool called;
+    struct calls calls;
 };
 struct wedge_alarm_cache {
     struct file files[MOST_FILES];
@@ -37,31 +42,50 @@ static bool is_alarm(const char *name)
     return false;
 }
 
-struct names {
-    bool wanted, offered; /* undefined and defined alarms */
-};
+/* Names by which a library shows that it offers alarms for others to call, and calls none itself: libc's start, the sanitizers'
+ * (sanitizer/common_interface_defs.h), ours. */
+static bool is_of_runtime(const char *name)
+{
+    static const char *const names[] = {"__libc_start_main", "__sanitizer_get_report_path", "wedge_agent_interface"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (strcmp(name, names[i]) == 0)
+            return true;
+    return false;
+}
 
 /* wedge_elf_name_fn */
 static bool note_alarm(void *arg, const struct wedge_elf_name *name)
 {
-    struct names *names = arg;
+    struct calls *calls = arg;
     if (is_alarm(name->text)) {
-        names->wanted |= !name->defined;
-        names->offered |= name->defined;
+        calls->wanted |= !name->defined;
+        calls->offered |= name->defined;
     }
+    calls->runtime |= name->defined && is_of_runtime(name->text);
     return true;
+}
+
+static struct calls read_calls(int fd)
+{
+    struct calls calls = {0};
+    int rc = wedge_elf_names_read(fd, SHT_DYNSYM, note_alarm, &calls);
+    /* Static: linked in only if something calls it. */
+    if (rc == -ENOENT) {
+        rc = wedge_elf_names_read(fd, SHT_SYMTAB, note_alarm, &calls);
+        calls.runtime = false;
+    }
+    return rc ? (struct calls){.wanted = true, .offered = true} : calls;
+}
+
+static bool is_caller(const struct calls *calls)
+{
+    return calls->offered ? !calls->runtime : calls->wanted;
 }
 
 bool wedge_alarm_is_called(int fd)
 {
-    struct names names = {0};
-    int rc = wedge_elf_names_read(fd, SHT_DYNSYM, note_alarm, &names);
-    if (rc == 0)
-        return names.wanted && !names.offered;
-    if (rc != -ENOENT)
-        return true;
-    /* Static: linked in only if something calls it. */
-    return wedge_elf_names_read(fd, SHT_SYMTAB, note_alarm, &names) || names.wanted || names.offered;
+    struct calls calls = read_calls(fd);
+    return is_caller(&calls);
 }
 
 /* ---- of a process ---- */
@@ -79,37 +103,44 @@ static bool is_deaf(const struct wedge_look *look, int proc)
     return deaf;
 }
 
-static bool is_caller(pid_t pid, const struct wedge_proc_map *map)
-{
-    int fd = wedge_elf_open_mapped(pid, map);
-    if (fd < 0)
-        return true;
-    bool called = wedge_alarm_is_called(fd);
-    close(fd);
-    return called;
-}
-
 /* The answer for one mapped file, asked once for all the processes of an examination. */
-static bool is_known_caller(struct wedge_look *look, pid_t pid, const struct wedge_proc_map *map)
+static struct calls calls_of(struct wedge_look *look, pid_t pid, const struct wedge_proc_map *map)
 {
     struct wedge_alarm_cache *cache = look->alarms;
+    struct calls calls = {.wanted = true, .offered = true};
     uint64_t dev = (uint64_t)map->dev_major << 32 | map->dev_minor;
     if (!cache)
         cache = look->alarms = calloc(1, sizeof(*cache));
     if (!cache)
-        return true;
+        return calls;
     for (size_t i = 0; i < cache->n; i++)
         if (cache->files[i].inode == map->inode && cache->files[i].dev == dev)
-            return cache->files[i].called;
+            return cache->files[i].calls;
     if (cache->n == MOST_FILES)
-        return true;
-    bool called = is_caller(pid, map);
-    cache->files[cache->n++] = (struct file){.dev = dev, .inode = map->inode, .called = called};
-    return called;
+        return calls;
+    int fd = wedge_elf_open_mapped(pid, map);
+    if (fd >= 0) {
+        calls = read_calls(fd);
+        close(fd);
+    }
+    cache->files[cache->n++] = (struct file){.dev = dev, .inode = map->inode, .calls = calls};
+    return calls;
 }
 
-static bool maps_caller(struct wedge_look *look, int proc)
+/* Inode of the program that a process runs; 0 not known. */
+static uint64_t program_of(const struct wedge_look *look, int proc)
 {
+    char path[64];
+    struct stat st;
+    wedge_proc_path(look->snapshot->procs[proc].pid, 0, "exe", path, sizeof(path));
+    return stat(path, &st) == 0 ? st.st_ino : 0;
+}
+
+/* Does anything that it has mapped call one? A runtime in the program itself is called by it. Of a program that is seen the
+ * agent has seen every call, but for those of an alarm() of the program's own. */
+static bool maps_caller(struct wedge_look *look, int proc, bool seen)
+{
+    uint64_t program = program_of(look, proc);
     struct wedge_look_proc *own = &look->procs[proc];
     pid_t pid = look->snapshot->procs[proc].pid;
     bool any = false;
@@ -121,33 +152,50 @@ static bool maps_caller(struct wedge_look *look, int proc)
         if (!map->executable || !map->inode)
             continue;
         any = true;
-        if (is_known_caller(look, own->reader ? own->reader : pid, map))
+        struct calls calls = calls_of(look, own->reader ? own->reader : pid, map);
+        if (map->inode != program ? is_caller(&calls) : calls.offered || (calls.wanted && !seen))
             return true;
     }
     return !any;
 }
 
+static const struct wedge_arena_proc *record_of(const struct wedge_look *look, int proc)
+{
+    return look->options->arena ? wedge_arena_proc_of(look->options->arena, look->snapshot->procs[proc].pid, NULL)
+                                : NULL;
+}
+
 /* The agent was in it, and in this very program, from the beginning, and saw it arm none. */
-bool wedge_alarm_is_excluded(const struct wedge_look *look, int proc)
+static bool is_seen(const struct wedge_look *look, int proc)
 {
     const struct wedge_arena_copy *arena = look->options->arena;
     const struct wedge_arena_control *control = arena ? wedge_arena_at(arena, WEDGE_SEC_CONTROL, 0) : NULL;
-    pid_t pid = look->snapshot->procs[proc].pid;
-    const struct wedge_arena_proc *record = control ? wedge_arena_proc_of(arena, pid, NULL) : NULL;
-    char path[64];
-    struct stat st;
-    wedge_proc_path(pid, 0, "exe", path, sizeof(path));
-    return record && control->record == WEDGE_RECORD_CALLS && !control->vfork_alarms && !record->alarms &&
-           record->ordinal && record->state == WEDGE_PROC_RUNNING && record->program && stat(path, &st) == 0 &&
-           st.st_ino == record->program;
+    const struct wedge_arena_proc *record = record_of(look, proc);
+    return record && control && control->record == WEDGE_RECORD_CALLS && !control->vfork_alarms &&
+           record->alarms == WEDGE_ALARMS_NONE && record->ordinal && record->state == WEDGE_PROC_RUNNING &&
+           record->program && record->program == program_of(look, proc);
+}
+
+/* By the record one was armed; by a library that has left, perhaps, or by what the process was before. */
+static bool is_recorded(const struct wedge_look *look, int proc)
+{
+    const struct wedge_arena_proc *record = record_of(look, proc);
+    const struct wedge_arena_control *control =
+        record ? wedge_arena_at(look->options->arena, WEDGE_SEC_CONTROL, 0) : NULL;
+    return control && (record->alarms == WEDGE_ALARMS_CALLED || control->vfork_alarms);
+}
+
+bool wedge_alarm_is_excluded(struct wedge_look *look, int proc)
+{
+    return is_seen(look, proc) && !maps_caller(look, proc, true);
 }
 
 bool wedge_alarm_possible(struct wedge_look *look, int proc)
 {
     struct wedge_look_proc *own = &look->procs[proc];
     if (own->alarm == WEDGE_ALARM_NOT_ASKED)
-        own->alarm = !own->skipped && !own->zombie && !is_deaf(look, proc) && !wedge_alarm_is_excluded(look, proc) &&
-                             maps_caller(look, proc)
+        own->alarm = !own->skipped && !own->zombie && !is_deaf(look, proc) &&
+                             (is_recorded(look, proc) || maps_caller(look, proc, is_seen(look, proc)))
                          ? WEDGE_ALARM_POSSIBLE
                          : WEDGE_ALARM_NONE;
     return own->alarm == WEDGE_ALARM_POSSIBLE;

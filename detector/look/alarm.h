@@ -17,14 +17,16 @@ struct wedge_alarm_cache; /* by file; owned by the examination */
 void wedge_alarm_cache_free(struct wedge_alarm_cache *cache); /* takes NULL */
 
 /* Is it known from the agent's record that the process has never armed one? The agent sees alarm(), ualarm(), setitimer()
- * and the same by syscall(2); an alarm outlives exec and not fork, so that the processes before count, not the parent. */
-bool wedge_alarm_is_excluded(const struct wedge_look *look, int proc);
+ * and the same by syscall(2) of the program itself, whatever runs first in it; not of every library: the loader may bind one past
+ * the agent (RTLD_DEEPBIND, dlmopen), so that one that calls alarms counts as having done it. An alarm outlives exec and not
+ * fork, so that the programs before count, not the parent. Reads the files that it maps. */
+bool wedge_alarm_is_excluded(struct wedge_look *look, int proc);
 /* Could an alarm of its own be on its way to process `proc`, and do something to it? Reads the files that it maps:
  * call it in a disposable child. */
 bool wedge_alarm_possible(struct wedge_look *look, int proc);
 
-/* Does this file call alarm(), ualarm() or setitimer(), as far as its symbols tell? One that cannot be read does; one that has the functions to offer
- * (a C library) does not count as a caller. */
+/* Does this file call alarm(), ualarm() or setitimer(), as far as its symbols tell? One that cannot be read does, and one that
+ * has such functions of its own; but not a C library or a sanitizer, which offer them. */
 bool wedge_alarm_is_called(int fd);
 
 #endif

@@ -220,6 +220,8 @@ void agent_arm_places(void);
 /* call.c: the record of calls */
 struct agent_call;
 void agent_note_alarm(const struct agent_here *here); /* before the call */
+void agent_miss_alarm(void); /* the same where nobody is known yet: noted with the next check-in */
+void agent_note_missed_alarm(struct wedge_arena_proc *proc);
 extern uint8_t agent_recorded[WEDGE_FN_COUNT]; /* how; 0: not */
 void agent_record_watch(uint64_t functions[WEDGE_RULE_FUNCTIONS_WORDS]); /* adds those that are to be recorded */
 void agent_record_before(struct agent_call *call); /* the effect is about to happen */

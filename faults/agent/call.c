@@ -143,7 +143,27 @@ void agent_note_alarm(const struct agent_here *here)
     if (agent_is_vfork_child(here))
         atomic_store_explicit(&agent_arena.control->vfork_alarms, 1, memory_order_relaxed);
     else
-        atomic_store_explicit(&here->proc->alarms, 1, memory_order_relaxed);
+        atomic_store_explicit(&here->proc->alarms, WEDGE_ALARMS_CALLED, memory_order_relaxed);
+}
+
+/* Set before it is asked whether the process has checked in; the process checks in, and then looks: one of the two sees the
+ * other. A child inherits it, and is taken for one that called. */
+static _Atomic uint32_t missed_alarm;
+
+void agent_miss_alarm(void)
+{
+    struct agent_here here;
+    atomic_store(&missed_alarm, 1);
+    atomic_thread_fence(memory_order_seq_cst); /* Partner: agent_note_missed_alarm */
+    if (agent_find_here(&here))
+        agent_note_alarm(&here);
+}
+
+void agent_note_missed_alarm(struct wedge_arena_proc *proc)
+{
+    atomic_thread_fence(memory_order_seq_cst);
+    if (atomic_load_explicit(&missed_alarm, memory_order_relaxed))
+        atomic_store_explicit(&proc->alarms, WEDGE_ALARMS_CALLED, memory_order_relaxed);
 }
 
 void agent_record_before(struct agent_call *call)

@@ -201,8 +201,10 @@ __attribute__((constructor(101))) static void load(void)
     agent_arm_places();
     agent_arena.ready = true;
     struct agent_here here;
-    if (agent_find_here(&here))
+    if (agent_find_here(&here)) {
+        agent_note_missed_alarm(here.proc);
         agent_born(&here);
+    }
 }
 
 /* The return of main comes here through exit, which libc calls past our wrapper. */

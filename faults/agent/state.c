@@ -223,6 +223,7 @@ static void finish_check_in(void)
     agent_match_process(&here);
     /* Partner: the acquire in agent_find_here; all of the page is valid behind it. */
     atomic_store_explicit(&agent_page->state, AGENT_IN, memory_order_release);
+    agent_note_missed_alarm(&agent_arena.procs[agent_page->proc]);
 }
 
 /* A process born by fork, by whatever way; its thread's TLS says which child it is if the fork was wrapped. */
@@ -308,10 +309,16 @@ void agent_check_in_image(uint32_t given)
             nth = atomic_fetch_add_explicit(&agent_arena.procs[parent].children, 1, memory_order_relaxed) + 1;
         new_process(pid, parent, nth, ticks);
         /* Whoever made it did so unseen, but for the first: what it was before may have left an alarm to it. */
-        if (atomic_load_explicit(&agent_page->state, memory_order_relaxed) != AGENT_LOST)
-            agent_arena.procs[agent_page->proc].alarms = agent_arena.procs[agent_page->proc].ordinal != 1;
+        if (atomic_load_explicit(&agent_page->state, memory_order_relaxed) != AGENT_LOST &&
+            agent_arena.procs[agent_page->proc].ordinal != 1)
+            agent_arena.procs[agent_page->proc].alarms = WEDGE_ALARMS_UNKNOWN;
     } else { /* the same process behind exec, its role too; or born by spawn or vfork */
         struct wedge_arena_proc *proc = &agent_arena.procs[slot];
+        /* Between what was announced and this there may have been a program that the agent was not in. */
+        if (proc->alarms == WEDGE_ALARMS_NONE &&
+            (agent_arena.births[slot].why != WEDGE_BIRTH_FITS ||
+             atomic_load_explicit(&proc->state, memory_order_relaxed) != WEDGE_PROC_EXECED))
+            proc->alarms = WEDGE_ALARMS_UNKNOWN;
         if (atomic_load_explicit(&proc->threads, memory_order_relaxed))
             free_threads(slot);
         atomic_fetch_add_explicit(&proc->gen, 1, memory_order_acq_rel);

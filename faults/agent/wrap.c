@@ -15,7 +15,12 @@
 #include "faults/agent/sys.h"
 #include "faults/agent/where.h"
 
-_Atomic uint64_t agent_armed[WEDGE_RULE_FUNCTIONS_WORDS];
+/* Alarms from the beginning: a constructor that runs before ours, or what runs before all of them, may arm one. */
+#define BIT_IN(function, word) ((function) / 64 == (word) ? 1ull << ((function) % 64) : 0)
+#define ALARMS_IN(word)                                                                                                \
+    (BIT_IN(WEDGE_FN_alarm, word) | BIT_IN(WEDGE_FN_ualarm, word) | BIT_IN(WEDGE_FN_setitimer, word))
+_Atomic uint64_t agent_armed[] = {ALARMS_IN(0), ALARMS_IN(1), ALARMS_IN(2), ALARMS_IN(3), ALARMS_IN(4), ALARMS_IN(5)};
+_Static_assert(sizeof(agent_armed) == WEDGE_RULE_FUNCTIONS_WORDS * sizeof(uint64_t), "a word for each of a rule's");
 uint64_t agent_function_rules[WEDGE_FN_COUNT][AGENT_RULE_WORDS];
 uint64_t agent_function_rules_after[WEDGE_FN_COUNT][AGENT_RULE_WORDS];
 struct agent_real agent_real;
@@ -183,8 +188,11 @@ bool agent_enter_counted(struct agent_call *call, enum wedge_function function, 
                                      .counted = counted == AGENT_QUICK_ASKED ? 0 : counted,
                                      .asks = true};
     call->known = agent_find_here(&call->here);
-    if (!call->known)
+    if (AGENT_UNLIKELY(!call->known)) {
+        if (function == WEDGE_FN_alarm || function == WEDGE_FN_ualarm || function == WEDGE_FN_setitimer)
+            agent_miss_alarm();
         return false;
+    }
     if (AGENT_UNLIKELY(agent_runtimes) && agent_is_runtime(call->site.caller))
         call->site.caller = agent_caller_behind(call->site.caller);
     if (AGENT_UNLIKELY(agent_wait_frames[0] | agent_wait_frames[1]))

@@ -139,8 +139,12 @@ static struct change begin_change(long number, long a, long b)
         .before = atomic_load(&sys_no_counter),
     };
     struct agent_here here;
-    if ((number == SYS_alarm || number == SYS_setitimer) && agent_find_here(&here))
-        agent_note_alarm(&here);
+    if (number == SYS_alarm || number == SYS_setitimer) {
+        if (agent_find_here(&here))
+            agent_note_alarm(&here);
+        else
+            agent_miss_alarm();
+    }
     if (change.strict) {
         atomic_store(&sys_last_ns, sys_now_ns());
         sys_no_clock = 1;
