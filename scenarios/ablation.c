@@ -201,6 +201,7 @@ static int add_cell(struct wedge_ablation *a, const struct row *row, const struc
 {
     struct cell *cell = &a->cells[a->n_cells];
     cell->check.present = true;
+    cell->check.plan = check->plan; /* the scenario's */
     snprintf(cell->set, sizeof(cell->set), "%s", set);
     snprintf(cell->name, sizeof(cell->name), "%s", name);
     a->checks[a->n_cells] = (struct wedge_playing_check){

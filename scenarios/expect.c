@@ -104,6 +104,21 @@ static int rank(const char *certainty)
     return -1;
 }
 
+/* Whether there is such a one among the verdict's `list`. */
+static bool is_named(const struct wedge_party *party, const char *list, const char *word,
+                     const struct wedge_outcome *out, char *message, size_t size)
+{
+    const char *where = party->function ? party->function : party->point;
+    if ((!party->role && !where) || wedge_headline_names(out->report, list, party))
+        return true;
+    snprintf(message, size, "no %s is %s%s%s", word, party->role ? party->role : "any role",
+             party->function ? " in "
+             : where         ? " that died at "
+                             : "",
+             where ? where : "");
+    return false;
+}
+
 static bool hung(const struct wedge_expect *e, int64_t within_ms, const struct wedge_outcome *out, char *message,
                  size_t size)
 {
@@ -126,12 +141,9 @@ static bool hung(const struct wedge_expect *e, int64_t within_ms, const struct w
         snprintf(message, size, "expected scope %s, got %s", e->scope, h.scope);
         return false;
     }
-    if ((e->culprit_role || e->culprit_function) &&
-        !wedge_headline_names_culprit(out->report, e->culprit_role, e->culprit_function)) {
-        snprintf(message, size, "no culprit is %s%s%s", e->culprit_role ? e->culprit_role : "any role",
-                 e->culprit_function ? " in " : "", e->culprit_function ? e->culprit_function : "");
+    if (!is_named(&e->culprit, "culprits", "culprit", out, message, size) ||
+        !is_named(&e->victim, "victims", "victim", out, message, size))
         return false;
-    }
     if (within_ms && out->verdict_after_fault_ns > within_ms * 1000000) {
         snprintf(message, size, "the verdict came %" PRId64 " ms after the last fault, expected within %" PRId64 " ms",
                  out->verdict_after_fault_ns / 1000000, within_ms);

@@ -22,43 +22,61 @@
 const char *const wedge_check_status_words[] = {"passed", "failed", "invalid"};
 
 /* The plan stands inside the scenario's file: its places become the file's. */
-static int compile(const struct wedge_scenario *s, struct wedge_plan **ret, struct wedge_err *err)
+static int compile(const struct wedge_scenario *s, const struct wedge_check *check, struct wedge_plan **ret,
+                   struct wedge_err *err)
 {
+    const struct wedge_scenario_plan *plan = check->plan.text ? &check->plan : &s->plan;
     *ret = NULL;
-    if (!s->plan)
+    if (!plan->text)
         return 0;
-    int rc = wedge_plan_parse(s->file, s->plan, ret, err);
+    int rc = wedge_plan_parse(s->file, plan->text, ret, err);
     if (rc && err && err->line) {
-        err->line += s->plan_line - 1;
-        err->column += s->plan_indent;
+        err->line += plan->line - 1;
+        err->column += plan->indent;
     }
     return rc;
 }
 
-/* A rule that was renamed must not stay excused by its old name. */
-static int check_excuses(const struct wedge_scenario *s, struct wedge_plan *plan, struct wedge_err *err)
+static bool must_fire_at_all(const struct wedge_plan *plan)
 {
-    for (int role = 0; role < WEDGE_CHECKS; role++) {
-        const struct wedge_check *check = &s->checks[role];
-        for (char **id = check->unfired_ok; id && *id; id++)
-            if (!plan || !wedge_plan_excuse(plan, *id))
-                return wedge_err_input(err, s->file, check->unfired_line, check->unfired_column,
-                                       "the plan has no rule '%s' that need not fire", *id);
-    }
-    return 0;
+    for (size_t i = 0; i < wedge_plan_count(plan); i++)
+        if (wedge_plan_must_fire(plan, i))
+            return true;
+    return false;
+}
+
+/* A rule that was renamed must not stay excused by its old name; and what the program should be is shown by a fault that
+ * happens to it. (The cure of a twin may be that nobody comes to the fault's place any more.) */
+static int check_excuses(const struct wedge_scenario *s, enum wedge_check_role role, struct wedge_plan *plan,
+                         struct wedge_err *err)
+{
+    const struct wedge_check *check = &s->checks[role];
+    bool must_fire = plan && must_fire_at_all(plan);
+    for (char **id = check->unfired_ok; id && *id; id++)
+        if (!plan || !wedge_plan_excuse(plan, *id))
+            return wedge_err_input(err, s->file, check->unfired_line, check->unfired_column,
+                                   "the plan has no rule '%s' that need not fire", *id);
+    if (role != WEDGE_CHECK_HARDENED || !must_fire || must_fire_at_all(plan))
+        return 0;
+    wedge_err_input(err, s->file, check->unfired_line, check->unfired_column,
+                    "every fault of the plan is excused here, so that this check would show nothing");
+    return wedge_err_remedy(err, "give it a 'plan' of its own, with a fault at the nearest place that is there");
 }
 
 int wedge_runner_load(const char *file, const char *build, struct wedge_scenario **ret, struct wedge_err *err)
 {
     struct wedge_scenario *s;
-    struct wedge_plan *plan;
     int rc = wedge_scenario_load(file, build, &s, err);
     if (rc)
         return rc;
-    rc = compile(s, &plan, err);
-    if (!rc)
-        rc = check_excuses(s, plan, err);
-    wedge_plan_free(plan);
+    for (int role = 0; !rc && role < WEDGE_CHECKS; role++) {
+        struct wedge_plan *plan;
+        rc = s->checks[role].present ? compile(s, &s->checks[role], &plan, err) : 0;
+        if (rc || !s->checks[role].present)
+            continue;
+        rc = check_excuses(s, (enum wedge_check_role)role, plan, err);
+        wedge_plan_free(plan);
+    }
     if (rc)
         wedge_scenario_free(s);
     else
@@ -83,6 +101,13 @@ static bool invalid(const struct wedge_outcome *out, char *message, size_t size)
             reach->lost_procs, reach->lost_procs == 1 ? "" : "es", reach->lost_threads,
             reach->lost_threads == 1 ? "" : "s");
     bool found = text.len > 0;
+    /* What never came to its faults mostly ended early, and that is what there is to know of it. */
+    if (found && out->end == WEDGE_ENDED && (out->signal || out->exit_status))
+        wedge_text_addf(&text, "; it ended with %s %d", out->signal ? "signal" : "status",
+                        out->signal ? out->signal : out->exit_status);
+    const char *counts = found ? wedge_expect_counts_line(out->output) : NULL;
+    if (counts)
+        wedge_text_addf(&text, "; %.*s", (int)strcspn(counts, "\n"), counts);
     if (found)
         snprintf(message, size, "the run is invalid: %s", text.data + 2);
     wedge_text_free(&text);
@@ -156,7 +181,7 @@ int wedge_runner_play(const struct wedge_scenario *s, enum wedge_check_role role
     struct wedge_check_result result = {.verdict_after_fault_ns = -1};
     struct wedge_outcome out;
     struct wedge_plan *plan = NULL;
-    int rc = compile(s, &plan, err);
+    int rc = compile(s, check, &plan, err);
     if (rc)
         return rc;
     for (char **id = check->unfired_ok; plan && *id; id++)

@@ -210,15 +210,20 @@ static int read_counts(struct reader *r, yaml_node_t *map, struct wedge_expect *
     return 0;
 }
 
-static int read_culprit(struct reader *r, yaml_node_t *node, struct wedge_expect *expect)
+/* Who waits lives, and has no last place. */
+static int read_party(struct reader *r, yaml_node_t *node, bool may_be_dead, struct wedge_party *ret)
 {
-    static const char *const words[] = {"role", "function", NULL};
-    yaml_node_t *v[2] = {NULL};
+    static const char *const words[] = {"role", "function", "point", NULL};
+    char **const texts[] = {&ret->role, &ret->function, &ret->point};
+    yaml_node_t *v[3] = {NULL};
     int rc = read_map(r, node, words, v);
-    if (!rc && v[0])
-        rc = read_text(r, v[0], &expect->culprit_role);
-    if (!rc && v[1])
-        rc = read_text(r, v[1], &expect->culprit_function);
+    for (int i = 0; !rc && i < 3; i++)
+        if (v[i])
+            rc = read_text(r, v[i], texts[i]);
+    if (!rc && v[2] && (v[1] || !may_be_dead))
+        rc = bad(r, v[2], "a '%s' is where one died, who has no function and does not wait", "point");
+    if (!rc && !v[0] && !v[1] && !v[2])
+        rc = bad(r, node, "it names nobody: it needs 'role' or '%s'", "function");
     return rc;
 }
 
@@ -229,10 +234,10 @@ static const char *const kind_words[] = {
 
 static int read_expect(struct reader *r, yaml_node_t *node, struct wedge_expect *expect)
 {
-    static const char *const words[] = {"kind", "certainty", "scope", "culprit", "counts", "status", NULL};
+    static const char *const words[] = {"kind", "certainty", "scope", "culprit", "victim", "counts", "status", NULL};
     static const char *const certainties[] = {"proved", "evident", "suspected", NULL};
     static const char *const scopes[] = {"whole", "part", NULL};
-    yaml_node_t *v[6] = {NULL};
+    yaml_node_t *v[7] = {NULL};
     int rc = read_map(r, node, words, v);
     if (rc)
         return rc;
@@ -244,12 +249,14 @@ static int read_expect(struct reader *r, yaml_node_t *node, struct wedge_expect 
     if (!rc && v[2])
         rc = read_word(r, v[2], scopes, &expect->scope);
     if (!rc && v[3])
-        rc = read_culprit(r, v[3], expect);
+        rc = read_party(r, v[3], true, &expect->culprit);
     if (!rc && v[4])
-        rc = read_counts(r, v[4], expect);
+        rc = read_party(r, v[4], false, &expect->victim);
     if (!rc && v[5])
-        rc = read_status(r, v[5], expect);
-    for (int i = 1; !rc && i < 4; i++)
+        rc = read_counts(r, v[5], expect);
+    if (!rc && v[6])
+        rc = read_status(r, v[6], expect);
+    for (int i = 1; !rc && i < 5; i++)
         if (v[i] && strcmp(expect->kind, "finished") == 0)
             rc = bad(r, v[i], "'%s' does not go with 'kind: finished'", words[i]);
     return rc;
@@ -290,13 +297,37 @@ static bool same(char *const *a, char *const *b)
     return !*a && !*b;
 }
 
+/* How many blanks a line of the file begins with: YAML takes a block's indentation away and does not tell. */
+static int indent_of_line(const char *file, int line)
+{
+    FILE *in = fopen(file, "re");
+    int c = 0, indent = 0;
+    while (in && --line > 0)
+        while ((c = getc(in)) != '\n' && c != EOF)
+            ;
+    while (in && (c = getc(in)) == ' ')
+        indent++;
+    if (in)
+        fclose(in);
+    return indent;
+}
+
+static int read_plan(struct reader *r, yaml_node_t *node, struct wedge_scenario_plan *ret)
+{
+    /* A block scalar's text begins on the line after its "|". */
+    bool block = node->type == YAML_SCALAR_NODE && node->data.scalar.style == YAML_LITERAL_SCALAR_STYLE;
+    ret->line = (int)node->start_mark.line + 1 + block;
+    ret->indent = block ? indent_of_line(r->file, ret->line) : (int)node->start_mark.column;
+    return read_text(r, node, &ret->text);
+}
+
 static int read_variant(struct reader *r, yaml_node_t *node, enum wedge_check_role role, struct wedge_scenario *s)
 {
-    static const char *const words[] = {"expect", "add", "replace", "unfired-ok", "cure", NULL};
+    static const char *const words[] = {"expect", "add", "replace", "unfired-ok", "cure", "plan", NULL};
     const struct wedge_check *hang = &s->checks[WEDGE_CHECK_HANG];
     struct wedge_check *check = &s->checks[role];
     const bool twin = role == WEDGE_CHECK_TWIN;
-    yaml_node_t *v[5] = {NULL};
+    yaml_node_t *v[6] = {NULL};
     struct wedge_strings argv = {0}, unfired = {0};
     int rc = read_map(r, node, words, v);
     if (rc)
@@ -308,6 +339,8 @@ static int read_variant(struct reader *r, yaml_node_t *node, enum wedge_check_ro
         rc = bad(r, node, "a twin names its '%s'", "cure");
     else if (!twin && v[4])
         rc = bad(r, v[4], "only a twin has a '%s'", "cure");
+    else if (v[5] && role != WEDGE_CHECK_HARDENED)
+        rc = bad(r, v[5], "only a hardened check has a '%s' of its own", "plan");
     for (char **a = hang->argv; !rc && *a; a++)
         rc = wedge_strings_add(&argv, *a);
     if (!rc && v[2])
@@ -323,6 +356,8 @@ static int read_variant(struct reader *r, yaml_node_t *node, enum wedge_check_ro
     }
     if (!rc && v[4])
         rc = read_text(r, v[4], &check->cure);
+    if (!rc && v[5])
+        rc = read_plan(r, v[5], &check->plan);
     if (!rc)
         rc = read_expect(r, v[0], &check->expect);
     if (!rc && role != WEDGE_CHECK_PROPOSED && strcmp(check->expect.kind, "finished") != 0)
@@ -406,21 +441,6 @@ static int read_checks(struct reader *r, yaml_node_t **v, struct wedge_scenario 
     return rc;
 }
 
-/* How many blanks a line of the file begins with: YAML takes a block's indentation away and does not tell. */
-static int indent_of_line(const char *file, int line)
-{
-    FILE *in = fopen(file, "re");
-    int c = 0, indent = 0;
-    while (in && --line > 0)
-        while ((c = getc(in)) != '\n' && c != EOF)
-            ;
-    while (in && (c = getc(in)) == ' ')
-        indent++;
-    if (in)
-        fclose(in);
-    return indent;
-}
-
 static int read_scenario(struct reader *r, struct wedge_scenario *s)
 {
     static const char *const severities[] = {"severe", "medium", "low", NULL};
@@ -449,13 +469,8 @@ static int read_scenario(struct reader *r, struct wedge_scenario *s)
         rc = read_word(r, v[SEVERITY], severities, &s->severity);
     if (!rc)
         rc = read_text(r, v[LEARN], &s->learn);
-    if (!rc && v[PLAN]) {
-        rc = read_text(r, v[PLAN], &s->plan);
-        /* A block scalar's text begins on the line after its "|". */
-        bool block = v[PLAN]->data.scalar.style == YAML_LITERAL_SCALAR_STYLE;
-        s->plan_line = (int)v[PLAN]->start_mark.line + 1 + block;
-        s->plan_indent = block ? indent_of_line(r->file, s->plan_line) : (int)v[PLAN]->start_mark.column;
-    }
+    if (!rc && v[PLAN])
+        rc = read_plan(r, v[PLAN], &s->plan);
     if (!rc && v[WITHIN])
         rc = read_duration(r, v[WITHIN], &s->within_ms);
     if (!rc && v[LIMIT])
@@ -533,6 +548,13 @@ out:
     return rc;
 }
 
+static void free_party(struct wedge_party *party)
+{
+    free(party->role);
+    free(party->function);
+    free(party->point);
+}
+
 static void free_check(struct wedge_check *check)
 {
     struct wedge_expect *e = &check->expect;
@@ -542,9 +564,10 @@ static void free_check(struct wedge_check *check)
     free(e->kind);
     free(e->certainty);
     free(e->scope);
-    free(e->culprit_role);
-    free(e->culprit_function);
+    free_party(&e->culprit);
+    free_party(&e->victim);
     free(check->cure);
+    free(check->plan.text);
     wedge_strings_free(check->argv);
     wedge_strings_free(check->unfired_ok);
 }
@@ -562,6 +585,6 @@ void wedge_scenario_free(struct wedge_scenario *s)
     free(s->reference);
     free(s->severity);
     free(s->learn);
-    free(s->plan);
+    free(s->plan.text);
     free(s);
 }

@@ -20,13 +20,19 @@ struct wedge_count { /* a figure that the command prints in its last line "count
     enum wedge_count_is is;
 };
 
+/* Who must be named. Fields that are NULL are not asked for. */
+struct wedge_party {
+    char *role;
+    char *function; /* in its stack */
+    char *point; /* of one that is dead: the last place it passed */
+};
+
 /* What a check must come to. Fields that are NULL are not asked for. */
 struct wedge_expect {
     char *kind; /* a verdict, or "finished" */
     char *certainty; /* proved, evident, suspected: at least this */
     char *scope; /* whole, part */
-    char *culprit_role;
-    char *culprit_function; /* in the stack of a culprit */
+    struct wedge_party culprit, victim;
     struct wedge_count *counts;
     size_t n_counts;
     int status; /* of what finishes: its exit status, 0 unless said */
@@ -34,8 +40,13 @@ struct wedge_expect {
 
 enum wedge_check_role { WEDGE_CHECK_HANG, WEDGE_CHECK_PROPOSED, WEDGE_CHECK_TWIN, WEDGE_CHECK_HARDENED, WEDGE_CHECKS };
 
+struct wedge_scenario_plan {
+    char *text; /* NULL: none */
+    int line, indent; /* of its first line in the file */
+};
+
 /* One run of the command: the hang itself, what a remedy that was proposed leaves of it, its twin, or the hardened
- * check. All under the same plan. */
+ * check. All under the same plan, but for a hardened check that has one of its own. */
 struct wedge_check {
     bool present;
     char *cure; /* twin: the name of the one cure */
@@ -43,14 +54,14 @@ struct wedge_check {
     struct wedge_expect expect;
     char **unfired_ok; /* rules that need not fire here, NULL-terminated */
     int unfired_line, unfired_column; /* where they stand in the file */
+    struct wedge_scenario_plan plan; /* its own; without a text: the scenario's */
 };
 
 struct wedge_scenario {
     char *file;
     char *name, *title, *item, *severity, *learn;
     char *reference; /* public reports, "python/cpython#94777, …"; NULL none */
-    char *plan; /* text; NULL: no plan */
-    int plan_line, plan_indent; /* of the plan's first line in the file */
+    struct wedge_scenario_plan plan;
     int64_t within_ms; /* from the last fault fired to the verdict; 0 not asked for */
     int64_t limit_ms; /* of one run; default 30 s */
     int64_t patience_ms; /* how long one may wait behind a holder that runs; default 10 s */

@@ -41,31 +41,33 @@ static bool is_node(const json_t *thing, const char *node)
     return name && strcmp(name, node) == 0;
 }
 
-/* A dead culprit has no stack: it answers for its role alone. */
-static bool names(const json_t *report, const char *node, const char *role, const char *function)
+/* Who is dead has no stack, and who lives no last place. */
+static bool is_party(const json_t *report, const char *node, const struct wedge_party *party)
 {
     size_t i, j;
     const json_t *process, *thread, *dead;
     json_array_foreach(json_object_get(report, "processes"), i, process) {
         json_array_foreach(json_object_get(process, "threads"), j, thread) {
             if (is_node(thread, node))
-                return has_role(process, role) && (!function || has_frame(thread, function));
+                return has_role(process, party->role) && !party->point &&
+                       (!party->function || has_frame(thread, party->function));
         }
     }
     json_array_foreach(json_object_get(report, "dead"), i, dead) {
         if (is_node(dead, node))
-            return !function && has_role(dead, role);
+            return !party->function && has_role(dead, party->role) &&
+                   (!party->point || strcmp(wedge_report_text(dead, "last_point"), party->point) == 0);
     }
     return false;
 }
 
-bool wedge_headline_names_culprit(const json_t *report, const char *role, const char *function)
+bool wedge_headline_names(const json_t *report, const char *list, const struct wedge_party *party)
 {
     size_t i;
-    const json_t *culprit;
-    json_array_foreach(json_object_get(json_object_get(report, "verdict"), "culprits"), i, culprit) {
-        const char *node = json_string_value(json_object_get(culprit, "node"));
-        if (node && names(report, node, role, function))
+    const json_t *named;
+    json_array_foreach(json_object_get(json_object_get(report, "verdict"), list), i, named) {
+        const char *node = json_string_value(json_object_get(named, "node"));
+        if (node && is_party(report, node, party))
             return true;
     }
     return false;

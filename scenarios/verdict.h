@@ -5,6 +5,8 @@
 #include <jansson.h>
 #include <stdbool.h>
 
+#include "scenarios/scenario.h"
+
 struct wedge_headline { /* texts belong to the report; "" where it has none */
     const char *kind, *certainty, *scope, *signature, *summary;
     bool hang; /* a kind that is a hang, stall or contention */
@@ -12,8 +14,7 @@ struct wedge_headline { /* texts belong to the report; "" where it has none */
 };
 struct wedge_headline wedge_headline(const json_t *report);
 
-/* The thread that a culprit or victim of the headline names has a frame of function `function`, or its process has
- * the role `role` (either may be NULL: not asked). Culprits that are dead count with their role. */
-bool wedge_headline_names_culprit(const json_t *report, const char *role, const char *function);
+/* Is one of the headline's `list`, "culprits" or "victims", such a one? All that `party` says must hold of the same. */
+bool wedge_headline_names(const json_t *report, const char *list, const struct wedge_party *party);
 
 #endif

@@ -155,6 +155,15 @@ class Facts(unittest.TestCase):
                 self.assertIn("\n" + line + "\n", text, name)
             self.assertRegex(text, rf"\ncommand: \$\{{BUILD\}}/bin/wedge-corpus {name}\n")
 
+    def test_hangs_say_who(self):
+        """Each hang pins its kind, how certain it is, how far it goes, and who has to do with it."""
+        files = glob.glob(os.path.join(ROOT, "scenarios/*/*.yaml"))
+        self.assertGreater(len(files), 90)
+        for file in files:
+            expect = re.search(r"^expect:\n((?: .*\n)+)", read(file), re.M).group(1)
+            if "  kind: finished\n" not in expect:
+                self.assertRegex(expect, r"(?s)^(  #.*\n)?  kind: .*  certainty: .*  scope: .*  (culprit|victim): \{.+\}\n", file)
+
     def test_scenarios_come_to_what_they_expect(self):
         rows = {(name, check): kind for name, check, kind in re.findall(
             r"^\| ([0-9a-z.-]+) \| ([a-z]+) \| ([a-z-]+) \|.*\|$", read(os.path.join(ROOT, "docs/hang-report.md")), re.M)}

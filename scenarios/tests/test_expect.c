@@ -8,9 +8,11 @@
 
 static const char *const hang_text =
     "{\"verdict\": {\"kind\": \"orphaned-wait\", \"certainty\": \"proved\", \"scope\": \"whole\", \"hang\": true,"
-    " \"signature\": \"sig1:1\", \"summary\": \"S\", \"culprits\": [{\"node\": \"d7\"}, {\"node\": \"t9\"}]},"
-    " \"dead\": [{\"node\": \"d7\", \"role\": {\"name\": \"worker\"}}],"
-    " \"processes\": [{\"role\": {\"name\": \"helper\"}, \"threads\": [{\"node\": \"t8\", \"frames\": []},"
+    " \"signature\": \"sig1:1\", \"summary\": \"S\", \"culprits\": [{\"node\": \"d7\"}, {\"node\": \"t9\"}],"
+    " \"victims\": [{\"node\": \"t8\"}]},"
+    " \"dead\": [{\"node\": \"d7\", \"role\": {\"name\": \"worker\"}, \"last_point\": \"a.b\"}],"
+    " \"processes\": [{\"role\": {\"name\": \"helper\"}, \"threads\": [{\"node\": \"t8\", \"frames\": [{\"function\": "
+    "\"wait\"}]},"
     "   {\"node\": \"t9\", \"frames\": [{\"function\": null}, {\"function\": \"init\"}]}]}]}";
 
 static struct wedge_outcome hang(void)
@@ -67,29 +69,46 @@ START_TEST(test_finished)
 END_TEST
 
 static const struct {
-    const char *kind, *certainty, *scope, *role, *function;
+    const char *kind, *certainty, *scope;
+    const char *culprit[3], *victim[3]; /* role, function, point */
     int64_t within_ms;
     const char *message; /* "": as expected */
 } hangs[] = {
-    {"orphaned-wait", "proved", "whole", "worker", NULL, 1000, ""},
-    {"orphaned-wait", "evident", NULL, "helper", "init", 0, ""},
-    {"orphaned-wait", NULL, NULL, NULL, "init", 0, ""},
-    {"lock-cycle", NULL, NULL, NULL, NULL, 0, "expected lock-cycle, got orphaned-wait (proved): S"},
-    {"orphaned-wait", NULL, "part", NULL, NULL, 0, "expected scope part, got whole"},
-    {"orphaned-wait", NULL, NULL, "parent", NULL, 0, "no culprit is parent"},
-    {"orphaned-wait", NULL, NULL, "worker", "init", 0, "no culprit is worker in init"},
-    {"orphaned-wait", NULL, NULL, NULL, "main", 0, "no culprit is any role in main"},
-    {"orphaned-wait", NULL, NULL, NULL, NULL, 300,
+    {"orphaned-wait", "proved", "whole", {"worker", NULL, NULL}, {NULL}, 1000, ""},
+    {"orphaned-wait", "evident", NULL, {"helper", "init", NULL}, {NULL}, 0, ""},
+    {"orphaned-wait", NULL, NULL, {NULL, "init", NULL}, {NULL}, 0, ""},
+    {"orphaned-wait", NULL, NULL, {"worker", NULL, "a.b"}, {"helper", "wait", NULL}, 0, ""},
+    {"lock-cycle", NULL, NULL, {NULL}, {NULL}, 0, "expected lock-cycle, got orphaned-wait (proved): S"},
+    {"orphaned-wait", NULL, "part", {NULL}, {NULL}, 0, "expected scope part, got whole"},
+    {"orphaned-wait", NULL, NULL, {"parent", NULL, NULL}, {NULL}, 0, "no culprit is parent"},
+    {"orphaned-wait", NULL, NULL, {"worker", "init", NULL}, {NULL}, 0, "no culprit is worker in init"},
+    {"orphaned-wait", NULL, NULL, {NULL, "main", NULL}, {NULL}, 0, "no culprit is any role in main"},
+    {"orphaned-wait", NULL, NULL, {NULL, "wait", NULL}, {NULL}, 0, "no culprit is any role in wait"},
+    {"orphaned-wait", NULL, NULL, {"worker", NULL, "a.c"}, {NULL}, 0, "no culprit is worker that died at a.c"},
+    {"orphaned-wait", NULL, NULL, {"helper", NULL, "a.b"}, {NULL}, 0, "no culprit is helper that died at a.b"},
+    {"orphaned-wait", NULL, NULL, {NULL}, {"helper", "init", NULL}, 0, "no victim is helper in init"},
+    {"orphaned-wait", NULL, NULL, {NULL}, {"worker", NULL, NULL}, 0, "no victim is worker"},
+    {"orphaned-wait",
+     NULL,
+     NULL,
+     {NULL},
+     {NULL},
+     300,
      "the verdict came 400 ms after the last fault, expected within 300 ms"},
 };
+
+static struct wedge_party party(const char *const said[3])
+{
+    return (struct wedge_party){(char *)said[0], (char *)said[1], (char *)said[2]};
+}
 
 START_TEST(test_hang)
 {
     struct wedge_expect e = {.kind = (char *)hangs[_i].kind,
                              .certainty = (char *)hangs[_i].certainty,
                              .scope = (char *)hangs[_i].scope,
-                             .culprit_role = (char *)hangs[_i].role,
-                             .culprit_function = (char *)hangs[_i].function};
+                             .culprit = party(hangs[_i].culprit),
+                             .victim = party(hangs[_i].victim)};
     struct wedge_outcome out = hang();
     char message[200] = "";
     ck_assert_int_eq(wedge_expect_holds(&e, hangs[_i].within_ms, &out, message, sizeof(message)),

@@ -38,8 +38,10 @@ static int load(const char *text, struct wedge_scenario **ret, struct wedge_err 
 #define HEAD                                                                                                           \
     "format: wedge.scenario/1\nname: a/b\ntitle: T\nseverity: severe\nlearn: L\n"                                      \
     "command: ${BUILD}/bin/x --preset=reported -n 3\n"
-#define EXPECT "expect: {kind: lock-cycle, certainty: proved, scope: whole, culprit: {role: w, function: f}}\n"
-#define TWIN   "twin: {cure: c, add: [--cured], expect: {kind: finished, counts: {ok: 3, lost: 0}}}\n"
+#define EXPECT                                                                                                         \
+    "expect: {kind: lock-cycle, certainty: proved, scope: whole, culprit: {role: w, function: f}, victim: {function: " \
+    "g}}\n"
+#define TWIN "twin: {cure: c, add: [--cured], expect: {kind: finished, counts: {ok: 3, lost: 0}}}\n"
 
 START_TEST(test_what_a_file_says)
 {
@@ -58,8 +60,8 @@ START_TEST(test_what_a_file_says)
     ck_assert_str_eq(s->name, "a/b");
     ck_assert_str_eq(s->item, "1.1");
     ck_assert_str_eq(s->reference, "python/cpython#94777, glibc#25847");
-    ck_assert_str_eq(s->plan, "plan 1\nf1 root start -> kill KILL\n");
-    ck_assert_int_eq(s->plan_line, 12);
+    ck_assert_str_eq(s->plan.text, "plan 1\nf1 root start -> kill KILL\n");
+    ck_assert_int_eq(s->plan.line, 12);
     ck_assert_int_eq(s->within_ms, 1000);
     ck_assert_int_eq(s->limit_ms, 120000);
     ck_assert_int_eq(s->patience_ms, 300);
@@ -68,8 +70,10 @@ START_TEST(test_what_a_file_says)
     ck_assert_str_eq(hang->argv[3], "3");
     ck_assert_ptr_null(hang->argv[4]);
     ck_assert_str_eq(hang->expect.kind, "lock-cycle");
-    ck_assert_str_eq(hang->expect.culprit_role, "w");
-    ck_assert_str_eq(hang->expect.culprit_function, "f");
+    ck_assert_str_eq(hang->expect.culprit.role, "w");
+    ck_assert_str_eq(hang->expect.culprit.function, "f");
+    ck_assert_str_eq(hang->expect.victim.function, "g");
+    ck_assert_ptr_null(hang->expect.victim.role);
     ck_assert(twin->present);
     ck_assert_str_eq(twin->cure, "c");
     ck_assert_str_eq(twin->argv[4], "--cured");
@@ -154,6 +158,12 @@ static const struct {
     {HEAD EXPECT TWIN "hardened: {add: [x], expect: {kind: idle}}\n", 9, 30, "must finish"},
     {HEAD "expect: {kind: finished, certainty: proved}\n" TWIN, 7, 37, "does not go with 'kind: finished'"},
     {HEAD "expect: {kind: finished, scope: whole}\n" TWIN, 7, 33, "does not go with 'kind: finished'"},
+    {HEAD "expect: {kind: idle, culprit: {}}\n" TWIN, 7, 31, "it names nobody"},
+    {HEAD "expect: {kind: idle, culprit: {function: f, point: a.b}}\n" TWIN, 7, 52, "is where one died"},
+    {HEAD "expect: {kind: idle, victim: {point: a.b}}\n" TWIN, 7, 38, "is where one died"},
+    {HEAD "expect: {kind: finished, victim: {role: w}}\n" TWIN, 7, 34, "does not go with 'kind: finished'"},
+    {HEAD EXPECT "twin: {cure: c, add: [x], plan: plan 1, expect: {kind: finished}}\n", 8, 33,
+     "only a hardened check has a 'plan' of its own"},
     {HEAD "expect: {kind: finished, culprit: {role: w}}\n" TWIN, 7, 35, "does not go with 'kind: finished'"},
     {HEAD "limit: 0s\n" EXPECT TWIN, 7, 8, "expected at least a millisecond"},
     {HEAD "limit: 900us\n" EXPECT TWIN, 7, 8, "expected at least a millisecond"},
@@ -183,31 +193,45 @@ START_TEST(test_refused)
 END_TEST
 
 /* By the plan that stands in the file. */
-START_TEST(test_excused_rules)
+#define PLAN           "plan: |\n  plan 1\n  f1 root start nth=1 -> kill KILL\n  f2 root start nth=2 -> kill KILL\n"
+#define HARDENED(rest) "hardened: {add: [x], expect: {kind: finished}" rest "}\n"
+
+/* A file that can be read and has a plan that cannot be: where, and what is said. Line 0: it can be played. */
+static const struct {
+    const char *text;
+    int line, column;
+    const char *message;
+} plans[] = {
+    {HEAD EXPECT TWIN PLAN HARDENED(", unfired-ok: [f1]"), 0, 0, ""},
+    {HEAD EXPECT TWIN PLAN HARDENED(", unfired-ok: [f1, f3]"), 13, 60, "no rule 'f3'"},
+    {HEAD EXPECT TWIN PLAN HARDENED(", unfired-ok: [f2, f1]"), 13, 60, "every fault of the plan is excused here"},
+    {HEAD EXPECT TWIN HARDENED(", unfired-ok: [f1]"), 9, 60, "no rule 'f1'"},
+    {HEAD EXPECT TWIN PLAN
+     "hardened:\n  add: [x]\n  expect: {kind: finished}\n  plan: |\n    plan 1\n    f3 * a.b nth=1 -> exit 1\n",
+     0, 0, ""},
+    {HEAD EXPECT TWIN PLAN "hardened:\n  add: [x]\n  unfired-ok: [f3]\n  expect: {kind: finished}\n  plan: |\n    plan "
+                           "1\n    f3 * a.b nth=1 -> exit 1\n",
+     15, 15, "every fault"},
+    {HEAD EXPECT TWIN PLAN
+     "hardened:\n  add: [x]\n  expect: {kind: finished}\n  plan: |\n    plan 1\n    f3 * a.b nth=x -> exit 1\n",
+     18, 18, "nth"},
+};
+
+START_TEST(test_plans)
 {
     struct wedge_scenario *s = NULL;
     struct wedge_err err = {0};
-#define PLAN "plan: |\n  plan 1\n  f1 root start -> kill KILL\n"
-#define HARDENED(rule) "hardened: {add: [x], unfired-ok: [" rule "], expect: {kind: finished}}\n"
-    ck_assert_int_eq(load(HEAD EXPECT TWIN PLAN HARDENED("f1"), &s, &err), 0);
+    ck_assert_int_eq(load(plans[_i].text, &s, &err), 0);
     wedge_scenario_free(s);
     s = NULL;
-    ck_assert_int_eq(wedge_runner_load(file, "/opt/wedge", &s, &err), 0);
+    ck_assert_int_eq(wedge_runner_load(file, "/opt/wedge", &s, &err), plans[_i].line ? -EINVAL : 0);
+    ck_assert_int_eq(s != NULL, plans[_i].line == 0);
     wedge_scenario_free(s);
-    s = NULL;
-    ck_assert_int_eq(load(HEAD EXPECT TWIN PLAN HARDENED("f1, f2"), &s, &err), 0);
-    wedge_scenario_free(s);
-    s = NULL;
-    ck_assert_int_eq(wedge_runner_load(file, "/opt/wedge", &s, &err), -EINVAL);
-    ck_assert_msg(strstr(err.message, "no rule 'f2'") != NULL, "%s", err.message);
-    ck_assert_int_eq(err.line, 12);
-    ck_assert_int_eq(err.column, 34);
-    ck_assert_ptr_null(s);
-    ck_assert_int_eq(load(HEAD EXPECT TWIN HARDENED("f1"), &s, &err), 0);
-    wedge_scenario_free(s);
-    s = NULL;
-    ck_assert_int_eq(wedge_runner_load(file, "/opt/wedge", &s, &err), -EINVAL);
-    ck_assert_ptr_null(s);
+    if (!plans[_i].line)
+        return;
+    ck_assert_msg(strstr(err.message, plans[_i].message) != NULL, "%s", err.message);
+    ck_assert_int_eq(err.line, plans[_i].line);
+    ck_assert_int_eq(err.column, plans[_i].column);
 }
 END_TEST
 
@@ -254,7 +278,7 @@ static void fill(TCase *tcase)
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, test_what_a_file_says);
     tcase_add_loop_test(tcase, test_refused, 0, sizeof(refused) / sizeof(refused[0]));
-    tcase_add_test(tcase, test_excused_rules);
+    tcase_add_loop_test(tcase, test_plans, 0, sizeof(plans) / sizeof(plans[0]));
     tcase_add_test(tcase, test_not_a_file);
     tcase_add_test(tcase, test_found_by_name_or_path);
 }
