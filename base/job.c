@@ -20,6 +20,7 @@
 #define SLICE_MS  100 /* how often a child that says nothing is looked at */
 #define LATER_MAX 8 /* children that said enough, and are reaped later */
 #define KILLED_NS (2 * WEDGE_NS_PER_S) /* for how long one that was killed is waited for */
+#define ENDING_NS (5 * WEDGE_NS_PER_S) /* and one that is to end by itself */
 
 /* What is known of a child that may be blocked. */
 struct sleeper {
@@ -126,14 +127,17 @@ static int reap(pid_t pid, int64_t deadline_ns, int *wstatus)
     return rc;
 }
 
-static pid_t later[LATER_MAX];
+static struct {
+    pid_t pid;
+    bool by_itself; /* it may end in its own order */
+} later[LATER_MAX];
 static size_t n_later;
 
 void wedge_job_settle(void)
 {
     int wstatus;
     for (size_t i = 0; i < n_later; i++)
-        reap(later[i], 0, &wstatus);
+        reap(later[i].pid, later[i].by_itself ? wedge_clock_ns() + ENDING_NS : 0, &wstatus);
     n_later = 0;
 }
 
@@ -196,11 +200,13 @@ void wedge_job_end(struct wedge_job *job, wedge_job_take_fn *take, void *take_ar
     memset(result, 0, sizeof(*result));
     int got = collect(job->from, job->deadline_ns, &child, take, take_arg);
     close(job->from);
-    bool enough = got == WEDGE_JOB_ENOUGH;
-    if (enough && n_later < LATER_MAX)
-        later[n_later++] = job->pid;
-    else
-        ended = reap(job->pid, got ? 0 : job->deadline_ns, &wstatus);
+    bool enough = got == WEDGE_JOB_ENOUGH || got == WEDGE_JOB_WHOLE;
+    if (enough && n_later < LATER_MAX) {
+        later[n_later].pid = job->pid;
+        later[n_later++].by_itself = got == WEDGE_JOB_WHOLE;
+    } else {
+        ended = reap(job->pid, got == WEDGE_JOB_WHOLE ? wedge_clock_ns() + ENDING_NS : got ? 0 : job->deadline_ns, &wstatus);
+    }
     if (enough)
         result->status = 0;
     else if (got)

@@ -57,10 +57,12 @@ void wedge_job_result_free(struct wedge_job_result *result);
 
 /* Takes what the child wrote, as it comes, in pieces of any length. 0, or a negative errno: the child is ended; or
  * WEDGE_JOB_ENOUGH: nothing more is wanted of it, the call returns with status 0, and the child is killed and reaped by
- * wedge_job_settle, for to give its memory back it takes as long as much of its work. May
+ * wedge_job_settle, for to give its memory back it takes as long as much of its work; or WEDGE_JOB_WHOLE: the same, but it has
+ * children of its own, and wedge_job_settle gives it some seconds to end them and itself. May
  * answer the child by a pipe that both inherited; its own time counts against the deadline. */
 typedef int wedge_job_take_fn(void *arg, const char *data, size_t len);
 #define WEDGE_JOB_ENOUGH 1
+#define WEDGE_JOB_WHOLE  2
 
 /* The same for a child whose bytes are looked at while it runs: result->data stays NULL. A negative errno of `take` is
  * result->status. Where the child is not to be trusted, neither is its note: last_pid is any number, and last_step is

@@ -1,6 +1,6 @@
 /*
- * The disposable child makes snapshot and report and sends either the report or its error (reports/wire.h); the parent
- * takes at most 16 MiB and believes nothing it has not checked.
+ * The disposable child makes snapshot and report and sends either the report or its error (reports/wire.h), its length first: the
+ * parent does not wait for the child to end. It takes at most 16 MiB and believes nothing it has not checked.
  *
  *   try ──ended──> parse, check ──> report
  *    │ deadline of this try, or it died: which process was it looking at?
@@ -10,11 +10,13 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/text.h"
 #include "reports/bump.h"
 #include "reports/put.h"
 #include "reports/report.h"
@@ -137,14 +139,33 @@ static int child(void *arg, int out, struct wedge_job_note *note)
     json_t *tree = rc ? error_tree(&err) : wedge_report_new(NULL, snapshot);
     size_t len;
     char *bytes = tree ? fit(tree, &len) : NULL;
-    return bytes ? send_all(out, bytes, len) : -ENOMEM;
+    uint64_t length = len;
+    if (!bytes)
+        return -ENOMEM;
+    rc = send_all(out, (const char *)&length, sizeof(length));
+    return rc ? rc : send_all(out, bytes, len);
+}
+
+/* wedge_job_take_fn: until all is there that was announced. */
+static int take(void *arg, const char *data, size_t len)
+{
+    struct wedge_text *text = arg;
+    uint64_t length;
+    wedge_text_add_bytes(text, data, len);
+    if (text->cut)
+        return -E2BIG;
+    if (text->len < sizeof(length))
+        return 0;
+    memcpy(&length, text->data, sizeof(length));
+    return text->len - sizeof(length) >= length ? WEDGE_JOB_WHOLE : 0;
 }
 
 /* What the child sent: a report or its error. */
-static int parse(const struct wedge_job_result *result, json_t **ret, struct wedge_err *err)
+static int parse(const struct wedge_text *sent, json_t **ret, struct wedge_err *err)
 {
+    const size_t begin = sent->len < sizeof(uint64_t) ? sent->len : sizeof(uint64_t);
     json_t *tree;
-    int rc = wedge_wire_unpack(result->data ? result->data : "", result->len, &tree, err);
+    int rc = wedge_wire_unpack(sent->data ? sent->data + begin : "", sent->len - begin, &tree, err);
     if (rc)
         return rc;
     json_t *error = json_object_get(tree, "error");
@@ -236,12 +257,13 @@ int wedge_report_examine_by(wedge_report_examiner *examiner, const struct wedge_
         memcpy(pids, options->skip, options->n_skip * sizeof(*pids));
     own.skip = pids;
     for (;;) {
-        struct wedge_job_result result;
+        struct wedge_job_result result = {0};
+        struct wedge_text sent = WEDGE_TEXT_INIT(MOST_BYTES + sizeof(uint64_t));
         int left_ms = (int)((deadline_ns - wedge_clock_ns()) / WEDGE_NS_PER_MS);
         /* Half of what is left for each try, so that there is always something left for the one without the culprit. */
         int try_ms = left_ms / 2 > LEAST_TRY_MS ? left_ms / 2 : left_ms;
         own.n_skip = options->n_skip + n;
-        rc = wedge_job_run(child, &work, try_ms > 0 ? try_ms : 1, MOST_BYTES, &result);
+        rc = wedge_job_stream(child, &work, try_ms > 0 ? try_ms : 1, take, &sent, &result);
         if (rc) {
             wedge_err_set(err, rc, "cannot start an examination: %s", strerror(-rc));
             break;
@@ -249,8 +271,9 @@ int wedge_report_examine_by(wedge_report_examiner *examiner, const struct wedge_
         bool again = result.status && deadline_ns - wedge_clock_ns() > LEAST_TRY_MS * WEDGE_NS_PER_MS / 2 &&
                      skip(&result, options->root, skipped, pids, options->n_skip, &n);
         if (!again)
-            rc = result.status ? give_up(&result, deadline_ms, err) : parse(&result, &report, err);
-        wedge_job_result_free(&result);
+            rc = result.status ? give_up(&result, deadline_ms, err) : parse(&sent, &report, err);
+        wedge_text_free(&sent);
+        wedge_job_settle();
         if (again)
             continue;
         if (!rc && name_skipped(report, skipped, n)) {

@@ -1,5 +1,6 @@
 /* base/job: a disposable child comes back with bytes, an error, a signal or at its deadline, and never stays. */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -155,6 +156,49 @@ static int say_and_hang(void *arg, int out, struct wedge_job_note *note)
         return -errno;
     return hang(arg, out, note);
 }
+/* Says one byte, and once it was told to ends in its own order: its last act is another byte. */
+struct order {
+    int told[2], done[2];
+};
+static int say_and_end(void *arg, int out, struct wedge_job_note *note)
+{
+    const struct order *order = arg;
+    char byte;
+    (void)note;
+    return write(out, "", 1) == 1 && read(order->told[0], &byte, 1) == 1 && write(order->done[1], "", 1) == 1 ? 0 : -EIO;
+}
+static int whole(void *arg, const char *data, size_t len)
+{
+    (void)arg, (void)data, (void)len;
+    return WEDGE_JOB_WHOLE;
+}
+
+START_TEST(test_whole_ends_by_itself)
+{
+    enum { KEPT = 8, N = 10 }; /* of so many the end is not waited for; all */
+    struct order first, rest;
+    char bytes[N + 1];
+    ck_assert_int_eq(pipe2(first.told, O_CLOEXEC) | pipe2(first.done, O_CLOEXEC | O_NONBLOCK), 0);
+    ck_assert_int_eq(pipe2(rest.told, O_CLOEXEC), 0);
+    memcpy(rest.done, first.done, sizeof(rest.done));
+    ck_assert_int_eq(write(rest.told[1], "..", N - KEPT), N - KEPT);
+    for (size_t i = 0; i < N; i++) {
+        struct wedge_job_result result = {.status = 1};
+        ck_assert_int_eq(wedge_job_stream(say_and_end, i < KEPT ? &first : &rest, 20000, whole, NULL, &result), 0);
+        ck_assert_int_eq(result.status, 0);
+    }
+    ck_assert_int_eq(write(first.told[1], "........", KEPT), KEPT);
+    wedge_job_settle();
+    ck_assert_int_eq(read(first.done[0], bytes, sizeof(bytes)), N);
+    ck_assert_int_eq(waitpid(-1, NULL, WNOHANG), -1);
+    for (size_t i = 0; i < 2; i++) {
+        close(first.told[i]);
+        close(first.done[i]);
+        close(rest.told[i]);
+    }
+}
+END_TEST
+
 static int enough(void *arg, const char *data, size_t len)
 {
     ck_assert_uint_eq(len, sizeof(pid_t));
@@ -219,6 +263,7 @@ static void fill(TCase *tcase)
     tcase_add_test(tcase, test_what_blocks_is_ended_before_its_deadline);
     tcase_add_loop_test(tcase, test_what_is_slow_or_may_wait_is_not_blocked, 0, 2);
     tcase_add_test(tcase, test_flood_is_bounded);
+    tcase_add_test(tcase, test_whole_ends_by_itself);
     tcase_add_test(tcase, test_enough_is_settled_later);
     tcase_add_test(tcase, test_a_job_settles_its_own);
 }
