@@ -205,7 +205,11 @@ void wedge_job_end(struct wedge_job *job, wedge_job_take_fn *take, void *take_ar
         later[n_later].pid = job->pid;
         later[n_later++].by_itself = got == WEDGE_JOB_WHOLE;
     } else {
-        ended = reap(job->pid, got == WEDGE_JOB_WHOLE ? wedge_clock_ns() + ENDING_NS : got ? 0 : job->deadline_ns, &wstatus);
+        ended = reap(job->pid,
+                     got == WEDGE_JOB_WHOLE ? wedge_clock_ns() + ENDING_NS
+                     : got                  ? 0
+                                            : job->deadline_ns,
+                     &wstatus);
     }
     if (enough)
         result->status = 0;

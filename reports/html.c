@@ -7,8 +7,11 @@
  * for a line end of JavaScript. Scripts and styles carry a random nonce, and the page forbids all others.
  */
 #include <errno.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
 
 #include "base/text.h"
 #include "reports/assets.h"
@@ -23,6 +26,7 @@ enum { MOST_BYTES = 64 << 20 };
 struct page {
     struct wedge_text out;
     const json_t *report;
+    size_t data_at; /* where in `out` the model comes */
     char nonce[WEDGE_NONCE_CHARS];
 };
 
@@ -147,15 +151,10 @@ static void put_words(struct page *p)
     json_decref(both);
 }
 
+/* It is large: it is not copied. */
 static void put_data(struct page *p)
 {
-    size_t len;
-    char *text = wedge_report_dump(p->report, WEDGE_DUMP_ASCII | WEDGE_DUMP_HTML, 0, &len);
-    if (text)
-        wedge_text_add_bytes(&p->out, text, len);
-    else
-        p->out.cut = true;
-    free(text);
+    p->data_at = p->out.len;
 }
 
 /* One place of page.html: {{name}}, or {{>file}} for an asset. */
@@ -199,17 +198,41 @@ static void fill(struct page *p)
     }
 }
 
-int wedge_report_write_html(const json_t *report, int dirfd, const char *name, struct wedge_err *err)
+/* Can this JSON stand in the page as it is? */
+static bool is_harmless(const char *json, size_t len)
+{
+    uint64_t word, all = 0;
+    size_t at = 0;
+    for (; len - at >= sizeof(word); at += sizeof(word)) {
+        memcpy(&word, json + at, sizeof(word));
+        all |= word;
+    }
+    for (; at < len; at++)
+        all |= (unsigned char)json[at];
+    bool ascii = !(all & 0x8080808080808080u); /* no byte has its highest bit */
+    return ascii && !memchr(json, '<', len) && !memchr(json, '>', len) && !memchr(json, '&', len);
+}
+
+int wedge_report_write_html(const json_t *report, const char *json, size_t len, int dirfd, const char *name,
+                            struct wedge_err *err)
 {
     struct page p = {.out = WEDGE_TEXT_INIT(MOST_BYTES), .report = report};
+    char *own = NULL;
     int rc = wedge_markup_nonce(p.nonce, err);
     if (rc)
         return rc;
+    if (!json || !is_harmless(json, len))
+        json = own = wedge_report_dump(report, WEDGE_DUMP_ASCII | WEDGE_DUMP_HTML, 0, &len);
     fill(&p);
-    if (p.out.cut)
+    if (p.out.cut || !json || len > MOST_BYTES) {
         rc = wedge_err_set(err, -ENOMEM, "no memory for %s", name);
-    else
-        rc = wedge_report_save(dirfd, name, p.out.data, p.out.len, err);
+    } else {
+        const struct iovec parts[] = {{p.out.data, p.data_at},
+                                      {(void *)json, len},
+                                      {p.out.data + p.data_at, p.out.len - p.data_at}};
+        rc = wedge_report_save_parts(dirfd, name, parts, sizeof(parts) / sizeof(parts[0]), err);
+    }
+    free(own);
     wedge_text_free(&p.out);
     return rc;
 }

@@ -80,11 +80,14 @@ static int write_all(int fd, const char *data, size_t len)
     return 0;
 }
 
-int wedge_report_save(int dirfd, const char *name, const void *data, size_t len, struct wedge_err *err)
+int wedge_report_save_parts(int dirfd, const char *name, const struct iovec *parts, size_t n, struct wedge_err *err)
 {
     char temporary[256];
     uint64_t chance;
+    size_t len = 0;
     int fd = -1, rc = -EEXIST;
+    for (size_t i = 0; i < n; i++)
+        len += parts[i].iov_len;
     for (int i = 0; i < 16 && fd < 0 && rc == -EEXIST; i++) {
         if (getrandom(&chance, sizeof(chance), 0) != sizeof(chance))
             return wedge_err_set(err, -EIO, "cannot get a random number: %s", strerror(errno));
@@ -97,7 +100,9 @@ int wedge_report_save(int dirfd, const char *name, const void *data, size_t len,
          * renames (auto_da_alloc, ext4(5)): 1 ms for a report. Where it cannot be done, the writing will say what is the matter. */
         if (len)
             fallocate(fd, 0, 0, (off_t)len);
-        rc = write_all(fd, data, len);
+        rc = 0;
+        for (size_t i = 0; i < n && !rc; i++)
+            rc = write_all(fd, parts[i].iov_base, parts[i].iov_len);
         if (close(fd) && !rc)
             rc = -errno;
         if (!rc && renameat(dirfd, temporary, dirfd, name))
@@ -106,6 +111,11 @@ int wedge_report_save(int dirfd, const char *name, const void *data, size_t len,
             unlinkat(dirfd, temporary, 0);
     }
     return rc ? wedge_err_set(err, rc, "cannot write %s: %s", name, strerror(-rc)) : 0;
+}
+
+int wedge_report_save(int dirfd, const char *name, const void *data, size_t len, struct wedge_err *err)
+{
+    return wedge_report_save_parts(dirfd, name, &(struct iovec){(void *)data, len}, 1, err);
 }
 
 int wedge_report_write_json(const json_t *report, int dirfd, const char *name, struct wedge_err *err)
@@ -122,6 +132,8 @@ int wedge_report_write_json(const json_t *report, int dirfd, const char *name, s
 
 struct both {
     const json_t *report;
+    const char *json;
+    size_t len;
     int dirfd, rc[2];
     struct wedge_err err[2];
 };
@@ -129,19 +141,24 @@ struct both {
 /* wedge_share_fn */
 static void write_one(void *arg, size_t i)
 {
-    static const struct {
-        const char *name;
-        int (*write)(const json_t *, int, const char *, struct wedge_err *);
-    } files[] = {{"report.json", wedge_report_write_json}, {"report.html", wedge_report_write_html}};
-    struct both *both = arg;
-    both->rc[i] = files[i].write(both->report, both->dirfd, files[i].name, &both->err[i]);
+    struct both *b = arg;
+    if (i == 0)
+        b->rc[i] = wedge_report_save(b->dirfd, "report.json", b->json, b->len, &b->err[i]);
+    else
+        b->rc[i] = wedge_report_write_html(b->report, b->json, b->len, b->dirfd, "report.html", &b->err[i]);
 }
 
-/* The page takes as long as the JSON, and both only read the report. */
+/* Composed once. */
 static int write_both(int dirfd, const json_t *report, struct wedge_err *err)
 {
     struct both both = {.report = report, .dirfd = dirfd};
+    char *json = wedge_report_dump(report, WEDGE_DUMP_INDENT, 1, &both.len);
+    if (!json)
+        return wedge_err_set(err, -ENOMEM, "no memory for the report");
+    json[both.len++] = '\n';
+    both.json = json;
     wedge_share(2, 1, write_one, &both);
+    free(json);
     const size_t failed = both.rc[0] ? 0 : 1;
     if (both.rc[failed] && err)
         *err = both.err[failed];

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <sys/uio.h>
 
 #include "base/err.h"
 #include "reports/junit.h"
@@ -24,12 +25,16 @@ int wedge_report_open_dir(const char *dir, int *ret_dirfd, struct wedge_err *err
 
 /* Puts a file of `len` bytes into the folder, replacing one of that name. */
 int wedge_report_save(int dirfd, const char *name, const void *data, size_t len, struct wedge_err *err);
+/* The same, of several pieces, one behind the other. */
+int wedge_report_save_parts(int dirfd, const char *name, const struct iovec *parts, size_t n, struct wedge_err *err);
 
 /* The whole model, indented, as `name`. */
 int wedge_report_write_json(const json_t *report, int dirfd, const char *name, struct wedge_err *err);
 
-/* One page that needs nothing beside it, as `name`. */
-int wedge_report_write_html(const json_t *report, int dirfd, const char *name, struct wedge_err *err);
+/* One page that needs nothing beside it, as `name`. `json`: the model as text, `len` bytes, if the caller has it; where it holds what
+ * must not stand in a page, and where it is NULL, it is composed anew. */
+int wedge_report_write_html(const json_t *report, const char *json, size_t len, int dirfd, const char *name,
+                            struct wedge_err *err);
 
 struct wedge_report_text_options {
     bool color;
