@@ -309,6 +309,8 @@ static int lock_readable(struct wedge_queue *queue, int64_t until_ns)
             rc = wedge_queue_lock_take(lock, until_ns);
         if (rc < 0)
             return rc;
+        if (rc > 0)
+            WEDGE_POINT("pool.reader.repairs");
         if (rc > 0 || atomic_load(&queue->shared->unsettled))
             wedge_queue_settle(queue);
         WEDGE_POINT("pool.reader.locked");
