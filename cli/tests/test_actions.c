@@ -80,13 +80,14 @@ static const struct {
      "'\"kind\": \"lock-cycle' again/report.json",
      0, "lock-cycle", NULL},
     /* A part is reported, and the command goes on and keeps its status; unless it is said to act on parts as well. */
-    {"$W watch -o out --stall 500ms -- sh -c '$F part-checked & P=$!; $S 60 5; kill -9 $P; wait; exit 5'", 5,
+    {"$W watch -o out --stall 500ms -- sh -c '$F part-checked & P=$!; $S 60 100; kill -9 $P; wait; exit 5'", 5,
      "a part of", NULL},
     {"$W watch -o out --stall 1s --on-part=run:'echo part of $WEDGE_PID: $WEDGE_SCOPE' -- sh -c '$F part-checked & "
-     "P=$!; $S 90 5; "
+     "P=$!; $S 90 100; "
      "kill -9 $P; wait; exit 5'",
      5, ": part\n", NULL},
-    {"$W watch -q -o out --stall 500ms --on-part=kill -- sh -c '$F part-checked & $S 6000 5; exit 5'", 124, NULL, NULL},
+    {"$W watch -q -o out --stall 500ms --on-part=kill -- sh -c '$F part-checked & $S 6000 100; exit 5'", 124, NULL,
+     NULL},
     /* Attached: nothing is ended unless that is asked for. */
     {"$F join-with-lock >ready & P=$!; until grep -q ready ready; do sleep 0.05; done; $W watch -q -o out -p $P; R=$?; "
      "kill "
@@ -139,8 +140,8 @@ START_TEST(test_a_pause_of_everything_is_no_hang)
 {
     char said[65536];
     int out;
-    const char *const argv[] = {from_env("WEDGE_BIN"),   "watch", "-q", "--stall", "1s", "-o", "out", "--",
-                                from_env("WEDGE_STILL"), "8",     "25", NULL};
+    const char *const argv[] = {from_env("WEDGE_BIN"),   "watch", "-q",  "--stall", "1s", "-o", "out", "--",
+                                from_env("WEDGE_STILL"), "8",     "500", NULL};
     pid_t wedge = start(argv, &out), target = child_of(wedge, "wedge-test-stil");
     nanosleep(&(struct timespec){.tv_nsec = 700000000}, NULL);
     kill(wedge, SIGSTOP);
@@ -168,8 +169,8 @@ START_TEST(test_a_suspended_machine_is_no_hang)
 {
     char said[65536], shim[4096];
     int out;
-    const char *const argv[] = {from_env("WEDGE_BIN"),   "watch", "-q",  "--stall", "6s", "-o", "out", "--",
-                                from_env("WEDGE_STILL"), "1",     "450", NULL};
+    const char *const argv[] = {from_env("WEDGE_BIN"),   "watch", "-q",   "--stall", "6s", "-o", "out", "--",
+                                from_env("WEDGE_STILL"), "1",     "9000", NULL};
     snprintf(shim, sizeof(shim), "%s", from_env("WEDGE_CLOCK_SHIM"));
     setenv("LD_PRELOAD", shim, 1);
     setenv("WEDGE_TEST_CLOCKS", jumps[_i].clocks, 1);
