@@ -8,7 +8,7 @@ if(NOT BUILD_TESTING)
   return()
 endif()
 
-target_sources(wedge-factory PRIVATE tests/programs/factory_descriptor.c tests/programs/factory_ends.c
+target_sources(wedge-factory PRIVATE tests/programs/factory_descriptor.c tests/programs/factory_ends.c tests/programs/factory_tables.c
   tests/programs/factory_socket.c tests/programs/factory_datagram.c tests/programs/factory_network.c)
 if(NOT WEDGE_SANITIZE) # it measures; and a sanitizer's strstr(3) looks for the end of the whole text itself
   wedge_add_unit_test(test_lines SOURCES tests/test_lines.c LIBS wedge::detector LABELS unit no-valgrind)

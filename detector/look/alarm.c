@@ -2,7 +2,9 @@
 
 #include <elf.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -199,4 +201,24 @@ bool wedge_alarm_possible(struct wedge_look *look, int proc)
                          ? WEDGE_ALARM_POSSIBLE
                          : WEDGE_ALARM_NONE;
     return own->alarm == WEDGE_ALARM_POSSIBLE;
+}
+
+bool wedge_alarm_by_descriptor(struct wedge_look *look, int proc)
+{
+    const struct wedge_look_proc *own = &look->procs[proc];
+    if (!own->caught)
+        return false;
+    if (wedge_look_fds(look, proc))
+        return true;
+    wedge_look_note(look, look->snapshot->procs[proc].pid, "flags of its descriptors");
+    for (size_t i = 0; i < own->n_fds; i++) {
+        char name[32], text[1024];
+        snprintf(name, sizeof(name), "fdinfo/%d", own->fds[i].number);
+        if (wedge_proc_read(look->snapshot->procs[proc].pid, own->reader, name, text, sizeof(text)) <= 0)
+            continue; /* closed since, by a thread that moves */
+        const char *flags = strstr(text, "flags:");
+        if (!flags || strtoul(flags + sizeof("flags:") - 1, NULL, 8) & O_ASYNC)
+            return true;
+    }
+    return false;
 }

@@ -246,6 +246,10 @@ int wedge_look_fds(struct wedge_look *look, int proc)
         wedge_look_note(look, pid, "descriptors");
         own->fds_read = true;
         own->fds_error = own->skipped ? -EACCES : wedge_fds_read(pid, own->reader, &own->fds, &own->n_fds);
+        if (!own->fds_error && wedge_machine_has_tables(look, proc)) {
+            own->fds_error = -EMLINK;
+            own->async = true; /* perhaps in one of them */
+        }
         for (size_t i = 0; i < own->n_fds; i++)
             own->async |= own->fds[i].kind == WEDGE_FD_ASYNC;
     }
@@ -320,8 +324,7 @@ void wedge_look_free(struct wedge_look *look)
     free(look->ends);
     free(look->mappings);
     free(look->carriers);
-    wedge_sockets_free(look->sockets);
-    free(look->tracers);
+    wedge_machine_forget(look);
     free(look->wanted);
     free(look->wakers);
 }

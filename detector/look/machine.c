@@ -8,8 +8,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/kcmp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "detector/kernel/sockets.h"
@@ -226,27 +228,85 @@ static bool has_files(const struct wedge_machine_proc *p)
     return !p->kernel && p->state != 'X' && !(p->state == 'Z' && p->threads <= 1);
 }
 
+/* Has this thread another table of descriptors than its process's, and something in it? (One that is ending has none.) Where
+ * nobody knows it has. Freed by the caller. */
+static bool has_own_table(pid_t pid, pid_t reader, pid_t tid, struct wedge_fd **ret, size_t *ret_n)
+{
+    *ret = NULL;
+    *ret_n = 0;
+    long same = syscall(SYS_kcmp, reader ? reader : pid, tid, KCMP_FILES, 0, 0);
+    if (same == 0 || (same < 0 && errno == ESRCH))
+        return false;
+    int rc = wedge_fds_read(pid, tid, ret, ret_n);
+    return rc ? !is_gone(rc) : *ret_n > 0;
+}
+
+bool wedge_machine_has_tables(const struct wedge_look *look, int proc)
+{
+    const struct wedge_proc *p = &look->snapshot->procs[proc];
+    pid_t reader = look->procs[proc].reader;
+    bool any = false;
+    for (int i = p->first_thread; i < p->first_thread + p->n_threads && p->n_threads > 1 && !any; i++) {
+        struct wedge_fd *fds;
+        size_t n;
+        any = has_own_table(p->pid, reader, look->snapshot->threads[i].tid, &fds, &n);
+        free(fds);
+    }
+    return any;
+}
+
 /* What one process has is added to a table. */
 typedef void asking(struct wedge_look *look, const struct wedge_machine_proc *p);
 
-static void ask_ends(struct wedge_look *look, const struct wedge_machine_proc *p)
+static int add_ends(struct wedge_look *look, pid_t pid, const struct wedge_fd *fds, size_t n)
 {
-    struct wedge_fd *fds = NULL;
-    size_t n = 0;
-    wedge_look_note(look, p->pid, "descriptors");
-    int rc = is_listed(look->options->skip, look->options->n_skip, p->pid)
-                 ? -EACCES
-                 : wedge_fds_read(p->pid, wedge_machine_reader(p), &fds, &n);
+    int rc = 0;
     for (size_t k = 0; k < n && !rc; k++)
         if (fds[k].kind != WEDGE_FD_OTHER)
             rc = add(&look->ends, &look->n_ends, &look->cap_ends,
                      (struct wedge_machine_end){.dev = fds[k].dev,
                                                 .inode = fds[k].inode,
-                                                .pid = p->pid,
+                                                .pid = pid,
                                                 .number = fds[k].number,
                                                 .readable = fds[k].readable,
                                                 .writable = fds[k].writable},
                      wedge_fds_is_keyed(fds[k].kind));
+    return rc;
+}
+
+/* What threads have that have tables of their own. What only kcmp(2) can tell from another one is asked for by the process's
+ * numbers: then somebody is not to be read. */
+static int add_own_tables(struct wedge_look *look, const struct wedge_machine_proc *p, pid_t reader)
+{
+    pid_t *tids = NULL;
+    size_t n_tids = 0;
+    int rc = p->threads > 1 ? wedge_proc_list(p->pid, WEDGE_MACHINE_MOST, &tids, &n_tids) : 0;
+    for (size_t i = 0; i < n_tids && !rc; i++) {
+        struct wedge_fd *fds;
+        size_t n;
+        if (has_own_table(p->pid, reader, tids[i], &fds, &n)) {
+            rc = n ? add_ends(look, p->pid, fds, n) : -EACCES;
+            for (size_t k = 0; k < n; k++)
+                look->hidden_ends |= fds[k].kind != WEDGE_FD_OTHER && !wedge_fds_is_keyed(fds[k].kind);
+        }
+        free(fds);
+    }
+    free(tids);
+    return rc;
+}
+
+static void ask_ends(struct wedge_look *look, const struct wedge_machine_proc *p)
+{
+    struct wedge_fd *fds = NULL;
+    size_t n = 0;
+    pid_t reader = wedge_machine_reader(p);
+    wedge_look_note(look, p->pid, "descriptors");
+    int rc = is_listed(look->options->skip, look->options->n_skip, p->pid) ? -EACCES
+                                                                           : wedge_fds_read(p->pid, reader, &fds, &n);
+    if (!rc)
+        rc = add_ends(look, p->pid, fds, n);
+    if (!rc)
+        rc = add_own_tables(look, p, reader);
     free(fds);
     if (rc && !is_gone(rc))
         hide(look, p, &look->hidden_ends);

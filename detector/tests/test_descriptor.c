@@ -6,7 +6,7 @@ static const struct hang hangs[] = {
      "end_in_message_for_nobody"},
     {"poll-for-room", WEDGE_VERDICT_MUTUAL_BACKPRESSURE, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "poll",
      "2 polled descriptors", "request_until_full"},
-    {"other-readers-only", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 1, "select",
+    {"other-readers-only", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_EVIDENT, WEDGE_SCOPE_WHOLE, 1, "select",
      "2 polled descriptors", NULL},
     {"one-shot-over", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 1, "epoll_pwait",
      "1 polled descriptor", NULL},
@@ -26,6 +26,8 @@ static const struct healthy healthy[] = {
     {"one-shot-again", false, WEDGE_WAIT_POLL},         {"edges", false, WEDGE_WAIT_POLL},
     {"epoll-in-epoll-served", false, WEDGE_WAIT_POLL},  {"epoll-shared", false, WEDGE_WAIT_POLL},
     {"epoll-member-elsewhere", false, WEDGE_WAIT_POLL}, {"splice-served", false, WEDGE_WAIT_PIPE_READ},
+    {"own-table-writer", false, WEDGE_WAIT_PIPE_READ},  {"own-table-reader", false, WEDGE_WAIT_JOIN},
+    {"pipe-reopened", true, WEDGE_WAIT_PIPE_READ},      {"signal-by-descriptor", true, WEDGE_WAIT_SEM},
 };
 
 int main(void)

@@ -186,6 +186,9 @@ static const char *doubt(struct wedge_look *look, const struct wedge_graph *grap
         if (!look->core && wedge_alarm_possible(look, look->snapshot->threads[set->core[i]].proc))
             return "its program calls alarm() or setitimer(), and whether one is armed /proc does not show";
     for (size_t i = 0; i < set->n_core; i++)
+        if (!look->core && wedge_alarm_by_descriptor(look, look->snapshot->threads[set->core[i]].proc))
+            return "it asked for a signal when a descriptor is ready, and has a handler that may do anything";
+    for (size_t i = 0; i < set->n_core; i++)
         if (!look->core && waits_on_descriptor(&look->snapshot->threads[set->core[i]]) && wedge_look_has_couriers(look))
             return "processes that could hand each other descriptors ran meanwhile";
     return look->core ? core_doubt : NULL;

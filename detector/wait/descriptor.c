@@ -90,6 +90,22 @@ size_t wedge_descriptor_by_holders(struct wedge_look *look, struct wedge_descrip
     return found;
 }
 
+void wedge_descriptor_by_reopeners(struct wedge_look *look, struct wedge_descriptor_wait *wait, uint64_t dev,
+                                   uint64_t inode, unsigned want)
+{
+    pid_t last = look->snapshot->procs[look->snapshot->threads[wait->thread].proc].pid; /* its own is one in any case */
+    size_t n;
+    const struct wedge_machine_end *ends = wedge_look_ends(look, dev, inode, &n);
+    for (size_t i = 0; i < n; i++) {
+        bool has = (!(want & WEDGE_WANT_READ) || ends[i].readable) && (!(want & WEDGE_WANT_WRITE) || ends[i].writable);
+        if (has || ends[i].pid == last)
+            continue;
+        last = ends[i].pid;
+        add_process(look, wait, last, WEDGE_WAKER_UNLESS_RARE,
+                    "a process that has the same end could open the other one through /proc");
+    }
+}
+
 size_t wedge_descriptor_by_sharers_as(struct wedge_look *look, struct wedge_descriptor_wait *wait, unsigned flags,
                                       const char *why)
 {

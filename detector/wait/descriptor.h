@@ -64,6 +64,10 @@ void wedge_descriptor_by_process(struct wedge_look *look, struct wedge_descripto
  * of a pipe, the peer of a socket. Returns how many. */
 size_t wedge_descriptor_by_holders(struct wedge_look *look, struct wedge_descriptor_wait *wait, uint64_t dev,
                                    uint64_t inode, unsigned want, const char *why);
+/* Every other process that holds (dev, inode) and not so: it could open it once more through /proc/self/fd, or (of a pipe)
+ * change its size. The verdict will be evident at most while one of them lives. */
+void wedge_descriptor_by_reopeners(struct wedge_look *look, struct wedge_descriptor_wait *wait, uint64_t dev,
+                                   uint64_t inode, unsigned want);
 /* Every process but its own that has the same open file (by fork, dup or message); also with WEDGE_WAKER_… flags. Kinds
  * without an inode of their own (eventfd, epoll, timerfd, …) are compared by kcmp(2). Returns how many. */
 size_t wedge_descriptor_by_sharers(struct wedge_look *look, struct wedge_descriptor_wait *wait, const char *why);

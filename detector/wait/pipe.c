@@ -4,7 +4,8 @@
  * A reader that sleeps on a pipe without a visible writer is no orphan: the kernel would have told it that the file
  * ends. Somebody has an end that we do not see, perhaps in flight in a message: outside. The same holds for writers.
  *
- * Whoever holds the other end is a waker whatever was asked for: closing it raises POLLHUP or POLLERR.
+ * Whoever holds the other end is a waker whatever was asked for: closing it raises POLLHUP or POLLERR. Who holds the same end
+ * could open the other one (proc(5)), or make the pipe larger (F_SETPIPE_SZ wakes writers, fs/pipe.c), and hardly ever does.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -37,6 +38,8 @@ static void wakers(struct wedge_look *look, struct wedge_descriptor_wait *wait)
         n += wedge_descriptor_by_holders(look, wait, fd->dev, fd->inode, WEDGE_WANT_WRITE, "holds the write end");
     if (writes)
         n += wedge_descriptor_by_holders(look, wait, fd->dev, fd->inode, WEDGE_WANT_READ, "holds the read end");
+    wedge_descriptor_by_reopeners(look, wait, fd->dev, fd->inode,
+                                  (reads ? WEDGE_WANT_WRITE : 0) | (writes ? WEDGE_WANT_READ : 0));
     look->threads[wait->thread].assumptions |= WEDGE_ASSUME_COMPLETE_VIEW;
     if (!n)
         wedge_descriptor_by_outside(look, wait, "nobody is seen to hold the other end: incomplete view");

@@ -38,6 +38,8 @@ static void decode(struct wedge_look *look, int thread)
     wedge_descriptor_by_holders(look, &wait, wait.fd->dev, wait.fd->inode,
                                 receives ? WEDGE_WANT_WRITE : WEDGE_WANT_READ,
                                 receives ? "may send to the queue" : "may receive from the queue");
+    wedge_descriptor_by_reopeners(look, &wait, wait.fd->dev, wait.fd->inode,
+                                  receives ? WEDGE_WANT_WRITE : WEDGE_WANT_READ);
     wedge_descriptor_by_receivers(look, &wait);
     if (wedge_descriptor_is_hidden(look, wait.fd->dev, wait.fd->inode))
         wedge_descriptor_by_outside(look, &wait, "a process that may hold the queue cannot be read");
