@@ -1,5 +1,6 @@
 #include "base/job.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -25,15 +26,14 @@
 /* What is known of a child that may be blocked. */
 struct sleeper {
     pid_t pid;
-    const struct wedge_job_note *note;
-    int64_t since_ns; /* it has been seen asleep, and did not run; 0 it ran, or may */
-    char ran[96]; /* its schedstat then: time on a processor, time waiting for one, how often */
+    int64_t since_ns; /* all its threads have been seen asleep, and none ran; 0 one ran, or may */
+    uint64_t ran; /* the sum of their schedstat then: time on a processor, time waiting for one, how often */
 };
 
-static bool read_of_child(pid_t pid, const char *name, char *buf, size_t size)
+static bool read_of_child(pid_t pid, const char *tid, const char *name, char *buf, size_t size)
 {
-    char path[48];
-    snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
+    char path[320];
+    snprintf(path, sizeof(path), "/proc/%d/task/%s/%s", (int)pid, tid, name);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t n = fd < 0 ? -1 : read(fd, buf, size - 1);
     if (fd >= 0)
@@ -42,41 +42,65 @@ static bool read_of_child(pid_t pid, const char *name, char *buf, size_t size)
     return n > 0;
 }
 
-/* Whether it sleeps in something that should take no time, and has for too long. A kernel without schedstat: never. */
-static bool is_blocked(struct sleeper *child)
+/* A thread of the child sleeps; adds how far it ran. */
+static bool is_asleep(pid_t pid, const char *tid, uint64_t *ran)
 {
-    char stat[256], ran[sizeof(child->ran)];
+    char stat[256], numbers[96], *at = numbers;
     const char *name_end;
-    bool asleep = child->note->prompt && read_of_child(child->pid, "schedstat", ran, sizeof(ran)) &&
-                  read_of_child(child->pid, "stat", stat, sizeof(stat)) && (name_end = strrchr(stat, ')')) &&
-                  (name_end[1] == ' ' && (name_end[2] == 'S' || name_end[2] == 'D'));
-    if (!asleep) {
-        child->since_ns = 0;
+    if (!read_of_child(pid, tid, "schedstat", numbers, sizeof(numbers)) ||
+        !read_of_child(pid, tid, "stat", stat, sizeof(stat)) || !(name_end = strrchr(stat, ')')))
         return false;
-    }
-    if (!child->since_ns || strcmp(ran, child->ran) != 0) {
-        memcpy(child->ran, ran, sizeof(ran));
-        child->since_ns = wedge_clock_ns();
-    }
-    return wedge_clock_ns() - child->since_ns >= WEDGE_JOB_BLOCKED_MS * WEDGE_NS_PER_MS;
+    for (int i = 0; i < 3; i++)
+        *ran += strtoull(at, &at, 10);
+    return name_end[1] == ' ' && (name_end[2] == 'S' || name_end[2] == 'D');
+}
+
+/* For how long all of its threads have been asleep: one that waits for another, which waits for a processor, is not blocked.
+ * A kernel without schedstat: 0. */
+static int64_t asleep_ns(struct sleeper *child)
+{
+    char path[48];
+    uint64_t ran = 0;
+    bool asleep = false;
+    snprintf(path, sizeof(path), "/proc/%d/task", (int)child->pid);
+    DIR *tasks = opendir(path);
+    for (const struct dirent *e; tasks && (e = readdir(tasks));)
+        if (e->d_name[0] != '.' && !(asleep = is_asleep(child->pid, e->d_name, &ran)))
+            break;
+    if (tasks)
+        closedir(tasks);
+    if (!asleep || !child->since_ns || ran != child->ran)
+        child->since_ns = asleep ? wedge_clock_ns() : 0;
+    child->ran = ran;
+    return child->since_ns ? wedge_clock_ns() - child->since_ns : 0;
+}
+
+/* Whether it sleeps in something that should take no time, and has for too long. */
+static bool is_blocked(struct sleeper *child, const struct wedge_job_note *note)
+{
+    if (note->prompt)
+        return asleep_ns(child) >= WEDGE_JOB_BLOCKED_MS * WEDGE_NS_PER_MS;
+    child->since_ns = 0;
+    return false;
 }
 
 /* Reads until end of file, the taker's refusal, the deadline, or until the child is blocked. */
-static int collect(int fd, int64_t deadline_ns, struct sleeper *child, wedge_job_take_fn *take, void *arg)
+static int collect(const struct wedge_job *job, wedge_job_take_fn *take, void *arg)
 {
     char buf[65536];
+    struct sleeper child = {.pid = job->pid};
     for (;;) {
-        int64_t left = deadline_ns - wedge_clock_ns();
-        if (left <= 0 || is_blocked(child))
+        int64_t left = job->deadline_ns - wedge_clock_ns();
+        if (left <= 0 || is_blocked(&child, job->note))
             return -ETIMEDOUT;
-        struct pollfd pfd = {.fd = fd, .events = POLLIN};
+        struct pollfd pfd = {.fd = job->from, .events = POLLIN};
         int slice_ms = left / WEDGE_NS_PER_MS < SLICE_MS ? (int)(left / WEDGE_NS_PER_MS) + 1 : SLICE_MS;
         int n = poll(&pfd, 1, slice_ms);
         if (n < 0 && errno != EINTR)
             return -errno;
         if (n <= 0)
             continue;
-        ssize_t got = read(fd, buf, sizeof(buf));
+        ssize_t got = read(job->from, buf, sizeof(buf));
         if (got == 0)
             return 0;
         if (got < 0 && errno != EINTR)
@@ -195,10 +219,9 @@ fail:
 
 void wedge_job_end(struct wedge_job *job, wedge_job_take_fn *take, void *take_arg, struct wedge_job_result *result)
 {
-    struct sleeper child = {.pid = job->pid, .note = job->note};
     int wstatus = 0, ended = 0;
     memset(result, 0, sizeof(*result));
-    int got = collect(job->from, job->deadline_ns, &child, take, take_arg);
+    int got = collect(job, take, take_arg);
     close(job->from);
     bool enough = got == WEDGE_JOB_ENOUGH || got == WEDGE_JOB_WHOLE;
     if (enough && n_later < LATER_MAX) {

@@ -1,6 +1,7 @@
 /* base/job: a disposable child comes back with bytes, an error, a signal or at its deadline, and never stays. */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -45,6 +46,34 @@ static int slow(void *arg, int out, struct wedge_job_note *note)
     for (int i = 0; i < 2 * WEDGE_JOB_BLOCKED_MS / 10; i++)
         usleep(10000);
     return say(arg, out, note);
+}
+/* Another thread of it runs, while this one waits for that. */
+static void *run_on(void *arg)
+{
+    int64_t until = wedge_clock_ns() + 2 * WEDGE_JOB_BLOCKED_MS * WEDGE_NS_PER_MS;
+    while (wedge_clock_ns() < until)
+        ;
+    return arg;
+}
+static int wait_for_thread(void *arg, int out, struct wedge_job_note *note)
+{
+    pthread_t thread;
+    wedge_job_says(note, 4711, "memory", true);
+    int rc = pthread_create(&thread, NULL, run_on, NULL);
+    return rc ? -rc : pthread_join(thread, NULL) ? -EINVAL : say(arg, out, note);
+}
+/* All of its threads are blocked. */
+static void *sleep_on(void *arg)
+{
+    while (pause() == -1)
+        ;
+    return arg;
+}
+static int block_all(void *arg, int out, struct wedge_job_note *note)
+{
+    pthread_t thread;
+    int rc = pthread_create(&thread, NULL, sleep_on, NULL);
+    return rc ? -rc : block(arg, out, note);
 }
 /* Waits longer, in a step that may. */
 static int wait_long(void *arg, int out, struct wedge_job_note *note)
@@ -125,9 +154,10 @@ END_TEST
 
 START_TEST(test_what_blocks_is_ended_before_its_deadline)
 {
+    wedge_job_fn *const fns[] = {block, block_all};
     struct wedge_job_result r;
     int64_t before = wedge_clock_ns();
-    ck_assert_int_eq(wedge_job_run(block, NULL, 50000, 100, &r), 0);
+    ck_assert_int_eq(wedge_job_run(fns[_i], NULL, 50000, 100, &r), 0);
     ck_assert_int_ge(wedge_clock_ns() - before, WEDGE_JOB_BLOCKED_MS * WEDGE_NS_PER_MS);
     ck_assert_int_le(wedge_clock_ns() - before, 20000 * WEDGE_NS_PER_MS);
     ck_assert_int_eq(r.status, -ETIMEDOUT);
@@ -138,7 +168,7 @@ END_TEST
 
 START_TEST(test_what_is_slow_or_may_wait_is_not_blocked)
 {
-    wedge_job_fn *const fns[] = {slow, wait_long};
+    wedge_job_fn *const fns[] = {slow, wait_long, wait_for_thread};
     struct wedge_job_result r;
     ck_assert_int_eq(wedge_job_run(fns[_i], (char[]){"late"}, 50000, 100, &r), 0);
     ck_assert_int_eq(r.status, 0);
@@ -260,8 +290,8 @@ static void fill(TCase *tcase)
     tcase_add_test(tcase, test_brings_back_bytes);
     tcase_add_test(tcase, test_brings_back_errors_and_signals);
     tcase_add_loop_test(tcase, test_deadline_names_the_cause, 0, 2);
-    tcase_add_test(tcase, test_what_blocks_is_ended_before_its_deadline);
-    tcase_add_loop_test(tcase, test_what_is_slow_or_may_wait_is_not_blocked, 0, 2);
+    tcase_add_loop_test(tcase, test_what_blocks_is_ended_before_its_deadline, 0, 2);
+    tcase_add_loop_test(tcase, test_what_is_slow_or_may_wait_is_not_blocked, 0, 3);
     tcase_add_test(tcase, test_flood_is_bounded);
     tcase_add_test(tcase, test_whole_ends_by_itself);
     tcase_add_test(tcase, test_enough_is_settled_later);
