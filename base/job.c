@@ -19,6 +19,7 @@
 #include "base/text.h"
 
 #define SLICE_MS  100 /* how often a child that says nothing is looked at */
+#define PAUSE_NS  WEDGE_NS_PER_S /* longer than any timer is late on a busy machine */
 #define LATER_MAX 8 /* children that said enough, and are reaped later */
 #define KILLED_NS (2 * WEDGE_NS_PER_S) /* for how long one that was killed is waited for */
 #define ENDING_NS (5 * WEDGE_NS_PER_S) /* and one that is to end by itself */
@@ -85,7 +86,7 @@ static bool is_blocked(struct sleeper *child, const struct wedge_job_note *note)
 }
 
 /* Reads until end of file, the taker's refusal, the deadline, or until the child is blocked. */
-static int collect(const struct wedge_job *job, wedge_job_take_fn *take, void *arg)
+static int collect(struct wedge_job *job, wedge_job_take_fn *take, void *arg)
 {
     char buf[65536];
     struct sleeper child = {.pid = job->pid};
@@ -95,9 +96,16 @@ static int collect(const struct wedge_job *job, wedge_job_take_fn *take, void *a
             return -ETIMEDOUT;
         struct pollfd pfd = {.fd = job->from, .events = POLLIN};
         int slice_ms = left / WEDGE_NS_PER_MS < SLICE_MS ? (int)(left / WEDGE_NS_PER_MS) + 1 : SLICE_MS;
+        int64_t asked_ns = wedge_clock_ns();
         int n = poll(&pfd, 1, slice_ms);
         if (n < 0 && errno != EINTR)
             return -errno;
+        int64_t late_ns = wedge_clock_ns() - asked_ns - slice_ms * WEDGE_NS_PER_MS;
+        if (late_ns > PAUSE_NS) {
+            job->paused_ns += late_ns;
+            job->deadline_ns += late_ns;
+            child.since_ns = 0; /* it may not have been able to run either */
+        }
         if (n <= 0)
             continue;
         ssize_t got = read(job->from, buf, sizeof(buf));
@@ -247,6 +255,7 @@ void wedge_job_end(struct wedge_job *job, wedge_job_take_fn *take, void *take_ar
     result->signal = !enough && !ended && WIFSIGNALED(wstatus) ? WTERMSIG(wstatus) : 0;
     result->last_pid = job->note->pid;
     result->last_step = job->note->step;
+    result->paused_ns = job->paused_ns;
     munmap(job->note, sizeof(*job->note));
 }
 

@@ -47,11 +47,13 @@ struct wedge_job_result {
     int signal;
     int32_t last_pid; /* note.pid and note.step at the end */
     const char *last_step;
+    int64_t paused_ns; /* by so much the deadline was put off */
 };
 
-/* Runs `fn`. `deadline_ms` from now; `max_bytes` bounds the result (more: -E2BIG). Returns 0 when the child ran at
+/* Runs `fn`. `deadline_ms` from now, and as much longer as the caller itself did not run meanwhile (stopped by Ctrl-Z, or
+ * starved of the processor; the child mostly was as well); `max_bytes` bounds the result (more: -E2BIG). Returns 0 when the child ran at
  * all (see result->status, -ETIMEDOUT also where it blocked), or a negative errno (no memory, no process). Blocks at most
- * deadline_ms plus the kernel's time to end the child. */
+ * for that plus the kernel's time to end the child. */
 int wedge_job_run(wedge_job_fn *fn, void *arg, int deadline_ms, size_t max_bytes, struct wedge_job_result *result);
 void wedge_job_result_free(struct wedge_job_result *result);
 
@@ -74,7 +76,7 @@ int wedge_job_stream(wedge_job_fn *fn, void *arg, int deadline_ms, wedge_job_tak
 struct wedge_job {
     int32_t pid;
     int from; /* its end of file is that of the child */
-    int64_t deadline_ns;
+    int64_t deadline_ns, paused_ns;
     struct wedge_job_note *note;
 };
 int wedge_job_begin(wedge_job_fn *fn, void *arg, int deadline_ms, struct wedge_job *ret);

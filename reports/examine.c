@@ -3,8 +3,9 @@
  * parent does not wait for the child to end. It takes at most 16 MiB and believes nothing it has not checked.
  *
  *   try ──ended──> parse, check ──> report
- *    │ deadline of this try, or it died: which process was it looking at?
- *    └──> skip that one, try again (at most 8 times, within the whole deadline)
+ *    │ blocked, deadline of this try, or it died: which process was it looking at?
+ *    ├──> another than the root: skip that one, try again (within the whole deadline)
+ *    └──> the root, which cannot be skipped: try again, at most twice; a disk may have been slow
  */
 #include "reports/examine.h"
 
@@ -22,7 +23,7 @@
 #include "reports/report.h"
 #include "reports/wire.h"
 
-enum { MOST_TRIES = 8, MOST_BYTES = 16 << 20, LEAST_TRY_MS = 200 };
+enum { MOST_SKIPPED = 64, MOST_OF_ROOT = 3, MOST_BYTES = 16 << 20, LEAST_TRY_MS = 200 };
 
 struct work { /* what the child is told */
     wedge_report_examiner *examiner;
@@ -201,7 +202,7 @@ static int name_skipped(json_t *report, const struct skipped *skipped, size_t n)
 }
 
 /* What is said when there is no one to skip, or no time or try left. */
-static int give_up(const struct wedge_job_result *r, int deadline_ms, struct wedge_err *err)
+static int give_up(const struct wedge_job_result *r, int64_t took_ms, struct wedge_err *err)
 {
     const char *step = r->last_step ? r->last_step : "starting";
     char at[64] = "";
@@ -209,8 +210,8 @@ static int give_up(const struct wedge_job_result *r, int deadline_ms, struct wed
         snprintf(at, sizeof(at), " of process %d", r->last_pid);
     switch (r->status) {
     case -ETIMEDOUT:
-        wedge_err_set(err, -ETIMEDOUT, "the examination did not end within %d ms: it was at '%s'%s", deadline_ms, step,
-                      at);
+        wedge_err_set(err, -ETIMEDOUT, "the examination was given up after %lld ms: it was at '%s'%s",
+                      (long long)took_ms, step, at);
         return wedge_err_remedy(err, "is that process's memory served by a userfault handler or a dead file system?"),
                -ETIMEDOUT;
     case -ECHILD:
@@ -227,7 +228,7 @@ static bool skip(const struct wedge_job_result *r, pid_t root, struct skipped *s
                  size_t *n)
 {
     if ((r->status != -ETIMEDOUT && r->status != -ECHILD) || r->last_pid <= 0 || r->last_pid == root ||
-        *n == MOST_TRIES)
+        *n == MOST_SKIPPED)
         return false;
     for (size_t i = 0; i < given + *n; i++)
         if (pids[i] == r->last_pid)
@@ -240,17 +241,23 @@ static bool skip(const struct wedge_job_result *r, pid_t root, struct skipped *s
     return true;
 }
 
+/* Without the root there is nothing to say. */
+static bool is_at_root(const struct wedge_job_result *r, pid_t root)
+{
+    return r->status == -ETIMEDOUT && r->last_pid > 0 && r->last_pid == root;
+}
+
 int wedge_report_examine_by(wedge_report_examiner *examiner, const struct wedge_examine *options, int deadline_ms,
                             json_t **ret, struct wedge_err *err)
 {
-    const int64_t deadline_ns = wedge_clock_ns() + deadline_ms * WEDGE_NS_PER_MS;
-    struct skipped skipped[MOST_TRIES];
+    int64_t began_ns = wedge_clock_ns(), deadline_ns = began_ns + deadline_ms * WEDGE_NS_PER_MS;
+    struct skipped skipped[MOST_SKIPPED];
     struct wedge_examine own = *options;
     struct work work = {examiner, &own};
     json_t *report = NULL;
     size_t n = 0;
-    int rc;
-    pid_t *pids = calloc(options->n_skip + MOST_TRIES, sizeof(*pids));
+    int rc, of_root = 0;
+    pid_t *pids = calloc(options->n_skip + MOST_SKIPPED, sizeof(*pids));
     if (!pids)
         return wedge_err_set(err, -ENOMEM, "no memory for an examination");
     if (options->n_skip)
@@ -260,18 +267,23 @@ int wedge_report_examine_by(wedge_report_examiner *examiner, const struct wedge_
         struct wedge_job_result result = {0};
         struct wedge_text sent = WEDGE_TEXT_INIT(MOST_BYTES + sizeof(uint64_t));
         int left_ms = (int)((deadline_ns - wedge_clock_ns()) / WEDGE_NS_PER_MS);
-        /* Half of what is left for each try, so that there is always something left for the one without the culprit. */
-        int try_ms = left_ms / 2 > LEAST_TRY_MS ? left_ms / 2 : left_ms;
+        /* Half of what is left for each try, so that there is always something left for the one without the culprit. What took
+         * that long at the root itself gets the rest. */
+        int try_ms = left_ms / 2 > LEAST_TRY_MS && !of_root ? left_ms / 2 : left_ms;
         own.n_skip = options->n_skip + n;
         rc = wedge_job_stream(child, &work, try_ms > 0 ? try_ms : 1, take, &sent, &result);
         if (rc) {
             wedge_err_set(err, rc, "cannot start an examination: %s", strerror(-rc));
             break;
         }
+        began_ns += result.paused_ns;
+        deadline_ns += result.paused_ns;
         bool again = result.status && deadline_ns - wedge_clock_ns() > LEAST_TRY_MS * WEDGE_NS_PER_MS / 2 &&
-                     skip(&result, options->root, skipped, pids, options->n_skip, &n);
+                     (skip(&result, options->root, skipped, pids, options->n_skip, &n) ||
+                      (is_at_root(&result, options->root) && ++of_root < MOST_OF_ROOT));
         if (!again)
-            rc = result.status ? give_up(&result, deadline_ms, err) : parse(&sent, &report, err);
+            rc = result.status ? give_up(&result, (wedge_clock_ns() - began_ns) / WEDGE_NS_PER_MS, err)
+                               : parse(&sent, &report, err);
         wedge_text_free(&sent);
         wedge_job_settle();
         if (again)

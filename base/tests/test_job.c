@@ -178,6 +178,46 @@ START_TEST(test_what_is_slow_or_may_wait_is_not_blocked)
 }
 END_TEST
 
+struct paused {
+    int started[2], go[2];
+};
+static int await_go(void *arg, int out, struct wedge_job_note *note)
+{
+    const struct paused *p = arg;
+    char byte = 's';
+    if (write(p->started[1], &byte, 1) != 1)
+        return -errno;
+    wedge_job_says(note, 4711, "memory", true);
+    return read(p->go[0], &byte, 1) == 1 ? say((char[]){"late"}, out, note) : -errno;
+}
+
+/* Ctrl-Z stops wedge and its child: that takes nothing of the child's time, and the child was not blocked. */
+START_TEST(test_time_in_which_it_was_stopped_does_not_count)
+{
+    enum { DEADLINE_MS = 3000 };
+    struct paused p;
+    struct wedge_job_result r;
+    char byte;
+    int status;
+    ck_assert_int_eq(pipe(p.started) | pipe(p.go), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        setpgid(0, 0);
+        int rc = wedge_job_run(await_go, &p, DEADLINE_MS, 100, &r);
+        _exit(rc ? 1 : r.status ? 2 : r.paused_ns < DEADLINE_MS * WEDGE_NS_PER_MS ? 3 : 0);
+    }
+    ck_assert_int_eq(read(p.started[0], &byte, 1), 1);
+    ck_assert_int_eq(killpg(pid, SIGSTOP), 0);
+    ck_assert_int_eq(waitpid(pid, &status, WUNTRACED), pid);
+    ck_assert(WIFSTOPPED(status));
+    usleep((DEADLINE_MS + 500) * 1000); /* longer than it had */
+    ck_assert_int_eq(write(p.go[1], "g", 1), 1); /* is there before it goes on */
+    ck_assert_int_eq(killpg(pid, SIGCONT), 0);
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status %x", (unsigned)status);
+}
+END_TEST
+
 /* Says who it is, and then never ends by itself. */
 static int say_and_hang(void *arg, int out, struct wedge_job_note *note)
 {
@@ -292,6 +332,7 @@ static void fill(TCase *tcase)
     tcase_add_loop_test(tcase, test_deadline_names_the_cause, 0, 2);
     tcase_add_loop_test(tcase, test_what_blocks_is_ended_before_its_deadline, 0, 2);
     tcase_add_loop_test(tcase, test_what_is_slow_or_may_wait_is_not_blocked, 0, 3);
+    tcase_add_test(tcase, test_time_in_which_it_was_stopped_does_not_count);
     tcase_add_test(tcase, test_flood_is_bounded);
     tcase_add_test(tcase, test_whole_ends_by_itself);
     tcase_add_test(tcase, test_enough_is_settled_later);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -84,6 +85,20 @@ static int blocks(const struct wedge_examine *o, struct wedge_job_note *note, st
         while (!skips(o, pid))
             pause();
     }
+    return good(o, note, ret, err);
+}
+
+static int n_tried;
+
+/* Its root blocks at the first two tries, which the parent counts by what it shares with the children. */
+static int *tries;
+static int blocks_on_root(const struct wedge_examine *o, struct wedge_job_note *note, struct wedge_snapshot **ret,
+                          struct wedge_err *err)
+{
+    bool enough = ++*tries > n_tried;
+    wedge_job_says(note, o->root, "environment", true);
+    while (!enough)
+        pause();
     return good(o, note, ret, err);
 }
 
@@ -223,13 +238,40 @@ END_TEST
 START_TEST(test_blocked_ones_are_skipped)
 {
     struct wedge_err err;
-    json_t *report = examine(blocks, 1600, 0, &err);
+    json_t *report = examine(blocks, 6400, 0, &err);
     const json_t *skipped = json_object_get(report, "skipped");
     ck_assert_uint_eq(json_array_size(skipped), 2);
     ck_assert_int_eq(json_integer_value(json_object_get(json_array_get(skipped, 0), "pid")), 7);
     ck_assert_int_eq(json_integer_value(json_object_get(json_array_get(skipped, 1), "pid")), 8);
     ck_assert_str_eq(wedge_report_text(json_array_get(skipped, 0), "step"), "reading its memory: did not end in time");
     json_decref(report);
+}
+END_TEST
+
+/* A disk that was slow, or a machine that had no time: not at once the end of the report. */
+START_TEST(test_root_is_tried_again)
+{
+    struct wedge_err err;
+    tries = mmap(NULL, sizeof(*tries), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    ck_assert_ptr_ne(tries, MAP_FAILED);
+    n_tried = 2;
+    json_t *report = examine(blocks_on_root, HUGE_MS, 0, &err);
+    ck_assert_uint_eq(json_array_size(json_object_get(report, "skipped")), 0);
+    json_decref(report);
+    ck_assert_int_eq(*tries, 3);
+    *tries = 0;
+    n_tried = 1000;
+    int64_t began = wedge_clock_ns();
+    examine(blocks_on_root, HUGE_MS, -ETIMEDOUT, &err);
+    ck_assert_int_eq(*tries, 3);
+    long long said = -1;
+    ck_assert_msg(sscanf(err.message,
+                         "the examination was given up after %lld ms: it was at 'environment' of process 4711",
+                         &said) == 1,
+                  "%s", err.message);
+    ck_assert_int_le(said, (wedge_clock_ns() - began) / WEDGE_NS_PER_MS);
+    ck_assert_int_ge(said, 3 * WEDGE_JOB_BLOCKED_MS);
+    munmap(tries, sizeof(*tries));
 }
 END_TEST
 
@@ -248,7 +290,7 @@ START_TEST(test_there_is_an_end_to_trying)
 {
     struct wedge_err err;
     examine(dies_always, ENOUGH_MS, -ECHILD, &err);
-    ck_assert_ptr_nonnull(strstr(err.message, "signal 9 at 'parsing its symbols' of process 109"));
+    ck_assert_ptr_nonnull(strstr(err.message, "signal 9 at 'parsing its symbols' of process 165"));
     examine(dies_on_root, ENOUGH_MS, -ECHILD, &err);
     ck_assert_ptr_nonnull(strstr(err.message, "of process 4711"));
 }
@@ -259,7 +301,7 @@ START_TEST(test_deadline_holds)
     struct wedge_err err;
     int64_t began = wedge_clock_ns();
     examine(blocks, 250, -ETIMEDOUT, &err); /* too short for three tries */
-    ck_assert_ptr_nonnull(strstr(err.message, "within 250 ms"));
+    ck_assert_ptr_nonnull(strstr(err.message, "given up after "));
     ck_assert_ptr_nonnull(strstr(err.message, "reading its memory"));
     ck_assert_int_lt(wedge_clock_ns() - began, 10 * WEDGE_NS_PER_S);
 }
@@ -300,6 +342,7 @@ static void fill(TCase *tcase)
     tcase_add_test(tcase, test_few_writes);
     tcase_add_test(tcase, test_error_comes_back);
     tcase_add_test(tcase, test_blocked_ones_are_skipped);
+    tcase_add_test(tcase, test_root_is_tried_again);
     tcase_add_test(tcase, test_deadly_one_is_skipped);
     tcase_add_test(tcase, test_there_is_an_end_to_trying);
     tcase_add_test(tcase, test_deadline_holds);
