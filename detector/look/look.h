@@ -94,10 +94,10 @@ struct wedge_look_thread {
     uint32_t readers; /* of a rwlock, by its own count */
     bool own_process_only; /* nobody but its own process is left to end the wait */
     bool shared; /* what it waits for is visible to other processes */
-    /* From earlier examinations, 0 without: how many found it in this very sleep and for how long that has lasted; CPU
-     * time since the tree's last progress, and how long ago that was. */
+    /* From earlier examinations, 0 without: how many found it in this very sleep and for how long that has lasted; time on a
+     * processor and in the queue for one since the tree's last progress, and how long ago that was (0: not looked at). */
     uint32_t rounds;
-    int64_t asleep_ns, cpu_ns, cpu_span_ns;
+    int64_t asleep_ns, ran_ns, queued_ns, use_span_ns;
     bool
         restless; /* asleep in both passes, and put on a processor soon after: asked only of a tree that makes no progress */
     enum wedge_inert inert;

@@ -1,9 +1,16 @@
 /* What several examinations of the same tree tell, and one alone does not: each suspicion, and the program that does the
  * same and gets on. */
+#include <dirent.h>
 #include <poll.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/tests/suite.h"
@@ -146,6 +153,61 @@ START_TEST(test_stalled)
 }
 END_TEST
 
+/* On one processor, which somebody else has nearly all of the time. */
+static pid_t crowd(const struct factory *factory, const char *name, int policy, int niceness)
+{
+    cpu_set_t one;
+    pid_t self = getpid();
+    CPU_ZERO(&one);
+    CPU_SET((unsigned)sched_getcpu(), &one);
+    pid_t burner = fork();
+    if (burner == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (getppid() != self || sched_setaffinity(0, sizeof(one), &one))
+            _exit(1);
+        for (;;)
+            ;
+    }
+    char path[48];
+    snprintf(path, sizeof(path), "/proc/%d/task", (int)factory->pid);
+    DIR *tasks = opendir(path);
+    ck_assert_ptr_nonnull(tasks);
+    for (const struct dirent *e; (e = readdir(tasks));) {
+        int tid = atoi(e->d_name);
+        if (tid <= 0)
+            continue;
+        ck_assert_int_eq(sched_setaffinity(tid, sizeof(one), &one), 0);
+        ck_assert_msg(sched_setscheduler(tid, policy, &(struct sched_param){0}) == 0, "%s: policy", name);
+        ck_assert_int_eq(setpriority(PRIO_PROCESS, (id_t)tid, niceness), 0);
+    }
+    closedir(tasks);
+    return burner;
+}
+
+/* Time in the queue for a processor is neither time on it nor sleep: who sleeps and cannot get on after it burns nothing, and
+ * who would burn the processor burns what he gets of it. */
+START_TEST(test_stalled_in_a_crowd)
+{
+    bool spins = _i;
+    const char *name = spins ? "spin" : "poll-with-timeouts";
+    struct factory factory = factory_start(name);
+    pid_t burner = crowd(&factory, name, spins ? SCHED_OTHER : SCHED_IDLE, spins ? 10 : 0);
+    int64_t began = wedge_clock_ns(), until = began + (spins ? 40000 : 3000) * WEDGE_NS_PER_MS;
+    bool found = false;
+    while (wedge_clock_ns() < until && !found) {
+        struct wedge_snapshot *s = examine_again(factory.pid, WEDGE_STACKS_NEVER, wedge_clock_ns() - began);
+        found = s->verdicts[0].kind == WEDGE_VERDICT_LIVELOCK;
+        ck_assert_msg(found || s->verdicts[0].kind == WEDGE_VERDICT_NO_PROGRESS, "%s", s->verdicts[0].summary);
+        wedge_snapshot_free(s);
+        poll(NULL, 0, 20);
+    }
+    kill(burner, SIGKILL);
+    waitpid(burner, NULL, 0);
+    factory_end(&factory);
+    ck_assert_int_eq(found, spins);
+}
+END_TEST
+
 /* However its threads move at the moment, and whichever child there is: two runs, one signature. */
 START_TEST(test_crash_loop)
 {
@@ -192,6 +254,7 @@ static void fill(TCase *tcase)
     tcase_add_loop_test(tcase, test_suspected, 0, sizeof(suspected) / sizeof(suspected[0]));
     tcase_add_loop_test(tcase, test_never_suspected, 0, sizeof(healthy) / sizeof(healthy[0]));
     tcase_add_loop_test(tcase, test_stalled, 0, 2);
+    tcase_add_loop_test(tcase, test_stalled_in_a_crowd, 0, 2);
     tcase_add_test(tcase, test_crash_loop);
     tcase_add_test(tcase, test_scribbled);
 }

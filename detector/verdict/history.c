@@ -12,6 +12,12 @@
 
 enum { MOST_THREADS = 8192, PROBES = 16 };
 
+/* What schedstat says of a thread (Documentation/scheduler/sched-stats.rst): nanoseconds on a processor, nanoseconds that it
+ * waited for one, and how often it was put on one. All are 0 where the kernel does not count. */
+struct use {
+    uint64_t ran_ns, queued_ns, turns;
+};
+
 struct entry { /* one thread; tid 0 free */
     pid_t tid;
     uint32_t rounds; /* examinations in a row that found it asleep in this very sleep */
@@ -21,9 +27,9 @@ struct entry { /* one thread; tid 0 free */
     uint64_t start_ticks; /* of its process: nobody else bears its number while that lives, but for one born later */
     uint64_t place; /* hash of its call, where it was made and its arguments */
     uint64_t switches;
-    int64_t sleep_since_ns, cpu_since_ns;
-    uint64_t cpu_ns; /* what it had burned by then; 0 not looked at */
-    uint64_t progress; /* of the whole tree at cpu_since_ns */
+    int64_t sleep_since_ns, use_since_ns;
+    struct use use; /* by then; all 0: not looked at */
+    uint64_t progress; /* of the whole tree at use_since_ns */
 };
 struct table {
     struct entry entries[MOST_THREADS];
@@ -83,22 +89,24 @@ static bool is_busy(const struct wedge_thread *t)
     return t->moved || t->wait.class == WEDGE_WAIT_NONE;
 }
 
-/* Nanoseconds so far on a processor or in the queue for one, so that a busy machine makes no difference: the first two
- * numbers of schedstat; the third says how often it was put on one (Documentation/scheduler/sched-stats.rst). */
-static uint64_t cpu_and_turns_of(const struct wedge_look *look, const struct wedge_thread *t, uint64_t *ret_turns)
+/* False: it is not to be had. */
+static bool read_use(const struct wedge_look *look, const struct wedge_thread *t, struct use *ret)
 {
     char text[96], *end;
-    *ret_turns = 0;
     if (wedge_proc_read(look->snapshot->procs[t->proc].pid, t->tid, "schedstat", text, sizeof(text)) <= 0)
-        return 0;
-    uint64_t ran = strtoull(text, &end, 10), queued = strtoull(end, &end, 10);
-    *ret_turns = strtoull(end, NULL, 10);
-    return ran + queued;
+        return false;
+    ret->ran_ns = strtoull(text, &end, 10);
+    ret->queued_ns = strtoull(end, &end, 10);
+    ret->turns = strtoull(end, NULL, 10);
+    return ret->ran_ns > 0;
 }
-static uint64_t cpu_of(const struct wedge_look *look, const struct wedge_thread *t)
+
+/* What it did from one reading to another one. */
+static void set_use(struct wedge_look_thread *own, const struct use *from, const struct use *to, int64_t span_ns)
 {
-    uint64_t turns;
-    return cpu_and_turns_of(look, t, &turns);
+    own->ran_ns = (int64_t)(to->ran_ns - from->ran_ns);
+    own->queued_ns = (int64_t)(to->queued_ns - from->queued_ns);
+    own->use_span_ns = span_ns;
 }
 
 static const struct wedge_arena_thread *record_of(const struct wedge_look *look, const struct wedge_thread *t,
@@ -158,34 +166,62 @@ static void judge(struct wedge_look *look, struct wedge_look_thread *own, const 
     own->inert = recorded && !t->moved ? WEDGE_INERT_BY_RECORD : WEDGE_INERT_BY_LOOKS;
 }
 
+/* What one look can tell is not enough: it was mostly in the queue, or is there now, which counts only when it leaves it. */
+static bool is_undecided(const struct wedge_look *look, size_t thread)
+{
+    const struct wedge_look_thread *own = &look->threads[thread];
+    const struct wedge_thread *t = &look->snapshot->threads[thread];
+    char text[1024];
+    struct wedge_proc_stat stat;
+    if (wedge_history_burns(own))
+        return false;
+    return own->queued_ns >= own->use_span_ns / 2 ||
+           (wedge_proc_read(look->snapshot->procs[t->proc].pid, t->tid, "stat", text, sizeof(text)) > 0 &&
+            wedge_proc_stat_parse(text, &stat) == 0 && stat.state == 'R');
+}
+
 /* All are looked at twice: who was never looked at before has no CPU time to compare with, and who slept in both passes
- * may do so only now and then. */
+ * may do so only now and then. On a crowded machine it takes longer to be told. */
 static void sample(struct wedge_look *look)
 {
-    enum { SAMPLE_MS = 50, MOST_SAMPLED = 256 };
+    enum { SAMPLE_MS = 50, MOST_SAMPLES = 20, MOST_SAMPLED = 256 };
     struct {
         size_t thread;
-        uint64_t turns;
+        struct use use;
     } sampled[MOST_SAMPLED];
     size_t n = 0;
     int64_t began = wedge_clock_ns();
     for (size_t i = 0; i < look->snapshot->n_threads && n < MOST_SAMPLED; i++) {
         const struct wedge_thread *t = &look->snapshot->threads[i];
-        if (look->threads[i].cpu_span_ns || !look->snapshot->procs[t->proc].in_tree)
-            continue;
         sampled[n].thread = i;
-        look->threads[i].cpu_ns = -(int64_t)cpu_and_turns_of(look, t, &sampled[n].turns);
-        n++;
+        n += !look->threads[i].use_span_ns && look->snapshot->procs[t->proc].in_tree &&
+             read_use(look, t, &sampled[n].use);
     }
-    if (n)
+    bool again = n > 0;
+    for (int samples = 0; again && samples < MOST_SAMPLES; samples++) {
+        again = false;
         poll(NULL, 0, SAMPLE_MS);
-    for (size_t i = 0; i < n; i++) {
-        struct wedge_look_thread *own = &look->threads[sampled[i].thread];
-        uint64_t turns;
-        own->cpu_ns += (int64_t)cpu_and_turns_of(look, &look->snapshot->threads[sampled[i].thread], &turns);
-        own->cpu_span_ns = wedge_clock_ns() - began;
-        own->restless = turns != sampled[i].turns;
+        for (size_t i = 0; i < n; i++) {
+            struct wedge_look_thread *own = &look->threads[sampled[i].thread];
+            struct use now;
+            if (!read_use(look, &look->snapshot->threads[sampled[i].thread], &now))
+                continue; /* it has ended */
+            set_use(own, &sampled[i].use, &now, wedge_clock_ns() - began);
+            own->restless = now.turns != sampled[i].use.turns;
+            again |= is_undecided(look, sampled[i].thread);
+        }
     }
+}
+
+/*
+ * Half of the time that was its own to use: where it waited for a processor, it would have run. So somebody who sleeps and, on
+ * a crowded machine, has to queue each time that he wakes burns nothing, and who has a hundredth of a processor and never
+ * sleeps does. Below the least nothing is told: what queued when the span began counts in it as a whole.
+ */
+bool wedge_history_burns(const struct wedge_look_thread *own)
+{
+    const int64_t least_ns = 2 * WEDGE_NS_PER_MS;
+    return own->use_span_ns > 0 && own->ran_ns >= least_ns && own->ran_ns >= (own->use_span_ns - own->queued_ns) / 2;
 }
 
 void wedge_history_recall(struct wedge_look *look)
@@ -205,10 +241,10 @@ void wedge_history_recall(struct wedge_look *look)
             own->asleep_ns = look->snapshot->taken_ns - e->sleep_since_ns;
         }
         /* CPU time counts from the last progress of the tree on. */
-        if (look->options->stalled && e->cpu_ns && e->progress == look->snapshot->progress && is_busy(t)) {
-            own->cpu_ns = (int64_t)(cpu_of(look, t) - e->cpu_ns);
-            own->cpu_span_ns = look->snapshot->taken_ns - e->cpu_since_ns;
-        }
+        struct use now;
+        if (look->options->stalled && e->use.ran_ns && e->progress == look->snapshot->progress && is_busy(t) &&
+            read_use(look, t, &now))
+            set_use(own, &e->use, &now, wedge_clock_ns() - e->use_since_ns);
         if (e->place == place_of(t))
             judge(look, own, t, e);
     }
@@ -239,8 +275,7 @@ void wedge_history_remember(struct wedge_look *look)
                              .stopped = t->stopped_ns > 0,
                              .events = record ? record->event_seq : 0,
                              .sleep_since_ns = look->snapshot->taken_ns,
-                             .cpu_since_ns = look->snapshot->taken_ns,
-                             .cpu_ns = is_busy(t) ? cpu_of(look, t) : 0,
+                             .use_since_ns = wedge_clock_ns(),
                              .progress = look->snapshot->progress};
         /* What woke between the passes and was in its place at the first has woken once more. */
         if (before && before->place == next.place) {
@@ -252,9 +287,11 @@ void wedge_history_remember(struct wedge_look *look)
                 next.sleep_since_ns = before->sleep_since_ns;
             }
         }
-        if (before && before->progress == next.progress && before->cpu_ns) {
-            next.cpu_since_ns = before->cpu_since_ns;
-            next.cpu_ns = before->cpu_ns;
+        if (before && before->progress == next.progress && before->use.ran_ns) {
+            next.use_since_ns = before->use_since_ns;
+            next.use = before->use;
+        } else if (is_busy(t) && !read_use(look, t, &next.use)) {
+            next.use = (struct use){0};
         }
         *e = next;
     }

@@ -16,6 +16,7 @@
 #include <sys/types.h>
 
 struct wedge_look;
+struct wedge_look_thread;
 struct wedge_history;
 
 /* NULL: no memory. Taken by wedge_history_free, which takes NULL. */
@@ -25,9 +26,11 @@ void wedge_history_free(struct wedge_history *history);
 /* Examinations in a row after which a thread that did nothing new counts as one that does nothing new. */
 #define WEDGE_HISTORY_ROUNDS 3
 
-/* Before the graph: fills in what look_thread has of history (rounds, wakes, since_ns, cpu_since_ns, inert). Nothing
+/* Before the graph: fills in what look_thread has of history (rounds, asleep_ns, ran_ns and on, inert). Nothing
  * without options->history. */
 void wedge_history_recall(struct wedge_look *look);
+/* It used the processor whenever it had it, since the tree's last progress; false as well where that is not known. */
+bool wedge_history_burns(const struct wedge_look_thread *own);
 /* At the end of an examination that went well. */
 void wedge_history_remember(struct wedge_look *look);
 

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "detector/look/alarm.h"
 #include "detector/look/members.h"
+#include "detector/verdict/history.h"
 #include "detector/wait/wait.h"
 
 static void *copy(struct wedge_look *look, const void *data, size_t bytes)
@@ -411,29 +412,26 @@ static struct wedge_verdict plain(struct wedge_look *look, enum wedge_verdict_ki
     };
 }
 
-/* It burned at least half of a processor since the tree's last progress. */
-static bool burns(const struct wedge_look *look, size_t thread)
-{
-    const struct wedge_look_thread *own = &look->threads[thread];
-    return own->cpu_span_ns > 0 && own->cpu_ns >= own->cpu_span_ns / 2;
-}
-
 /* The program's own account of its progress stands still. Where some of its threads burn CPU meanwhile it is they, else
  * all are named. */
 static struct wedge_verdict stalled(struct wedge_look *look)
 {
     const struct wedge_snapshot *s = look->snapshot;
-    bool busy = false;
-    for (size_t i = 0; i < s->n_threads; i++)
-        busy |= s->procs[s->threads[i].proc].in_tree && burns(look, i);
+    bool busy = false, known = false;
+    for (size_t i = 0; i < s->n_threads; i++) {
+        busy |= s->procs[s->threads[i].proc].in_tree && wedge_history_burns(&look->threads[i]);
+        known |= look->threads[i].use_span_ns > 0;
+    }
     struct wedge_verdict v =
         plain(look, busy ? WEDGE_VERDICT_LIVELOCK : WEDGE_VERDICT_NO_PROGRESS,
               wedge_look_textf(look, "no progress for %.1f s%s", (double)look->options->stalled_ns / WEDGE_NS_PER_S,
-                               busy ? ", and yet it burns CPU time" : ""));
+                               busy    ? ", and yet it burns CPU time"
+                               : known ? ""
+                                       : "; CPU time was not looked at"));
     v.victims = obstack_alloc(&look->snapshot->mem, (int)((s->n_threads + 1) * sizeof(int)));
     for (size_t i = 0; i < s->n_threads; i++)
         if (s->procs[s->threads[i].proc].in_tree && !has_ended(&s->threads[i]) && !wedge_look_is_blind(look, (int)i) &&
-            (!busy || burns(look, i)))
+            (!busy || wedge_history_burns(&look->threads[i])))
             v.victims[v.n_victims++] = (int)i;
     if (busy) {
         v.culprits = copy(look, v.victims, v.n_victims * sizeof(int));
