@@ -213,3 +213,14 @@ const char *run_semantics_target(void)
     static char path[PATH_MAX];
     return beside("faults_target_semantics", path);
 }
+
+void run_copy(const struct run *run, struct wedge_arena_copy *ret)
+{
+    struct wedge_err err;
+    ck_assert_int_eq(wedge_arena_copy(&run->arena, true, ret, &err), 0);
+}
+
+const struct wedge_arena_proc *run_proc(const struct wedge_arena_copy *copy, uint32_t slot)
+{
+    return wedge_arena_at(copy, WEDGE_SEC_PROCS, slot);
+}

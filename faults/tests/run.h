@@ -3,6 +3,7 @@
 #define WEDGE_FAULTS_TESTS_RUN_H
 
 #include <sys/types.h>
+#include <sys/wait.h>
 
 #include "base/arena.h"
 
@@ -47,5 +48,13 @@ const char *run_many_target(void);
 const char *run_semantics_target(void);
 const char *run_static_target(void);
 const char *run_asan_target(void); /* only where the build could make it */
+
+/* What the arena holds now; the caller's to free. */
+void run_copy(const struct run *run, struct wedge_arena_copy *ret);
+const struct wedge_arena_proc *run_proc(const struct wedge_arena_copy *copy, uint32_t slot);
+
+/* How it ended: by this signal, else 0; with this status, else -1. */
+#define KILLED(run) (WIFSIGNALED((run).status) ? WTERMSIG((run).status) : 0)
+#define EXITED(run) (WIFEXITED((run).status) ? WEXITSTATUS((run).status) : -1)
 
 #endif

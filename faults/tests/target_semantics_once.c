@@ -85,12 +85,12 @@ void mode_corrupt(char **argv)
     struct mq_attr attr = {.mq_maxmsg = 8, .mq_msgsize = 64};
     char queue_name[32];
     long n = -2, m = 0;
-    int pair[2], ends[2], file = (int)syscall(SYS_memfd_create, "file", 0L);
+    int socks[2], ends[2], file = (int)syscall(SYS_memfd_create, "file", 0L);
     memcpy(mine, words, WORDS);
-    must(socketpair(AF_UNIX, SOCK_DGRAM, 0, pair) == 0 && pipe(ends) == 0);
+    must(socketpair(AF_UNIX, SOCK_DGRAM, 0, socks) == 0 && pipe(ends) == 0);
     snprintf(queue_name, sizeof(queue_name), "/wedge-semantics-%d", getpid());
-    mqd_t queue = mq_open(queue_name, O_CREAT | O_RDWR, 0600, &attr);
-    must(queue >= 0 && mq_unlink(queue_name) == 0);
+    mqd_t mq = mq_open(queue_name, O_CREAT | O_RDWR, 0600, &attr);
+    must(mq >= 0 && mq_unlink(queue_name) == 0);
     bool put = true;
     if (strcmp(name, "write") == 0)
         n = write(ends[1], mine, WORDS);
@@ -101,13 +101,13 @@ void mode_corrupt(char **argv)
     else if (strcmp(name, "pwritev2") == 0)
         n = pwritev2(file, three, 4, 5, 0);
     else if (strcmp(name, "send") == 0)
-        n = send(pair[0], mine, WORDS, 0);
+        n = send(socks[0], mine, WORDS, 0);
     else if (strcmp(name, "sendto") == 0)
-        n = sendto(pair[0], mine, WORDS, 0, NULL, 0);
+        n = sendto(socks[0], mine, WORDS, 0, NULL, 0);
     else if (strcmp(name, "sendmsg") == 0)
-        n = sendmsg(pair[0], &message, 0);
+        n = sendmsg(socks[0], &message, 0);
     else if (strcmp(name, "mq_send") == 0)
-        n = mq_send(queue, mine, WORDS, 0) == 0 ? WORDS : -1;
+        n = mq_send(mq, mine, WORDS, 0) == 0 ? WORDS : -1;
     else
         put = false;
     if (put) {
@@ -116,22 +116,22 @@ void mode_corrupt(char **argv)
         else if (name[0] == 'p')
             m = syscall(SYS_pread64, file, got, sizeof(got), 5L);
         else if (name[0] == 's')
-            m = syscall(SYS_recvfrom, pair[1], got, sizeof(got), 0L, 0L, 0L);
+            m = syscall(SYS_recvfrom, socks[1], got, sizeof(got), 0L, 0L, 0L);
         else
-            m = syscall(SYS_mq_timedreceive, queue, got, sizeof(got), 0L, 0L);
+            m = syscall(SYS_mq_timedreceive, mq, got, sizeof(got), 0L, 0L);
     } else {
         m = WORDS;
         must(syscall(SYS_write, ends[1], words, (long)WORDS) == WORDS &&
              syscall(SYS_pwrite64, file, words, (long)WORDS, 5L) == WORDS &&
-             syscall(SYS_sendto, pair[1], words, (long)WORDS, 0L, 0L, 0L) == WORDS &&
-             syscall(SYS_mq_timedsend, queue, words, (long)WORDS, 0L, 0L) == 0);
+             syscall(SYS_sendto, socks[1], words, (long)WORDS, 0L, 0L, 0L) == WORDS &&
+             syscall(SYS_mq_timedsend, mq, words, (long)WORDS, 0L, 0L) == 0);
         n = strcmp(name, "read") == 0      ? read(ends[0], got, sizeof(got))
             : strcmp(name, "readv") == 0   ? readv(ends[0], three_in, 4)
             : strcmp(name, "pread") == 0   ? pread(file, got, sizeof(got), 5)
-            : strcmp(name, "recv") == 0    ? recv(pair[0], got, sizeof(got), 0)
-            : strcmp(name, "trunc") == 0   ? recv(pair[0], got, 4, MSG_TRUNC)
-            : strcmp(name, "recvmsg") == 0 ? recvmsg(pair[0], &message_in, 0)
-                                           : mq_receive(queue, got, sizeof(got), NULL);
+            : strcmp(name, "recv") == 0    ? recv(socks[0], got, sizeof(got), 0)
+            : strcmp(name, "trunc") == 0   ? recv(socks[0], got, 4, MSG_TRUNC)
+            : strcmp(name, "recvmsg") == 0 ? recvmsg(socks[0], &message_in, 0)
+                                           : mq_receive(mq, got, sizeof(got), NULL);
     }
     say("%s %ld %ld mine %d at %d\n", name, n, m, difference(mine, words, WORDS),
         difference(got, words, strcmp(name, "trunc") == 0 ? 4 : WORDS));

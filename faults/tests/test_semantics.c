@@ -15,8 +15,6 @@
 #include "faults/missed.h"
 #include "faults/tests/run.h"
 
-#define EXITED(run) (WIFEXITED((run).status) ? WEXITSTATUS((run).status) : -1)
-
 static struct run run;
 
 static void play(const char *plan, const char *const *args)

@@ -11,8 +11,6 @@
 #include "faults/agent/where.h"
 #include "faults/tests/run.h"
 
-#define EXITED(run) (WIFEXITED((run).status) ? WEXITSTATUS((run).status) : -1)
-
 static struct run run;
 
 static const char *plugin_path(const char *program, bool moved)
