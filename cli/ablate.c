@@ -9,6 +9,7 @@
 #include "reports/ablation.h"
 #include "reports/write.h"
 #include "scenarios/ablation.h"
+#include "scenarios/results.h"
 
 /* An evident hang of a small pool that lasts for so long will not end; and where nothing at all is certain by then, the cell says so. */
 #define STALL_NS (3 * WEDGE_NS_PER_S)
@@ -20,6 +21,7 @@ struct play {
     size_t n_cells, done;
     struct wedge_cli_bar bar;
     int dirfd;
+    struct wedge_store *store;
     int64_t began_ns, written_ns, took_ns;
 };
 
@@ -43,8 +45,12 @@ static int write_files(struct play *p, bool complete, json_t **ret, struct wedge
 static int ended(void *context, size_t cell, long round, const struct wedge_check_result *result, struct wedge_err *err)
 {
     struct play *p = context;
-    (void)round;
+    struct wedge_check_result stored = *result;
     wedge_ablation_take(p->ablation, cell, result);
+    snprintf(stored.verdict, sizeof(stored.verdict), "%s", wedge_ablation_word(p->ablation, cell));
+    int rc = wedge_results_store(p->store, p->cells[cell].scenario->name, p->cells[cell].name, round, &stored, err);
+    if (rc)
+        return rc;
     p->done++;
     if (p->o->cli->verbose)
         fprintf(stderr, "%s %s: %s\n", p->cells[cell].scenario->name, p->cells[cell].name, result->verdict);
@@ -76,12 +82,17 @@ int wedge_cli_ablate(const struct wedge_cli_ablate *o)
 {
     struct wedge_err err = {0};
     struct wedge_playing_end end = {0};
+    char verb[64];
     struct play p = {.o = o, .dirfd = -1, .began_ns = wedge_clock_ns()};
     int rc = wedge_ablation_new((const struct wedge_scenario *const *)o->scenarios, o->n, o->preset, &p.ablation, &err);
     if (!rc)
         rc = wedge_report_open_dir(o->cli->dir, &p.dirfd, &err);
     if (!rc)
+        wedge_report_clean(p.dirfd);
+    if (!rc)
         rc = write_files(&p, false, NULL, &err);
+    if (!rc)
+        rc = wedge_store_begin(o->cli->dir, wedge_ablation_verb(o->preset, verb, sizeof(verb)), &p.store, &err);
     if (!rc) {
         p.cells = wedge_ablation_cells(p.ablation, &p.n_cells);
         p.bar = (struct wedge_cli_bar){.cli = o->cli,
@@ -107,6 +118,9 @@ int wedge_cli_ablate(const struct wedge_cli_ablate *o)
     if (!rc)
         rc = finish(&p, &end, &err);
     int status = rc ? wedge_cli_error(&err) : end.signal ? 128 + end.signal : WEDGE_EXIT_OK;
+    if (p.store && wedge_store_end(p.store, !rc && end.whole, status, &err) && !rc)
+        status = wedge_cli_error(&err);
+    wedge_store_free(p.store);
     wedge_ablation_free(p.ablation);
     if (p.dirfd >= 0)
         close(p.dirfd);

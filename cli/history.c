@@ -8,15 +8,21 @@
 #include "cli/cli.h"
 #include "reports/report.h"
 #include "reports/store.h"
+#include "scenarios/ablation.h"
 
 struct options {
     struct wedge_cli cli;
     char **patterns;
     long last;
+    const char *ablate; /* a preset; NULL: of plain runs */
 };
 
-enum { KEY_LAST = 256, DEFAULT_LAST = 100, MOST_LAST = 1000000 };
-static const struct argp_option options[] = {{"last", KEY_LAST, "N", 0, "Of the last N runs (100)", 0}, {0}};
+enum { KEY_LAST = 256, KEY_ABLATE, DEFAULT_LAST = 100, MOST_LAST = 1000000 };
+static const struct argp_option options[] = {
+    {"ablate", KEY_ABLATE, "PRESET", 0,
+     "Of the runs with --ablate=PRESET: what each scenario came to with each setting", 0},
+    {"last", KEY_LAST, "N", 0, "Of the last N runs (100)", 0},
+    {0}};
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
@@ -27,6 +33,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         return 0;
     case KEY_LAST:
         o->last = wedge_cli_number(state, "last", arg, MOST_LAST);
+        return 0;
+    case KEY_ABLATE:
+        o->ablate = arg;
         return 0;
     case ARGP_KEY_ARGS:
         o->patterns = state->argv + state->next;
@@ -112,7 +121,9 @@ int wedge_cli_history(int argc, char **argv)
     json_t *history;
     wedge_cli_defaults(&o.cli);
     argp_parse(&argp, argc, argv, 0, NULL, &o);
-    int rc = wedge_store_history(o.cli.dir, o.last, o.patterns, &history, &err);
+    char verb[64];
+    int rc = wedge_store_history(o.cli.dir, o.ablate ? wedge_ablation_verb(o.ablate, verb, sizeof(verb)) : "run",
+                                 o.last, o.patterns, &history, &err);
     if (rc == -ENOENT) {
         wedge_err_input(&err, NULL, 0, 0, "no run has left its results in %s", o.cli.dir);
         wedge_err_remedy(&err, "`wedge run` does; -o names another folder");

@@ -49,7 +49,9 @@ static const struct argp_option options[] = {
     {"filter", KEY_FILTER, "PATTERN", 0, "Of all scenarios only those whose name fits: '*/2.3*', 'corpus/*'", 0},
     {"hang-only", KEY_ONLY_HANG, NULL, 0, "Play the hang alone, without its twin and the hardened check", 0},
     {"jobs", 'j', "N", 0,
-     "Play N checks side by side (1; with --ablate twice the number of processors); times are then no measure", 0},
+     "Play N checks side by side (1; with --ablate twice the number of processors); times are "
+     "then no measure",
+     0},
     {"keep-going", KEY_KEEP_GOING, NULL, 0, "A check that cannot be played is invalid, and not the end of the run", 0},
     {"repeat", KEY_REPEAT, "N", 0, "Play each check N times; the signature must be the same each time", 0},
     {"timeout", KEY_TIMEOUT, "TIME", 0, "The longest time for one run, whatever the scenario says", 0},
@@ -307,6 +309,8 @@ static int run_checks(struct play *p)
     int status = WEDGE_EXIT_OK, rc = wedge_results_open(p->o->cli.dir, &p->results, &err);
     if (!rc)
         rc = gather(p, &err);
+    if (!rc)
+        rc = wedge_results_begin(p->results, p->o->cli.dir, &err);
     if (!rc)
         rc = play(p, &err);
     if (!rc && p->end.signal)

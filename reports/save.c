@@ -1,10 +1,12 @@
 /* Folders and files: safe beside others who may write in the same place, never half there. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -80,6 +82,56 @@ static int write_all(int fd, const char *data, size_t len)
     return 0;
 }
 
+/* A file on its way to its place is locked by whoever writes it (flock(2): until the last descriptor is closed, so also by a
+ * death); one that is not was left by somebody who was killed. Whoever takes such files away does so with the lock: who finds it taken, or
+ * the file gone once it is his, has made it a moment too late. Where a file system has no locks nothing is ever taken away. */
+static bool claim(int fd)
+{
+    struct stat st;
+    return (flock(fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) && fstat(fd, &st) == 0 && st.st_nlink > 0;
+}
+
+#define TEMPORARY ".%.200s.%016llx"
+enum { CHANCE_DIGITS = 16 };
+
+static bool is_temporary(const char *entry)
+{
+    static const char *const names[] = {"report.json", "report.html", "result.json", "ablation.html"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        size_t len = strlen(names[i]);
+        if (entry[0] == '.' && strncmp(entry + 1, names[i], len) == 0 && entry[1 + len] == '.' &&
+            strspn(entry + len + 2, "0123456789abcdef") == CHANCE_DIGITS && !entry[len + 2 + CHANCE_DIGITS])
+            return true;
+    }
+    return false;
+}
+
+static void remove_if_left(int dirfd, const char *entry)
+{
+    struct stat st;
+    int fd = openat(dirfd, entry, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == geteuid() && flock(fd, LOCK_EX | LOCK_NB) == 0)
+        unlinkat(dirfd, entry, 0);
+    close(fd);
+}
+
+void wedge_report_clean(int dirfd)
+{
+    int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    if (!dir) {
+        if (fd >= 0)
+            close(fd);
+        return;
+    }
+    for (const struct dirent *entry; (entry = readdir(dir));)
+        if (is_temporary(entry->d_name))
+            remove_if_left(dirfd, entry->d_name);
+    closedir(dir);
+}
+
 int wedge_report_save_parts(int dirfd, const char *name, const struct iovec *parts, size_t n, struct wedge_err *err)
 {
     char temporary[256];
@@ -91,9 +143,14 @@ int wedge_report_save_parts(int dirfd, const char *name, const struct iovec *par
     for (int i = 0; i < 16 && fd < 0 && rc == -EEXIST; i++) {
         if (getrandom(&chance, sizeof(chance), 0) != sizeof(chance))
             return wedge_err_set(err, -EIO, "cannot get a random number: %s", strerror(errno));
-        snprintf(temporary, sizeof(temporary), ".%.200s.%016llx", name, (unsigned long long)chance);
+        snprintf(temporary, sizeof(temporary), TEMPORARY, name, (unsigned long long)chance);
         fd = openat(dirfd, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
         rc = fd < 0 ? -errno : 0;
+        if (fd >= 0 && !claim(fd)) {
+            close(fd);
+            fd = -1;
+            rc = -EEXIST;
+        }
     }
     if (!rc) {
         /* Room at once: where the name stands for an older file, ext4 finds the blocks of all that is not yet on the disk while it
@@ -103,12 +160,16 @@ int wedge_report_save_parts(int dirfd, const char *name, const struct iovec *par
         rc = 0;
         for (size_t i = 0; i < n && !rc; i++)
             rc = write_all(fd, parts[i].iov_base, parts[i].iov_len);
+        int lock = fcntl(fd, F_DUPFD_CLOEXEC,
+                         0); /* the file is locked until it has its name; what close() says comes before that */
         if (close(fd) && !rc)
             rc = -errno;
         if (!rc && renameat(dirfd, temporary, dirfd, name))
             rc = -errno;
         if (rc)
             unlinkat(dirfd, temporary, 0);
+        if (lock >= 0)
+            close(lock);
     }
     return rc ? wedge_err_set(err, rc, "cannot write %s: %s", name, strerror(-rc)) : 0;
 }
@@ -248,6 +309,7 @@ int wedge_report_write_all(const char *dir, const json_t *report, int exit_statu
     rc = write_both(dirfd, report, err);
     if (!rc)
         rc = write_result(dirfd, report, exit_status, true, err);
+    wedge_report_clean(dirfd);
     close(dirfd);
     return rc;
 }

@@ -32,13 +32,13 @@ int wedge_store_end(struct wedge_store *store, bool complete, int exit_status, s
 void wedge_store_free(struct wedge_store *store); /* takes NULL */
 
 /*
- * How it went before: wedge.history/1, of the last `most` runs. {schema, runs: [{id, started, verb, complete, exit (null: killed, or still
+ * How it went before: wedge.history/1, of the last `most` runs of a verb ("run", "run --ablate=reported"). {schema, runs: [{id, started, verb, complete, exit (null: killed, or still
  * running), checks, passed}], checks: [{scenario, check, rounds, runs, passed, failed, invalid, verdicts: {verdict: n}, signatures, seconds:
  * {least, median, most}, trend, since (the run of the last change, null none)}]}.
  *
  * trend: steady (never changed), broke and mended (changed once, between two runs), flaky (more often, or within one run).
  * `patterns` are of fnmatch(3), matched with the name and with what stands behind its folder; NULL or empty: all. -ENOENT: no store there.
  */
-int wedge_store_history(const char *dir, long most, char *const *patterns, json_t **ret, struct wedge_err *err);
+int wedge_store_history(const char *dir, const char *verb, long most, char *const *patterns, json_t **ret, struct wedge_err *err);
 
 #endif

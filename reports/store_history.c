@@ -122,20 +122,20 @@ static int take_row(struct gathered *g, sqlite3_stmt *row, json_t *checks)
     return rc ? rc : take_round(g, row);
 }
 
-static int read_checks(sqlite3 *db, int64_t first, char *const *patterns, json_t *checks)
+static int read_checks(sqlite3 *db, const char *verb, int64_t first, char *const *patterns, json_t *checks)
 {
     struct gathered group = {0};
     sqlite3_stmt *ask = NULL;
-    int rc =
-        sqlite3_prepare_v2(db,
-                           "SELECT scenario, \"check\", run, status, verdict, signature, seconds FROM checks WHERE "
-                           "run >= ?1 ORDER BY scenario, \"check\", id",
-                           -1, &ask, NULL)
-            ? -EIO
-            : 0;
+    int rc = sqlite3_prepare_v2(
+                 db,
+                 "SELECT scenario, \"check\", run, status, verdict, signature, seconds FROM checks WHERE "
+                 "run >= ?1 AND run IN (SELECT id FROM runs WHERE verb = ?2) ORDER BY scenario, \"check\", id",
+                 -1, &ask, NULL)
+                 ? -EIO
+                 : 0;
     int step = SQLITE_DONE;
-    if (!rc)
-        sqlite3_bind_int64(ask, 1, first);
+    if (!rc && (sqlite3_bind_int64(ask, 1, first) || sqlite3_bind_text(ask, 2, verb, -1, SQLITE_STATIC)))
+        rc = -EIO;
     while (!rc && (step = sqlite3_step(ask)) == SQLITE_ROW)
         if (is_asked_for(patterns, (const char *)sqlite3_column_text(ask, 0)))
             rc = take_row(&group, ask, checks);
@@ -147,7 +147,7 @@ static int read_checks(sqlite3 *db, int64_t first, char *const *patterns, json_t
 }
 
 /* The newest first. `*ret_first`: the oldest of them. */
-static int read_runs(sqlite3 *db, long most, json_t *runs, int64_t *ret_first)
+static int read_runs(sqlite3 *db, const char *verb, long most, json_t *runs, int64_t *ret_first)
 {
     sqlite3_stmt *ask = NULL;
     int step = SQLITE_DONE;
@@ -155,12 +155,12 @@ static int read_runs(sqlite3 *db, long most, json_t *runs, int64_t *ret_first)
         sqlite3_prepare_v2(db,
                            "SELECT id, started, verb, complete, exit, (SELECT COUNT(*) FROM checks WHERE run = "
                            "runs.id), (SELECT COUNT(*) FROM checks WHERE run = runs.id AND status = 'passed') FROM "
-                           "runs ORDER BY id DESC LIMIT ?1",
+                           "runs WHERE verb = ?2 ORDER BY id DESC LIMIT ?1",
                            -1, &ask, NULL)
             ? -EIO
             : 0;
-    if (!rc)
-        sqlite3_bind_int64(ask, 1, most);
+    if (!rc && (sqlite3_bind_int64(ask, 1, most) || sqlite3_bind_text(ask, 2, verb, -1, SQLITE_STATIC)))
+        rc = -EIO;
     while (!rc && (step = sqlite3_step(ask)) == SQLITE_ROW) {
         char started[32];
         time_t when = (time_t)sqlite3_column_int64(ask, 1);
@@ -178,7 +178,8 @@ static int read_runs(sqlite3 *db, long most, json_t *runs, int64_t *ret_first)
     return rc ? rc : step == SQLITE_DONE ? 0 : -EIO;
 }
 
-int wedge_store_history(const char *dir, long most, char *const *patterns, json_t **ret, struct wedge_err *err)
+int wedge_store_history(const char *dir, const char *verb, long most, char *const *patterns, json_t **ret,
+                        struct wedge_err *err)
 {
     sqlite3 *db;
     int64_t first = 0;
@@ -191,9 +192,9 @@ int wedge_store_history(const char *dir, long most, char *const *patterns, json_
     if (!rc && sqlite3_exec(db, "BEGIN", NULL, NULL, NULL))
         rc = -EIO;
     if (!rc)
-        rc = read_runs(db, most, runs, &first);
+        rc = read_runs(db, verb, most, runs, &first);
     if (!rc)
-        rc = read_checks(db, first, patterns, checks);
+        rc = read_checks(db, verb, first, patterns, checks);
     if (!rc) {
         *ret = json_pack("{s:s,s:O,s:O}", "schema", "wedge.history/1", "runs", runs, "checks", checks);
         rc = *ret ? 0 : -ENOMEM;

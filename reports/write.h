@@ -28,6 +28,10 @@ int wedge_report_save(int dirfd, const char *name, const void *data, size_t len,
 /* The same, of several pieces, one behind the other. */
 int wedge_report_save_parts(int dirfd, const char *name, const struct iovec *parts, size_t n, struct wedge_err *err);
 
+/* Takes away what a writer left half written in the folder because it was killed: files of ours under the names they have on their way. Whoever
+ * is writing keeps his. */
+void wedge_report_clean(int dirfd);
+
 /* The whole model, indented, as `name`. */
 int wedge_report_write_json(const json_t *report, int dirfd, const char *name, struct wedge_err *err);
 

@@ -330,7 +330,9 @@ static enum outcome judge(const struct wedge_scenario *s, const struct wedge_che
     snprintf(detail, size, "%s", r->message);
     if (r->status == WEDGE_CHECK_INVALID)
         return INVALID;
-    if (r->end == WEDGE_HUNG)
+    /* On a machine that has no time a hang may be proved by the last look alone, that of the limit. */
+    if (r->end == WEDGE_HUNG ||
+        (r->end == WEDGE_LIMIT && strcmp(r->certainty, "proved") == 0 && strcmp(r->scope, "whole") == 0))
         return HANGS;
     if (r->end == WEDGE_LIMIT)
         return UNCLEAR;
@@ -376,6 +378,18 @@ void wedge_ablation_take(struct wedge_ablation *a, size_t number, const struct w
     snprintf(cell->certainty, sizeof(cell->certainty), "%s", r->certainty);
     snprintf(cell->counts, sizeof(cell->counts), "%s", r->counts);
     snprintf(cell->files, sizeof(cell->files), "%s", strcmp(r->verdict, "finished") == 0 ? "" : r->dir);
+}
+
+const char *wedge_ablation_word(const struct wedge_ablation *a, size_t number)
+{
+    const struct cell *cell = &a->cells[number];
+    return cell->outcome == HANGS || cell->outcome == CONTENDS ? cell->verdict : outcome_words[cell->outcome];
+}
+
+const char *wedge_ablation_verb(const char *preset, char *buf, size_t size)
+{
+    snprintf(buf, size, "run --ablate=%s", preset);
+    return buf;
 }
 
 static json_t *cell_model(const struct cell *cell, const char *dir)

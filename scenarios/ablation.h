@@ -29,6 +29,11 @@ const struct wedge_playing_check *wedge_ablation_cells(const struct wedge_ablati
 /* What one round of a cell came to. Rounds that differ are said to. */
 void wedge_ablation_take(struct wedge_ablation *ablation, size_t cell, const struct wedge_check_result *result);
 
+/* What it has come to so far, in a word: the kind of its hang, or how it ended. */
+const char *wedge_ablation_word(const struct wedge_ablation *ablation, size_t cell);
+/* What such a run is called in the run store, "run --ablate=PRESET"; returns buf. */
+const char *wedge_ablation_verb(const char *preset, char *buf, size_t size);
+
 /* wedge.ablation/1, as far as it is known: {schema, preset, complete, seconds, rounds (of the cell that has most), played, cells, cures: [{setting, value, turned}], fixed:
  * [setting], left_out: [{scenario, why}], scenarios: [{name, title, item, severity, as_is: cell, cures: [cell], twin: cell or null,
  * twin_cure}]}; a cell is {outcome, verdict, certainty, set, detail, counts, seconds, files (null none)}. `dir`: files are told

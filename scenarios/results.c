@@ -31,6 +31,8 @@ int wedge_results_open(const char *dir, struct wedge_results **ret, struct wedge
     r->dirfd = -1;
     int rc = wedge_report_open_dir(dir, &r->dirfd, err);
     if (!rc)
+        wedge_report_clean(r->dirfd);
+    if (!rc)
         rc = wedge_junit_open(dir, "wedge run", &r->junit, err);
     if (!rc) {
         r->checks = json_array();
@@ -38,13 +40,16 @@ int wedge_results_open(const char *dir, struct wedge_results **ret, struct wedge
                              "checks", r->checks);
         rc = r->model ? wedge_report_write_json(r->model, r->dirfd, "result.json", err) : no_memory(err);
     }
-    if (!rc)
-        rc = wedge_store_begin(dir, "run", &r->store, err);
     if (rc)
         wedge_results_free(r);
     else
         *ret = r;
     return rc;
+}
+
+int wedge_results_begin(struct wedge_results *r, const char *dir, struct wedge_err *err)
+{
+    return wedge_store_begin(dir, "run", &r->store, err);
 }
 
 static json_t *describe(const struct wedge_scenario *s, enum wedge_check_role role, long round,
@@ -56,6 +61,27 @@ static json_t *describe(const struct wedge_scenario *s, enum wedge_check_role ro
                      "message", wedge_report_string(c->message), "verdict", c->verdict, "certainty", c->certainty,
                      "scope", c->scope, "signature", c->signature, "seconds", (double)c->duration_ns / 1e9,
                      "verdict_after_fault_ms", after, "files", wedge_report_string(c->dir));
+}
+
+int wedge_results_store(struct wedge_store *store, const char *scenario, const char *check, long round,
+                        const struct wedge_check_result *c, struct wedge_err *err)
+{
+    int64_t after_ns = c->verdict_after_fault_ns;
+    return wedge_store_add(
+        store,
+        &(struct wedge_store_check){.scenario = scenario,
+                                    .check = check,
+                                    .round = round,
+                                    .status = wedge_check_status_words[c->status],
+                                    .verdict = c->verdict,
+                                    .certainty = c->certainty,
+                                    .scope = c->scope,
+                                    .signature = c->signature,
+                                    .message = c->message,
+                                    .files = c->dir,
+                                    .seconds = (double)c->duration_ns / 1e9,
+                                    .verdict_after_fault_ms = after_ns < 0 ? -1 : after_ns / 1000000},
+        err);
 }
 
 int wedge_results_add(struct wedge_results *r, const struct wedge_scenario *s, enum wedge_check_role role, long round,
@@ -72,22 +98,7 @@ int wedge_results_add(struct wedge_results *r, const struct wedge_scenario *s, e
     int rc = wedge_report_write_json(r->model, r->dirfd, "result.json", err);
     if (rc)
         return rc;
-    rc = wedge_store_add(
-        r->store,
-        &(struct wedge_store_check){.scenario = s->name,
-                                    .check = wedge_check_words[role],
-                                    .round = round,
-                                    .status = wedge_check_status_words[c->status],
-                                    .verdict = c->verdict,
-                                    .certainty = c->certainty,
-                                    .scope = c->scope,
-                                    .signature = c->signature,
-                                    .message = c->message,
-                                    .files = c->dir,
-                                    .seconds = (double)c->duration_ns / 1e9,
-                                    .verdict_after_fault_ms =
-                                        c->verdict_after_fault_ns < 0 ? -1 : c->verdict_after_fault_ns / 1000000},
-        err);
+    rc = wedge_results_store(r->store, s->name, wedge_check_words[role], round, c, err);
     if (rc)
         return rc;
     snprintf(name, sizeof(name), "%s %s %ld", s->name, wedge_check_words[role], round);
@@ -120,7 +131,7 @@ int wedge_results_close(struct wedge_results *r, const char *missing, int exit_s
         json_object_set_new(r->model, "exit", json_integer(exit_status)))
         return no_memory(err);
     rc = wedge_report_write_json(r->model, r->dirfd, "result.json", err);
-    return rc ? rc : wedge_store_end(r->store, !missing, exit_status, err);
+    return rc || !r->store ? rc : wedge_store_end(r->store, !missing, exit_status, err);
 }
 
 const json_t *wedge_results_model(const struct wedge_results *r)

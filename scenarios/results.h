@@ -13,14 +13,22 @@
 #include <stddef.h>
 
 #include "base/err.h"
+#include "reports/store.h"
 #include "scenarios/runner.h"
 #include "scenarios/scenario.h"
 
 struct wedge_results;
 
+/* The files of an earlier run in `dir` give way to those of one that has nothing yet. */
 int wedge_results_open(const char *dir, struct wedge_results **ret, struct wedge_err *err);
+/* What was asked for can be played: from now on the run counts, and is in the store. */
+int wedge_results_begin(struct wedge_results *results, const char *dir, struct wedge_err *err);
+/* After wedge_results_begin. */
 int wedge_results_add(struct wedge_results *results, const struct wedge_scenario *scenario, enum wedge_check_role role,
                       long round, const struct wedge_check_result *result, struct wedge_err *err);
+/* One round of a check into a store, under the name that `check` gives it. */
+int wedge_results_store(struct wedge_store *store, const char *scenario, const char *check, long round,
+                        const struct wedge_check_result *result, struct wedge_err *err);
 size_t wedge_results_count(const struct wedge_results *results);
 size_t wedge_results_passed(const struct wedge_results *results);
 /* Writes the files for the last time. `missing`: why not everything that was asked for was played, NULL it was. The model stays

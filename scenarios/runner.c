@@ -19,6 +19,9 @@
 /* A scenario that expects an evident hang, or no progress, need not wait as long as a stranger's program. */
 #define STALL_NS 10000000000ll
 
+/* Of output.txt, at each end: a program that prints without end must not fill the disk. */
+enum { KEEP_BYTES = 1 << 20 };
+
 const char *const wedge_check_status_words[] = {"passed", "failed", "invalid"};
 
 /* The plan stands inside the scenario's file: its places become the file's. */
@@ -166,6 +169,7 @@ static int open_output(const char *dir, struct wedge_err *err)
     static const char *const files[] = {"report.json", "report.html", "output.txt"}; /* of an earlier run */
     for (size_t i = 0; !rc && i < sizeof(files) / sizeof(files[0]); i++)
         rc = unlinkat(dirfd, files[i], 0) && errno != ENOENT ? -errno : 0;
+    wedge_report_clean(dirfd);
     if (!rc)
         fd = openat(dirfd, "output.txt", O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_APPEND | O_CLOEXEC, 0600);
     if (!rc && fd < 0)
@@ -202,6 +206,7 @@ int wedge_runner_play(const struct wedge_scenario *s, enum wedge_check_role role
                                     .patience_ns = s->patience_ms * 1000000,
                                     .contention_quiesces = strcmp(s->checks[role].expect.kind, "contention") == 0,
                                     .stall_ns = how->stall_ns ? how->stall_ns : STALL_NS,
+                                    .stall_given = how->stall_ns != 0,
                                     .act_on_evident = true,
                                     .limit_ns = s->limit_ms * 1000000,
                                     .on_hang = {.kill = true},
@@ -209,7 +214,8 @@ int wedge_runner_play(const struct wedge_scenario *s, enum wedge_check_role role
                                     .end_all = true,
                                     .stdout_fd = output,
                                     .stderr_fd = output,
-                                    .copy_output = true};
+                                    .copy_output = true,
+                                    .keep_bytes = KEEP_BYTES};
     rc = wedge_session_run(&session, &out, err);
     close(output);
     if (rc) {

@@ -47,6 +47,7 @@ struct wedge_session {
     bool end_all; /* nothing of the command outlives it: when it has ended, its descendants are ended too */
     int stdout_fd, stderr_fd; /* where the command's streams go; -1: as ours, untouched */
     bool copy_output; /* pass the streams through a copier, to have the last lines for the report */
+    size_t keep_bytes; /* with it: of a longer stream only the first and the last so many arrive (scenarios/tee.h); 0: all of it */
     /* Told of every new verdict worth a report: `final` is the one that ends the session. May be NULL. */
     void (*on_report)(void *arg, const json_t *report, bool final);
     /* Told what the session does, for a person; may be NULL. */

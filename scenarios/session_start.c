@@ -57,12 +57,13 @@ static int prepare_agent(struct wedge_session_state *st, char ***ret_env)
 /* Puts copiers between the command and where its streams go. One does for both where they go to the same place. */
 static int start_tees(struct wedge_session_state *st, int fds[2])
 {
+    const struct wedge_session *s = st->s;
     const int to[2] = {fds[0] >= 0 ? fds[0] : STDOUT_FILENO, fds[1] >= 0 ? fds[1] : STDERR_FILENO};
     int rc = 0;
     for (int i = 0; i < 2 && !rc; i++) {
         if (i == 1 && st->tees[0].ring && wedge_tee_is_same(to[0], to[1]))
             fds[1] = st->tees[0].input;
-        else if (wedge_tee_is_open(to[i]) && !(rc = wedge_tee_start(&st->tees[i], to[i], st->err)))
+        else if (wedge_tee_is_open(to[i]) && !(rc = wedge_tee_start(&st->tees[i], to[i], s->keep_bytes, st->err)))
             fds[i] = st->tees[i].input;
     }
     return rc;

@@ -20,8 +20,9 @@ struct wedge_tee {
     struct wedge_tee_ring *ring;
 };
 
-/* Starts a copy to `output` (kept open by the copier alone). */
-int wedge_tee_start(struct wedge_tee *tee, int output, struct wedge_err *err);
+/* Starts a copy to `output` (kept open by the copier alone). `keep_bytes`: of a stream longer than twice that arrive the first and the last so many,
+ * these at end of file, and between them a line that says how much is left out; 0: all of it. */
+int wedge_tee_start(struct wedge_tee *tee, int output, size_t keep_bytes, struct wedge_err *err);
 /* Is there anything to copy to? A standard stream that is closed, or closes at exec, the command finds closed: it
  * must see that itself. */
 bool wedge_tee_is_open(int output);

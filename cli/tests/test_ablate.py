@@ -51,6 +51,16 @@ def ablate(folder, preset, *names):
             if cell["files"]:
                 assert os.path.exists(f"{folder}/{cell['files']}/report.json"), cell
                 assert f'href="{cell["files"]}/report.html"' in page, cell
+    past = subprocess.run([WEDGE, "history", f"--ablate={preset}", "--json", "-o", folder], stdin=subprocess.DEVNULL,
+                          capture_output=True, text=True, check=True)
+    past = json.loads(past.stdout)
+    assert [run_before["complete"] for run_before in past["runs"]] == [True], past["runs"]
+    assert len(past["checks"]) == model["cells"], (len(past["checks"]), model["cells"])
+    stored = {(check["scenario"], check["check"]): list(check["verdicts"]) for check in past["checks"]}
+    for scenario in model["scenarios"]:
+        for where, cell in cells(scenario).items():
+            word = cell["verdict"] if cell["outcome"] in ("hangs", "contends") else cell["outcome"]
+            assert stored[scenario["name"], where or "as-is"] == [word], (where, cell)
     for cure in model["cures"]:
         assert f'{cure["setting"]}={cure["value"]}' in run.stdout and cure["setting"] in page, cure
     return model

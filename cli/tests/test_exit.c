@@ -62,26 +62,8 @@ static void write_plans(void)
     write_file("illegal.plan", "plan 1\nf1 * write -> drop\nf2 * t.x -> drop\nf3 * write -> short 1\n", 0644);
 }
 
-static void setup(void)
+static void write_scenarios(void)
 {
-    snprintf(dir, sizeof(dir), "/tmp/wedge-test-exit-XXXXXX");
-    ck_assert_ptr_nonnull(mkdtemp(dir));
-    ck_assert_int_eq(chmod(dir, 0777), 0);
-    write_plans();
-    write_file("crowd.sh",
-               "rm -f up; mkfifo up; exec 3<>up\nfor i in $(seq 280); do sh -c 'echo up; exec sleep 600' >&3 & p=\"$p "
-               "$!\"; done\nhead -n 280 <&3 >/dev/null; kill $p\n",
-               0644);
-    write_file("raw.py",
-               "import ctypes, os\nlibc = ctypes.CDLL(None)\nif os.fork() == 0:\n"
-               "  libc.syscall(59, b'/bin/sleep', (ctypes.c_char_p * 3)(b'sleep', b'1'), (ctypes.c_char_p * 1)())\n"
-               "os.wait()\n",
-               0644);
-    /* An orphan that has ended is gone, as it would be without wedge: not a zombie that can still be signalled. */
-    write_file("orphan.sh",
-               "(sleep 0.05 & echo $! >orphan)\nn=0\nwhile kill -0 $(cat orphan) 2>/dev/null; do\n"
-               "  sleep 0.05; n=$((n+1)); [ $n -lt 100 ] || { echo zombie; exit; }\ndone\necho gone\n",
-               0644);
     write_file("bad.yaml", "format: wedge.scenario/1\nnmae: x\n", 0644);
     write_file("plan.yaml",
                "format: wedge.scenario/1\nname: x\ntitle: T\nseverity: low\nlearn: L\ncommand: /bin/true\n"
@@ -96,6 +78,11 @@ static void setup(void)
     write_file("ends.yaml", TINY "expect: {kind: lock-cycle}\n" TINY_TWIN, 0644);
     write_file("count.yaml", TINY "expect: {kind: finished, counts: {n: 4}}\n" TINY_TWIN, 0644);
     write_file("nofault.yaml", TINY "plan: plan 1\nexpect: {kind: finished, counts: {n: 4}}\n" TINY_TWIN, 0644);
+    write_file("long.yaml",
+               "format: wedge.scenario/1\nname: long\ntitle: T\nseverity: low\nlearn: L\n"
+               "command: [sh, -c, 'seq 400000', x]\nexpect: {kind: finished}\n"
+               "twin: {cure: c, add: [y], expect: {kind: finished}}\n",
+               0644);
     write_file("fires.yaml",
                TINY "plan: |\n  plan 1\n  f1 root start -> delay 1ms\nexpect: {kind: finished}\n" TINY_TWIN, 0644);
     /* Two hangs of one kind, with different signatures, in turn. */
@@ -139,6 +126,29 @@ static void setup(void)
     copy_program(from_env("WEDGE_TEST_STATIC"), "static", 0755);
     copy_program("/bin/true", "setuid", 04755);
     copy_program("/bin/sleep", "setuid-sleep", 04755);
+}
+
+static void setup(void)
+{
+    snprintf(dir, sizeof(dir), "/tmp/wedge-test-exit-XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(dir));
+    ck_assert_int_eq(chmod(dir, 0777), 0);
+    write_plans();
+    write_file("crowd.sh",
+               "rm -f up; mkfifo up; exec 3<>up\nfor i in $(seq 280); do sh -c 'echo up; exec sleep 600' >&3 & p=\"$p "
+               "$!\"; done\nhead -n 280 <&3 >/dev/null; kill $p\n",
+               0644);
+    write_file("raw.py",
+               "import ctypes, os\nlibc = ctypes.CDLL(None)\nif os.fork() == 0:\n"
+               "  libc.syscall(59, b'/bin/sleep', (ctypes.c_char_p * 3)(b'sleep', b'1'), (ctypes.c_char_p * 1)())\n"
+               "os.wait()\n",
+               0644);
+    /* An orphan that has ended is gone, as it would be without wedge: not a zombie that can still be signalled. */
+    write_file("orphan.sh",
+               "(sleep 0.05 & echo $! >orphan)\nn=0\nwhile kill -0 $(cat orphan) 2>/dev/null; do\n"
+               "  sleep 0.05; n=$((n+1)); [ $n -lt 100 ] || { echo zombie; exit; }\ndone\necho gone\n",
+               0644);
+    write_scenarios();
 }
 
 static void teardown(void)
@@ -266,6 +276,16 @@ static const struct {
     {"$W inject -q -f empty.plan -- sh orphan.sh", 0, "gone"},
     {"$W watch -q -- sh orphan.sh", 0, "gone"},
     {"$W run tiny.yaml", 0, "2 of 2 checks as expected"},
+    /* what is refused was no run */
+    {"$W run -q -o past tiny.yaml; $W run -o past no-such; $W run -o past nofault.yaml broken.yaml; $W run -o past "
+     "--ablate=robust 2.2; "
+     "$W history -o past",
+     0, "\n1 run\n"},
+    {"$W run -o fresh no-such; $W history -o fresh", 2, "no run has left its results in fresh"},
+    {"$W run -q -o out long.yaml; head -n1 out/long/twin/output.txt; tail -n1 out/long/twin/output.txt; "
+     "test $(stat -c %s out/long/twin/output.txt) -lt 2200000 && grep -c 'bytes are left out here' "
+     "out/long/twin/output.txt",
+     0, "400000\n1\n"},
     {"$W run -j2 tiny.yaml leaves.yaml", 0, "4 of 4 checks as expected"},
     {"$W run -j3 --repeat 5 -o out tiny.yaml && grep -c '\"round\": 5' out/result.json", 0, "2\n"},
     {"$W run tiny.yaml tiny.yaml", 0, "2 of 2 checks as expected"},

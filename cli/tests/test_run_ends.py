@@ -214,6 +214,7 @@ def kills(rounds):
                 again = Run(folder)
                 assert again.process.wait(DEADLINE_S) == 0, again.said()
                 again.check_left(complete=True)
+                assert not (left := glob.glob(run.dir + "/**/.*", recursive=True)), left
     assert kept, "no check was ever kept"
     print(f"{rounds} kills: as promised, {kept} checks kept", flush=True)
 

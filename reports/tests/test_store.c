@@ -60,7 +60,7 @@ static json_t *history(long most, const char *pattern)
     char *patterns[] = {(char *)pattern, NULL};
     json_t *ret;
     struct wedge_err err = {0};
-    int rc = wedge_store_history(dir, most, patterns, &ret, &err);
+    int rc = wedge_store_history(dir, "run", most, patterns, &ret, &err);
     ck_assert_msg(rc == 0, "%s", err.message);
     return ret;
 }
@@ -107,6 +107,28 @@ START_TEST(trends_follow_the_rounds)
     ck_assert(json_number_value(json_object_get(json_object_get(check, "seconds"), "median")) ==
               0.5 + (double)(rounds / 2));
     json_decref(model);
+}
+END_TEST
+
+START_TEST(each_verb_has_its_own)
+{
+    struct wedge_store *s, *other;
+    s = begin();
+    add(s, "a", "passed", 1);
+    ck_assert_int_eq(wedge_store_begin(dir, "run --ablate=reported", &other, NULL), 0);
+    add(other, "a", "failed", 1);
+    add(other, "b", "failed", 1);
+    wedge_store_free(other);
+    wedge_store_free(s);
+    json_t *model = history(100, NULL), *ablations;
+    ck_assert_int_eq(wedge_store_history(dir, "run --ablate=reported", 100, NULL, &ablations, NULL), 0);
+    ck_assert_uint_eq(json_array_size(json_object_get(model, "runs")), 1);
+    ck_assert_uint_eq(json_array_size(json_object_get(model, "checks")), 1);
+    ck_assert_int_eq(of(json_array_get(json_object_get(model, "checks"), 0), "passed"), 1);
+    ck_assert_uint_eq(json_array_size(json_object_get(ablations, "runs")), 1);
+    ck_assert_uint_eq(json_array_size(json_object_get(ablations, "checks")), 2);
+    json_decref(model);
+    json_decref(ablations);
 }
 END_TEST
 
@@ -246,7 +268,7 @@ START_TEST(what_is_no_store_of_ours_is_refused)
     struct wedge_store *s = NULL;
     struct wedge_err err = {0};
     json_t *model;
-    ck_assert_int_eq(wedge_store_history(dir, 1, NULL, &model, &err), -ENOENT);
+    ck_assert_int_eq(wedge_store_history(dir, "run", 1, NULL, &model, &err), -ENOENT);
     ck_assert_int_eq(symlink("/tmp/wedge-test-store-nowhere", file), 0);
     ck_assert_int_eq(wedge_store_begin(dir, "run", &s, &err), -ELOOP);
     ck_assert_int_eq(unlink(file), 0);
@@ -271,6 +293,7 @@ static void fill(TCase *tcase)
 {
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_loop_test(tcase, trends_follow_the_rounds, 0, sizeof(trends) / sizeof(trends[0]));
+    tcase_add_test(tcase, each_verb_has_its_own);
     tcase_add_test(tcase, the_last_runs_alone);
     tcase_add_test(tcase, a_killed_teller_leaves_what_it_told);
     tcase_add_test(tcase, two_at_once_are_two_runs);

@@ -4,6 +4,7 @@
 #include <ftw.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -97,6 +98,35 @@ START_TEST(test_save_says_why_not)
     ck_assert_int_eq(wedge_report_save(dirfd_of_test, "taken", "x", 1, &err), -EISDIR);
     ck_assert_ptr_nonnull(strstr(err.message, "cannot write taken"));
     ck_assert_uint_eq(entries(), 1); /* the temporary file is gone */
+}
+END_TEST
+
+/* A file as a writer has it on its way. Its descriptor. */
+static int on_its_way(const char *name)
+{
+    int fd = openat(dirfd_of_test, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    ck_assert_int_ge(fd, 0);
+    return fd;
+}
+
+START_TEST(test_what_a_killed_writer_left_is_taken_away)
+{
+    static const char *const stay[] = {"report.json", ".report.json.0123456789abcde", ".report.json.0123456789abcdef0",
+                                       ".report.json.0123456789abcdeF", ".mine.json.0123456789abcdef"};
+    for (size_t i = 0; i < sizeof(stay) / sizeof(stay[0]); i++)
+        close(on_its_way(stay[i]));
+    close(on_its_way(".report.json.0123456789abcdef"));
+    close(on_its_way(".result.json.fedcba9876543210"));
+    ck_assert_int_eq(symlinkat("report.json", dirfd_of_test, ".report.html.0123456789abcdef"), 0);
+    int living = on_its_way(".ablation.html.0123456789abcdef");
+    ck_assert_int_eq(flock(living, LOCK_EX | LOCK_NB), 0);
+    wedge_report_clean(dirfd_of_test);
+    for (size_t i = 0; i < sizeof(stay) / sizeof(stay[0]); i++)
+        ck_assert_msg(faccessat(dirfd_of_test, stay[i], F_OK, 0) == 0, "%s", stay[i]);
+    ck_assert_uint_eq(entries(), sizeof(stay) / sizeof(stay[0]) + 2); /* the link, and the one that is being written */
+    close(living);
+    wedge_report_clean(dirfd_of_test);
+    ck_assert_uint_eq(entries(), sizeof(stay) / sizeof(stay[0]) + 1);
 }
 END_TEST
 
@@ -543,6 +573,7 @@ static void fill(TCase *tcase)
     tcase_add_test(tcase, test_save_replaces_whole_and_leaves_nothing);
     tcase_add_test(tcase, test_save_never_follows_a_link);
     tcase_add_test(tcase, test_save_says_why_not);
+    tcase_add_test(tcase, test_what_a_killed_writer_left_is_taken_away);
     tcase_add_test(tcase, test_open_dir_makes_parents);
     tcase_add_test(tcase, test_open_dir_and_links);
     tcase_add_loop_test(tcase, test_json_comes_back, 0, SAMPLE_COUNT);

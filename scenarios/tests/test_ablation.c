@@ -176,6 +176,9 @@ static const struct {
     {"fails", {.end = WEDGE_NO_EXEC, .verdict = "finished", .status = WEDGE_CHECK_FAILED}},
     {"contends", {.end = WEDGE_ENDED, .verdict = "contention"}},
     {"unclear", {.end = WEDGE_LIMIT, .verdict = "no-progress"}},
+    {"unclear", {.end = WEDGE_LIMIT, .verdict = "closed-wait", .certainty = "proved", .scope = "part"}},
+    {"unclear", {.end = WEDGE_LIMIT, .verdict = "closed-wait", .certainty = "evident", .scope = "whole"}},
+    {"hangs", {.end = WEDGE_LIMIT, .verdict = "closed-wait", .certainty = "proved", .scope = "whole"}},
     {"invalid", {.end = WEDGE_HUNG, .verdict = "closed-wait", .status = WEDGE_CHECK_INVALID}},
 };
 
@@ -198,7 +201,8 @@ START_TEST(outcomes_have_names)
         ck_assert_int_eq(json_is_null(json_object_get(cell, "files")), strcmp(result.verdict, "finished") == 0);
         json_decref(model);
     }
-    result.end = result.end == WEDGE_HUNG && !result.status ? WEDGE_LIMIT : WEDGE_HUNG;
+    result.end = strcmp(outcomes[_i].outcome, "hangs") == 0 ? WEDGE_LIMIT : WEDGE_HUNG;
+    result.certainty[0] = 0;
     result.status = WEDGE_CHECK_PASSED;
     wedge_ablation_take(a, i, &result);
     json_t *model = wedge_ablation_model(a, "out", true, 0);
