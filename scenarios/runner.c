@@ -206,7 +206,6 @@ int wedge_runner_play(const struct wedge_scenario *s, enum wedge_check_role role
                                     .patience_ns = s->patience_ms * 1000000,
                                     .contention_quiesces = strcmp(s->checks[role].expect.kind, "contention") == 0,
                                     .stall_ns = how->stall_ns ? how->stall_ns : STALL_NS,
-                                    .stall_given = how->stall_ns != 0,
                                     .act_on_evident = true,
                                     .limit_ns = s->limit_ms * 1000000,
                                     .on_hang = {.kill = true},

@@ -38,9 +38,7 @@ struct wedge_runner_how {
     const sigset_t *mask; /* signals that are blocked in the command; NULL: those that are in the caller */
     const struct wedge_check
         *instead; /* played in place of the scenario's own check, and compared with nothing; NULL */
-    /* How long a hang that is only evident must last, and a command without marks of progress stand still by its output and CPU time; 0: 10 s, and
-     * that is asked of nobody without marks. */
-    int64_t stall_ns;
+    int64_t stall_ns; /* how long a hang that is only evident must last; 0: 10 s */
     bool hangs_only; /* what ends by itself needs no report */
 };
 
