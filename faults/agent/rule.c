@@ -356,6 +356,16 @@ static void die(const struct agent_here *here, uint32_t number, long signal)
         sys_call(SYS_exit_group, 128 + SIGKILL, 0, 0, 0, 0, 0);
 }
 
+/* Sent to the thread itself: one for the process goes to its first thread if that takes it (kernel/signal.c, complete_signal),
+ * and this one would go on past the place until the first has woken up. It stops the process all the same (signal(7)). */
+static void stop(const struct agent_here *here)
+{
+    if (here->thread)
+        sys_call(SYS_tgkill, here->proc->pid, here->thread->tid, SIGSTOP, 0, 0, 0);
+    else
+        sys_call(SYS_kill, here->proc->pid, SIGSTOP, 0, 0, 0, 0);
+}
+
 static void answer(struct agent_site *site, enum agent_answer_kind kind, int64_t value)
 {
     site->answer = kind;
@@ -373,7 +383,7 @@ static void act(const struct agent_here *here, uint32_t number, struct agent_sit
         die(here, number, -1);
         break;
     case WEDGE_ACT_STOP:
-        sys_call(SYS_kill, here->proc->pid, SIGSTOP, 0, 0, 0, 0);
+        stop(here);
         break;
     case WEDGE_ACT_DELAY:
         agent_hold(here, number, sys_now_ns() + (uint64_t)rule->arg, NULL, site);

@@ -172,6 +172,23 @@ START_TEST(test_stop)
 }
 END_TEST
 
+/* The thread that came to the place goes no step further, whoever else of its process could have taken the signal. */
+START_TEST(test_stop_of_one_of_two_threads)
+{
+    int status;
+    for (int i = 0; i < 20; i++) {
+        run_start(&run, "f1 * t.step nth=1 -> stop\nf2 * t.step nth=2 -> exit 9",
+                  (const char *const[]){run_target(), "threads", "1", "2", NULL});
+        ck_assert_int_eq(waitpid(run.pid, &status, WUNTRACED), run.pid);
+        ck_assert_msg(WIFSTOPPED(status), "try %d: it went on", i + 1);
+        ck_assert_int_eq(kill(run.pid, SIGCONT), 0);
+        run_finish(&run);
+        ck_assert_int_eq(EXITED(run), 9);
+        run_free(&run);
+    }
+}
+END_TEST
+
 #ifndef __SANITIZE_THREAD__
 START_TEST(test_vfork_child_does_not_act)
 {
@@ -315,6 +332,7 @@ static void fill(TCase *tcase)
     tcase_add_test(tcase, test_kill_after_the_effect);
     tcase_add_loop_test(tcase, test_exit, 0, 3);
     tcase_add_test(tcase, test_stop);
+    tcase_add_test(tcase, test_stop_of_one_of_two_threads);
 #ifndef __SANITIZE_THREAD__ /* whose runtime makes a fork of each vfork */
     tcase_add_test(tcase, test_vfork_child_does_not_act);
 #endif
