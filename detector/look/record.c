@@ -91,6 +91,14 @@ static const char *last_point(struct wedge_look *look, uint32_t slot)
     return best ? wedge_look_text(look, wedge_arena_text(look->options->arena, best->last_point)) : "";
 }
 
+/* A rule of a place that ended the process did so there, while its other threads may have come by others. */
+static const char *place_of_rule(struct wedge_look *look, int number)
+{
+    const struct wedge_arena_rule *r = wedge_arena_at(look->options->arena, WEDGE_SEC_RULES, (uint32_t)number);
+    return r && r->what == WEDGE_WHAT_PLACE ? wedge_look_text(look, wedge_arena_text(look->options->arena, r->place))
+                                            : "";
+}
+
 /* How it ended: by a rule that says so, by leaving, or in a way that nobody wrote down. */
 static const char *how(struct wedge_look *look, const struct wedge_arena_proc *p, int *ret_rule)
 {
@@ -143,9 +151,10 @@ static void read_dead(struct wedge_look *look)
             .role = bounded(look, p->role, sizeof(p->role)),
             .role_index = (int)p->role_index,
             .role_gen = (int)p->role_gen,
-            .last_point = last_point(look, i),
         };
         dead->how = how(look, p, &dead->rule);
+        const char *place = dead->rule >= 0 ? place_of_rule(look, dead->rule) : "";
+        dead->last_point = *place ? place : last_point(look, i);
     }
     if (s->n_dead)
         qsort(s->dead, s->n_dead, sizeof(*s->dead), compare_dead);

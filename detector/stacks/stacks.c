@@ -39,12 +39,23 @@ struct answer { /* to a WANT; the bytes follow */
     uint64_t had, from, len;
 };
 
-static bool has_victims(const struct wedge_snapshot *s, int proc)
+static bool has_one(const struct wedge_snapshot *s, int proc, const int *threads, size_t n)
 {
-    for (size_t i = 0; i < s->n_verdicts; i++)
-        for (size_t k = 0; k < s->verdicts[i].n_victims && wedge_verdict_is_hang(s->verdicts[i].kind); k++)
-            if (s->threads[s->verdicts[i].victims[k]].proc == proc)
-                return true;
+    for (size_t i = 0; i < n; i++)
+        if (s->threads[threads[i]].proc == proc)
+            return true;
+    return false;
+}
+
+/* Who waits, and who of the living could have acted: the owner of a lock that fork copied is in another process than its victim. */
+static bool has_parties(const struct wedge_snapshot *s, int proc)
+{
+    for (size_t i = 0; i < s->n_verdicts; i++) {
+        const struct wedge_verdict *v = &s->verdicts[i];
+        if (wedge_verdict_is_hang(v->kind) &&
+            (has_one(s, proc, v->victims, v->n_victims) || has_one(s, proc, v->culprits, v->n_culprits)))
+            return true;
+    }
     return false;
 }
 
@@ -76,7 +87,7 @@ static bool is_wanted(const struct stacks *stacks, size_t proc, bool all)
 {
     const struct wedge_look_proc *own = &stacks->look->procs[proc];
     return stacks->snapshot->procs[proc].in_tree && !own->skipped && !own->zombie &&
-           (all || has_victims(stacks->snapshot, (int)proc));
+           (all || has_parties(stacks->snapshot, (int)proc));
 }
 
 static void capture_live(struct stacks *stacks, bool all)

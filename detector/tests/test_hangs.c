@@ -19,7 +19,7 @@ static const struct hang hangs[] = {
     {"abandoned", WEDGE_VERDICT_ABANDONED_LOCK, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 1, "pthread_mutex_lock",
      "owner is gone"},
     {"forked-lock", WEDGE_VERDICT_ABANDONED_LOCK, WEDGE_PROVED, WEDGE_SCOPE_PART, 1, "pthread_mutex_lock",
-     "was copied by fork: its owner"},
+     "was copied by fork: its owner", "hold_first_and_sleep"},
     {"orphaned-pipe", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 1, "read", "Nobody is left"},
     {"orphaned-sem", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 1, "sem_wait", "shared semaphore"},
     {"three-threads", WEDGE_VERDICT_LOCK_CYCLE, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 3, "pthread_mutex_lock", "take_two()",

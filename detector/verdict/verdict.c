@@ -242,17 +242,38 @@ static const char *rule_text(enum wedge_verdict_kind kind)
     }
 }
 
+/* Whom the lock says that this thread waits for, where fork copied it: the owner lives, and releases another one. -1 none. */
+static int copied_owner(const struct wedge_look *look, int t)
+{
+    pid_t from = look->threads[t].copied_from;
+    int proc = from ? wedge_look_proc_of(look, from) : -1;
+    return proc < 0 ? -1 : wedge_look_thread_of(look, proc, look->snapshot->threads[t].wait.object.owner_tid);
+}
+
+static bool is_among(const int *threads, size_t n, int t)
+{
+    for (size_t i = 0; i < n; i++)
+        if (threads[i] == t)
+            return true;
+    return false;
+}
+
+/* Who of the living could have acted. Of an abandoned lock and of an orphaned wait the others are as stuck as its victims. */
 static void add_culprits(struct wedge_look *look, struct wedge_verdict *v, const struct wedge_graph_set *set)
 {
     int *culprits = malloc((set->n_core + 1) * sizeof(int));
     size_t n = 0;
-    bool all = v->kind != WEDGE_VERDICT_STUCK_CALLBACK;
-    if (v->kind == WEDGE_VERDICT_ORPHANED_WAIT || v->kind == WEDGE_VERDICT_ABANDONED_LOCK || !culprits)
-        goto out;
-    for (size_t i = 0; i < set->n_core; i++)
-        if (all || is_in_callback(look, set->core[i]))
-            culprits[n++] = set->core[i];
-out:
+    for (size_t i = 0; culprits && i < set->n_core; i++) {
+        int t = set->core[i];
+        if (v->kind == WEDGE_VERDICT_ORPHANED_WAIT)
+            t = -1;
+        else if (v->kind == WEDGE_VERDICT_ABANDONED_LOCK)
+            t = copied_owner(look, t);
+        else if (v->kind == WEDGE_VERDICT_STUCK_CALLBACK && !is_in_callback(look, t))
+            t = -1;
+        if (t >= 0 && !is_among(culprits, n, t))
+            culprits[n++] = t;
+    }
     v->culprits = copy(look, culprits ? culprits : set->core, n * sizeof(int));
     v->n_culprits = n;
     free(culprits);
