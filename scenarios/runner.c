@@ -18,6 +18,9 @@
 
 /* A scenario that expects an evident hang, or no progress, need not wait as long as a stranger's program. */
 #define STALL_NS 10000000000ll
+/* Nobody needs its command: on a busy machine a thread takes long to come to its stop, and without the stack of a holder that lives a contention is
+ * another one. */
+#define STOP_MS 2000
 
 /* Of output.txt, at each end: a program that prints without end must not fill the disk. */
 enum { KEEP_BYTES = 1 << 20 };
@@ -205,6 +208,7 @@ int wedge_runner_play(const struct wedge_scenario *s, enum wedge_check_role role
                                     .detect = true,
                                     .patience_ns = s->patience_ms * 1000000,
                                     .contention_quiesces = strcmp(s->checks[role].expect.kind, "contention") == 0,
+                                    .stop_deadline_ms = STOP_MS,
                                     .stall_ns = how->stall_ns ? how->stall_ns : STALL_NS,
                                     .act_on_evident = true,
                                     .limit_ns = s->limit_ms * 1000000,

@@ -35,6 +35,7 @@ struct wedge_session {
     bool detect; /* false: only run it (inject) */
     int64_t stall_ns; /* how long nothing may move; 0: 30 s */
     int64_t patience_ns; /* how long one may wait behind a holder that runs; looked at that often; 0: as stall_ns */
+    int stop_deadline_ms; /* how long one process may be kept stopped for its stacks; 0: 100 (detector/examine.h) */
     bool stall_given; /* the user asked for it: without progress marks, output and CPU count instead */
     bool
         act_on_evident; /* a hang of the whole that is only evident acts once it lasted for stall_ns; else it is reported */

@@ -48,6 +48,7 @@ int wedge_session_examine(struct wedge_session_state *st, int64_t stalled, bool 
                                     .brief = !always,
                                     .history = st->history,
                                     .patience_ns = st->s->patience_ns ? st->s->patience_ns : st->stall_ns,
+                                    .stop_deadline_ms = st->s->stop_deadline_ms,
                                     .stalled = stalled > 0,
                                     .stalled_ns = stalled};
     int rc = 0;
