@@ -14,14 +14,14 @@ enum { ARENA_BYTES = 16 << 20 };
 
 struct options {
     struct wedge_cli cli;
-    char **command;
-    int64_t limit_ns;
+    struct wedge_cli_launch launch;
     bool plan, heap;
 };
 
-enum { KEY_LIMIT = 256, KEY_PLAN, KEY_HEAP };
+enum { KEY_PLAN = 256, KEY_HEAP };
 static const struct argp_option options[] = {
-    {"limit", KEY_LIMIT, "TIME", 0, "End the command after this time (none); what was passed until then is listed", 0},
+    {"limit", WEDGE_CLI_LIMIT, "TIME", 0,
+     "End the command after this time (none); what was passed until then is listed", 0},
     {"heap", KEY_HEAP, NULL, 0, "Count malloc and its kin too", 0},
     {"plan", KEY_PLAN, NULL, 0, "Print lines for a plan, one a place, to choose from", 0},
     {0}};
@@ -33,27 +33,20 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &o->cli;
         return 0;
-    case KEY_LIMIT:
-        o->limit_ns = wedge_cli_duration(state, "--limit", arg);
-        return 0;
     case KEY_HEAP:
         o->heap = true;
         return 0;
     case KEY_PLAN:
         o->plan = true;
         return 0;
-    case ARGP_KEY_ARGS:
-        o->command = state->argv + state->next;
-        state->next = state->argc;
-        return 0;
     case ARGP_KEY_END:
-        if (!o->command)
+        if (!o->launch.command)
             argp_error(state, "count what? Give a command after --");
         if (o->plan && o->cli.json)
             argp_error(state, "--plan and --json exclude each other");
         return 0;
     default:
-        return ARGP_ERR_UNKNOWN;
+        return wedge_cli_parse_launch(key, arg, state, &o->launch);
     }
 }
 
@@ -263,11 +256,11 @@ int wedge_cli_census(int argc, char **argv)
     struct wedge_census census;
     wedge_cli_defaults(&o.cli);
     argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &o);
-    if (wedge_census_run(&o.cli, o.command, o.limit_ns, o.heap, &census, &out, &err)) {
+    if (wedge_census_run(&o.cli, o.launch.command, o.launch.limit_ns, o.heap, &census, &out, &err)) {
         wedge_cli_error(&err);
         return WEDGE_EXIT_OWN_FAILURE;
     }
-    int status = out.end == WEDGE_LIMIT ? WEDGE_EXIT_HANG : wedge_cli_command_status(&out, o.command[0]);
+    int status = out.end == WEDGE_LIMIT ? WEDGE_EXIT_HANG : wedge_cli_command_status(&out, o.launch.command[0]);
     if (out.reach.absent[0])
         wedge_cli_say(&o.cli, "not counted in: %s", out.reach.absent);
     int rc = out.end == WEDGE_NO_EXEC ? 0 : show(&o, &census, &err);

@@ -13,6 +13,30 @@
 
 enum { LARGEST_PLAN = 1 << 20 };
 
+error_t wedge_cli_parse_launch(int key, char *arg, struct argp_state *state, struct wedge_cli_launch *launch)
+{
+    switch (key) {
+    case WEDGE_CLI_PLAN:
+        launch->plan = arg;
+        return 0;
+    case WEDGE_CLI_DISARM:
+        launch->disarm = arg;
+        return 0;
+    case WEDGE_CLI_RECORD:
+        launch->record = wedge_cli_record(state, arg);
+        return 0;
+    case WEDGE_CLI_LIMIT:
+        launch->limit_ns = wedge_cli_duration(state, "--limit", arg);
+        return 0;
+    case ARGP_KEY_ARGS:
+        launch->command = state->argv + state->next;
+        state->next = state->argc;
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
 /* The compiler reads up to the first NUL: what stands behind one would be left out without a word. */
 static int refuse_nul(const char *file, const struct wedge_text *text, struct wedge_err *err)
 {

@@ -1,4 +1,4 @@
-/* What `watch` and `inject` share: a command whose streams pass through, and what is said of it. */
+/* What `watch`, `inject` and `census` share: the command line of a command, its streams that pass through, and what is said of it. */
 #ifndef WEDGE_CLI_COMMAND_H
 #define WEDGE_CLI_COMMAND_H
 
@@ -15,6 +15,17 @@ struct wedge_cli_reporter {
     int failed; /* negative errno of writing it */
     struct wedge_err err;
 };
+
+/* What stands on the command line of a verb that starts a command. Each verb's own table says which of the options it has, and what they mean there. */
+struct wedge_cli_launch {
+    const char *plan, *disarm; /* NULL: not given */
+    char **command; /* NULL: not given */
+    int64_t limit_ns; /* 0: not given */
+    enum wedge_record record;
+};
+enum { WEDGE_CLI_PLAN = 'f', WEDGE_CLI_DISARM = 400, WEDGE_CLI_RECORD, WEDGE_CLI_LIMIT };
+/* What a verb's parser hands on of what it has no case for. */
+error_t wedge_cli_parse_launch(int key, char *arg, struct argp_state *state, struct wedge_cli_launch *launch);
 
 /* Reads and checks a plan file. */
 int wedge_cli_plan(const char *file, struct wedge_plan **ret, struct wedge_err *err);

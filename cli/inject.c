@@ -9,18 +9,14 @@
 
 struct options {
     struct wedge_cli cli;
-    const char *plan, *disarm;
-    char **command;
-    int64_t limit_ns;
-    enum wedge_record record;
+    struct wedge_cli_launch launch;
 };
 
-enum { KEY_LIMIT = 256, KEY_DISARM, KEY_RECORD };
 static const struct argp_option options[] = {
-    {"plan", 'f', "FILE", 0, "The plan, see wedge-plan(5)", 0},
-    {"disarm", KEY_DISARM, "ID,...", 0, "These rules wait until `wedge ctl` arms them", 0},
-    {"record", KEY_RECORD, "WHAT", 0, "What is recorded: calls, places or nothing (places)", 0},
-    {"limit", KEY_LIMIT, "TIME", 0, "End the command after this time (none)", 0},
+    {"plan", WEDGE_CLI_PLAN, "FILE", 0, "The plan, see wedge-plan(5)", 0},
+    {"disarm", WEDGE_CLI_DISARM, "ID,...", 0, "These rules wait until `wedge ctl` arms them", 0},
+    {"record", WEDGE_CLI_RECORD, "WHAT", 0, "What is recorded: calls, places or nothing (places)", 0},
+    {"limit", WEDGE_CLI_LIMIT, "TIME", 0, "End the command after this time (none)", 0},
     {0}};
 
 static error_t parse(int key, char *arg, struct argp_state *state)
@@ -30,30 +26,14 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &o->cli;
         return 0;
-    case 'f':
-        o->plan = arg;
-        return 0;
-    case KEY_DISARM:
-        o->disarm = arg;
-        return 0;
-    case KEY_RECORD:
-        o->record = wedge_cli_record(state, arg);
-        return 0;
-    case KEY_LIMIT:
-        o->limit_ns = wedge_cli_duration(state, "--limit", arg);
-        return 0;
-    case ARGP_KEY_ARGS:
-        o->command = state->argv + state->next;
-        state->next = state->argc;
-        return 0;
     case ARGP_KEY_END:
-        if (!o->plan)
+        if (!o->launch.plan)
             argp_error(state, "which faults? Give a plan by -f FILE");
-        if (!o->command)
+        if (!o->launch.command)
             argp_error(state, "run what? Give a command after --");
         return 0;
     default:
-        return ARGP_ERR_UNKNOWN;
+        return wedge_cli_parse_launch(key, arg, state, &o->launch);
     }
 }
 
@@ -110,13 +90,13 @@ static void say_reach(const struct wedge_cli *cli, const struct wedge_outcome *o
 
 int wedge_cli_inject(int argc, char **argv)
 {
-    struct options o = {.record = WEDGE_RECORD_PLACES};
+    struct options o = {.launch.record = WEDGE_RECORD_PLACES};
     struct wedge_err err;
     struct wedge_plan *plan;
     struct wedge_outcome out;
     wedge_cli_defaults(&o.cli);
     argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &o);
-    if (wedge_cli_plan(o.plan, &plan, &err)) {
+    if (wedge_cli_plan(o.launch.plan, &plan, &err)) {
         wedge_cli_error(&err);
         return WEDGE_EXIT_OWN_FAILURE;
     }
@@ -126,12 +106,12 @@ int wedge_cli_inject(int argc, char **argv)
     struct wedge_cli_reporter reporter = {.cli = &o.cli};
     struct wedge_session session = {.verb = "inject",
                                     .mask = &mask,
-                                    .argv = o.command,
+                                    .argv = o.launch.command,
                                     .agent = true,
                                     .plan = plan,
-                                    .disarm = o.disarm,
-                                    .record = o.record,
-                                    .limit_ns = o.limit_ns,
+                                    .disarm = o.launch.disarm,
+                                    .record = o.launch.record,
+                                    .limit_ns = o.launch.limit_ns,
                                     .on_hang = {.kill = true},
                                     .on_report = wedge_cli_on_report,
                                     .on_note = wedge_cli_on_note,
@@ -143,7 +123,7 @@ int wedge_cli_inject(int argc, char **argv)
         wedge_cli_error(&err);
         return WEDGE_EXIT_OWN_FAILURE;
     }
-    int status = out.end == WEDGE_LIMIT ? WEDGE_EXIT_HANG : wedge_cli_command_status(&out, o.command[0]);
+    int status = out.end == WEDGE_LIMIT ? WEDGE_EXIT_HANG : wedge_cli_command_status(&out, o.launch.command[0]);
     say_reach(&o.cli, &out, status);
     if (out.reach.invalid)
         status = WEDGE_EXIT_OWN_FAILURE;

@@ -13,21 +13,19 @@
 struct options {
     struct wedge_cli cli;
     pid_t pid;
-    char **command;
-    const char *plan, *disarm;
-    int64_t stall_ns, limit_ns;
-    enum wedge_record record;
-    bool stall_given, limit_given, no_agent;
+    struct wedge_cli_launch launch;
+    int64_t stall_ns;
+    bool stall_given, no_agent;
     bool on_hang_given;
     struct wedge_act on_hang, on_part;
 };
 
-enum { KEY_STALL = 256, KEY_DISARM, KEY_RECORD, KEY_LIMIT, KEY_ON_HANG, KEY_ON_PART, KEY_NO_AGENT };
+enum { KEY_STALL = 256, KEY_ON_HANG, KEY_ON_PART, KEY_NO_AGENT };
 static const struct argp_option options[] = {
     {"pid", 'p', "PID", 0, "Watch a process that runs already; it is never killed unless --on-hang=kill says so", 0},
-    {"plan", 'f', "FILE", 0, "Run the command under this plan of faults", 0},
-    {"disarm", KEY_DISARM, "ID,...", 0, "These rules of the plan wait until `wedge ctl` arms them", 0},
-    {"record", KEY_RECORD, "WHAT", 0,
+    {"plan", WEDGE_CLI_PLAN, "FILE", 0, "Run the command under this plan of faults", 0},
+    {"disarm", WEDGE_CLI_DISARM, "ID,...", 0, "These rules of the plan wait until `wedge ctl` arms them", 0},
+    {"record", WEDGE_CLI_RECORD, "WHAT", 0,
      "What the agent records for the report: calls (which locks are held, who waits, who woke last), places, or "
      "nothing "
      "(calls)",
@@ -36,7 +34,7 @@ static const struct argp_option options[] = {
      "Nothing may stand still longer than this (30s where the program has progress marks; when given here, its output "
      "and CPU time count where it has none, and a hang of the whole that is evident but not proved ends the run too)",
      0},
-    {"limit", KEY_LIMIT, "TIME", 0, "End the command after this time (none; 10min when CI is set)", 0},
+    {"limit", WEDGE_CLI_LIMIT, "TIME", 0, "End the command after this time (none; 10min when CI is set)", 0},
     {"on-hang", KEY_ON_HANG, "WHAT,...", 0,
      "What to do on a hang of the whole, after the report: kill (end the tree), core (write DIR/core.PID of each "
      "process), "
@@ -57,22 +55,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case 'p':
         o->pid = wedge_cli_pid(state, arg);
         return 0;
-    case 'f':
-        o->plan = arg;
-        return 0;
-    case KEY_DISARM:
-        o->disarm = arg;
-        return 0;
-    case KEY_RECORD:
-        o->record = wedge_cli_record(state, arg);
-        return 0;
     case KEY_STALL:
         o->stall_ns = wedge_cli_duration(state, "--stall", arg);
         o->stall_given = true;
-        return 0;
-    case KEY_LIMIT:
-        o->limit_ns = wedge_cli_duration(state, "--limit", arg);
-        o->limit_given = true;
         return 0;
     case KEY_ON_HANG:
     case KEY_ON_PART:
@@ -84,22 +69,18 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case KEY_NO_AGENT:
         o->no_agent = true;
         return 0;
-    case ARGP_KEY_ARGS:
-        o->command = state->argv + state->next;
-        state->next = state->argc;
-        return 0;
     case ARGP_KEY_END:
-        if (!o->pid == !o->command)
+        if (!o->pid == !o->launch.command)
             argp_error(state, "watch what? Give a command after --, or a process by -p PID");
-        if (o->disarm && !o->plan)
+        if (o->launch.disarm && !o->launch.plan)
             argp_error(state, "--disarm names rules of a plan: give one by -f FILE");
-        if (o->plan && o->pid)
+        if (o->launch.plan && o->pid)
             argp_error(state, "a plan needs a command to start: -f and -p do not go together");
-        if (o->plan && o->no_agent)
+        if (o->launch.plan && o->no_agent)
             argp_error(state, "a plan needs the agent: -f and --no-agent do not go together");
         return 0;
     default:
-        return ARGP_ERR_UNKNOWN;
+        return wedge_cli_parse_launch(key, arg, state, &o->launch);
     }
 }
 
@@ -121,22 +102,22 @@ static int exit_status(const struct options *o, const struct wedge_outcome *out)
         return WEDGE_EXIT_HANG;
     if (out->end == WEDGE_INTERRUPTED)
         return 128 + out->interrupted_by;
-    return o->pid ? WEDGE_EXIT_OK : wedge_cli_command_status(out, o->command[0]);
+    return o->pid ? WEDGE_EXIT_OK : wedge_cli_command_status(out, o->launch.command[0]);
 }
 
 int wedge_cli_watch(int argc, char **argv)
 {
-    struct options o = {.record = WEDGE_RECORD_CALLS};
+    struct options o = {.launch.record = WEDGE_RECORD_CALLS};
     struct wedge_err err;
     struct wedge_plan *plan = NULL;
     struct wedge_outcome out;
     wedge_cli_defaults(&o.cli);
     argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &o);
-    if (!o.limit_given && getenv("CI") && getenv("CI")[0])
-        o.limit_ns = 600ll * 1000000000;
+    if (!o.launch.limit_ns && getenv("CI") && getenv("CI")[0])
+        o.launch.limit_ns = 600ll * 1000000000;
     if (!o.on_hang_given)
-        o.on_hang.kill = o.command != NULL;
-    if (o.plan && wedge_cli_plan(o.plan, &plan, &err)) {
+        o.on_hang.kill = o.launch.command != NULL;
+    if (o.launch.plan && wedge_cli_plan(o.launch.plan, &plan, &err)) {
         wedge_cli_error(&err);
         return WEDGE_EXIT_OWN_FAILURE;
     }
@@ -144,18 +125,18 @@ int wedge_cli_watch(int argc, char **argv)
     struct wedge_cli_reporter reporter = {.cli = &o.cli};
     struct wedge_session session = {.verb = "watch",
                                     .mask = &mask,
-                                    .argv = o.command,
+                                    .argv = o.launch.command,
                                     .attach = o.pid,
                                     .agent = !o.no_agent && !o.pid,
                                     .agent_optional = true,
                                     .plan = plan,
-                                    .disarm = o.disarm,
-                                    .record = o.record,
+                                    .disarm = o.launch.disarm,
+                                    .record = o.launch.record,
                                     .detect = true,
                                     .stall_ns = o.stall_ns,
                                     .stall_given = o.stall_given,
                                     .act_on_evident = o.stall_given,
-                                    .limit_ns = o.limit_ns,
+                                    .limit_ns = o.launch.limit_ns,
                                     .on_hang = o.on_hang,
                                     .on_part = o.on_part,
                                     .dir = o.cli.dir,
