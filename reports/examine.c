@@ -138,7 +138,7 @@ static int child(void *arg, int out, struct wedge_job_note *note)
     if (!rc && work->options->brief)
         shorten(snapshot);
     json_t *tree = rc ? error_tree(&err) : wedge_report_new(NULL, snapshot);
-    size_t len;
+    size_t len = 0;
     char *bytes = tree ? fit(tree, &len) : NULL;
     uint64_t length = len;
     if (!bytes)

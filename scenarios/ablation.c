@@ -260,8 +260,10 @@ int wedge_ablation_new(const struct wedge_scenario *const *scenarios, size_t n, 
     struct wedge_ablation *a = calloc(1, sizeof(*a));
     struct wedge_pool_err refused;
     size_t rows = 0;
-    int rc = a ? 0 : no_memory(err);
-    if (!rc && wedge_pool_settings_init(&a->preset, preset, &refused)) {
+    int rc = 0;
+    if (!a)
+        return no_memory(err);
+    if (wedge_pool_settings_init(&a->preset, preset, &refused)) {
         rc = wedge_err_input(err, NULL, 0, 0, "unknown preset '%s'", preset);
         wedge_err_remedy(err, "one of reported, proposed, hardened");
     }
@@ -277,7 +279,7 @@ int wedge_ablation_new(const struct wedge_scenario *const *scenarios, size_t n, 
                              n ? scenarios[0]->name : "none", n ? a->rows[0].why_not : "");
         wedge_err_remedy(err, "`wedge run --ablate=%s` without a name plays those of the hang report", preset);
     }
-    size_t most = rows * (a ? a->n_cures + 2 : 0);
+    size_t most = rows * (a->n_cures + 2);
     if (!rc && (!(a->cells = calloc(most, sizeof(*a->cells))) || !(a->checks = calloc(most, sizeof(*a->checks)))))
         rc = no_memory(err);
     for (size_t i = 0; !rc && i < n; i++)

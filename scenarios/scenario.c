@@ -305,7 +305,7 @@ static int indent_of_line(const char *file, int line)
     while (in && --line > 0)
         while ((c = getc(in)) != '\n' && c != EOF)
             ;
-    while (in && (c = getc(in)) == ' ')
+    while (in && getc(in) == ' ')
         indent++;
     if (in)
         fclose(in);
