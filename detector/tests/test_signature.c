@@ -24,7 +24,7 @@ static void setup(void)
                                             {"futex_wait", "pthread_mutex_lock", "x", "y", "z", "start_thread"}};
     snapshot = calloc(1, sizeof(*snapshot));
     obstack_begin(&snapshot->mem, 4096);
-    procs[0] = (struct wedge_proc){.role = "worker", .role_index = 1};
+    procs[0] = (struct wedge_proc){.role = "worker", .role_index = 1, .exe = "/usr/bin/server"};
     for (int i = 0; i < 2; i++) {
         for (int k = 0; k < 6; k++)
             frames[i][k] = (struct wedge_frame){.function = names[i][k], .libc = k < 2};
@@ -111,6 +111,27 @@ START_TEST(test_what_matters)
 }
 END_TEST
 
+/* Where nothing gets on, and nobody knows why: who moves, and what it is in, depends on the moment. */
+START_TEST(test_no_progress)
+{
+    verdict[0].kind = _i % 2 ? WEDGE_VERDICT_LIVELOCK : WEDGE_VERDICT_NO_PROGRESS;
+    const char *before = sign();
+    threads[0].moved = true;
+    threads[0].wait.class = WEDGE_WAIT_NONE;
+    threads[1].wait.call = "poll";
+    frames[0][2].function = "elsewhere";
+    ck_assert_str_eq(sign(), before);
+    procs[0].exe = "/opt/server (deleted)";
+    ck_assert_str_eq(sign(), before);
+    if (_i / 2)
+        procs[0].exe = "/usr/bin/other";
+    else
+        frames[1][5].function = "other_thread";
+    ck_assert_str_ne(sign(), before);
+    ck_assert_ptr_null(strstr(sign(), "weak"));
+}
+END_TEST
+
 START_TEST(test_weak)
 {
     switch (_i) {
@@ -150,6 +171,7 @@ static void fill(TCase *tcase)
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_loop_test(tcase, test_what_does_not_matter, 0, 8);
     tcase_add_loop_test(tcase, test_what_matters, 0, 5);
+    tcase_add_loop_test(tcase, test_no_progress, 0, 4);
     tcase_add_loop_test(tcase, test_weak, 0, 3);
     tcase_add_test(tcase, test_roles_are_in_the_other_one);
     tcase_add_test(tcase, test_no_hang_has_none);

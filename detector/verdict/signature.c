@@ -3,9 +3,9 @@
  * outermost libc call, first three functions of the program) over the core of the set; no roles, counts, addresses,
  * certainty or dead processes. Who else waits for the core depends on the moment, so they are left out.
  *
- * A tree that makes no progress may move all the same: what its threads are in at the moment, those too that wait for one that
- * moves, and which processes there are that come and go, is chance. Of the threads only the function counts in which they
- * began, and the passing processes do not.
+ * A tree that makes no progress may move all the same: what its threads are in at the moment, who of them moves, and which
+ * processes there are that come and go, is chance. Of each thread only its program counts, and the function in which it began, and
+ * the passing processes do not.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -64,11 +64,19 @@ static const char *outermost(const struct wedge_thread *t)
     return NULL;
 }
 
-static bool line_of_mover(const struct wedge_look *look, const struct wedge_thread *t, bool roles, char *buf,
-                          size_t size)
+/* "/usr/bin/server (deleted)" is "server": a new version was installed (proc(5)). */
+static int program_length(const char *name)
 {
-    const char *name = outermost(t);
-    snprintf(buf, size, "%s|moves|%.*s", roles ? look->snapshot->procs[t->proc].role : "",
+    const char *gone = strstr(name, " (deleted)");
+    return (int)(gone ? (size_t)(gone - name) : strlen(name));
+}
+
+static bool line_of_beginning(const struct wedge_look *look, const struct wedge_thread *t, bool roles, char *buf,
+                              size_t size)
+{
+    const struct wedge_proc *p = &look->snapshot->procs[t->proc];
+    const char *name = outermost(t), *slash = strrchr(p->exe, '/'), *program = slash ? slash + 1 : p->exe;
+    snprintf(buf, size, "%s|%.*s|%.*s", roles ? p->role : "", program_length(program), program,
              name ? (int)plain_length(name) : 1, name ? name : "?");
     return name != NULL;
 }
@@ -78,13 +86,6 @@ static bool line_of_mover(const struct wedge_look *look, const struct wedge_thre
 static bool is_unfounded(enum wedge_verdict_kind kind)
 {
     return kind == WEDGE_VERDICT_NO_PROGRESS || kind == WEDGE_VERDICT_LIVELOCK;
-}
-
-static bool is_mover(const struct wedge_look *look, int thread)
-{
-    const struct wedge_thread *t = &look->snapshot->threads[thread];
-    return t->moved || look->threads[thread].restless || t->wait.class == WEDGE_WAIT_NONE ||
-           t->wait.earliest_ns < WEDGE_WAIT_FAR_NS;
 }
 
 /* Its process was not there for half of the time. */
@@ -99,31 +100,23 @@ static int compare_lines(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-static bool has_mover(const struct wedge_look *look, const struct wedge_verdict *v, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        if (is_mover(look, v->victims[i]))
-            return true;
-    return false;
-}
-
 static const char *sign(struct wedge_look *look, const struct wedge_verdict *v, bool roles, const char *prefix)
 {
     struct wedge_text text = WEDGE_TEXT_INIT(MOST_TEXT);
     size_t n = wedge_verdict_core(look, v), kept = 0;
-    bool weak = n == 0, moves = is_unfounded(v->kind) && has_mover(look, v, n);
+    bool weak = n == 0, unfounded = is_unfounded(v->kind);
     char **lines = calloc(n + 1, sizeof(*lines));
     if (!lines)
         return "";
     for (size_t i = 0; i < n; i++) {
         const struct wedge_thread *t = &look->snapshot->threads[v->victims[i]];
         char line[2048];
-        if (is_unfounded(v->kind) && is_passing(look, t))
+        if (unfounded && is_passing(look, t))
             continue;
         /* A stuck user's function is the hang; who else is in its circle is not. */
         if (v->kind == WEDGE_VERDICT_STUCK_CALLBACK && !t->wait.callback)
             continue;
-        weak |= !(moves ? line_of_mover : line_of)(look, t, roles, line, sizeof(line));
+        weak |= !(unfounded ? line_of_beginning : line_of)(look, t, roles, line, sizeof(line));
         lines[kept] = strdup(line);
         kept += lines[kept] != NULL;
     }
