@@ -44,7 +44,8 @@ bool wedge_quiet_sample(struct wedge_quiet *q, int64_t now_ns, uint64_t activity
     q->sampled = true;
     q->still = same;
     q->activity = activity;
-    if (same && still_ns > WEDGE_QUIET_PAUSE_MIN_NS && still_ns > 2 * q->longest_still_ns)
+    int64_t news_ns = (q->longest_still_ns < WEDGE_QUIET_PAUSE_MAX_NS ? 2 : 4) * q->longest_still_ns;
+    if (same && still_ns > WEDGE_QUIET_PAUSE_MIN_NS && still_ns > news_ns)
         return now_ns >= q->rested_at_ns;
     if (now_ns < q->examine_at_ns || q->allowed_ns <= (same && q->looks < 2 ? 0 : WEDGE_QUIET_RESERVED_NS))
         return false;

@@ -9,8 +9,8 @@
  * Examinations have an allowance of CPU time: some at the beginning, then a share of the time that passes. A program of a
  * thousand threads that rests between two beats is still ten times a second; without it, looking each time would cost a
  * tenth of a processor. The first two looks at a tree that has become still have most of it; what has been looked at
- * twice, or is never still, has the rest. Only a tree that is still for twice as long as ever before is looked at in any case, since that
- * is news: that happens once for each doubling.
+ * twice, or is never still, has the rest. Only a tree that is still for twice as long as ever before (from the longest
+ * pause on: four times) is looked at in any case, since that is news: at 1 s, 2 s, 4 s, 8 s, half a minute.
  */
 #ifndef WEDGE_SCENARIOS_QUIET_H
 #define WEDGE_SCENARIOS_QUIET_H
