@@ -13,6 +13,7 @@ target_sources(wedge-factory PRIVATE tests/programs/factory_descriptor.c tests/p
 if(NOT WEDGE_SANITIZE) # it measures; and a sanitizer's strstr(3) looks for the end of the whole text itself
   wedge_add_unit_test(test_lines SOURCES tests/test_lines.c LIBS wedge::detector LABELS unit no-valgrind)
 endif()
+wedge_add_unit_test(test_machine SOURCES tests/test_machine.c LIBS wedge::detector LABELS integration)
 wedge_add_unit_test(test_sockets SOURCES tests/test_sockets.c LIBS wedge::detector)
 foreach(name test_descriptor test_socket)
   wedge_add_cases_test(${name} wedge-factory)

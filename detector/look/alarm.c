@@ -203,11 +203,9 @@ bool wedge_alarm_possible(struct wedge_look *look, int proc)
     return own->alarm == WEDGE_ALARM_POSSIBLE;
 }
 
-bool wedge_alarm_by_descriptor(struct wedge_look *look, int proc)
+static bool has_async(struct wedge_look *look, int proc)
 {
     const struct wedge_look_proc *own = &look->procs[proc];
-    if (!own->caught)
-        return false;
     if (wedge_look_fds(look, proc))
         return true;
     wedge_look_note(look, look->snapshot->procs[proc].pid, "flags of its descriptors");
@@ -221,4 +219,13 @@ bool wedge_alarm_by_descriptor(struct wedge_look *look, int proc)
             return true;
     }
     return false;
+}
+
+bool wedge_alarm_by_descriptor(struct wedge_look *look, int proc)
+{
+    struct wedge_look_proc *own = &look->procs[proc];
+    if (own->signals == WEDGE_SIGNALS_NOT_ASKED)
+        own->signals =
+            !own->skipped && !own->zombie && has_async(look, proc) ? WEDGE_SIGNALS_ASKED_FOR : WEDGE_SIGNALS_NONE;
+    return own->signals == WEDGE_SIGNALS_ASKED_FOR;
 }

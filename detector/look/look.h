@@ -61,6 +61,7 @@ struct wedge_look_proc {
     bool foreign; /* not a 64-bit x86 program: its calls are not ours to decode */
     bool timers_unknown;
     enum { WEDGE_ALARM_NOT_ASKED, WEDGE_ALARM_NONE, WEDGE_ALARM_POSSIBLE } alarm; /* detector/look/alarm.h */
+    enum { WEDGE_SIGNALS_NOT_ASKED, WEDGE_SIGNALS_NONE, WEDGE_SIGNALS_ASKED_FOR } signals; /* for descriptors; the same */
     enum { WEDGE_FROZEN_NOT_ASKED, WEDGE_FROZEN_NOT, WEDGE_FROZEN } frozen; /* its control group; wait/frozen.c */
     bool memory_alone; /* nobody else lives in its memory; false: not asked */
     bool sharer_asked;

@@ -11,6 +11,7 @@
 #include <linux/kcmp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -274,13 +275,23 @@ static int add_ends(struct wedge_look *look, pid_t pid, const struct wedge_fd *f
     return rc;
 }
 
-/* What threads have that have tables of their own. What only kcmp(2) can tell from another one is asked for by the process's
+/* It has one thread: now, and not when the list of processes was read, for that is past when its own table is read. The links of
+ * the folder are two and one for each thread (proc_task_getattr, fs/proc/base.c). */
+static bool is_alone(pid_t pid)
+{
+    char path[64];
+    struct stat st;
+    wedge_proc_path(pid, 0, "task", path, sizeof(path));
+    return stat(path, &st) == 0 && st.st_nlink == 3;
+}
+
+/* What threads have that have tables of their own, or that are left when the leader has ended. What only kcmp(2) can tell from another one is asked for by the process's
  * numbers: then somebody is not to be read. */
 static int add_own_tables(struct wedge_look *look, const struct wedge_machine_proc *p, pid_t reader)
 {
     pid_t *tids = NULL;
     size_t n_tids = 0;
-    int rc = p->threads > 1 ? wedge_proc_list(p->pid, WEDGE_MACHINE_MOST, &tids, &n_tids) : 0;
+    int rc = is_alone(p->pid) ? 0 : wedge_proc_list(p->pid, WEDGE_MACHINE_MOST, &tids, &n_tids);
     for (size_t i = 0; i < n_tids && !rc; i++) {
         struct wedge_fd *fds;
         size_t n;
@@ -312,13 +323,28 @@ static void ask_ends(struct wedge_look *look, const struct wedge_machine_proc *p
         hide(look, p, &look->hidden_ends);
 }
 
+/* Through the first thread that has any: a leader that has ended since the list was read has none. */
+static ssize_t read_mappings_of(const struct wedge_machine_proc *p, char **ret)
+{
+    pid_t *tids = NULL;
+    size_t n = 0;
+    ssize_t len = wedge_proc_read_all(p->pid, wedge_machine_reader(p), "maps", MOST_MAPS_BYTES, ret);
+    if (len || is_alone(p->pid) || wedge_proc_list(p->pid, WEDGE_MACHINE_MOST, &tids, &n))
+        return len;
+    for (size_t i = 0; i < n && len == 0; i++) {
+        free(*ret);
+        *ret = NULL;
+        len = wedge_proc_read_all(p->pid, tids[i], "maps", MOST_MAPS_BYTES, ret);
+    }
+    free(tids);
+    return len;
+}
+
 static void ask_mappings(struct wedge_look *look, const struct wedge_machine_proc *p)
 {
     char *text = NULL;
     wedge_look_note(look, p->pid, "mappings");
-    ssize_t len = is_listed(look->options->skip, look->options->n_skip, p->pid)
-                      ? -EACCES
-                      : wedge_proc_read_all(p->pid, wedge_machine_reader(p), "maps", MOST_MAPS_BYTES, &text);
+    ssize_t len = is_listed(look->options->skip, look->options->n_skip, p->pid) ? -EACCES : read_mappings_of(p, &text);
     int rc = len < 0 ? (int)len : len >= (ssize_t)MOST_MAPS_BYTES ? -EOVERFLOW : 0;
     for (char *line = text, *next; line && *line && !rc; line = next) {
         struct wedge_proc_map map;

@@ -28,6 +28,7 @@ static const struct healthy healthy[] = {
     {"epoll-member-elsewhere", false, WEDGE_WAIT_POLL}, {"splice-served", false, WEDGE_WAIT_PIPE_READ},
     {"own-table-writer", false, WEDGE_WAIT_PIPE_READ},  {"own-table-reader", false, WEDGE_WAIT_JOIN},
     {"pipe-reopened", true, WEDGE_WAIT_PIPE_READ},      {"signal-by-descriptor", true, WEDGE_WAIT_SEM},
+    {"signal-by-childs-descriptor", true, WEDGE_WAIT_SEM},
 };
 
 int main(void)

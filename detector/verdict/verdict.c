@@ -155,6 +155,22 @@ static bool waits_on_descriptor(const struct wedge_thread *t)
            t->wait.class == WEDGE_WAIT_SOCKET || t->wait.class == WEDGE_WAIT_POLL || t->wait.class == WEDGE_WAIT_EVENT;
 }
 
+/* One of these has a handler, and a process that is stuck, be it in another set, a descriptor for which the kernel signals
+ * whom it was told to. Of a live one every signal counts in any case. */
+static bool is_called_by_descriptor(struct wedge_look *look, const struct wedge_graph *graph,
+                                    const struct wedge_graph_set *set)
+{
+    const struct wedge_snapshot *s = look->snapshot;
+    bool handles = false;
+    for (size_t i = 0; i < set->n_core && !handles; i++)
+        handles = look->procs[s->threads[set->core[i]].proc].caught != 0;
+    for (size_t i = 0; i < s->n_threads && handles; i++)
+        if (!graph->live[i] && s->procs[s->threads[i].proc].in_tree &&
+            wedge_alarm_by_descriptor(look, s->threads[i].proc))
+            return true;
+    return false;
+}
+
 /* Why a set is not proved: the waker that only a program outside POSIX, or a timer, would need. NULL: it is. */
 static const char *doubt(struct wedge_look *look, const struct wedge_graph *graph, const struct wedge_graph_set *set)
 {
@@ -186,9 +202,8 @@ static const char *doubt(struct wedge_look *look, const struct wedge_graph *grap
     for (size_t i = 0; i < set->n_core; i++)
         if (!look->core && wedge_alarm_possible(look, look->snapshot->threads[set->core[i]].proc))
             return "its program calls alarm() or setitimer(), and whether one is armed /proc does not show";
-    for (size_t i = 0; i < set->n_core; i++)
-        if (!look->core && wedge_alarm_by_descriptor(look, look->snapshot->threads[set->core[i]].proc))
-            return "it asked for a signal when a descriptor is ready, and has a handler that may do anything";
+    if (!look->core && is_called_by_descriptor(look, graph, set))
+        return "a signal was asked for when a descriptor is ready, and the handler may do anything";
     for (size_t i = 0; i < set->n_core; i++)
         if (!look->core && waits_on_descriptor(&look->snapshot->threads[set->core[i]]) && wedge_look_has_couriers(look))
             return "processes that could hand each other descriptors ran meanwhile";

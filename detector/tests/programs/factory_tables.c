@@ -102,6 +102,15 @@ static void pipe_reopened(void)
     read_for_ever(ends[0]);
 }
 
+/* In a daemon: it ends with the root. */
+static void write_while(pid_t root)
+{
+    struct timespec ts = {.tv_nsec = 40 * 1000000};
+    while (kill(root, 0) == 0 && write(ends[1], "x", 1) == 1)
+        nanosleep(&ts, NULL);
+    _exit(0);
+}
+
 static sem_t posted;
 static void take_and_post(int signal_number)
 {
@@ -121,10 +130,7 @@ static void signal_by_descriptor(void)
         if (fork() != 0)
             _exit(0);
         setsid();
-        struct timespec ts = {.tv_nsec = 40 * 1000000};
-        while (kill(root, 0) == 0 && write(ends[1], "x", 1) == 1) /* it ends with the root */
-            nanosleep(&ts, NULL);
-        _exit(0);
+        write_while(root);
     }
     waitpid(pid, NULL, 0);
     close(ends[1]);
@@ -136,10 +142,52 @@ static void signal_by_descriptor(void)
         sem_wait(&posted);
 }
 
+static void post(int signal_number)
+{
+    (void)signal_number;
+    sem_post(&posted);
+}
+
+/* The same, but the descriptor is one that a child has, which is stuck itself. */
+static void signal_by_childs_descriptor(void)
+{
+    const struct sigaction action = {.sa_handler = post};
+    factory_pipe(ends);
+    factory_pipe(other);
+    sem_init(&posted, 0, 0);
+    pid_t root = getpid();
+    if (sigaction(SIGUSR2, &action, NULL))
+        factory_die("sigaction");
+    if (factory_child() == 0) {
+        close(other[1]);
+        pid_t pid = fork();
+        if (pid == 0) {
+            if (fork() != 0)
+                _exit(0);
+            setsid();
+            close(other[0]);
+            write_while(root);
+        }
+        waitpid(pid, NULL, 0);
+        close(ends[1]);
+        if (fcntl(ends[0], F_SETOWN, root) || fcntl(ends[0], F_SETSIG, SIGUSR2) ||
+            fcntl(ends[0], F_SETFL, O_ASYNC | O_NONBLOCK))
+            factory_die("fcntl");
+        factory_ready();
+        read_for_ever(other[0]);
+        _exit(0);
+    }
+    close(ends[0]);
+    close(ends[1]);
+    for (;;)
+        sem_wait(&posted);
+}
+
 const struct factory_case factory_tables[] = {
     {"own-table-writer", own_table_writer, true},
     {"own-table-reader", own_table_reader, true},
     {"pipe-reopened", pipe_reopened, true},
     {"signal-by-descriptor", signal_by_descriptor, true},
+    {"signal-by-childs-descriptor", signal_by_childs_descriptor, true},
     {NULL, NULL, false},
 };
