@@ -63,14 +63,19 @@ static long hold_feeder(struct wedge_point *point, long a, long b, long c)
     return 0;
 }
 
-static struct wedge_pool *start(const struct wedge_pool_callbacks *callbacks)
+static void make_shared(void)
 {
     parent = getpid();
     make_pipe(after_death);
     shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     ck_assert_ptr_ne(shared, MAP_FAILED);
-    struct wedge_pool *pool = MAKE_POOL("proposed", "processes=2", "threads=1", "payload_bytes=100000", CURES);
     tally_init(&tally);
+}
+
+static struct wedge_pool *start(const struct wedge_pool_callbacks *callbacks)
+{
+    make_shared();
+    struct wedge_pool *pool = MAKE_POOL("proposed", "processes=2", "threads=1", "payload_bytes=100000", CURES);
     ck_assert_int_eq(wedge_pool_start(pool, callbacks, NULL), 0);
     return pool;
 }
@@ -97,6 +102,28 @@ START_TEST(a_reader_dies_before_its_writer_let_go)
     struct wedge_pool *pool = start(&callbacks);
     put_number(pool, 1);
     end(pool, 1);
+}
+END_TEST
+
+/* As before, and an idle worker waits in the pipe alone, as it does where nothing but marks ends it: it does not look for itself.
+ * The dead one's task had all the room that there is, and the next one gets it. */
+START_TEST(who_could_not_settle_is_told)
+{
+    const uint64_t number = 2;
+    struct wedge_pool_callbacks callbacks = square_callbacks(&tally);
+    make_shared();
+    arm_place("pool.reader.head", first_reader_dies);
+    arm_place("pool.reader.locked", say_follows);
+    arm_place("pool.feeder.written", hold_feeder);
+    struct wedge_pool *pool = MAKE_POOL("reported", "processes=2", "threads=1", "queue=1", "queue_lock=owned",
+                                        "dead_task=lost", "result_bound=none", "check=1", "parent_death=leave");
+    ck_assert_int_eq(wedge_pool_start(pool, &callbacks, NULL), 0);
+    put_number(pool, 1);
+    int rc = wedge_pool_put(pool, &number, sizeof(number), wedge_pool_after_ms(paced_ms(JOIN_MS)), NULL);
+    ck_assert_msg(rc == 0, "put: %s", strerror(-rc));
+    wedge_pool_destroy(pool);
+    check_no_child();
+    munmap(shared, sizeof(*shared));
 }
 END_TEST
 
@@ -242,6 +269,7 @@ END_TEST
 static void fill(TCase *t)
 {
     tcase_add_test(t, a_reader_dies_before_its_writer_let_go);
+    tcase_add_test(t, who_could_not_settle_is_told);
     tcase_add_test(t, a_reader_dies_within_a_message);
     tcase_add_test(t, reported_forgets_a_dead_workers_task);
     tcase_add_loop_test(t, destroy_needs_no_reader, 0, 2);
