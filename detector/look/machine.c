@@ -285,8 +285,8 @@ static bool is_alone(pid_t pid)
     return stat(path, &st) == 0 && st.st_nlink == 3;
 }
 
-/* What threads have that have tables of their own, or that are left when the leader has ended. What only kcmp(2) can tell from another one is asked for by the process's
- * numbers: then somebody is not to be read. */
+/* What threads have that have tables of their own, or that are left when the leader has ended. What only kcmp(2) can tell from
+ * another one, and what is on its way in a socket, is asked for by the process's numbers: then somebody is not to be read. */
 static int add_own_tables(struct wedge_look *look, const struct wedge_machine_proc *p, pid_t reader)
 {
     pid_t *tids = NULL;
@@ -298,7 +298,9 @@ static int add_own_tables(struct wedge_look *look, const struct wedge_machine_pr
         if (has_own_table(p->pid, reader, tids[i], &fds, &n)) {
             rc = n ? add_ends(look, p->pid, fds, n) : -EACCES;
             for (size_t k = 0; k < n; k++)
-                look->hidden_ends |= fds[k].kind != WEDGE_FD_OTHER && !wedge_fds_is_keyed(fds[k].kind);
+                if (fds[k].kind == WEDGE_FD_SOCKET ||
+                    (fds[k].kind != WEDGE_FD_OTHER && !wedge_fds_is_keyed(fds[k].kind)))
+                    hide(look, p, &look->hidden_ends);
         }
         free(fds);
     }

@@ -27,8 +27,8 @@ static const struct healthy healthy[] = {
     {"epoll-in-epoll-served", false, WEDGE_WAIT_POLL},  {"epoll-shared", false, WEDGE_WAIT_POLL},
     {"epoll-member-elsewhere", false, WEDGE_WAIT_POLL}, {"splice-served", false, WEDGE_WAIT_PIPE_READ},
     {"own-table-writer", false, WEDGE_WAIT_PIPE_READ},  {"own-table-reader", false, WEDGE_WAIT_JOIN},
-    {"pipe-reopened", true, WEDGE_WAIT_PIPE_READ},      {"signal-by-descriptor", true, WEDGE_WAIT_SEM},
-    {"signal-by-childs-descriptor", true, WEDGE_WAIT_SEM},
+    {"own-table-message", false, WEDGE_WAIT_PIPE_READ}, {"pipe-reopened", true, WEDGE_WAIT_PIPE_READ},
+    {"signal-by-descriptor", true, WEDGE_WAIT_SEM},     {"signal-by-childs-descriptor", true, WEDGE_WAIT_SEM},
 };
 
 int main(void)

@@ -29,6 +29,8 @@ extern const struct factory_case factory_descriptor[], factory_socket[], factory
 void factory_die(const char *what);
 void factory_ready(void);
 void *factory_shared(size_t bytes); /* anonymous, shared with children, zeroed */
+void factory_send_end(int by, int end); /* a descriptor, in a message of one byte */
+int factory_receive_end(int by);
 pid_t factory_child(void); /* fork; the child is killed when its parent goes */
 void factory_spawn(pthread_t *thread, void *(*fn)(void *), void *arg);
 void factory_nap(long ms);

@@ -25,7 +25,7 @@ static void pair(int type, int ends[2])
         factory_die("socketpair");
 }
 
-static void send_end(int by, int end)
+void factory_send_end(int by, int end)
 {
     union {
         char bytes[CMSG_SPACE(sizeof(int))];
@@ -42,7 +42,7 @@ static void send_end(int by, int end)
         factory_die("sendmsg");
 }
 
-static int receive_end(int by)
+int factory_receive_end(int by)
 {
     union {
         char bytes[CMSG_SPACE(sizeof(int))];
@@ -65,7 +65,7 @@ static void end_in_message(void)
     if (factory_child() == 0)
         for (;;) {
             factory_nap(SLOW_MS);
-            int end = receive_end(by[1]);
+            int end = factory_receive_end(by[1]);
             if (write(end, "x", 1) != 1)
                 _exit(0);
             close(end);
@@ -73,7 +73,7 @@ static void end_in_message(void)
     factory_pipe(ends);
     factory_ready();
     do
-        send_end(by[0], ends[1]);
+        factory_send_end(by[0], ends[1]);
     while (read(ends[0], &byte, 1) == 1);
 }
 
@@ -89,7 +89,7 @@ static void end_in_message_for_nobody(void)
     }
     close(by[1]);
     factory_pipe(ends);
-    send_end(by[0], ends[1]);
+    factory_send_end(by[0], ends[1]);
     factory_ready();
     if (read(ends[0], &byte, 1) == 1 && write(other[1], "x", 1) == 1)
         return;
@@ -108,15 +108,15 @@ static void end_going_round(void)
         int mine = by[other == 0], round = 0;
         close(by[other != 0]);
         for (;;) {
-            int end = receive_end(mine);
+            int end = factory_receive_end(mine);
             if (++round % 1000000 == 0 && write(end, "x", 1) != 1)
                 _exit(0);
-            send_end(mine, end);
+            factory_send_end(mine, end);
             close(end);
         }
     }
     factory_pipe(ends);
-    send_end(by[0], ends[1]);
+    factory_send_end(by[0], ends[1]);
     close(by[0]);
     close(by[1]);
     factory_ready();
@@ -139,7 +139,7 @@ static void end_to_name(int type)
     if (factory_child() == 0)
         for (;;) {
             factory_nap(SLOW_MS);
-            int from = type == SOCK_STREAM ? accept(named, NULL, NULL) : dup(named), end = receive_end(from);
+            int from = type == SOCK_STREAM ? accept(named, NULL, NULL) : dup(named), end = factory_receive_end(from);
             close(from);
             if (write(end, "x", 1) != 1)
                 _exit(0);
@@ -152,7 +152,7 @@ static void end_to_name(int type)
         int by = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
         if (by < 0 || connect(by, (struct sockaddr *)&at, size))
             factory_die("connect");
-        send_end(by, ends[1]);
+        factory_send_end(by, ends[1]);
         close(by);
     } while (read(ends[0], &byte, 1) == 1);
 }

@@ -5,6 +5,7 @@
 #include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -65,6 +66,37 @@ static void *read_by_own_table(void *arg)
         factory_die("unshare");
     read_for_ever(ends[0]);
     return arg;
+}
+
+static void *write_what_was_on_its_way(void *arg)
+{
+    int pair[2];
+    if (unshare(CLONE_FILES) || socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, pair))
+        factory_die("unshare");
+    factory_send_end(pair[0], ends[1]);
+    close(ends[0]);
+    close(ends[1]);
+    pthread_barrier_wait(&apart);
+    factory_nap(SLOW_MS * 4);
+    write_slowly(factory_receive_end(pair[1]));
+    return arg;
+}
+
+/* The end is in a message, and the socket that it waits in has a thread alone. */
+static void own_table_message(void)
+{
+    factory_pipe(ends);
+    if (factory_child() == 0) {
+        pthread_t thread;
+        pthread_barrier_init(&apart, NULL, 2);
+        factory_spawn(&thread, write_what_was_on_its_way, NULL);
+        pthread_barrier_wait(&apart);
+        close(ends[0]);
+        close(ends[1]);
+        factory_ready();
+        pthread_join(thread, NULL);
+    }
+    read_for_ever(ends[0]);
 }
 
 /* One number, two pipes: that of the process nobody else has, that of its thread a child writes to. */
@@ -185,6 +217,7 @@ static void signal_by_childs_descriptor(void)
 
 const struct factory_case factory_tables[] = {
     {"own-table-writer", own_table_writer, true},
+    {"own-table-message", own_table_message, true},
     {"own-table-reader", own_table_reader, true},
     {"pipe-reopened", pipe_reopened, true},
     {"signal-by-descriptor", signal_by_descriptor, true},
