@@ -171,7 +171,11 @@ int wedge_report_save_parts(int dirfd, const char *name, const struct iovec *par
         if (lock >= 0)
             close(lock);
     }
-    return rc ? wedge_err_set(err, rc, "cannot write %s: %s", name, strerror(-rc)) : 0;
+    if (rc) {
+        wedge_err_set(err, rc, "cannot write %s: %s", name, strerror(-rc));
+        wedge_err_remedy(err, "see to its folder, or choose another one with -o");
+    }
+    return rc;
 }
 
 int wedge_report_save(int dirfd, const char *name, const void *data, size_t len, struct wedge_err *err)

@@ -97,6 +97,7 @@ START_TEST(test_save_says_why_not)
     ck_assert_int_eq(mkdirat(dirfd_of_test, "taken", 0700), 0);
     ck_assert_int_eq(wedge_report_save(dirfd_of_test, "taken", "x", 1, &err), -EISDIR);
     ck_assert_ptr_nonnull(strstr(err.message, "cannot write taken"));
+    ck_assert_ptr_nonnull(strstr(err.remedy, "-o"));
     ck_assert_uint_eq(entries(), 1); /* the temporary file is gone */
 }
 END_TEST
