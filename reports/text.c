@@ -313,6 +313,15 @@ static void stack(struct page *p, const json_t *thread)
         indented(p, 6, DIM, get(thread, "stack_note"));
 }
 
+/* Of a thread in no call that waits. A leader that has ended stays until the last of its threads. */
+static const char *idle_word(const json_t *thread)
+{
+    const json_t *wait = json_object_get(thread, "wait");
+    if (strcmp(get(thread, "state"), "Z") == 0)
+        return "has ended";
+    return strcmp(get(wait, "class"), "none") == 0 ? "runs" : get(wait, "reason");
+}
+
 static void group_lines(struct page *p, const struct group *g)
 {
     char who[512], place[1100], line[LONGEST];
@@ -334,8 +343,7 @@ static void group_lines(struct page *p, const struct group *g)
         snprintf(line, sizeof(line), "waits in %s%s%s%s%s%s", get(wait, "call"), *place ? ", called from " : "", place,
                  *object ? ", for " : "", object, clock);
     else
-        snprintf(line, sizeof(line), "%s%s%s", strcmp(get(wait, "class"), "none") == 0 ? "runs" : get(wait, "reason"),
-                 *place ? " in " : "", place);
+        snprintf(line, sizeof(line), "%s%s%s", idle_word(g->thread), *place ? " in " : "", place);
     indented(p, 4, PLAIN, line);
     if (*get(g->thread, "callback.name")) {
         snprintf(line, sizeof(line), "inside the user's %s%s%s", get(g->thread, "callback.name"),

@@ -298,6 +298,7 @@ static const struct {
     {"${W%wedge}wedge-corpus --list", 0, "once-again\n"},
     {"${W%wedge}wedge-corpus once-more", 2, "there is no case 'once-more'"},
     {"${W%wedge}wedge-corpus once-again --cure", 2, "usage: wedge-corpus CASE [--cured]"},
+    {"$W watch -o out -- $WEDGE_FACTORY leader-gone", 124, "has ended\n"},
     {"$W run --jobs 0 tiny.yaml", 2, "--jobs takes a number from 1 to 64, not '0'"},
     {"$W run --fail-fast -o out count.yaml; grep '\"complete\"' out/result.json", 0,
      "0 of 1 checks as expected, and others were not played"},

@@ -48,7 +48,7 @@ const wedgeGraph = (() => {
     const lines = [];
     if (frame) lines.push({ words: frame.function + (caller ? " ‹ " + caller.function : ""), code: true });
     const where = frame && frame.file ? fileName(frame.file) + (frame.line ? ":" + frame.line : "") : "";
-    const call = thread.wait.class === "none" ? "runs" : thread.wait.call ? "in " + thread.wait.call : thread.wait.class;
+    const call = thread.state === "Z" ? "has ended" : thread.wait.class === "none" ? "runs" : thread.wait.call ? "in " + thread.wait.call : thread.wait.class;
     lines.push({ words: [call, where].filter(Boolean).join(" · "), muted: true });
     if (thread.callback) lines.push({ words: "inside " + thread.callback.name, muted: true });
     return lines;

@@ -145,7 +145,7 @@
       first.function ? el("div", "mono", first.function) : null,
       first.file ? el("div", "small mono muted", place(first)) : null,
       caller ? el("div", "small muted", "called by ", el("span", "mono", caller.function), caller.file ? ", " + place(caller) : "") : null,
-      el("div", "small muted", first.call ? "waits in " + first.call : thread && thread.wait.class !== "none" ? "waits" : "runs"),
+      el("div", "small muted", first.call ? "waits in " + first.call : thread && thread.state === "Z" ? "has ended" : thread && thread.wait.class !== "none" ? "waits" : "runs"),
       thread && thread.callback ? el("div", "small muted", "inside the user’s " + thread.callback.name
         + (thread.callback.for_ms !== null ? ", for " + duration(thread.callback.for_ms) : "")
         + (thread.callback.limit_ms !== null ? ", limit " + duration(thread.callback.limit_ms) : "")) : null,
@@ -250,7 +250,7 @@
     const name = group.length > 1 ? model.family(process) + ", " + model.threadName(thread) + " × " + group.length : fullName(thread);
     const badges = [];
     if (model.culprits.has(thread.node)) badges.push(el("span", "badge bad", "cause"));
-    badges.push(thread.live ? el("span", "badge good", thread.wait.class === "none" ? "runs" : "can move") : el("span", "badge bad", "stuck"));
+    badges.push(thread.state === "Z" ? el("span", "badge", "has ended") : thread.live ? el("span", "badge good", thread.wait.class === "none" ? "runs" : "can move") : el("span", "badge bad", "stuck"));
     if (!process.in_tree) badges.push(el("span", "badge", "outside the tree"));
     block.append(el("summary", "", el("span", "who", name), " ", ...badges.flatMap((b) => [b, " "]),
       el("span", "small faint", group.length > 1 ? "threads " + group.slice(0, 12).map((t) => t.tid).join(", ") + (group.length > 12 ? ", …" : "")
