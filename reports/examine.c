@@ -5,7 +5,7 @@
  *   try ──ended──> parse, check ──> report
  *    │ blocked, deadline of this try, or it died: which process was it looking at?
  *    ├──> another than the root: skip that one, try again (within the whole deadline)
- *    └──> the root, which cannot be skipped: try again, at most twice; a disk may have been slow
+ *    └──> the root or nobody, which cannot be skipped: try again, at most twice; a disk may have been slow
  */
 #include "reports/examine.h"
 
@@ -23,7 +23,7 @@
 #include "reports/report.h"
 #include "reports/wire.h"
 
-enum { MOST_SKIPPED = 64, MOST_OF_ROOT = 3, MOST_BYTES = 16 << 20, LEAST_TRY_MS = 200 };
+enum { MOST_SKIPPED = 64, MOST_UNSKIPPED = 3, MOST_BYTES = 16 << 20, LEAST_TRY_MS = 200 };
 
 struct work { /* what the child is told */
     wedge_report_examiner *examiner;
@@ -241,10 +241,10 @@ static bool skip(const struct wedge_job_result *r, pid_t root, struct skipped *s
     return true;
 }
 
-/* Without the root there is nothing to say. */
-static bool is_at_root(const struct wedge_job_result *r, pid_t root)
+/* Nobody to skip: without the root there is nothing to say, and at no process a crowded machine had no time. */
+static bool is_no_ones(const struct wedge_job_result *r, pid_t root)
 {
-    return r->status == -ETIMEDOUT && r->last_pid > 0 && r->last_pid == root;
+    return r->status == -ETIMEDOUT && (r->last_pid <= 0 || r->last_pid == root);
 }
 
 int wedge_report_examine_by(wedge_report_examiner *examiner, const struct wedge_examine *options, int deadline_ms,
@@ -256,7 +256,7 @@ int wedge_report_examine_by(wedge_report_examiner *examiner, const struct wedge_
     struct work work = {examiner, &own};
     json_t *report = NULL;
     size_t n = 0;
-    int rc, of_root = 0;
+    int rc, unskipped = 0;
     pid_t *pids = calloc(options->n_skip + MOST_SKIPPED, sizeof(*pids));
     if (!pids)
         return wedge_err_set(err, -ENOMEM, "no memory for an examination");
@@ -268,8 +268,8 @@ int wedge_report_examine_by(wedge_report_examiner *examiner, const struct wedge_
         struct wedge_text sent = WEDGE_TEXT_INIT(MOST_BYTES + sizeof(uint64_t));
         int left_ms = (int)((deadline_ns - wedge_clock_ns()) / WEDGE_NS_PER_MS);
         /* Half of what is left for each try, so that there is always something left for the one without the culprit. What took
-         * that long at the root itself gets the rest. */
-        int try_ms = left_ms / 2 > LEAST_TRY_MS && !of_root ? left_ms / 2 : left_ms;
+         * that long where nobody can be skipped gets the rest. */
+        int try_ms = left_ms / 2 > LEAST_TRY_MS && !unskipped ? left_ms / 2 : left_ms;
         own.n_skip = options->n_skip + n;
         rc = wedge_job_stream(child, &work, try_ms > 0 ? try_ms : 1, take, &sent, &result);
         if (rc) {
@@ -280,7 +280,7 @@ int wedge_report_examine_by(wedge_report_examiner *examiner, const struct wedge_
         deadline_ns += result.paused_ns;
         bool again = result.status && deadline_ns - wedge_clock_ns() > LEAST_TRY_MS * WEDGE_NS_PER_MS / 2 &&
                      (skip(&result, options->root, skipped, pids, options->n_skip, &n) ||
-                      (is_at_root(&result, options->root) && ++of_root < MOST_OF_ROOT));
+                      (is_no_ones(&result, options->root) && ++unskipped < MOST_UNSKIPPED));
         if (!again)
             rc = result.status ? give_up(&result, (wedge_clock_ns() - began_ns) / WEDGE_NS_PER_MS, err)
                                : parse(&sent, &report, err);
