@@ -107,6 +107,24 @@ void wedge_elf_drop(Elf *elf)
         munmap(data, size);
 }
 
+/* libelf writes into what elf_memory(3) was given: the header of a section that it has decompressed (elf_compress(3),
+ * which libdw calls for each compressed section). Of a mapped file the table of sections, which is all that it writes
+ * to, becomes a private copy then; all of a file would count against RLIMIT_DATA. */
+static bool make_sections_writable(char *data, size_t size)
+{
+    Elf64_Ehdr ehdr;
+    memcpy(&ehdr, data, sizeof(ehdr));
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), from = 0, end = size;
+    bool is_64 = ehdr.e_ident[EI_CLASS] == ELFCLASS64;
+    if (is_64 && ehdr.e_shoff < size)
+        from = ehdr.e_shoff / page * page;
+    if (is_64 && ehdr.e_shnum && ehdr.e_shoff < size) { /* none: more than the header has room for */
+        size_t len = (size_t)ehdr.e_shnum * ehdr.e_shentsize;
+        end = len < size - ehdr.e_shoff ? ehdr.e_shoff + len : size;
+    }
+    return mprotect(data + from, end - from, PROT_READ | PROT_WRITE) == 0;
+}
+
 /* The whole file as an Elf that needs no descriptor. A copy as long as that is cheap: the file's owner may truncate
  * it while we read, and a mapping would then end us with SIGBUS. A file that root alone may write, as the libraries of
  * the system, is mapped: of 7 MB of libc and its debug file some 100 kB are looked at. Takes `fd` over. */
@@ -129,7 +147,7 @@ Elf *wedge_elf_read(int fd)
             break; /* what is missing stays zero */
         at += got > 0 ? (size_t)got : 0;
     }
-    elf = elf_memory(data, size);
+    elf = copy || make_sections_writable(data, size) ? elf_memory(data, size) : NULL;
     if (elf && elf_kind(elf) != ELF_K_ELF) {
         elf_end(elf);
         elf = NULL;

@@ -30,6 +30,8 @@ static const struct {
     {"wrong checksum", NO_ID SPLIT LINK("program.debug") " && echo >>program.debug", NOTHING},
     {"no regular file", SPLIT LINK("program.debug") " && rm program.debug && mkfifo program.debug", NOTHING},
     {"of another build", SPLIT "objcopy --only-keep-debug other other.debug && " LINK("other.debug"), NOTHING},
+    {"compressed in place", "objcopy --compress-debug-sections program", LINES},
+    {"compressed beside it", SPLIT "objcopy --compress-debug-sections program.debug && " LINK("program.debug"), LINES},
     {"link without a file", SPLIT LINK("program.debug") " && rm program.debug", NOTHING},
     {"packed symbols",
      "objcopy --only-keep-debug program packed && objcopy -S -w --keep-symbol='*' packed && xz packed && strip program "
