@@ -130,7 +130,7 @@ struct wedge_thread {
     pid_t tid;
     const char *name; /* comm */
     char state; /* of /proc/…/stat */
-    uint64_t switches; /* voluntary and not */
+    uint64_t switches, voluntary; /* how often it left the processor: in all, and by itself */
     int syscall; /* number, -1 running, -2 not readable */
     uint64_t args[6], sp, pc;
     struct wedge_wait wait;
@@ -148,6 +148,9 @@ struct wedge_thread {
     size_t n_frames;
     const char *stack_note; /* why there is no stack or a cut one; "" fine */
     int64_t stopped_ns; /* how long it stood still for us; 0 never */
+    unsigned stops; /* how often */
+    /* What it was found in by the first of them: the wait that was looked at, anything else; or the stop was cut short. */
+    enum { WEDGE_FOUND_ASLEEP, WEDGE_FOUND_AWAKE, WEDGE_FOUND_UNKNOWN } found;
 };
 
 struct wedge_proc {

@@ -417,6 +417,7 @@ int wedge_proc_status_parse(const char *text, struct wedge_proc_status *ret)
     s.uid = (uid_t)values[UID];
     s.gid = (gid_t)values[GID];
     s.ns_tid = (pid_t)values[NS_TID];
+    s.voluntary = values[VOLUNTARY];
     s.switches = values[VOLUNTARY] + values[INVOLUNTARY];
     s.sig_pending = values[PENDING];
     s.sig_shared_pending = values[SHARED_PENDING];

@@ -65,6 +65,7 @@ static void add_thread(struct wedge_look *look, int proc, pid_t tid, const struc
         .name = wedge_look_text(look, r->status.comm),
         .state = r->status.state,
         .switches = r->status.switches,
+        .voluntary = r->status.voluntary,
         .syscall = r->call.number,
         .sp = r->call.sp,
         .pc = r->call.pc,

@@ -145,6 +145,28 @@ static void note_late(struct wedge_capture *capture, struct wedge_thread *thread
         note_stack(capture, thread, "no stack: it did not stop in time");
 }
 
+/* The kernel's own answers of a call that it broke off, to be made anew or given up (include/linux/errno.h). */
+static bool is_broken_off(int64_t answer)
+{
+    enum { ERESTARTSYS = 512, ERESTARTNOINTR = 513, ERESTARTNOHAND = 514, ERESTART_RESTARTBLOCK = 516 };
+    return answer == -EINTR || answer == -ERESTARTSYS || answer == -ERESTARTNOINTR || answer == -ERESTARTNOHAND ||
+           answer == -ERESTART_RESTARTBLOCK;
+}
+
+/* Whether the stop broke off the very call that the look had seen. */
+static void note_stop(struct wedge_thread *thread, const struct wedge_stop_thread *copy)
+{
+    const struct user_regs_struct *regs = &copy->regs;
+    thread->stops = copy->stopped_ns > 0;
+    if (copy->state == WEDGE_STOP_STOPPED || copy->state == WEDGE_STOP_COPIED) {
+        bool same = regs->rip == thread->pc && regs->rsp == thread->sp && (int64_t)regs->orig_rax == thread->syscall;
+        thread->stops = 1; /* also where the tracing child was killed before it could say so */
+        thread->found = same && is_broken_off((int64_t)regs->rax) ? WEDGE_FOUND_ASLEEP : WEDGE_FOUND_AWAKE;
+    } else if (copy->stopped_ns > 0 || (copy->state != WEDGE_STOP_GONE && copy->state != WEDGE_STOP_REFUSED)) {
+        thread->found = WEDGE_FOUND_UNKNOWN;
+    }
+}
+
 static void note_outcomes(struct wedge_capture *capture)
 {
     struct wedge_snapshot *snapshot = capture->snapshot;
@@ -152,6 +174,7 @@ static void note_outcomes(struct wedge_capture *capture)
         struct wedge_thread *thread = &capture->threads[i];
         const struct wedge_stop_thread *copy = &capture->copies[i];
         thread->stopped_ns = copy->stopped_ns;
+        note_stop(thread, copy);
         snapshot->stopped_anything |= copy->stopped_ns > 0;
         if (copy->stopped_ns > snapshot->longest_stop_ns)
             snapshot->longest_stop_ns = copy->stopped_ns;
@@ -351,6 +374,7 @@ bool wedge_capture_more(struct wedge_capture *capture, size_t thread, uint64_t n
                               .n_threads = 2};
     wedge_stop_run(&stop);
     capture->threads[thread].stopped_ns += more[0].stopped_ns;
+    capture->threads[thread].stops++;
     size_t below = (size_t)(before->regs.rsp - before->from);
     uint8_t *data = NULL;
     if (more[0].state == WEDGE_STOP_COPIED && more[1].state == WEDGE_STOP_COPIED &&

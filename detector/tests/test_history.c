@@ -9,11 +9,13 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/tests/suite.h"
+#include "detector/kernel/proc.h"
 #include "detector/tests/cases.h"
 
 #define PATIENCE_NS (400 * WEDGE_NS_PER_MS)
@@ -70,15 +72,13 @@ static void check_suspected(int number)
 {
     struct factory factory = factory_start(suspected[number].name);
     int64_t deadline = wedge_clock_ns() + 20 * WEDGE_NS_PER_S;
-    int found = 0, looks = 0;
+    int found = 0;
     while (found < 3) {
-        /* A stop for a stack would wake who was forgotten: the kernel looks at the word again. And who was stopped at one look
-         * cannot be told to have woken by himself before the next: every other one is without. */
+        /* A stop for a stack would wake who was forgotten: the kernel looks at the word again. */
         bool forgotten = suspected[number].kind == WEDGE_VERDICT_LOST_WAKEUP;
-        bool stops = !forgotten && looks++ % 2 == 0;
-        struct wedge_snapshot *s = examine_again(factory.pid, stops ? WEDGE_STACKS_ON_HANG : WEDGE_STACKS_NEVER, 0);
+        struct wedge_snapshot *s = examine_again(factory.pid, forgotten ? WEDGE_STACKS_NEVER : WEDGE_STACKS_ALWAYS, 0);
         const struct wedge_verdict *v = &s->verdicts[0];
-        if ((stops || forgotten) && v->kind == suspected[number].kind && v->certainty == suspected[number].certainty &&
+        if (v->kind == suspected[number].kind && v->certainty == suspected[number].certainty &&
             v->scope == suspected[number].scope && v->n_victims == suspected[number].victims) {
             ck_assert_msg(strstr(v->reason, suspected[number].reason), "%s: %s", suspected[number].name, v->reason);
             if (!strstr(v->signature, "weak")) {
@@ -109,21 +109,69 @@ START_TEST(test_suspected)
 }
 END_TEST
 
-static const char *const healthy[] = {"ask-and-post",       "ask-with-handler",   "word-late",   "keep-shortly",
-                                      "daemon-busy",        "poll-with-timeouts", "slow-writer", "timed-semaphore",
-                                      "self-with-deadline", "sleep-then-post",    "server"};
+static const char *const healthy[] = {"ask-and-post",    "ask-seldom",         "ask-with-handler",   "word-late",
+                                      "keep-shortly",    "daemon-busy",        "poll-with-timeouts", "slow-writer",
+                                      "timed-semaphore", "self-with-deadline", "sleep-then-post",    "server"};
+/* Whether or not each look stops it for its stacks. */
 START_TEST(test_never_suspected)
 {
-    struct factory factory = factory_start(healthy[_i]);
-    int64_t until = wedge_clock_ns() + 1500 * WEDGE_NS_PER_MS;
+    const char *name = healthy[_i / 2];
+    struct factory factory = factory_start(name);
+    int64_t until = wedge_clock_ns() + (_i % 2 ? 1000 : 1500) * WEDGE_NS_PER_MS;
     while (wedge_clock_ns() < until) {
-        struct wedge_snapshot *s = examine_again(factory.pid, WEDGE_STACKS_NEVER, 0);
+        struct wedge_snapshot *s = examine_again(factory.pid, _i % 2 ? WEDGE_STACKS_ALWAYS : WEDGE_STACKS_NEVER, 0);
         for (size_t i = 0; i < s->n_verdicts; i++)
-            ck_assert_msg(!wedge_verdict_is_hang(s->verdicts[i].kind), "%s: %s, %s: %s", healthy[_i],
+            ck_assert_msg(!wedge_verdict_is_hang(s->verdicts[i].kind), "%s: %s, %s: %s", name,
                           wedge_verdict_words[s->verdicts[i].kind], wedge_certainty_words[s->verdicts[i].certainty],
                           s->verdicts[i].reason);
         wedge_snapshot_free(s);
         poll(NULL, 0, 20);
+    }
+    factory_end(&factory);
+}
+END_TEST
+
+static uint64_t voluntary_switches(pid_t pid)
+{
+    char text[4096];
+    struct wedge_proc_status status;
+    ck_assert(wedge_proc_read(pid, pid, "status", text, sizeof(text)) > 0);
+    ck_assert_int_eq(wedge_proc_status_parse(text, &status), 0);
+    return status.voluntary;
+}
+
+/* It slept and woke by itself since it had switched so often. */
+static void await_wakes(pid_t pid, uint64_t switches, int64_t deadline)
+{
+    while (voluntary_switches(pid) < switches + 4) {
+        ck_assert_msg(wedge_clock_ns() < deadline, "it does not wake");
+        poll(NULL, 0, 1);
+    }
+}
+
+/*
+ * Three wakes by itself, one between any two looks, and it counts as one that only asks: at the fifth look that finds it in
+ * its place, though each look stops it, which wakes it as well. A look that finds it on its way begins anew.
+ */
+START_TEST(test_asks_though_stopped)
+{
+    enum { LOOKS = 5, TIMES = 3 };
+    struct factory factory = factory_start(_i ? "ask-by-and-by" : "join-by-and-by");
+    int64_t deadline = wedge_clock_ns() + 40 * WEDGE_NS_PER_S;
+    for (int in_place = 0, times = 0; times < TIMES;) {
+        struct wedge_snapshot *s = examine_again(factory.pid, WEDGE_STACKS_ALWAYS, 0);
+        uint64_t switches = voluntary_switches(factory.pid);
+        const struct wedge_thread *t = &s->threads[s->procs[0].first_thread];
+        ck_assert_int_eq(t->tid, factory.pid);
+        in_place = t->syscall == SYS_futex || t->syscall == SYS_restart_syscall ? in_place + 1 : 0;
+        if (in_place >= LOOKS && !t->moved) {
+            ck_assert_msg(s->verdicts[0].certainty == WEDGE_SUSPECTED && s->verdicts[0].scope == WEDGE_SCOPE_WHOLE,
+                          "look %d: %s", in_place, s->verdicts[0].summary);
+            times++;
+        }
+        wedge_snapshot_free(s);
+        ck_assert_msg(wedge_clock_ns() < deadline, "%d looks in a row found it in its place", in_place);
+        await_wakes(factory.pid, switches, deadline);
     }
     factory_end(&factory);
 }
@@ -254,7 +302,8 @@ static void fill(TCase *tcase)
 {
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_loop_test(tcase, test_suspected, 0, sizeof(suspected) / sizeof(suspected[0]));
-    tcase_add_loop_test(tcase, test_never_suspected, 0, sizeof(healthy) / sizeof(healthy[0]));
+    tcase_add_loop_test(tcase, test_never_suspected, 0, 2 * sizeof(healthy) / sizeof(healthy[0]));
+    tcase_add_loop_test(tcase, test_asks_though_stopped, 0, 2);
     tcase_add_loop_test(tcase, test_stalled, 0, 2);
     tcase_add_loop_test(tcase, test_stalled_in_a_crowd, 0, 2);
     tcase_add_test(tcase, test_crash_loop);

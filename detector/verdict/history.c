@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 
 #include "base/clock.h"
 #include "detector/look/look.h"
@@ -22,11 +23,13 @@ struct entry { /* one thread; tid 0 free */
     pid_t tid;
     uint32_t rounds; /* examinations in a row that found it asleep in this very sleep */
     uint32_t wakes; /* examinations in a row that found it in the same place, but woken in between */
-    bool stopped; /* by us, for its stack: that it was switched since then says nothing */
+    uint32_t stops; /* by us, for its stack */
+    uint8_t found; /* by them: as in wedge_thread */
+    int32_t call; /* restart_syscall never, unless it was so from the beginning */
     uint32_t events; /* how many events the agent had of it when that began */
     uint64_t start_ticks; /* of its process: nobody else bears its number while that lives, but for one born later */
-    uint64_t place; /* hash of its call, where it was made and its arguments */
-    uint64_t switches;
+    uint64_t place; /* hash of where its call was made, and with what arguments */
+    uint64_t switches, voluntary;
     int64_t sleep_since_ns, use_since_ns;
     struct use use; /* by then; all 0: not looked at */
     uint64_t progress; /* of the whole tree at use_since_ns */
@@ -59,15 +62,37 @@ static uint64_t mix(uint64_t hash, uint64_t value)
 
 static uint64_t place_of(const struct wedge_thread *t)
 {
-    uint64_t hash = mix(mix(mix(1, (uint64_t)t->syscall), t->pc), t->sp);
+    uint64_t hash = mix(mix(1, t->pc), t->sp);
     for (size_t i = 0; i < 3; i++) /* the others of a wait are a time-out, by value in some */
         hash = mix(hash, t->args[i]);
     return hash;
 }
 
+/* A call that a stop broke off may go on under another number (restart_syscall(2)), with its own place and arguments. */
+static bool is_same_place(const struct wedge_thread *t, const struct entry *e)
+{
+    return e->place == place_of(t) &&
+           (e->call == t->syscall || t->syscall == SYS_restart_syscall || e->call == SYS_restart_syscall);
+}
+
+/*
+ * Who sleeps is switched twice by a stop: out of its sleep into the stop, where the tracer waits for that
+ * (wait_task_inactive() in ptrace_check_attach(), kernel/ptrace.c), and into its sleep again. Both are voluntary, as
+ * measured on Linux 6.18 with futex, poll, select, epoll_wait, read, nanosleep and pause, idle and at load 6: always two. That
+ * it lost the processor on its way says nothing. Where it still goes on with what the stop broke off, it never left.
+ */
+static bool slept_on(const struct wedge_thread *t, const struct entry *e)
+{
+    if (!e->stops && e->found != WEDGE_FOUND_UNKNOWN)
+        return t->switches == e->switches;
+    if (e->found != WEDGE_FOUND_ASLEEP)
+        return e->found == WEDGE_FOUND_UNKNOWN;
+    return t->syscall == SYS_restart_syscall || t->voluntary <= e->voluntary + 2ull * e->stops;
+}
+
 static bool is_same_sleep(const struct wedge_thread *t, const struct entry *e)
 {
-    return e->place == place_of(t) && !t->moved && (e->switches == t->switches || e->stopped);
+    return is_same_place(t, e) && !t->moved && slept_on(t, e);
 }
 
 static struct entry *find(struct table *table, const struct wedge_look *look, const struct wedge_thread *t, bool make)
@@ -245,7 +270,7 @@ void wedge_history_recall(struct wedge_look *look)
         if (look->options->stalled && e->use.ran_ns && e->progress == look->snapshot->progress && is_busy(t) &&
             read_use(look, t, &now))
             set_use(own, &e->use, &now, wedge_clock_ns() - e->use_since_ns);
-        if (e->place == place_of(t))
+        if (is_same_place(t, e))
             judge(look, own, t, e);
     }
     if (look->options->stalled)
@@ -270,15 +295,20 @@ void wedge_history_remember(struct wedge_look *look)
         struct entry next = {.tid = t->tid,
                              .start_ticks = look->snapshot->procs[t->proc].start_ticks,
                              .place = place_of(t),
+                             .call = t->syscall,
                              .switches = t->switches,
+                             .voluntary = t->voluntary,
                              .rounds = 1,
-                             .stopped = t->stopped_ns > 0,
+                             .stops = t->stops,
+                             .found = (uint8_t)t->found,
                              .events = record ? record->event_seq : 0,
                              .sleep_since_ns = look->snapshot->taken_ns,
                              .use_since_ns = wedge_clock_ns(),
                              .progress = look->snapshot->progress};
         /* What woke between the passes and was in its place at the first has woken once more. */
-        if (before && before->place == next.place) {
+        if (before && is_same_place(t, before)) {
+            if (t->syscall == SYS_restart_syscall)
+                next.call = before->call;
             bool same_sleep = is_same_sleep(t, before);
             next.wakes = before->wakes + !same_sleep;
             next.events = before->events;

@@ -86,7 +86,20 @@ static void ask_and_post(void)
         sem_post(&sem);
     }
 }
-/* The same, and at a signal from anywhere it would post. */
+/* The same, once in a minute. */
+static void ask_seldom(void)
+{
+    pthread_t thread;
+    factory_spawn(&thread, wait_for_post, NULL);
+    factory_ready();
+    for (;;) {
+        struct timespec until = soon();
+        until.tv_sec += 60;
+        sem_timedwait(&answers, &until);
+        sem_post(&sem);
+    }
+}
+/* As the one before that, and at a signal from anywhere it would post. */
 static void handle(int number)
 {
     (void)number;
@@ -261,6 +274,7 @@ const struct factory_case factory_history[] = {
     {"join-by-and-by", join_by_and_by, false},
     {"ask-by-and-by", ask_by_and_by, false},
     {"ask-and-post", ask_and_post, true},
+    {"ask-seldom", ask_seldom, true},
     {"ask-with-handler", ask_with_handler, true},
     {"word-forgotten", word_forgotten, false},
     {"word-late", word_late, true},
