@@ -69,7 +69,8 @@ static const json_t *frame_beyond(const json_t *thread, size_t nth, bool runtime
     json_array_foreach(json_object_get(thread, "frames"), i, frame) {
         if (json_is_true(json_object_get(frame, "libc")) || !*get(frame, "function"))
             continue;
-        if ((runtime || !json_is_true(json_object_get(frame, "runtime"))) && nth-- == 0)
+        bool began = strcmp(json_string_value(json_object_get(frame, "function")), "_start") == 0;
+        if ((runtime || (!json_is_true(json_object_get(frame, "runtime")) && !began)) && nth-- == 0)
             return frame;
     }
     return NULL;

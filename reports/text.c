@@ -306,7 +306,8 @@ static void stack(struct page *p, const json_t *thread)
         else
             snprintf(line, sizeof(line), "#%zu %s+%s%s%s", i, get(frame, "module"), get(frame, "offset"),
                      json_is_true(json_object_get(frame, "signal")) ? " (a signal was delivered)" : "", times);
-        bool dim = json_is_true(json_object_get(frame, "libc")) || json_is_true(json_object_get(frame, "runtime"));
+        bool dim = json_is_true(json_object_get(frame, "libc")) || json_is_true(json_object_get(frame, "runtime")) ||
+                   strcmp(get(frame, "function"), "_start") == 0;
         indented(p, 6, dim ? DIM : PLAIN, line);
     }
     if (*get(thread, "stack_note"))

@@ -43,6 +43,15 @@ static void add_frame(struct wedge_text *text, const struct wedge_frame *f)
     wedge_text_addf(text, " (%s:%d)", slash ? slash + 1 : f->file, f->line);
 }
 
+/* Did a signal interrupt the thread further out than here? */
+static bool is_in_handler(const struct wedge_thread *t, const struct wedge_frame *from)
+{
+    for (const struct wedge_frame *f = from; f < t->frames + t->n_frames; f++)
+        if (f->signal)
+            return true;
+    return false;
+}
+
 /* The function that called it, and whose helper that was: a wrapper's name alone says little. */
 static void add_callers(struct wedge_text *text, const struct wedge_thread *t, const char *how)
 {
@@ -56,6 +65,8 @@ static void add_callers(struct wedge_text *text, const struct wedge_thread *t, c
         wedge_text_add(text, " in ");
         add_frame(text, caller);
     }
+    if (is_in_handler(t, f))
+        wedge_text_add(text, ", in a signal handler");
 }
 
 static void add_where(struct wedge_text *text, const struct wedge_thread *t)
@@ -284,6 +295,14 @@ static void add_root(struct wedge_text *text, const struct wedge_look *look)
         wedge_text_addf(text, "What user %u has running", (unsigned)look->options->user);
 }
 
+/* A sentence that begins with "thread x (tid 1) of …" begins with a capital; with a program's name it does not. */
+static void capitalise(struct wedge_text *text)
+{
+    for (char *at = text->data; (at = at ? strstr(at, "thread ") : NULL) != NULL; at++)
+        if (at == text->data || (at - text->data >= 2 && at[-1] == ' ' && at[-2] == '.'))
+            *at = 'T';
+}
+
 const char *wedge_verdict_summary(struct wedge_look *look, const struct wedge_verdict *v)
 {
     struct wedge_text text = WEDGE_TEXT_INIT(MOST_TEXT);
@@ -312,8 +331,7 @@ const char *wedge_verdict_summary(struct wedge_look *look, const struct wedge_ve
     default:
         say_hang(&text, look, v);
     }
-    if (text.data && strncmp(text.data, "thread ", 7) == 0)
-        text.data[0] = 'T';
+    capitalise(&text);
     const char *copy = wedge_look_text(look, text.data);
     wedge_text_free(&text);
     return copy;

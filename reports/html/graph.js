@@ -292,11 +292,17 @@ const wedgeGraph = (() => {
     return link;
   }
 
-  function drawLink(link, at) {
+  // From a box back to itself: out at its right side, behind the label, and in again.
+  function loop(box, label) {
+    const x = box.x + box.width / 2, far = label.x + (label.x - x) / 3;
+    return "M" + x + " " + (box.y - 8) + "C" + far + " " + (box.y - 44) + " " + far + " " + (box.y + 44) + " " + x + " " + (box.y + 8);
+  }
+
+  function drawLink(link, at, from) {
     const group = svg("g", { class: ["edge", link.closed ? "closed" : "", link.to.kind === "dead" ? "to-dead" : ""].join(" ") });
     const title = svg("title");
     title.textContent = [link.from.head + " → " + link.to.head, link.why, link.about].filter(Boolean).join("\n");
-    group.append(title, svg("path", { d: path(at.points), "marker-end": link.closed ? "url(#arrow-closed)" : "url(#arrow)" }));
+    group.append(title, svg("path", { d: link.from === link.to ? loop(from, at) : path(at.points), "marker-end": link.closed ? "url(#arrow-closed)" : "url(#arrow)" }));
     return group;
   }
 
@@ -361,7 +367,7 @@ const wedgeGraph = (() => {
       width: Math.ceil(view.width * scale), height: Math.ceil(view.height * scale), role: "img", "aria-label": "Who waits for whom. The same follows as a list." });
     picture.append(svg("defs", {}, arrow("arrow", "arrow"), arrow("arrow-closed", "arrow closed")));
     picture.append(...places.map(drawCluster));
-    for (const link of graph.links) picture.append(drawLink(link, g.edge(link.id)));
+    for (const link of graph.links) picture.append(drawLink(link, g.edge(link.id), g.node(link.from.id)));
     for (const box of graph.boxes) picture.append(drawBox(box, g.node(box.id)));
     for (const link of graph.links) picture.append(drawLabel(link, g.edge(link.id)));
     return { picture, left: graph.left, circles: graph.links.some((l) => l.closed), kinds: new Set(graph.boxes.map((b) => b.kind)),

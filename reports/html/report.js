@@ -6,6 +6,7 @@
   const report = JSON.parse(document.getElementById("report").textContent);
   const words = JSON.parse(document.getElementById("words").textContent);
   const main = document.getElementById("main");
+  const MOST_LOOKS = 24;
 
   // el("p", "muted", "text", child, …): strings become text nodes.
   function el(name, className, ...children) {
@@ -53,14 +54,16 @@
       const own = named.filter((f) => !f.runtime); // not of C++'s or Rust's own library
       return own.length ? own : named;
     },
-    // Threads that differ in numbers alone look alike; those that wait for a lock only where it is the same one.
+    // Threads that differ in numbers alone look alike; those that wait for a lock only where it is the same one, unless
+    // that leaves too many for anyone to read.
     look: (thread) => [model.family(thread.process), thread.process.in_tree, model.threadName(thread).replace(/[0-9]+/g, "#"), thread.wait.class,
-      thread.wait.call, /^(mutex|rwlock|file-lock)$/.test(thread.wait.class) && thread.wait.object && thread.wait.object.key,
+      thread.wait.call, !model.crowded && /^(mutex|rwlock|file-lock)$/.test(thread.wait.class) && thread.wait.object && thread.wait.object.key,
       thread.callback && thread.callback.name, thread.rule, thread.frames.map((f) => [f.function, f.file, f.line, f.function ? "" : f.pc])],
     ownFrame: (thread) => model.ownFrames(thread)[0] || null,
     callerFrame: (thread) => model.ownFrames(thread)[1] || null,
   };
   report.processes.forEach((p) => model.hue(p));
+  model.crowded = new Set([...threads.values()].map((t) => JSON.stringify(model.look(t)))).size > MOST_LOOKS;
   // Where everyone who waits is a cause as well, to mark them all says nothing.
   model.everyone = report.verdict.culprits.length > 1 && [...threads.values()].every((t) => t.live || model.culprits.has(t.node))
     && !report.verdict.culprits.some((c) => c.node[0] === "d");
@@ -125,6 +128,10 @@
     return [...groups.values()];
   }
 
+  function someNumbers(numbers) {
+    return numbers.slice(0, 12).join(", ") + (numbers.length > 12 ? ", …" : "");
+  }
+
   function partyCard(parties) {
     const first = parties[0];
     const more = parties.length > 1;
@@ -134,7 +141,7 @@
         el("div", "who", names, " ", el("span", "badge bad", "dead")),
         el("div", "", first.how),
         first.last_point ? el("div", "small muted", "last at ", el("code", "", first.last_point)) : null,
-        el("div", "small faint", (more ? "pids " : "pid ") + parties.map((p) => p.pid).join(", ")));
+        el("div", "small faint", (more ? "pids " : "pid ") + someNumbers(parties.map((p) => p.pid))));
     }
     const thread = threads.get(first.node), caller = thread && model.callerFrame(thread);
     const link = el("a", "", more ? plural(parties.length, "thread", "threads") + " of " + (first.role ? first.role.name : first.process)
@@ -149,7 +156,7 @@
       thread && thread.callback ? el("div", "small muted", "inside the user’s " + thread.callback.name
         + (thread.callback.for_ms !== null ? ", for " + duration(thread.callback.for_ms) : "")
         + (thread.callback.limit_ms !== null ? ", limit " + duration(thread.callback.limit_ms) : "")) : null,
-      el("div", "small faint", (more ? "threads " : "thread ") + parties.map((p) => p.tid).join(", ")));
+      el("div", "small faint", (more ? "threads " : "thread ") + someNumbers(parties.map((p) => p.tid))));
   }
 
   function drawCause() {
@@ -230,8 +237,9 @@
 
   function frameLine(run, here) {
     const frame = run[0];
-    const li = el("li", [frame.libc || frame.runtime ? "libc" : "", frame.function ? "" : "unknown", here ? "here" : ""].filter(Boolean).join(" "));
-    const name = frame.function || (frame.module ? frame.module.slice(frame.module.lastIndexOf("/") + 1) : "unknown") + "+" + frame.offset;
+    const li = el("li", [frame.libc || frame.runtime || frame.function === "_start" ? "libc" : "", frame.function ? "" : "unknown", here ? "here" : ""].filter(Boolean).join(" "));
+    const module = frame.module ? frame.module.slice(frame.module.lastIndexOf("/") + 1) : "unknown";
+    const name = frame.function || (frame.signal ? "(a signal was delivered)" : module + "+" + frame.offset);
     const inline = frame.inlined ? el("span", "badge", "inlined") : null, signal = frame.signal ? el("span", "badge warn", "signal") : null;
     const times = run.length > 1 ? el("span", "badge", "× " + run.length) : null;
     const fn = el("span", "fn mono", name, inline || signal || times ? " " : "", inline, signal, times);
@@ -253,7 +261,7 @@
     badges.push(thread.state === "Z" ? el("span", "badge", "has ended") : thread.live ? el("span", "badge good", thread.wait.class === "none" ? "runs" : "can move") : el("span", "badge bad", "stuck"));
     if (!process.in_tree) badges.push(el("span", "badge", "outside the tree"));
     block.append(el("summary", "", el("span", "who", name), " ", ...badges.flatMap((b) => [b, " "]),
-      el("span", "small faint", group.length > 1 ? "threads " + group.slice(0, 12).map((t) => t.tid).join(", ") + (group.length > 12 ? ", …" : "")
+      el("span", "small faint", group.length > 1 ? "threads " + someNumbers(group.map((t) => t.tid))
         : "pid " + process.pid + (thread.tid !== process.pid ? ", thread " + thread.tid : ""))));
     const wait = thread.wait;
     if (wait.class !== "none")
