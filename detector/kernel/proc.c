@@ -296,6 +296,20 @@ int wedge_proc_stat_parse(const char *text, struct wedge_proc_stat *ret)
     return 0;
 }
 
+bool wedge_proc_timers_parse(const char *text, uint64_t *ret_signals)
+{
+    uint64_t sends = 0, number = 0;
+    for (const char *line = text; line && *line; line = strchr(line, '\n')) {
+        line += *line == '\n';
+        if (strncmp(line, "signal: ", 8) == 0)
+            number = strtoull(line + 8, NULL, 10);
+        else if (strncmp(line, "notify: signal/", 15) == 0)
+            sends |= number >= 1 && number <= 64 ? 1ull << (number - 1) : UINT64_MAX;
+    }
+    *ret_signals = sends;
+    return sends != 0;
+}
+
 /* The number at `v`, in blanks; false: it is none. */
 static bool number_at(const char *v, unsigned base, uint64_t *ret)
 {

@@ -62,6 +62,10 @@ struct wedge_proc_stat {
 };
 int wedge_proc_stat_parse(const char *text, struct wedge_proc_stat *ret);
 
+/* /proc/PID/timers, a block for each POSIX timer: "ID: 0", "signal: 10/…", "notify: signal/pid.4711", … (proc(5)). True: one of
+ * them sends a signal; sets which, by bits as in status (what is no number: all). Whether it is armed is not shown. */
+bool wedge_proc_timers_parse(const char *text, uint64_t *ret_signals);
+
 #define WEDGE_PROC_NAMESPACES 8
 /* One number in each PID namespace that sees it, from the reader's to the innermost (NSpid and its like, proc(5)). */
 struct wedge_proc_ns {

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "detector/elf/elf_file.h"
@@ -92,15 +93,15 @@ bool wedge_alarm_is_called(int fd)
 
 /* ---- of a process ---- */
 
-/* The kernel does not let the signal reach it, or lets it do nothing. */
-static bool is_deaf(const struct wedge_look *look, int proc)
+/* The kernel does not let any of these signals reach it, or lets them do nothing. */
+static bool is_deaf(const struct wedge_look *look, int proc, uint64_t signals)
 {
     const struct wedge_proc *p = &look->snapshot->procs[proc];
     bool deaf = true;
     for (int i = p->first_thread; i < p->first_thread + p->n_threads; i++) {
         const struct wedge_proc_status *status = &look->threads[i].status;
         if (look->snapshot->threads[i].state != 'Z' && look->snapshot->threads[i].state != 'X')
-            deaf &= ((status->sig_ignored | status->sig_blocked) & ALARM_BIT) != 0;
+            deaf &= (signals & ~(status->sig_ignored | status->sig_blocked)) == 0;
     }
     return deaf;
 }
@@ -196,20 +197,58 @@ bool wedge_alarm_possible(struct wedge_look *look, int proc)
 {
     struct wedge_look_proc *own = &look->procs[proc];
     if (own->alarm == WEDGE_ALARM_NOT_ASKED)
-        own->alarm = !own->skipped && !own->zombie && !is_deaf(look, proc) &&
+        own->alarm = !own->skipped && !own->zombie && !is_deaf(look, proc, ALARM_BIT) &&
                              (is_recorded(look, proc) || maps_caller(look, proc, is_seen(look, proc)))
                          ? WEDGE_ALARM_POSSIBLE
                          : WEDGE_ALARM_NONE;
     return own->alarm == WEDGE_ALARM_POSSIBLE;
 }
 
-static bool has_async(struct wedge_look *look, int proc)
+bool wedge_alarm_by_timer(const struct wedge_look *look, int proc)
+{
+    const struct wedge_look_proc *own = &look->procs[proc];
+    return !own->skipped && !own->zombie && (own->timers_unknown || !is_deaf(look, proc, own->timer_signals));
+}
+
+/*
+ * Whom the kernel signals for a socket or a folder without O_ASYNC: SIGURG for urgent data (tcp(7)), any signal for what happens
+ * in the folder (fcntl(2), F_NOTIFY, which sets the owner itself: fs/notify/dnotify/dnotify.c). Nothing in /proc shows it, and
+ * the open file is asked through a copy of its descriptor. Of other kinds none is made: closing it again may have to wait for
+ * whoever serves the file.
+ */
+static bool has_owner(struct wedge_look *look, pid_t pid, int pidfd, const struct wedge_fd *fd)
+{
+    char path[64];
+    struct stat st;
+    if (fd->kind != WEDGE_FD_SOCKET && fd->kind != WEDGE_FD_OTHER)
+        return false;
+    wedge_proc_path(pid, 0, "fd", path, sizeof(path));
+    size_t used = strlen(path);
+    snprintf(path + used, sizeof(path) - used, "/%d", fd->number);
+    struct statx sx = {0};
+    if (fd->kind == WEDGE_FD_OTHER &&
+        (statx(AT_FDCWD, path, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, STATX_TYPE, &sx) || !S_ISDIR(sx.stx_mode)))
+        return false;
+    wedge_look_note(look, pid, "owner of a descriptor");
+    int copy = (int)syscall(SYS_pidfd_getfd, pidfd, fd->number, 0);
+    if (copy < 0)
+        return errno != EBADF && errno != ESRCH; /* closed since, by a thread that moves */
+    struct f_owner_ex owner = {0};
+    bool is_other = fstat(copy, &st) || (!S_ISSOCK(st.st_mode) && !S_ISDIR(st.st_mode));
+    bool any = is_other || fcntl(copy, F_GETOWN_EX, &owner) || owner.pid;
+    close(copy);
+    return any;
+}
+
+static bool has_async(struct wedge_look *look, int proc, int pidfd)
 {
     const struct wedge_look_proc *own = &look->procs[proc];
     if (wedge_look_fds(look, proc))
         return true;
     wedge_look_note(look, look->snapshot->procs[proc].pid, "flags of its descriptors");
     for (size_t i = 0; i < own->n_fds; i++) {
+        if (has_owner(look, look->snapshot->procs[proc].pid, pidfd, &own->fds[i]))
+            return true;
         char name[32], text[1024];
         snprintf(name, sizeof(name), "fdinfo/%d", own->fds[i].number);
         if (wedge_proc_read(look->snapshot->procs[proc].pid, own->reader, name, text, sizeof(text)) <= 0)
@@ -224,8 +263,12 @@ static bool has_async(struct wedge_look *look, int proc)
 bool wedge_alarm_by_descriptor(struct wedge_look *look, int proc)
 {
     struct wedge_look_proc *own = &look->procs[proc];
-    if (own->signals == WEDGE_SIGNALS_NOT_ASKED)
-        own->signals =
-            !own->skipped && !own->zombie && has_async(look, proc) ? WEDGE_SIGNALS_ASKED_FOR : WEDGE_SIGNALS_NONE;
+    if (own->signals == WEDGE_SIGNALS_NOT_ASKED) {
+        int pidfd = (int)syscall(SYS_pidfd_open, look->snapshot->procs[proc].pid, 0);
+        own->signals = !own->skipped && !own->zombie && has_async(look, proc, pidfd) ? WEDGE_SIGNALS_ASKED_FOR
+                                                                                     : WEDGE_SIGNALS_NONE;
+        if (pidfd >= 0)
+            close(pidfd);
+    }
     return own->signals == WEDGE_SIGNALS_ASKED_FOR;
 }

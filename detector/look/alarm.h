@@ -25,9 +25,14 @@ bool wedge_alarm_is_excluded(struct wedge_look *look, int proc);
  * call it in a disposable child. */
 bool wedge_alarm_possible(struct wedge_look *look, int proc);
 
-/* Has the process a descriptor for which the kernel sends a signal when something can be read or written (O_ASYNC, fcntl(2))? The
- * signal is of its choice (F_SETSIG), and goes to whom it chose (F_SETOWN), which /proc does not show. Whoever is at the other
- * end would have a handler run, and waits for nothing that is seen. Asked once of each process. */
+/* Has it made a timer (timer_create(2)) whose signal does something to it: runs a handler, which may unlock or leave, or ends
+ * it? Whether one is armed /proc does not show. */
+bool wedge_alarm_by_timer(const struct wedge_look *look, int proc);
+
+/* Has the process a descriptor for which the kernel sends a signal: when something can be read or written, or somebody opens a
+ * file that it has a lease on (O_ASYNC, fcntl(2)), when urgent data come, or when something happens in a folder? The signal may
+ * be of its choice (F_SETSIG), and goes to whom it chose (F_SETOWN), which /proc does not show. Whoever is at the other end
+ * would have a handler run, and waits for nothing that is seen. Asked once of each process. */
 bool wedge_alarm_by_descriptor(struct wedge_look *look, int proc);
 
 /* Does this file call alarm(), ualarm() or setitimer(), as far as its symbols tell? One that cannot be read does, and one that

@@ -114,7 +114,8 @@ static void read_facts(struct wedge_look *look, struct wedge_proc *p, struct wed
     if (wedge_proc_read_all(p->pid, 0, "timers", 1 << 20, &timers) < 0)
         own->timers_unknown = true;
     else
-        p->armed_timer = strstr(timers, "notify: signal/") != NULL;
+        p->armed_timer = wedge_proc_timers_parse(timers, &own->timer_signals);
+    own->timer_signals &= ~LIBC_SIGNALS;
     free(timers);
 }
 

@@ -47,7 +47,8 @@ const char *wedge_look_textf(struct wedge_look *look, const char *fmt, ...)
 
 bool wedge_look_is_blind(const struct wedge_look *look, int thread)
 {
-    return look->options->blind_thread && look->snapshot->threads[thread].tid == look->options->blind_thread;
+    return (look->threads[thread].idle_worker && !look->snapshot->threads[thread].moved) ||
+           (look->options->blind_thread && look->snapshot->threads[thread].tid == look->options->blind_thread);
 }
 
 int wedge_look_proc_of(const struct wedge_look *look, pid_t pid)

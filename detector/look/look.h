@@ -60,8 +60,13 @@ struct wedge_look_proc {
     bool zombie; /* ended and not reaped */
     bool foreign; /* not a 64-bit x86 program: its calls are not ours to decode */
     bool timers_unknown;
+    uint64_t timer_signals; /* that its POSIX timers send, libc's own left out */
     enum { WEDGE_ALARM_NOT_ASKED, WEDGE_ALARM_NONE, WEDGE_ALARM_POSSIBLE } alarm; /* detector/look/alarm.h */
-    enum { WEDGE_SIGNALS_NOT_ASKED, WEDGE_SIGNALS_NONE, WEDGE_SIGNALS_ASKED_FOR } signals; /* for descriptors; the same */
+    enum {
+        WEDGE_SIGNALS_NOT_ASKED,
+        WEDGE_SIGNALS_NONE,
+        WEDGE_SIGNALS_ASKED_FOR
+    } signals; /* for descriptors; the same */
     enum { WEDGE_FROZEN_NOT_ASKED, WEDGE_FROZEN_NOT, WEDGE_FROZEN } frozen; /* its control group; wait/frozen.c */
     bool memory_alone; /* nobody else lives in its memory; false: not asked */
     bool sharer_asked;
@@ -85,6 +90,8 @@ struct wedge_look_thread {
     size_t first_waker, n_wakers;
     uint16_t n_sets;
     bool held; /* by a fault rule */
+    bool idle_worker; /* a thread of the kernel's for io_uring that has no work: it does nothing by itself */
+    bool handed; /* what it waits for is memory that a descriptor may bring to others */
     bool exact_owner; /* the owner is recorded so that no other thread may unlock */
     int32_t owner; /* thread index of the recorded owner of what it waits for, -1 none */
     bool owner_dead; /* a recorded owner that is gone */
@@ -181,7 +188,7 @@ struct wedge_look {
 int wedge_look_twice(struct wedge_look *look, int (*decode)(struct wedge_look *), struct wedge_err *err);
 void wedge_look_free(struct wedge_look *look); /* what is not the snapshot's */
 
-/* Is it the thread that waits for this examination (options->blind_thread)? */
+/* Is it nobody: the thread that waits for this examination (options->blind_thread), or the kernel's, without work? */
 bool wedge_look_is_blind(const struct wedge_look *look, int thread);
 /* Index of a process or thread of the snapshot, -1 none. */
 int wedge_look_proc_of(const struct wedge_look *look, pid_t pid);

@@ -57,6 +57,29 @@ START_TEST(test_bad_stat)
 }
 END_TEST
 
+/* As Linux 6.18 writes it; then what it does not write. */
+static const struct {
+    const char *text;
+    bool sends;
+    uint64_t signals;
+} timers[] = {
+    {"", false, 0},
+    {"ID: 0\nsignal: 10/00005581bd7f2a10\nnotify: signal/pid.4711\nClockID: 1\n", true, 1u << 9},
+    {"ID: 0\nsignal: 10/0\nnotify: none/pid.4711\nClockID: 1\n", false, 0},
+    {"ID: 0\nsignal: 14/0\nnotify: signal/tid.9\nClockID: 1\nID: 1\nsignal: 64/0\nnotify: signal/pid.9\n", true,
+     1u << 13 | 1ull << 63},
+    {"notify: signal/pid.4711\n", true, UINT64_MAX},
+    {"signal: 65/0\nnotify: signal/pid.4711", true, UINT64_MAX},
+    {"signal: x\nnotify: signal/pid.4711", true, UINT64_MAX},
+};
+START_TEST(test_timers)
+{
+    uint64_t signals = 77;
+    ck_assert(wedge_proc_timers_parse(timers[_i].text, &signals) == timers[_i].sends);
+    ck_assert_uint_eq(signals, timers[_i].signals);
+}
+END_TEST
+
 START_TEST(test_status)
 {
     struct wedge_proc_status s;
@@ -275,6 +298,7 @@ static void fill(TCase *tcase)
     tcase_add_test(tcase, test_served_devices);
     tcase_add_test(tcase, test_stat);
     tcase_add_loop_test(tcase, test_bad_stat, 0, COUNT(bad_stats));
+    tcase_add_loop_test(tcase, test_timers, 0, COUNT(timers));
     tcase_add_test(tcase, test_status);
     tcase_add_loop_test(tcase, test_bad_status, 0, COUNT(bad_statuses));
     tcase_add_test(tcase, test_syscall);

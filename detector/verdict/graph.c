@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "detector/look/alarm.h"
 #include "detector/wait/wait.h"
 
 /* Edges to a group are written out for reports up to this many threads; a deadlock's own edges are never groups. */
@@ -20,6 +21,12 @@ static bool has_ended(const struct wedge_thread *t)
     return t->state == 'Z' || t->state == 'X';
 }
 
+/* Something of its own that nobody sees may write, wake, unlock or leave for it: it is not proved to stand still. */
+static bool acts_unseen(const struct wedge_look *look, int proc)
+{
+    return look->procs[proc].async || (!look->core && wedge_alarm_by_timer(look, proc));
+}
+
 /* Live before anybody is asked: it moves, it is about to, or nobody knows. */
 static bool is_live_by_itself(const struct wedge_look *look, int i, enum level level)
 {
@@ -28,6 +35,8 @@ static bool is_live_by_itself(const struct wedge_look *look, int i, enum level l
     bool only_asks = (level >= EVIDENT && inert == WEDGE_INERT_BY_RECORD) || (level == SUSPECTED && inert);
     if (has_ended(t))
         return false;
+    if (level == PROVED && acts_unseen(look, t->proc))
+        return true;
     bool moves = t->moved && !(only_asks && level == SUSPECTED && look->threads[i].came_back);
     return wedge_look_is_blind(look, i) || moves || t->wait.class == WEDGE_WAIT_NONE ||
            t->wait.class == WEDGE_WAIT_UNKNOWN || (t->wait.earliest_ns < WEDGE_WAIT_FAR_NS && !only_asks);

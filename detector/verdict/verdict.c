@@ -148,22 +148,26 @@ static const char only_asks[] = "some of these threads wake, but only time out a
 static const char core_doubt[] =
     "a core file is one still image: descriptors, handlers, timers and other processes are not in it";
 
-/* Another end of what it waits for might be handed from process to process. */
-static bool waits_on_descriptor(const struct wedge_thread *t)
+/* Another end of what it waits for, or the memory, might be handed from process to process. */
+static bool waits_on_descriptor(const struct wedge_look *look, int thread)
 {
-    return t->wait.class == WEDGE_WAIT_PIPE_READ || t->wait.class == WEDGE_WAIT_PIPE_WRITE ||
-           t->wait.class == WEDGE_WAIT_SOCKET || t->wait.class == WEDGE_WAIT_POLL || t->wait.class == WEDGE_WAIT_EVENT;
+    const struct wedge_thread *t = &look->snapshot->threads[thread];
+    return look->threads[thread].handed || t->wait.class == WEDGE_WAIT_PIPE_READ ||
+           t->wait.class == WEDGE_WAIT_PIPE_WRITE || t->wait.class == WEDGE_WAIT_SOCKET ||
+           t->wait.class == WEDGE_WAIT_POLL || t->wait.class == WEDGE_WAIT_EVENT;
 }
 
-/* One of these has a handler, and a process that is stuck, be it in another set, a descriptor for which the kernel signals
- * whom it was told to. Of a live one every signal counts in any case. */
+/* One of these has a handler or waits for a signal, and a process that is stuck, be it in another set, a descriptor for which
+ * the kernel signals whom it was told to. Of a live one every signal counts in any case. */
 static bool is_called_by_descriptor(struct wedge_look *look, const struct wedge_graph *graph,
                                     const struct wedge_graph_set *set)
 {
     const struct wedge_snapshot *s = look->snapshot;
     bool handles = false;
-    for (size_t i = 0; i < set->n_core && !handles; i++)
-        handles = look->procs[s->threads[set->core[i]].proc].caught != 0;
+    for (size_t i = 0; i < set->n_members && !handles; i++) {
+        const struct wedge_thread *t = &s->threads[set->members[i]];
+        handles = !graph->live[set->members[i]] && (look->procs[t->proc].caught || t->wait.class == WEDGE_WAIT_SIGNAL);
+    }
     for (size_t i = 0; i < s->n_threads && handles; i++)
         if (!graph->live[i] && s->procs[s->threads[i].proc].in_tree &&
             wedge_alarm_by_descriptor(look, s->threads[i].proc))
@@ -180,8 +184,13 @@ static const char *doubt(struct wedge_look *look, const struct wedge_graph *grap
         if (!graph->live[set->core[i]])
             continue;
         moves = true;
+        int proc = look->snapshot->threads[set->core[i]].proc;
         if (own->inert)
             return only_asks;
+        if (look->procs[proc].async)
+            return "its process has work done by the kernel (io_uring, AIO or KVM) that /proc does not show";
+        if (!look->core && wedge_alarm_by_timer(look, proc))
+            return "a timer of its own (timer_create) may raise a signal";
         if (wedge_graph_is_past_limit(look, set->core[i]))
             return "the user's function is past its limit, and may return all the same";
         for (size_t k = 0; k < own->n_wakers; k++) {
@@ -196,16 +205,14 @@ static const char *doubt(struct wedge_look *look, const struct wedge_graph *grap
     }
     if (moves)
         return only_asks;
-    for (size_t i = 0; i < set->n_core; i++)
-        if (look->procs[look->snapshot->threads[set->core[i]].proc].async)
-            return "its process has work done by the kernel (io_uring, AIO or KVM) that /proc does not show";
-    for (size_t i = 0; i < set->n_core; i++)
-        if (!look->core && wedge_alarm_possible(look, look->snapshot->threads[set->core[i]].proc))
+    for (size_t i = 0; i < set->n_members; i++)
+        if (!look->core && !graph->live[set->members[i]] &&
+            wedge_alarm_possible(look, look->snapshot->threads[set->members[i]].proc))
             return "its program calls alarm() or setitimer(), and whether one is armed /proc does not show";
     if (!look->core && is_called_by_descriptor(look, graph, set))
         return "a signal was asked for when a descriptor is ready, and the handler may do anything";
     for (size_t i = 0; i < set->n_core; i++)
-        if (!look->core && waits_on_descriptor(&look->snapshot->threads[set->core[i]]) && wedge_look_has_couriers(look))
+        if (!look->core && waits_on_descriptor(look, set->core[i]) && wedge_look_has_couriers(look))
             return "processes that could hand each other descriptors ran meanwhile";
     return look->core ? core_doubt : NULL;
 }

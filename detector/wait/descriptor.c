@@ -142,11 +142,10 @@ size_t wedge_descriptor_by_sharers(struct wedge_look *look, struct wedge_descrip
     return wedge_descriptor_by_sharers_as(look, wait, 0, why);
 }
 
-void wedge_descriptor_by_receivers(struct wedge_look *look, struct wedge_descriptor_wait *wait)
+static void add_receivers(struct wedge_look *look, struct wedge_descriptor_wait *wait, unsigned flags)
 {
     size_t n;
-    if (wait->outside)
-        return;
+    pid_t self = look->snapshot->procs[look->snapshot->threads[wait->thread].proc].pid;
     const struct wedge_carrier *carriers = wedge_look_carriers(look, &n);
     for (size_t i = 0; i < n; i++) {
         size_t n_ends;
@@ -156,15 +155,30 @@ void wedge_descriptor_by_receivers(struct wedge_look *look, struct wedge_descrip
         for (size_t k = 0; k < n_ends; k++) {
             const struct wedge_machine_proc *m = wedge_look_machine_of(look, ends[k].pid);
             const char *why = "may receive a descriptor that is on its way in a message";
-            if (m && m->tree)
-                wedge_descriptor_by_process(look, wait, ends[k].pid, why);
-            else
+            if (m && m->tree) {
+                wait->elsewhere |= ends[k].pid != self;
+                add_process(look, wait, ends[k].pid, flags, why);
+            } else {
                 add_process(look, wait, ends[k].pid,
-                            WEDGE_WAKER_BYSTANDER | (carriers[i].perhaps ? WEDGE_WAKER_UNLESS_RARE : 0), why);
+                            flags | WEDGE_WAKER_BYSTANDER | (carriers[i].perhaps ? WEDGE_WAKER_UNLESS_RARE : 0), why);
+            }
         }
     }
     if (look->hidden_carriers)
         wedge_descriptor_by_outside(look, wait, "descriptors are kept where nobody sees them (io_uring)");
+}
+
+void wedge_descriptor_by_receivers(struct wedge_look *look, struct wedge_descriptor_wait *wait)
+{
+    if (!wait->outside)
+        add_receivers(look, wait, 0);
+}
+
+bool wedge_waker_add_receivers(struct wedge_look *look, int thread, uint16_t set, unsigned flags)
+{
+    struct wedge_descriptor_wait wait = {.thread = thread, .set = set};
+    add_receivers(look, &wait, flags);
+    return wait.elsewhere;
 }
 
 void wedge_descriptor_by_outside(struct wedge_look *look, struct wedge_descriptor_wait *wait, const char *why)

@@ -105,6 +105,10 @@ void wedge_futex_anyone(struct wedge_look *look, int thread, const struct wedge_
     } else if (f->shared) {
         own->own_process_only = !add_sharers(look, thread, f->pid, f->dev, f->map->inode, flags);
         wedge_waker_add(look, thread, 0, WEDGE_TO_PROC, f->proc, flags, "shares it");
+        own->handed =
+            strcmp(f->map->path, "/dev/zero") != 0; /* that has no descriptor (mm/shmem.c, shmem_zero_setup) */
+        if (own->handed)
+            own->own_process_only &= !wedge_waker_add_receivers(look, thread, 0, flags);
     } else {
         int sharer = wedge_wait_memory_sharer(look, f->proc);
         wedge_waker_add(look, thread, 0, WEDGE_TO_PROC, f->proc, flags, "may wake it");
@@ -169,7 +173,9 @@ static bool find_word(struct wedge_look *look, int thread, struct wedge_futex *f
         wedge_wait_unknown(look, thread, "its futex word cannot be read");
         return false;
     }
-    f->shared = !(f->op & WEDGE_FUTEX_PRIVATE) && f->map->shared;
+    /* A page of a file that is private and only read stays the file's (get_futex_key in kernel/futex/core.c): who writes to
+     * the file may wake who sleeps there. */
+    f->shared = !(f->op & WEDGE_FUTEX_PRIVATE) && (f->map->shared || (!f->map->writable && f->map->inode));
     f->dev = (uint64_t)f->map->dev_major << 32 | f->map->dev_minor;
     if (!f->shared || f->map->inode)
         return true;

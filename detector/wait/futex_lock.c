@@ -89,6 +89,19 @@ static enum owner alive_or_gone(const struct wedge_look *look, int thread)
     return state == 'Z' || state == 'X' ? OWNER_GONE : OWNER_THREAD;
 }
 
+/* Numbers in shared memory are of the PID namespace of whoever wrote them. Is there a process of another one among those who
+ * map the lock, in which a second thread has this number? Then nobody can tell who it is. */
+static bool is_ambiguous(struct wedge_look *look, const struct wedge_machine_end *maps, size_t n, pid_t tid, int found)
+{
+    int own = look->snapshot->threads[found].proc;
+    for (size_t i = 0; i < n; i++) {
+        int proc = wedge_look_proc_of(look, maps[i].pid), other = proc < 0 ? -1 : wedge_look_thread_of(look, proc, tid);
+        if (other >= 0 && proc != own)
+            return true;
+    }
+    return false;
+}
+
 static enum owner find_owner(struct wedge_look *look, int thread, const struct wedge_futex *f, pid_t tid, int *ret)
 {
     const struct wedge_thread *t = &look->snapshot->threads[thread];
@@ -99,15 +112,15 @@ static enum owner find_owner(struct wedge_look *look, int thread, const struct w
     int sharer = *ret < 0 ? wedge_wait_memory_sharer(look, t->proc) : -1;
     if (sharer >= 0)
         *ret = wedge_look_thread_of(look, sharer, tid);
-    if (*ret >= 0)
-        return alive_or_gone(look, *ret);
     size_t n = 0;
     const struct wedge_machine_end *maps = f->shared ? wedge_look_mappings(look, f->dev, f->map->inode, &n) : NULL;
+    if (*ret >= 0)
+        return is_ambiguous(look, maps, n, tid, *ret) ? OWNER_UNKNOWN : alive_or_gone(look, *ret);
     for (size_t i = 0; i < n; i++) {
         int proc = wedge_look_proc_of(look, maps[i].pid);
         *ret = proc < 0 ? -1 : wedge_look_thread_of(look, proc, tid);
         if (*ret >= 0)
-            return alive_or_gone(look, *ret);
+            return is_ambiguous(look, maps, n, tid, *ret) ? OWNER_UNKNOWN : alive_or_gone(look, *ret);
         const struct wedge_machine_proc *m = wedge_look_machine_of(look, maps[i].pid);
         if (proc < 0 && !(m && m->blind))
             return OWNER_UNKNOWN; /* not read in this round */

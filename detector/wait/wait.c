@@ -280,6 +280,13 @@ static void decode_blocked(struct wedge_look *look, int thread)
         ops->decode(look, thread);
 }
 
+/* Threads of the kernel's that do what a process asked for by io_uring. Asleep in these functions they wait for work
+ * (io_uring/io-wq.c, sqpoll.c), and what they show of a call is their maker's; anywhere else they are at work. */
+static bool is_idle_worker(const struct wedge_look_thread *own)
+{
+    return strcmp(own->wchan, "io_wq_worker") == 0 || strcmp(own->wchan, "io_sq_thread") == 0;
+}
+
 static void decode(struct wedge_look *look, int thread)
 {
     struct wedge_thread *t = &look->snapshot->threads[thread];
@@ -301,7 +308,10 @@ static void decode(struct wedge_look *look, int thread)
         wedge_wait_unknown(look, thread, "it is traced: its tracer decides");
     else if (wedge_wait_frozen(look, thread))
         return;
-    else if (t->state == 'R')
+    else if (t->state == 'S' && is_idle_worker(own)) {
+        own->idle_worker = look->procs[t->proc].async = true;
+        wedge_wait_outside(look, thread, WEDGE_WAIT_OUTSIDE, "a thread of the kernel's for io_uring, without work");
+    } else if (t->state == 'R')
         wedge_wait_is(look, thread, WEDGE_WAIT_NONE, "it runs");
     else if (t->state == 'D' && is_known_wait(&wedge_wait_vfork, t->syscall, own->wchan) && !proc->foreign)
         wedge_wait_vfork.decode(look, thread);

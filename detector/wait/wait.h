@@ -54,6 +54,9 @@ void wedge_waker_add(struct wedge_look *look, int thread, uint16_t set, enum wed
                      unsigned flags, const char *why);
 /* A process by pid: its threads if it was read, else the outside (and it will be read in the next round). */
 void wedge_waker_add_pid(struct wedge_look *look, int thread, uint16_t set, pid_t pid, unsigned flags, const char *why);
+/* A descriptor that nobody is seen to have may be on its way in a message: adds whoever can receive that, with these flags.
+ * True: somebody else can, or nobody knows. */
+bool wedge_waker_add_receivers(struct wedge_look *look, int thread, uint16_t set, unsigned flags);
 /* EINTR, cancellation and handlers: for every wait that these end. */
 void wedge_waker_add_signals(struct wedge_look *look, int thread);
 

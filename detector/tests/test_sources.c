@@ -1,0 +1,51 @@
+/* Who else may end a wait: timers, what the kernel does for a program, memory and signals that come by a descriptor. */
+#include <linux/io_uring.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "detector/tests/cases.h"
+
+static const struct hang hangs[] = {
+    {"timer-ignored", WEDGE_VERDICT_LOCK_CYCLE, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "pthread_mutex_lock",
+     "recursive mutex", "cross|take_other_way"},
+    {"ring-over", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 1, "read", "empty pipe", NULL},
+};
+
+static const struct healthy healthy[] = {
+    {"timer-leaves", true, WEDGE_WAIT_MUTEX},        {"timer-kills", true, WEDGE_WAIT_MUTEX},
+    {"memory-in-message", true, WEDGE_WAIT_SEM},     {"memory-read-only", false, WEDGE_WAIT_FUTEX},
+    {"urgent-byte", true, WEDGE_WAIT_MUTEX},         {"folder-watched", true, WEDGE_WAIT_MUTEX},
+    {"owner-in-namespace", false, WEDGE_WAIT_FUTEX},
+};
+
+/* With io_uring, where this machine lets us have it. First, a thread of the kernel's that has nothing to do any more and will not
+ * end the wait: evident, for what the ring holds is not seen. Then two that are stuck for certain, and a process that waits
+ * for them, for which the kernel writes: the root, which reads from that one, is no part of it. */
+START_TEST(test_beside_a_ring)
+{
+    static const struct hang rings[] = {
+        {"ring-worker", WEDGE_VERDICT_LOCK_CYCLE, WEDGE_EVIDENT, WEDGE_SCOPE_WHOLE, 2, "pthread_mutex_lock",
+         "recursive mutex", "cross|take_other_way"},
+        {"ring-of-a-waker", WEDGE_VERDICT_LOCK_CYCLE, WEDGE_PROVED, WEDGE_SCOPE_PART, 2, "pthread_mutex_lock",
+         "recursive mutex", "cross|take_other_way"},
+    };
+    struct io_uring_params params = {0};
+    int ring = (int)syscall(SYS_io_uring_setup, 1, &params);
+    if (ring < 0)
+        return;
+    close(ring);
+    hang_check_without_stacks(&rings[_i]);
+    hang_check_with_stacks(&rings[_i]);
+}
+END_TEST
+
+static void fill(TCase *tcase)
+{
+    tcase_add_loop_test(tcase, test_beside_a_ring, 0, 2);
+}
+
+int main(void)
+{
+    return cases_main("sources", hangs, sizeof(hangs) / sizeof(hangs[0]), healthy, sizeof(healthy) / sizeof(healthy[0]),
+                      fill);
+}
