@@ -5,58 +5,48 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/share.h"
 #include "cli/cli.h"
 #include "reports/dump.h"
 #include "reports/write.h"
 
-/* What is made of one report. All of it only reads the report. */
-struct out {
+/* The words for a person: they are made while the files are written. */
+struct words {
     const struct wedge_cli *cli;
     const json_t *report;
-    int exit_status, unsaved, untold;
-    struct wedge_err save_err, text_err;
-    bool words; /* are wanted */
+    int rc;
+    struct wedge_err err;
     char *text;
     size_t len;
 };
 
-static void tell(struct out *o)
+static void tell(void *arg)
 {
-    const struct wedge_report_text_options options = {.color = o->cli->color, .all_threads = o->cli->verbose};
-    FILE *memory = open_memstream(&o->text, &o->len);
-    o->untold = memory ? wedge_report_write_text(o->report, memory, &options, &o->text_err)
-                       : wedge_err_set(&o->text_err, -ENOMEM, "no memory for the report as text");
-    if (memory && fclose(memory) && !o->untold)
-        o->untold = wedge_err_set(&o->text_err, -ENOMEM, "no memory for the report as text");
-}
-
-/* wedge_share_fn: the words take half as long as the files. */
-static void make_one(void *arg, size_t i)
-{
-    struct out *o = arg;
-    if (i == 0)
-        o->unsaved = wedge_report_write_all(o->cli->dir, o->report, o->exit_status, &o->save_err);
-    else if (o->words)
-        tell(o);
+    struct words *w = arg;
+    const struct wedge_report_text_options options = {.color = w->cli->color, .all_threads = w->cli->verbose};
+    FILE *memory = open_memstream(&w->text, &w->len);
+    w->rc = memory ? wedge_report_write_text(w->report, memory, &options, &w->err)
+                   : wedge_err_set(&w->err, -ENOMEM, "no memory for the report as text");
+    if (memory && fclose(memory) && !w->rc)
+        w->rc = wedge_err_set(&w->err, -ENOMEM, "no memory for the report as text");
 }
 
 int wedge_cli_report(const struct wedge_cli *cli, const json_t *report, int exit_status, FILE *out,
                      struct wedge_err *err)
 {
-    struct out o = {
-        .cli = cli, .report = report, .exit_status = exit_status, .words = !cli->json && (!cli->quiet || exit_status)};
-    wedge_share(o.words ? 2 : 1, 1, make_one, &o);
+    struct words words = {.cli = cli, .report = report};
+    struct wedge_err save_err;
+    const bool wanted = !cli->json && (!cli->quiet || exit_status);
+    int unsaved = wedge_report_write_all(cli->dir, report, exit_status, wanted ? tell : NULL, &words, &save_err);
     /* A full disk must not keep back what was found out: to say it is what there is left to do. */
-    int rc = o.unsaved ? o.unsaved : o.untold;
+    int rc = unsaved ? unsaved : words.rc;
     if (rc && err)
-        *err = o.unsaved ? o.save_err : o.text_err;
+        *err = unsaved ? save_err : words.err;
     if (cli->json && wedge_report_dump_file(report, out) && !rc)
         rc = wedge_err_set(err, -EIO, "cannot write the report to standard output");
-    if (o.words && !o.untold && (fwrite(o.text, 1, o.len, out) != o.len || fflush(out)) && !rc)
+    if (wanted && !words.rc && (fwrite(words.text, 1, words.len, out) != words.len || fflush(out)) && !rc)
         rc = wedge_err_set(err, -EIO, "cannot print the report: %s", strerror(errno));
     if (!rc && !cli->quiet && !cli->json)
         fprintf(out, "\nreport: %s/report.html\n", cli->dir);
-    free(o.text);
+    free(words.text);
     return rc;
 }

@@ -10,7 +10,7 @@
 
 #include <uthash.h>
 
-enum { DEEPEST = 64, WIDEST_ESCAPE = 12 };
+enum { DEEPEST = 64, WIDEST_ESCAPE = 12, LEAST_PIECE = 1024 };
 
 /* A part that stands more than once, and where it was written first. */
 struct part {
@@ -21,18 +21,30 @@ struct part {
     UT_hash_handle hh;
 };
 
+/* A piece of the text: bytes of `data`. */
+struct piece {
+    size_t from, len;
+};
+
 struct dump {
     char *data;
     size_t len, cap, tail;
     unsigned flags;
     bool failed;
     struct part *parts;
+    /* Where the text may lie in pieces: */
+    bool in_pieces;
+    int recording; /* parts that we are in: each is to lie in one piece */
+    struct piece *pieces;
+    size_t n_pieces, cap_pieces;
+    size_t begin; /* of the piece that is being composed */
+    size_t again; /* bytes that were not composed again */
 };
 
 static bool grow(struct dump *d, size_t more)
 {
     size_t cap = d->cap ? d->cap : 65536;
-    if (d->failed || more > WEDGE_DUMP_MAX_BYTES - d->len)
+    if (d->failed || more > WEDGE_DUMP_MAX_BYTES - d->len - d->again)
         d->failed = true;
     while (!d->failed && cap < d->len + more + d->tail)
         cap *= 2;
@@ -49,7 +61,8 @@ static bool grow(struct dump *d, size_t more)
 /* `cap` is at most twice the most: what fits is not too much. */
 static inline bool room(struct dump *d, size_t more)
 {
-    return (!d->failed && d->len + more + d->tail <= d->cap && d->len + more <= WEDGE_DUMP_MAX_BYTES) || grow(d, more);
+    return (!d->failed && d->len + more + d->tail <= d->cap && d->len + d->again + more <= WEDGE_DUMP_MAX_BYTES) ||
+           grow(d, more);
 }
 
 static void put(struct dump *d, const char *bytes, size_t len)
@@ -195,6 +208,34 @@ static void put_object(struct dump *d, const json_t *object, int depth, bool lea
     put(d, "}", 1);
 }
 
+static void add_piece(struct dump *d, size_t from, size_t len)
+{
+    if (d->n_pieces == d->cap_pieces) {
+        size_t cap = d->cap_pieces ? 2 * d->cap_pieces : 64;
+        struct piece *pieces = realloc(d->pieces, cap * sizeof(*pieces));
+        if (!pieces) {
+            d->failed = true;
+            return;
+        }
+        d->pieces = pieces;
+        d->cap_pieces = cap;
+    }
+    d->pieces[d->n_pieces++] = (struct piece){from, len};
+}
+
+/* The part stands here too, where it lies. */
+static void refer(struct dump *d, const struct part *part)
+{
+    if (d->failed || part->len > WEDGE_DUMP_MAX_BYTES - d->len - d->again) {
+        d->failed = true;
+        return;
+    }
+    add_piece(d, d->begin, d->len - d->begin);
+    add_piece(d, part->from, part->len);
+    d->begin = d->len;
+    d->again += part->len;
+}
+
 /* Copies what was written of the same value before. In a line of its own it must stand as deep as it did. */
 static bool put_again(struct dump *d, const json_t *value, int depth, struct part **ret)
 {
@@ -203,6 +244,10 @@ static bool put_again(struct dump *d, const json_t *value, int depth, struct par
     *ret = part;
     if (!part || !part->len || (part->depth != depth && !part->leaf && d->flags & WEDGE_DUMP_INDENT))
         return false;
+    if (d->in_pieces && !d->recording && part->len >= LEAST_PIECE) {
+        refer(d, part);
+        return true;
+    }
     if (room(d, part->len))
         memcpy(d->data + d->len, d->data + part->from, part->len);
     d->len += d->failed ? 0 : part->len;
@@ -220,12 +265,14 @@ static void put_container(struct dump *d, const json_t *value, int depth)
         HASH_ADD_PTR(d->parts, value, part);
     }
     size_t from = d->len;
+    d->recording += part != NULL;
     const bool leaf = is_leaf(value);
     if (json_is_array(value))
         put_array(d, value, depth, leaf);
     else
         put_object(d, value, depth, leaf);
     if (part) {
+        d->recording--;
         part->leaf = leaf;
         part->from = from;
         part->depth = depth;
@@ -292,14 +339,45 @@ char *wedge_report_dump(const json_t *tree, unsigned flags, size_t tail, size_t 
     return d.data;
 }
 
+bool wedge_report_dump_text(const json_t *tree, unsigned flags, const char *end, struct wedge_dump_text *ret)
+{
+    struct dump d = {.flags = flags, .in_pieces = true};
+    struct wedge_dump_text text = {0};
+    run(&d, tree);
+    put(&d, end, strlen(end));
+    if (!d.failed)
+        add_piece(&d, d.begin, d.len - d.begin);
+    if (!d.failed && (text.parts = calloc(d.n_pieces, sizeof(*text.parts)))) {
+        text.data = d.data;
+        text.composed = d.len;
+        for (size_t i = 0; i < d.n_pieces; i++)
+            if (d.pieces[i].len)
+                text.parts[text.n++] = (struct iovec){d.data + d.pieces[i].from, d.pieces[i].len};
+        text.len = d.len + d.again;
+        *ret = text;
+    } else {
+        free(d.data);
+    }
+    free(d.pieces);
+    return text.parts != NULL;
+}
+
+void wedge_report_dump_text_free(struct wedge_dump_text *text)
+{
+    free(text->data);
+    free(text->parts);
+    *text = (struct wedge_dump_text){0};
+}
+
 int wedge_report_dump_file(const json_t *tree, FILE *out)
 {
-    size_t len;
-    char *text = wedge_report_dump(tree, WEDGE_DUMP_INDENT, 1, &len);
-    if (!text)
+    struct wedge_dump_text text;
+    if (!wedge_report_dump_text(tree, WEDGE_DUMP_INDENT, "\n", &text))
         return -ENOMEM;
-    text[len++] = '\n';
-    bool written = fwrite(text, 1, len, out) == len && fflush(out) == 0;
-    free(text);
+    bool written = true;
+    for (size_t i = 0; i < text.n && written; i++)
+        written = fwrite(text.parts[i].iov_base, 1, text.parts[i].iov_len, out) == text.parts[i].iov_len;
+    written = written && fflush(out) == 0;
+    wedge_report_dump_text_free(&text);
     return written ? 0 : -EIO;
 }

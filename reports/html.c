@@ -23,48 +23,48 @@
 
 enum { MOST_BYTES = 64 << 20 };
 
-struct page {
+struct wedge_page {
     struct wedge_text out;
     const json_t *report;
     size_t data_at; /* where in `out` the model comes */
     char nonce[WEDGE_NONCE_CHARS];
 };
 
-static void escaped(struct page *p, const char *text)
+static void escaped(struct wedge_page *p, const char *text)
 {
     wedge_markup_text(&p->out, text);
 }
 
-static void element(struct page *p, const char *tag, const char *class, const char *text)
+static void element(struct wedge_page *p, const char *tag, const char *class, const char *text)
 {
     wedge_text_addf(&p->out, "<%s class=\"%s\">", tag, class);
     escaped(p, text);
     wedge_text_addf(&p->out, "</%s>\n", tag);
 }
 
-static const char *verdict(const struct page *p, const char *field)
+static const char *verdict(const struct wedge_page *p, const char *field)
 {
     return wedge_report_text(json_object_get(p->report, "verdict"), field);
 }
 
-static bool is_hang(const struct page *p)
+static bool is_hang(const struct wedge_page *p)
 {
     return json_is_true(json_object_get(json_object_get(p->report, "verdict"), "hang"));
 }
 
-static void put_title(struct page *p)
+static void put_title(struct wedge_page *p)
 {
     escaped(p, wedge_word_kind(verdict(p, "kind")).title);
     wedge_text_add(&p->out, is_hang(p) ? " – wedge report" : " (no hang) – wedge report");
 }
 
-static void put_class(struct page *p)
+static void put_class(struct wedge_page *p)
 {
     escaped(p, is_hang(p) ? verdict(p, "certainty") : "no-hang");
 }
 
 /* What was run, in one line. */
-static void put_command(struct page *p)
+static void put_command(struct wedge_page *p)
 {
     const json_t *run = json_object_get(p->report, "run"), *word;
     const char *scenario = wedge_report_text(run, "scenario");
@@ -92,7 +92,7 @@ static void put_command(struct page *p)
     }
 }
 
-static void definition(struct page *p, const char *term, const char *text, const char *here)
+static void definition(struct wedge_page *p, const char *term, const char *text, const char *here)
 {
     wedge_text_add(&p->out, "<div>");
     element(p, "dt", "term", term);
@@ -105,7 +105,7 @@ static void definition(struct page *p, const char *term, const char *text, const
     wedge_text_add(&p->out, "</div>\n");
 }
 
-static void put_verdict(struct page *p)
+static void put_verdict(struct wedge_page *p)
 {
     struct wedge_word kind = wedge_word_kind(verdict(p, "kind"));
     struct wedge_word certainty = wedge_word_certainty(verdict(p, "certainty"));
@@ -132,7 +132,7 @@ static void put_verdict(struct page *p)
 }
 
 /* The words of the assumptions, for the script: it knows the model alone. */
-static void put_words(struct page *p)
+static void put_words(struct wedge_page *p)
 {
     static const char *const words[] = {"no-outside-signal", "no-outside-kill", "posix-owner", "complete-view"};
     json_t *all = json_object(), *kinds = json_object();
@@ -152,17 +152,17 @@ static void put_words(struct page *p)
 }
 
 /* It is large: it is not copied. */
-static void put_data(struct page *p)
+static void put_data(struct wedge_page *p)
 {
     p->data_at = p->out.len;
 }
 
 /* One place of page.html: {{name}}, or {{>file}} for an asset. */
-static void put_place(struct page *p, const char *name, size_t len)
+static void put_place(struct wedge_page *p, const char *name, size_t len)
 {
     static const struct {
         const char *name;
-        void (*put)(struct page *);
+        void (*put)(struct wedge_page *);
     } places[] = {{"title", put_title},     {"class", put_class}, {"command", put_command},
                   {"verdict", put_verdict}, {"words", put_words}, {"data", put_data}};
     if (len && name[0] == '>') {
@@ -181,7 +181,7 @@ static void put_place(struct page *p, const char *name, size_t len)
     p->out.cut = true; /* a place that nobody fills: the page is wrong, and a test sees it */
 }
 
-static void fill(struct page *p)
+static void fill(struct wedge_page *p)
 {
     const struct wedge_asset *page = wedge_asset_find("page.html", strlen("page.html"));
     const char *at = page->data, *end = page->data + page->len;
@@ -199,8 +199,10 @@ static void fill(struct page *p)
 }
 
 /* Can this JSON stand in the page as it is? */
-static bool is_harmless(const char *json, size_t len)
+static bool is_harmless(const struct wedge_dump_text *text)
 {
+    const char *json = text->data;
+    const size_t len = text->composed;
     uint64_t word, all = 0;
     size_t at = 0;
     for (; len - at >= sizeof(word); at += sizeof(word)) {
@@ -213,26 +215,54 @@ static bool is_harmless(const char *json, size_t len)
     return ascii && !memchr(json, '<', len) && !memchr(json, '>', len) && !memchr(json, '&', len);
 }
 
-int wedge_report_write_html(const json_t *report, const char *json, size_t len, int dirfd, const char *name,
-                            struct wedge_err *err)
+int wedge_report_html_begin(const json_t *report, struct wedge_page **ret, struct wedge_err *err)
 {
-    struct page p = {.out = WEDGE_TEXT_INIT(MOST_BYTES), .report = report};
-    char *own = NULL;
-    int rc = wedge_markup_nonce(p.nonce, err);
-    if (rc)
+    struct wedge_page *p = calloc(1, sizeof(*p));
+    if (!p)
+        return wedge_err_set(err, -ENOMEM, "no memory for a page");
+    p->out = (struct wedge_text)WEDGE_TEXT_INIT(MOST_BYTES);
+    p->report = report;
+    int rc = wedge_markup_nonce(p->nonce, err);
+    if (rc) {
+        free(p);
         return rc;
-    if (!json || !is_harmless(json, len))
-        json = own = wedge_report_dump(report, WEDGE_DUMP_ASCII | WEDGE_DUMP_HTML, 0, &len);
-    fill(&p);
-    if (p.out.cut || !json || len > MOST_BYTES) {
-        rc = wedge_err_set(err, -ENOMEM, "no memory for %s", name);
-    } else {
-        const struct iovec parts[] = {{p.out.data, p.data_at},
-                                      {(void *)json, len},
-                                      {p.out.data + p.data_at, p.out.len - p.data_at}};
-        rc = wedge_report_save_parts(dirfd, name, parts, sizeof(parts) / sizeof(parts[0]), err);
     }
-    free(own);
-    wedge_text_free(&p.out);
+    fill(p);
+    *ret = p;
+    return 0;
+}
+
+static int save(const struct wedge_page *p, const struct wedge_dump_text *json, int dirfd, const char *name,
+                struct wedge_err *err)
+{
+    struct iovec *parts = calloc(json->n + 2, sizeof(*parts));
+    if (!parts)
+        return wedge_err_set(err, -ENOMEM, "no memory for %s", name);
+    parts[0] = (struct iovec){p->out.data, p->data_at};
+    memcpy(parts + 1, json->parts, json->n * sizeof(*parts));
+    parts[json->n + 1] = (struct iovec){p->out.data + p->data_at, p->out.len - p->data_at};
+    int rc = wedge_report_save_parts(dirfd, name, parts, json->n + 2, err);
+    free(parts);
     return rc;
+}
+
+int wedge_report_html_end(struct wedge_page *p, const struct wedge_dump_text *json, int dirfd, const char *name,
+                          struct wedge_err *err)
+{
+    struct wedge_dump_text own = {0};
+    if (!json || !json->parts || !is_harmless(json))
+        json = wedge_report_dump_text(p->report, WEDGE_DUMP_ASCII | WEDGE_DUMP_HTML, "", &own) ? &own : NULL;
+    int rc = p->out.cut || !json || json->len > MOST_BYTES ? wedge_err_set(err, -ENOMEM, "no memory for %s", name)
+                                                           : save(p, json, dirfd, name, err);
+    wedge_report_dump_text_free(&own);
+    wedge_text_free(&p->out);
+    free(p);
+    return rc;
+}
+
+int wedge_report_write_html(const json_t *report, int dirfd, const char *name, struct wedge_err *err)
+{
+    struct wedge_page *page;
+    int rc = wedge_report_html_begin(report, &page, err);
+    return rc ? rc : wedge_report_html_end(page, NULL, dirfd, name, err);
 }

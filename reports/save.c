@@ -2,6 +2,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -68,16 +69,22 @@ int wedge_report_open_dir(const char *dir, int *ret_dirfd, struct wedge_err *err
     return rc;
 }
 
-static int write_all(int fd, const char *data, size_t len)
+enum { AT_ONCE = 128 }; /* pieces of one call; IOV_MAX is 1,024 */
+
+static int write_all(int fd, const struct iovec *parts, size_t n)
 {
-    while (len > 0) {
-        ssize_t n = write(fd, data, len);
-        if (n < 0 && errno != EINTR)
+    struct iovec now[AT_ONCE];
+    for (size_t at = 0, done = 0; at < n;) { /* done: of part `at` */
+        int count = 0;
+        for (size_t i = at; i < n && count < AT_ONCE; i++)
+            now[count++] = parts[i];
+        now[0].iov_base = (char *)now[0].iov_base + done;
+        now[0].iov_len -= done;
+        ssize_t wrote = writev(fd, now, count);
+        if (wrote < 0 && errno != EINTR)
             return -errno;
-        if (n > 0) {
-            data += n;
-            len -= (size_t)n;
-        }
+        for (done += wrote > 0 ? (size_t)wrote : 0; at < n && done >= parts[at].iov_len; at++)
+            done -= parts[at].iov_len;
     }
     return 0;
 }
@@ -157,9 +164,7 @@ int wedge_report_save_parts(int dirfd, const char *name, const struct iovec *par
          * renames (auto_da_alloc, ext4(5)): 1 ms for a report. Where it cannot be done, the writing will say what is the matter. */
         if (len)
             fallocate(fd, 0, 0, (off_t)len);
-        rc = 0;
-        for (size_t i = 0; i < n && !rc; i++)
-            rc = write_all(fd, parts[i].iov_base, parts[i].iov_len);
+        rc = write_all(fd, parts, n);
         int lock = fcntl(fd, F_DUPFD_CLOEXEC,
                          0); /* the file is locked until it has its name; what close() says comes before that */
         if (close(fd) && !rc)
@@ -185,46 +190,87 @@ int wedge_report_save(int dirfd, const char *name, const void *data, size_t len,
 
 int wedge_report_write_json(const json_t *report, int dirfd, const char *name, struct wedge_err *err)
 {
-    size_t len;
-    char *text = wedge_report_dump(report, WEDGE_DUMP_INDENT, 1, &len);
-    if (!text)
+    struct wedge_dump_text text;
+    if (!wedge_report_dump_text(report, WEDGE_DUMP_INDENT, "\n", &text))
         return wedge_err_set(err, -ENOMEM, "no memory for %s", name);
-    text[len] = '\n';
-    int rc = wedge_report_save(dirfd, name, text, len + 1, err);
-    free(text);
+    int rc = wedge_report_save_parts(dirfd, name, text.parts, text.n, err);
+    wedge_report_dump_text_free(&text);
     return rc;
 }
 
+/* report.json and report.html, of one text, and what is done beside them:
+ *
+ *   one thread:    compose the text ──> write report.json ──> meanwhile, which is short, where the page takes longer
+ *   the other:     the page around the text ──> wait for it ──> write report.html */
+enum { JSON, HTML, MEANWHILE, WORKS };
 struct both {
     const json_t *report;
-    const char *json;
-    size_t len;
-    int dirfd, rc[2];
-    struct wedge_err err[2];
+    int dirfd, rc[WORKS];
+    struct wedge_err err[WORKS];
+    void (*meanwhile)(void *arg);
+    void *arg;
+    pthread_mutex_t lock;
+    pthread_cond_t known; /* that the text is composed, or that it cannot be */
+    bool is_known; /* under the lock; the text does not change after it */
+    struct wedge_dump_text text; /* without parts: no memory */
 };
 
-/* wedge_share_fn */
-static void write_one(void *arg, size_t i)
+static void compose(struct both *b)
 {
-    struct both *b = arg;
-    if (i == 0)
-        b->rc[i] = wedge_report_save(b->dirfd, "report.json", b->json, b->len, &b->err[i]);
-    else
-        b->rc[i] = wedge_report_write_html(b->report, b->json, b->len, b->dirfd, "report.html", &b->err[i]);
+    struct wedge_dump_text text = {0};
+    wedge_report_dump_text(b->report, WEDGE_DUMP_INDENT, "\n", &text);
+    pthread_mutex_lock(&b->lock);
+    b->text = text;
+    b->is_known = true;
+    pthread_cond_signal(&b->known);
+    pthread_mutex_unlock(&b->lock);
 }
 
-/* Composed once. */
-static int write_both(int dirfd, const json_t *report, struct wedge_err *err)
+/* Where there is one thread the text is there already. */
+static void await_text(struct both *b)
 {
-    struct both both = {.report = report, .dirfd = dirfd};
-    char *json = wedge_report_dump(report, WEDGE_DUMP_INDENT, 1, &both.len);
-    if (!json)
-        return wedge_err_set(err, -ENOMEM, "no memory for the report");
-    json[both.len++] = '\n';
-    both.json = json;
-    wedge_share(2, 1, write_one, &both);
-    free(json);
-    const size_t failed = both.rc[0] ? 0 : 1;
+    pthread_mutex_lock(&b->lock);
+    while (!b->is_known)
+        pthread_cond_wait(&b->known, &b->lock);
+    pthread_mutex_unlock(&b->lock);
+}
+
+static void write_page(struct both *b)
+{
+    struct wedge_page *page;
+    b->rc[HTML] = wedge_report_html_begin(b->report, &page, &b->err[HTML]);
+    await_text(b);
+    if (!b->rc[HTML])
+        b->rc[HTML] = wedge_report_html_end(page, &b->text, b->dirfd, "report.html", &b->err[HTML]);
+}
+
+/* wedge_share_fn; in the order of their numbers, each begun before the next */
+static void do_one(void *arg, size_t i)
+{
+    struct both *b = arg;
+    if (i == JSON) {
+        compose(b);
+        b->rc[i] = b->text.parts
+                       ? wedge_report_save_parts(b->dirfd, "report.json", b->text.parts, b->text.n, &b->err[i])
+                       : wedge_err_set(&b->err[i], -ENOMEM, "no memory for the report");
+    } else if (i == HTML) {
+        write_page(b);
+    } else if (b->meanwhile) {
+        b->meanwhile(b->arg);
+    }
+}
+
+static int write_both(int dirfd, const json_t *report, void (*meanwhile)(void *arg), void *arg, struct wedge_err *err)
+{
+    struct both both = {.report = report,
+                        .dirfd = dirfd,
+                        .meanwhile = meanwhile,
+                        .arg = arg,
+                        .lock = PTHREAD_MUTEX_INITIALIZER,
+                        .known = PTHREAD_COND_INITIALIZER};
+    wedge_share(WORKS, 1, do_one, &both);
+    wedge_report_dump_text_free(&both.text);
+    const size_t failed = both.rc[JSON] ? JSON : HTML;
     if (both.rc[failed] && err)
         *err = both.err[failed];
     return both.rc[failed];
@@ -236,7 +282,7 @@ int wedge_report_write_dir(const char *dir, const json_t *report, struct wedge_e
     int rc = wedge_report_open_dir(dir, &dirfd, err);
     if (rc)
         return rc;
-    rc = write_both(dirfd, report, err);
+    rc = write_both(dirfd, report, NULL, NULL, err);
     close(dirfd);
     return rc;
 }
@@ -304,13 +350,17 @@ int wedge_report_write_result(const char *dir, const json_t *report, int exit_st
     return rc;
 }
 
-int wedge_report_write_all(const char *dir, const json_t *report, int exit_status, struct wedge_err *err)
+int wedge_report_write_all(const char *dir, const json_t *report, int exit_status, void (*meanwhile)(void *arg),
+                           void *arg, struct wedge_err *err)
 {
     int dirfd = -1;
     int rc = wedge_report_open_dir(dir, &dirfd, err);
-    if (rc)
+    if (rc) {
+        if (meanwhile)
+            meanwhile(arg);
         return rc;
-    rc = write_both(dirfd, report, err);
+    }
+    rc = write_both(dirfd, report, meanwhile, arg, err);
     if (!rc)
         rc = write_result(dirfd, report, exit_status, true, err);
     wedge_report_clean(dirfd);

@@ -16,6 +16,7 @@
 #include <sys/uio.h>
 
 #include "base/err.h"
+#include "reports/dump.h"
 #include "reports/junit.h"
 
 /* Opens a folder for reports, making it and its parents where they are missing. A symbolic link on the way is followed
@@ -35,10 +36,15 @@ void wedge_report_clean(int dirfd);
 /* The whole model, indented, as `name`. */
 int wedge_report_write_json(const json_t *report, int dirfd, const char *name, struct wedge_err *err);
 
-/* One page that needs nothing beside it, as `name`. `json`: the model as text, `len` bytes, if the caller has it; where it holds what
- * must not stand in a page, and where it is NULL, it is composed anew. */
-int wedge_report_write_html(const json_t *report, const char *json, size_t len, int dirfd, const char *name,
-                            struct wedge_err *err);
+/* One page that needs nothing beside it, as `name`. */
+int wedge_report_write_html(const json_t *report, int dirfd, const char *name, struct wedge_err *err);
+
+/* The same in two steps. Begin composes what stands around the model, which takes as long as the model itself. End adds that, as text
+ * if the caller has it: where it holds what must not stand in a page, and where it is NULL or has no parts, it is composed anew. */
+struct wedge_page;
+int wedge_report_html_begin(const json_t *report, struct wedge_page **ret, struct wedge_err *err);
+int wedge_report_html_end(struct wedge_page *page, const struct wedge_dump_text *json, int dirfd, const char *name,
+                          struct wedge_err *err); /* frees the page */
 
 struct wedge_report_text_options {
     bool color;
@@ -55,7 +61,9 @@ int wedge_report_write_dir(const char *dir, const json_t *report, struct wedge_e
 /* result.json into `dir`: wedge.result/1, the headline, the exit status, whether the plan made the run invalid, and which reports stand beside it. */
 int wedge_report_write_result(const char *dir, const json_t *report, int exit_status, struct wedge_err *err);
 
-/* All three. Reads nothing back to know that they belong together. */
-int wedge_report_write_all(const char *dir, const json_t *report, int exit_status, struct wedge_err *err);
+/* All three. Reads nothing back to know that they belong together. `meanwhile`, which may be NULL, is called once in any case, perhaps by
+ * another thread and beside the writing: it may read the report. */
+int wedge_report_write_all(const char *dir, const json_t *report, int exit_status, void (*meanwhile)(void *arg),
+                           void *arg, struct wedge_err *err);
 
 #endif

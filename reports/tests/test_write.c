@@ -391,7 +391,7 @@ END_TEST
 
 static char *page_of(const json_t *report)
 {
-    ck_assert_int_eq(wedge_report_write_html(report, NULL, 0, dirfd_of_test, "r.html", NULL), 0);
+    ck_assert_int_eq(wedge_report_write_html(report, dirfd_of_test, "r.html", NULL), 0);
     return slurp(dirfd_of_test, "r.html");
 }
 
