@@ -1,7 +1,7 @@
 # Waits of the kernel's own: file locks and their like. Included by detector/CMakeLists.txt, which owns the library, the
 # factory and the programs that examine its cases.
 target_sources(wedge-detector PRIVATE
-  look/alarm.c kernel/file_locks.c
+  look/alarm.c kernel/file_locks.c kernel/clocks.c
   wait/file_lock.c wait/frozen.c wait/open.c wait/queue.c wait/sysv.c wait/vfork.c
   wait/signal.c wait/eventfd.c wait/timerfd.c wait/device.c)
 if(NOT BUILD_TESTING)

@@ -59,6 +59,8 @@ struct wedge_look_proc {
     bool skipped; /* the caller said so, or it cannot be read: outside */
     bool zombie; /* ended and not reaped */
     bool foreign; /* not a 64-bit x86 program: its calls are not ours to decode */
+    bool clock_asked, clock_unknown;
+    int64_t clock_ahead_ns; /* its CLOCK_MONOTONIC, of ours (detector/kernel/clocks.h) */
     bool timers_unknown;
     uint64_t timer_signals; /* that its POSIX timers send, libc's own left out */
     enum { WEDGE_ALARM_NOT_ASKED, WEDGE_ALARM_NONE, WEDGE_ALARM_POSSIBLE } alarm; /* detector/look/alarm.h */

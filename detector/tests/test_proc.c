@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/tests/suite.h"
+#include "detector/kernel/clocks.h"
 #include "detector/kernel/mounts.h"
 #include "detector/kernel/proc.h"
 
@@ -77,6 +78,33 @@ START_TEST(test_timers)
     uint64_t signals = 77;
     ck_assert(wedge_proc_timers_parse(timers[_i].text, &signals) == timers[_i].sends);
     ck_assert_uint_eq(signals, timers[_i].signals);
+}
+END_TEST
+
+static const struct {
+    const char *text;
+    bool good;
+    int64_t ns;
+} clocks[] = {
+    {"monotonic           864000         5\nboottime            0         0\n", true, 864000000000005},
+    {"monotonic           -3         500000000\nboottime            0         0\n", true, -2500000000},
+    {"monotonic 0 0", true, 0},
+    {"", false, 7},
+    {"boottime 1 1\n", false, 7},
+    {"monotonic\n", false, 7},
+    {"monotonic 5\n", false, 7},
+    {"monotonic 5 -1\n", false, 7},
+    {"monotonic 5 1000000000\n", false, 7},
+    {"monotonic 9223372036854775807 0\n", false, 7},
+    {"monotonic x 0\n", false, 7},
+};
+START_TEST(test_clocks)
+{
+    int64_t ns = 7;
+    ck_assert(wedge_clocks_parse(clocks[_i].text, &ns) == clocks[_i].good);
+    ck_assert_int_eq(ns, clocks[_i].ns);
+    ck_assert_int_eq(wedge_clocks_ahead(getpid(), 0, &ns), 0);
+    ck_assert_int_eq(ns, 0);
 }
 END_TEST
 
@@ -299,6 +327,7 @@ static void fill(TCase *tcase)
     tcase_add_test(tcase, test_stat);
     tcase_add_loop_test(tcase, test_bad_stat, 0, COUNT(bad_stats));
     tcase_add_loop_test(tcase, test_timers, 0, COUNT(timers));
+    tcase_add_loop_test(tcase, test_clocks, 0, COUNT(clocks));
     tcase_add_test(tcase, test_status);
     tcase_add_loop_test(tcase, test_bad_status, 0, COUNT(bad_statuses));
     tcase_add_test(tcase, test_syscall);

@@ -15,7 +15,7 @@ static const struct healthy healthy[] = {
     {"timer-leaves", true, WEDGE_WAIT_MUTEX},        {"timer-kills", true, WEDGE_WAIT_MUTEX},
     {"memory-in-message", true, WEDGE_WAIT_SEM},     {"memory-read-only", false, WEDGE_WAIT_FUTEX},
     {"urgent-byte", true, WEDGE_WAIT_MUTEX},         {"folder-watched", true, WEDGE_WAIT_MUTEX},
-    {"owner-in-namespace", false, WEDGE_WAIT_FUTEX},
+    {"owner-in-namespace", false, WEDGE_WAIT_FUTEX}, {"clock-ahead", false, WEDGE_WAIT_SEM},
 };
 
 /* With io_uring, where this machine lets us have it. First, a thread of the kernel's that has nothing to do any more and will not

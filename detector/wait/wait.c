@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "detector/core/core_look.h"
+#include "detector/kernel/clocks.h"
 #include "detector/look/alarm.h"
 
 #define BIT(signal) (1ull << ((signal)-1))
@@ -178,6 +179,20 @@ void wedge_wait_in(struct wedge_look *look, int thread, int64_t ns)
     *earliest = ns < *earliest ? ns : *earliest;
 }
 
+/* Its moment by the clock of the process, which may be in another time namespace. False: nobody knows. */
+static bool add_ahead(struct wedge_look *look, int thread, int64_t *now_ns)
+{
+    int proc = look->snapshot->threads[thread].proc;
+    struct wedge_look_proc *own = &look->procs[proc];
+    if (!own->clock_asked) {
+        own->clock_asked = true;
+        own->clock_unknown =
+            wedge_clocks_ahead(look->snapshot->procs[proc].pid, own->reader, &own->clock_ahead_ns) != 0;
+    }
+    *now_ns += own->clock_ahead_ns;
+    return !own->clock_unknown;
+}
+
 void wedge_wait_until(struct wedge_look *look, int thread, int clock, int64_t ns)
 {
     struct timespec now;
@@ -187,6 +202,8 @@ void wedge_wait_until(struct wedge_look *look, int thread, int clock, int64_t ns
     }
     clock_gettime(clock, &now);
     int64_t now_ns = (int64_t)now.tv_sec * WEDGE_NS_PER_S + now.tv_nsec;
+    if (clock == CLOCK_MONOTONIC && !add_ahead(look, thread, &now_ns))
+        now_ns = INT64_MAX;
     wedge_wait_in(look, thread, ns > now_ns ? ns - now_ns : 0);
 }
 

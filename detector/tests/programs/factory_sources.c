@@ -452,6 +452,32 @@ static void owner_in_namespace(void)
     }
 }
 
+/* ---- clocks ---- */
+
+/* A child whose monotonic clock is ten days ahead (time_namespaces(7)): its deadlines are near, and look far away. Without the
+ * right to: one whose clock is as all others'. */
+static void clock_ahead(void)
+{
+    static const char ahead[] = "monotonic 864000 0\nboottime 864000 0\n";
+    sem_t posted;
+    int fd = unshare(CLONE_NEWTIME) ? -1 : open("/proc/self/timens_offsets", O_WRONLY | O_CLOEXEC);
+    if (fd >= 0 && write(fd, ahead, sizeof(ahead) - 1) != (ssize_t)sizeof(ahead) - 1)
+        factory_die("timens_offsets");
+    if (factory_child() != 0) {
+        factory_ready();
+        _exit(wait(NULL) < 0);
+    }
+    sem_init(&posted, 0, 0);
+    for (;;) {
+        struct timespec until;
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_nsec += SLOW_MS * 1000000;
+        until.tv_sec += until.tv_nsec / 1000000000;
+        until.tv_nsec %= 1000000000;
+        sem_clockwait(&posted, CLOCK_MONOTONIC, &until);
+    }
+}
+
 const struct factory_case factory_sources[] = {
     {"timer-leaves", timer_leaves, true},
     {"timer-kills", timer_kills, true},
@@ -464,5 +490,6 @@ const struct factory_case factory_sources[] = {
     {"urgent-byte", urgent_byte, true},
     {"folder-watched", folder_watched, true},
     {"owner-in-namespace", owner_in_namespace, true},
+    {"clock-ahead", clock_ahead, true},
     {NULL, NULL, false},
 };
