@@ -42,6 +42,9 @@ struct wedge_examine {
      * both is of that sleep, and no older. NULL: `arena` stays as it is. */
     const struct wedge_arena *live;
     enum wedge_stacks stacks;
+    /* A process in which a stop would end a wait for certain (detector/stacks/disturb.h) is left alone, unless the hang is
+     * proved and of the whole: a look whose verdict may come to nothing must not change what it looks at. */
+    bool gentle;
     bool brief; /* where there is no hang, the report may leave processes, threads and edges out */
     struct wedge_history *history; /* of earlier examinations of this tree; NULL: none is kept */
     int64_t patience_ns; /* how long a thread may wait behind one holder that runs; 0: for ever. Needs a history */

@@ -36,7 +36,7 @@ static int64_t stalled_ns(struct wedge_session_state *st, const struct wedge_tre
     return wedge_quiet_stalled_ns(&st->quiet, now, bytes, wedge_tree_cpu_ns(tree));
 }
 
-int wedge_session_examine(struct wedge_session_state *st, int64_t stalled, bool always, json_t **ret)
+int wedge_session_examine(struct wedge_session_state *st, int64_t stalled, enum wedge_session_stacks of, json_t **ret)
 {
     pid_t own[WEDGE_SESSION_OWN];
     struct wedge_arena_copy copy = {0};
@@ -44,8 +44,9 @@ int wedge_session_examine(struct wedge_session_state *st, int64_t stalled, bool 
     struct wedge_examine options = {.root = st->root,
                                     .blind = own,
                                     .n_blind = wedge_session_own_pids(st, own),
-                                    .stacks = always ? WEDGE_STACKS_ALWAYS : WEDGE_STACKS_ON_HANG,
-                                    .brief = !always,
+                                    .stacks = of == WEDGE_SESSION_ALL ? WEDGE_STACKS_ALWAYS : WEDGE_STACKS_ON_HANG,
+                                    .gentle = of == WEDGE_SESSION_GENTLE,
+                                    .brief = of != WEDGE_SESSION_ALL,
                                     .history = st->history,
                                     .patience_ns = st->s->patience_ns ? st->s->patience_ns : st->stall_ns,
                                     .stop_deadline_ms = st->s->stop_deadline_ms,
@@ -118,7 +119,7 @@ int wedge_session_tick(struct wedge_session_state *st)
     if (!due && !ripe && !(is_stalled && now >= st->quiet.examine_at_ns))
         return 0;
     int64_t cpu_before = own_cpu_ns();
-    int rc = wedge_session_examine(st, is_stalled ? stalled : 0, false, &report);
+    int rc = wedge_session_examine(st, is_stalled ? stalled : 0, WEDGE_SESSION_GENTLE, &report);
     wedge_quiet_examined(&st->quiet, now, wedge_clock_ns(), own_cpu_ns() - cpu_before);
     if (rc)
         return unexamined(st, rc);
@@ -134,7 +135,7 @@ int wedge_session_limit_passed(struct wedge_session_state *st)
     json_t *report;
     struct wedge_report_run run;
     int64_t ran = wedge_clock_ns() - st->began_ns;
-    int rc = wedge_session_examine(st, ran, true, &report);
+    int rc = wedge_session_examine(st, ran, WEDGE_SESSION_ALL, &report);
     if (rc == -ESRCH)
         return 0;
     if (rc) {

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "detector/stacks/stacks.h"
 #include "faults/launch.h"
 #include "scenarios/verdict.h"
 
@@ -54,16 +55,33 @@ static void act(struct wedge_session_state *st, const struct wedge_act *what, co
         st->out->still_alive = wedge_session_kill_tree(st);
 }
 
-/* Before a tree is killed all of it is recorded, with every stack. A hang of the whole that is proved was looked at
- * so from the beginning (detector/examine.c); of another one this is a second look, believed if it says the same. */
-static json_t *record_all(struct wedge_session_state *st, json_t *report)
+/* Is there a thread whose stack was not taken because the stop would have ended its wait? */
+static bool was_spared(const json_t *report)
+{
+    size_t i, k;
+    const json_t *process, *thread;
+    json_array_foreach(json_object_get(report, "processes"), i, process)
+        json_array_foreach(json_object_get(process, "threads"), k, thread) {
+            const char *note = json_string_value(json_object_get(thread, "stack_note"));
+            if (note && strcmp(note, "no stack: " WEDGE_STACKS_SPARED) == 0)
+                return true;
+        }
+    return false;
+}
+
+/* What is reported has stacks. A hang of the whole that is proved was looked at so from the beginning
+ * (detector/stacks/stacks.c), and has all of them, which is wanted before a tree is killed. Of another one this is a second
+ * look, believed if it says the same; without stacks the same hang has another signature. */
+static json_t *record(struct wedge_session_state *st, bool all, json_t *report)
 {
     struct wedge_headline h = wedge_headline(report);
     json_t *full = NULL;
-    if ((h.whole && h.proved) || wedge_session_examine(st, 0, true, &full))
+    bool spared = was_spared(report);
+    if ((h.whole && h.proved) || (!all && !spared) ||
+        wedge_session_examine(st, 0, all ? WEDGE_SESSION_ALL : WEDGE_SESSION_PARTIES, &full))
         return report;
     struct wedge_headline again = wedge_headline(full);
-    bool same = strcmp(again.kind, h.kind) == 0 && strcmp(again.signature, h.signature) == 0;
+    bool same = strcmp(again.kind, h.kind) == 0 && (spared || strcmp(again.signature, h.signature) == 0);
     json_decref(same ? report : full);
     return same ? full : report;
 }
@@ -73,8 +91,8 @@ static json_t *record_all(struct wedge_session_state *st, json_t *report)
 void wedge_session_finish(struct wedge_session_state *st, enum wedge_session_end end, const struct wedge_act *what,
                           json_t *report)
 {
-    if (what->kill && end == WEDGE_HUNG)
-        report = record_all(st, report);
+    if (end == WEDGE_HUNG)
+        report = record(st, what->kill, report);
     int64_t fired = last_fired_ns(st);
     if (fired)
         st->out->verdict_after_fault_ns = wedge_clock_ns() - fired;
@@ -97,12 +115,12 @@ static bool lasted(struct wedge_session_state *st, const struct wedge_headline *
 }
 
 /* A proved hang of a part that has lasted: once, unless its words change. */
-static bool act_on_part(struct wedge_session_state *st, const struct wedge_headline *h, json_t *report)
+static bool act_on_part(struct wedge_session_state *st, json_t *report)
 {
     const struct wedge_act *what = &st->s->on_part;
-    if ((!what->core && !what->kill && !what->command) || strcmp(st->acted, h->signature) == 0)
+    if ((!what->core && !what->kill && !what->command) || strcmp(st->acted, st->lasting) == 0)
         return false;
-    snprintf(st->acted, sizeof(st->acted), "%s", h->signature);
+    snprintf(st->acted, sizeof(st->acted), "%s", st->lasting);
     if (what->kill)
         wedge_session_finish(st, WEDGE_HUNG, what, report);
     else
@@ -140,13 +158,14 @@ void wedge_session_judge(struct wedge_session_state *st, json_t *report, bool st
     bool worth = lasts || contention || (!h.whole && h.proved);
     if (worth && strcmp(st->reported, h.signature) != 0) {
         snprintf(st->reported, sizeof(st->reported), "%s", h.signature);
+        report = record(st, false, report);
         take_report(st, json_incref(report));
         if (st->s->on_report)
             st->s->on_report(st->s->arg, report, false);
         if (contention && st->s->contention_quiesces && st->agent)
             wedge_faults_quiesce(&st->arena);
     }
-    if (!h.whole && h.proved && lasts && act_on_part(st, &h, report))
+    if (!h.whole && h.proved && lasts && act_on_part(st, report))
         return;
     json_decref(report);
 }

@@ -92,8 +92,10 @@ int64_t wedge_session_now(struct wedge_session_state *st);
 int wedge_session_tick(struct wedge_session_state *st);
 /* The limit: a last examination, with every stack, and the end. */
 int wedge_session_limit_passed(struct wedge_session_state *st);
-/* Examines. `stalled`: for how long nothing moved, 0 not known; `always`: every stack is wanted. -errno. */
-int wedge_session_examine(struct wedge_session_state *st, int64_t stalled, bool always, json_t **ret);
+/* Of whom stacks are taken: of who takes part in a hang, unless that ends a wait; of who takes part; of all. */
+enum wedge_session_stacks { WEDGE_SESSION_GENTLE, WEDGE_SESSION_PARTIES, WEDGE_SESSION_ALL };
+/* Examines. `stalled`: for how long nothing moved, 0 not known. -errno. */
+int wedge_session_examine(struct wedge_session_state *st, int64_t stalled, enum wedge_session_stacks of, json_t **ret);
 
 /* What an examination means. Takes the report over. */
 void wedge_session_judge(struct wedge_session_state *st, json_t *report, bool stalled, int64_t now);

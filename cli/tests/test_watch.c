@@ -100,6 +100,33 @@ START_TEST(test_watch_hang)
 }
 END_TEST
 
+/* The stop for a stack ends semop(2): while a hang is only evident, and has not lasted, nothing may end it. */
+START_TEST(test_watch_ends_no_wait_before_it_reports)
+{
+    char said[65536], result[160];
+    int out;
+    const char *const argv[] = {
+        from_env("WEDGE_BIN"),     "watch",         "-q", "--stall", "1s", "--limit", "40s", "-o", wedge_out, "--",
+        from_env("WEDGE_FACTORY"), "sysv-sem-once", NULL};
+    pid_t wedge = start(argv, &out);
+    read_text(out, NULL, said, sizeof(said));
+    close(out);
+    ck_assert_int_eq(status_of(wedge), 124);
+    snprintf(result, sizeof(result), "%s/report.json", wedge_out);
+    json_t *report = json_load_file(result, 0, NULL);
+    ck_assert_ptr_nonnull(report);
+    const char *woken = strstr(said, "woken after ");
+    ck_assert_msg(!woken || atoi(woken + 12) >= 1000, "%s", said);
+    ck_assert_str_eq(word(report, "kind"), "closed-wait");
+    ck_assert_str_eq(word(report, "certainty"), "evident");
+    const json_t *process = json_array_get(json_object_get(report, "processes"), 0);
+    const json_t *thread = json_array_get(json_object_get(process, "threads"), 0);
+    ck_assert_msg(json_array_size(json_object_get(thread, "frames")) > 2, "%s",
+                  json_string_value(json_object_get(thread, "stack_note")));
+    json_decref(report);
+}
+END_TEST
+
 /* Everything that it says goes to `out`. */
 static pid_t start_saying(const char *const *argv, int out)
 {
@@ -452,6 +479,7 @@ static void fill(TCase *tcase)
     tcase_add_loop_test(tcase, test_dump_hang, 0, HANGS);
     tcase_add_loop_test(tcase, test_dump_healthy, 0, HEALTHY);
     tcase_add_test(tcase, test_watch_that_nobody_reads);
+    tcase_add_test(tcase, test_watch_ends_no_wait_before_it_reports);
     tcase_add_test(tcase, test_watch_without_a_folder);
     tcase_add_test(tcase, test_watch_server);
     tcase_add_loop_test(tcase, test_watch_says_what_was_recorded, 0, sizeof(recorded) / sizeof(recorded[0]));

@@ -13,6 +13,7 @@
 #include "detector/core/core_file.h"
 #include "detector/elf/elf_file.h"
 #include "detector/stacks/capture.h"
+#include "detector/stacks/disturb.h"
 #include "detector/stacks/parcel.h"
 #include "detector/stacks/sandbox.h"
 
@@ -90,13 +91,27 @@ static bool is_wanted(const struct stacks *stacks, size_t proc, bool all)
            (all || has_parties(stacks->snapshot, (int)proc));
 }
 
+/* Would the stop end a wait that there is no need to end yet? */
+static bool is_spared(const struct stacks *stacks, size_t proc, bool all)
+{
+    const struct wedge_proc *p = &stacks->snapshot->procs[proc];
+    if (all || !stacks->look->options->gentle)
+        return false;
+    for (int t = p->first_thread; t < p->first_thread + p->n_threads; t++)
+        if (wedge_stop_ends_wait(&stacks->snapshot->threads[t]))
+            return true;
+    return false;
+}
+
 static void capture_live(struct stacks *stacks, bool all)
 {
     struct wedge_look *look = stacks->look;
     struct wedge_capture_ask *asks = calloc(stacks->snapshot->n_procs + 1, sizeof(*asks));
     size_t n = 0;
     for (size_t i = 0; asks && i < stacks->snapshot->n_procs; i++)
-        if (is_wanted(stacks, i, all))
+        if (is_wanted(stacks, i, all) && is_spared(stacks, i, all))
+            note_failure(look, i, WEDGE_STACKS_SPARED, true);
+        else if (is_wanted(stacks, i, all))
             asks[n++] = (struct wedge_capture_ask){.proc = (int)i, .deadline_ms = patience_ms(look, i)};
     if (n)
         wedge_capture_procs(stacks->snapshot, asks, n, look->note);

@@ -17,6 +17,9 @@
 
 #include "detector/look/look.h"
 
+/* Follows "no stack: " in the stack_note of a thread whose process was spared, as `gentle` of examine.h asks. */
+#define WEDGE_STACKS_SPARED "a stop would have ended a wait"
+
 /* Fills frames, stack_note and stopped_ns of the threads that the options ask for. -ENOMEM. Single-threaded callers
  * alone: it forks. */
 int wedge_stacks_take(struct wedge_look *look);

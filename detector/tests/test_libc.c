@@ -43,7 +43,7 @@ static const struct hang hangs[] = {
     {"zone-forked", WEDGE_VERDICT_ABANDONED_LOCK, WEDGE_PROVED, WEDGE_SCOPE_PART, 1, "localtime", "lock inside of libc",
      NULL},
     {"zone-in-handler", WEDGE_VERDICT_SELF_DEADLOCK, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 1, "localtime",
-     "use_zone_in_handler()", "zone_in_handler"},
+     "in a signal handler", "zone_in_handler"},
     {"load", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "pthread_join", "recursive mutex",
      "start|load_more"},
     {"forked-robust", WEDGE_VERDICT_ABANDONED_LOCK, WEDGE_PROVED, WEDGE_SCOPE_PART, 1, "pthread_mutex_lock",

@@ -335,6 +335,21 @@ static void sysv_sem_orphaned(void)
     factory_ready();
     add(id, 1, -1, 0);
 }
+/* Tells when its wait was ended by something that is no signal of anybody's, and waits for nothing any more. */
+static void sysv_sem_once(void)
+{
+    int id = semaphores(IPC_PRIVATE, NULL);
+    struct sembuf op = {.sem_op = -1};
+    struct timespec before, after;
+    clock_gettime(CLOCK_MONOTONIC, &before);
+    factory_ready();
+    semop(id, &op, 1);
+    clock_gettime(CLOCK_MONOTONIC, &after);
+    printf("woken after %ld ms\n", (after.tv_sec - before.tv_sec) * 1000 + (after.tv_nsec - before.tv_nsec) / 1000000);
+    fflush(stdout);
+    for (;;)
+        pause();
+}
 static void sysv_sem_both(void)
 {
     int id = semaphores(IPC_PRIVATE, NULL);
@@ -433,6 +448,7 @@ const struct factory_case factory_queues[] = {
     {"mq-both-full", mq_both_full, false},
     {"mq-full-own", mq_full_own, false},
     {"sysv-sem-orphaned", sysv_sem_orphaned, false},
+    {"sysv-sem-once", sysv_sem_once, false},
     {"sysv-sem-both", sysv_sem_both, false},
     {"sysv-msg-both", sysv_msg_both, false},
     {"sysv-msg-both-full", sysv_msg_both_full, false},
