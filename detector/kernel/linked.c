@@ -54,18 +54,21 @@ static enum wedge_linked look_through(pid_t pid, const struct wedge_proc_map *ma
     return found;
 }
 
-enum wedge_linked wedge_linked_map(pid_t pid, const struct wedge_proc_map *map)
+enum wedge_linked wedge_linked_map(pid_t pid, const struct wedge_proc_map *map, struct wedge_linked_file *ret)
 {
     char path[96];
     struct statx sx;
+    *ret = (struct wedge_linked_file){(uint64_t)map->dev_major << 32 | map->dev_minor, map->inode};
     if (!map->deleted)
         return WEDGE_LINKED;
     /* Who follows this link needs CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN in the first user namespace
      * (fs/proc/base.c, proc_map_files_get_link). */
     snprintf(path, sizeof(path), "/proc/%d/map_files/%" PRIx64 "-%" PRIx64, (int)pid, map->start, map->end);
     if (statx(AT_FDCWD, path, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, STATX_INO | STATX_NLINK, &sx) == 0 &&
-        sx.stx_mask & STATX_NLINK)
+        sx.stx_mask & STATX_NLINK) {
+        *ret = (struct wedge_linked_file){(uint64_t)sx.stx_dev_major << 32 | sx.stx_dev_minor, sx.stx_ino};
         return sx.stx_nlink ? WEDGE_LINKED : WEDGE_LINKED_NOT;
+    }
     if (is_nameless(map->path))
         return WEDGE_LINKED_NOT;
     return was_in_shm(map->path) ? look_through(pid, map) : WEDGE_LINKED_PERHAPS;

@@ -10,7 +10,12 @@
 
 enum wedge_linked { WEDGE_LINKED_NOT, WEDGE_LINKED, WEDGE_LINKED_PERHAPS };
 
-/* Asks the kernel where that is permitted, and looks through /dev/shm where it is not. Nothing is opened but that folder. */
-enum wedge_linked wedge_linked_map(pid_t pid, const struct wedge_proc_map *map);
+/* A file as its descriptors have it (stat(2)): its device may be another one in maps (btrfs, overlayfs). */
+struct wedge_linked_file {
+    uint64_t dev, inode;
+};
+/* Asks the kernel where that is permitted, and looks through /dev/shm where it is not. Nothing is opened but that folder. Which
+ * file it is, where that is not asked, is what maps says. */
+enum wedge_linked wedge_linked_map(pid_t pid, const struct wedge_proc_map *map, struct wedge_linked_file *ret);
 
 #endif

@@ -139,11 +139,18 @@ static uint64_t program_of(const struct wedge_look *look, int proc)
     return stat(path, &st) == 0 ? st.st_ino : 0;
 }
 
+/* Is it the program's own file? The kernel tells both by the path of the open file (d_path), while of inodes another file system
+ * has the same numbers, and devices differ between stat and maps (btrfs, overlayfs). A path that maps escapes is none. */
+static bool is_program(const struct wedge_proc *p, const struct wedge_proc_map *map)
+{
+    size_t len = strlen(map->path);
+    return len && strncmp(p->exe, map->path, len) == 0 && strcmp(p->exe + len, map->deleted ? " (deleted)" : "") == 0;
+}
+
 /* Does anything that it has mapped call one? A runtime in the program itself is called by it. Of a program that is seen the
  * agent has seen every call, but for those of an alarm() of the program's own. */
 static bool maps_caller(struct wedge_look *look, int proc, bool seen)
 {
-    uint64_t program = program_of(look, proc);
     struct wedge_look_proc *own = &look->procs[proc];
     pid_t pid = look->snapshot->procs[proc].pid;
     bool any = false;
@@ -156,7 +163,8 @@ static bool maps_caller(struct wedge_look *look, int proc, bool seen)
             continue;
         any = true;
         struct calls calls = calls_of(look, own->reader ? own->reader : pid, map);
-        if (map->inode != program ? is_caller(&calls) : calls.offered || (calls.wanted && !seen))
+        if (!is_program(&look->snapshot->procs[proc], map) ? is_caller(&calls)
+                                                           : calls.offered || (calls.wanted && !seen))
             return true;
     }
     return !any;

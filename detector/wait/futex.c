@@ -45,13 +45,15 @@ void wedge_futex_name(struct wedge_look *look, int thread, const struct wedge_fu
         snprintf(o->describe, sizeof(o->describe), "%s%s at 0x%" PRIx64, f->shared ? "shared " : "", what, address);
 }
 
-/* Everyone who maps a file, or holds it and could. True: another process does. */
-static bool add_sharers(struct wedge_look *look, int thread, pid_t self, uint64_t dev, uint64_t inode, unsigned flags)
+/* Everyone who maps this, or holds the file and could. True: another process does. */
+static bool add_sharers(struct wedge_look *look, int thread, pid_t self, const struct wedge_proc_map *map,
+                        struct wedge_linked_file file, unsigned flags)
 {
     size_t n_maps, n_ends;
     bool others = false;
-    const struct wedge_machine_end *maps = wedge_look_mappings(look, dev, inode, &n_maps);
-    const struct wedge_machine_end *ends = wedge_look_ends(look, dev, inode, &n_ends);
+    const struct wedge_machine_end *maps =
+        wedge_look_mappings(look, (uint64_t)map->dev_major << 32 | map->dev_minor, map->inode, &n_maps);
+    const struct wedge_machine_end *ends = wedge_look_ends(look, file.dev, file.inode, &n_ends);
     for (size_t i = 0; i < n_maps + n_ends; i++) {
         pid_t pid = i < n_maps ? maps[i].pid : ends[i - n_maps].pid;
         const struct wedge_machine_proc *m = wedge_look_machine_of(look, pid);
@@ -71,14 +73,16 @@ static bool add_sharers(struct wedge_look *look, int thread, pid_t self, uint64_
 }
 
 /* A file with a name, or a System V segment: anyone may come and map it, and is added as a waker. Where nobody knows whether
- * it has one: hardly ever. True: anyone. */
+ * it has one: hardly ever. True: anyone; else *ret_file is the file. */
 static bool add_comers(struct wedge_look *look, int thread, const struct wedge_futex *f,
-                       const struct wedge_proc_map *map, unsigned flags, const char *why)
+                       const struct wedge_proc_map *map, unsigned flags, const char *why,
+                       struct wedge_linked_file *ret_file)
 {
     pid_t reader = look->procs[f->proc].reader;
     enum wedge_linked linked = WEDGE_LINKED;
+    *ret_file = (struct wedge_linked_file){0};
     if (map->deleted && strncmp(map->path, "/SYSV", 5) != 0)
-        linked = look->core ? WEDGE_LINKED_NOT : wedge_linked_map(reader ? reader : f->pid, map);
+        linked = look->core ? WEDGE_LINKED_NOT : wedge_linked_map(reader ? reader : f->pid, map, ret_file);
     if (linked == WEDGE_LINKED)
         wedge_waker_add(look, thread, 0, WEDGE_TO_OUTSIDE, -1, flags, why);
     else if (linked == WEDGE_LINKED_PERHAPS)
@@ -99,11 +103,12 @@ int wedge_futex_alive(const struct wedge_look *look, int proc)
 void wedge_futex_anyone(struct wedge_look *look, int thread, const struct wedge_futex *f, unsigned flags)
 {
     struct wedge_look_thread *own = &look->threads[thread];
+    struct wedge_linked_file file;
     own->shared = f->shared;
-    if (f->shared && add_comers(look, thread, f, f->map, flags, "the memory has a name: anyone may map it")) {
+    if (f->shared && add_comers(look, thread, f, f->map, flags, "the memory has a name: anyone may map it", &file)) {
         own->own_process_only = false;
     } else if (f->shared) {
-        own->own_process_only = !add_sharers(look, thread, f->pid, f->dev, f->map->inode, flags);
+        own->own_process_only = !add_sharers(look, thread, f->pid, f->map, file, flags);
         wedge_waker_add(look, thread, 0, WEDGE_TO_PROC, f->proc, flags, "shares it");
         own->handed =
             strcmp(f->map->path, "/dev/zero") != 0; /* that has no descriptor (mm/shmem.c, shmem_zero_setup) */
@@ -136,8 +141,9 @@ static void add_requeued(struct wedge_look *look, int thread, const struct wedge
             continue;
         dev = own_dev;
         inode = map->inode;
-        if (!add_comers(look, thread, f, map, 0, "it may have been moved to memory that has a name") &&
-            add_sharers(look, thread, f->pid, dev, inode, 0))
+        struct wedge_linked_file file;
+        if (!add_comers(look, thread, f, map, 0, "it may have been moved to memory that has a name", &file) &&
+            add_sharers(look, thread, f->pid, map, file, 0))
             look->threads[thread].own_process_only = false;
     }
 }
