@@ -22,6 +22,13 @@ static void allow(struct wedge_quiet *q, int64_t now_ns)
     int64_t more = (now_ns - q->allowed_at_ns) / WEDGE_QUIET_SHARE;
     q->allowed_ns = at_most(q->allowed_ns + more, WEDGE_QUIET_ALLOWED_NS);
     q->allowed_at_ns += more * WEDGE_QUIET_SHARE;
+    q->earned_ns += more;
+}
+
+void wedge_quiet_used(struct wedge_quiet *q, int64_t cpu_ns)
+{
+    q->allowed_ns -= at_most(cpu_ns, q->earned_ns / 2);
+    q->earned_ns = 0;
 }
 
 bool wedge_quiet_sample(struct wedge_quiet *q, int64_t now_ns, uint64_t activity)

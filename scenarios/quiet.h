@@ -6,7 +6,8 @@
  * that is never less than ten times what the last examination took. A tree that is never quite still is examined
  * at the longest pause.
  *
- * Examinations have an allowance of CPU time: some at the beginning, then a share of the time that passes. A program of a
+ * Watching has an allowance of CPU time: some at the beginning, then a share of the time that passes. What sampling costs comes
+ * off it too, so that the share is that of all; half is left to the examinations in any case. A program of a
  * thousand threads that rests between two beats is still ten times a second; without it, looking each time would cost a
  * tenth of a processor. The first two looks at a tree that has become still have most of it; what has been looked at
  * twice, or is never still, has the rest. Only a tree that is still for twice as long as ever before (from the longest
@@ -29,6 +30,7 @@ struct wedge_quiet {
     int64_t last_examined_ns;
     int64_t allowed_ns,
         allowed_at_ns; /* CPU time that examinations may use, below 0 after an expensive one; as of when */
+    int64_t earned_ns; /* of it, since what sampling cost was last taken off */
     int64_t still_since_ns;
     int looks; /* since then */
     int64_t longest_still_ns; /* that ended by itself, or was looked at */
@@ -42,7 +44,7 @@ struct wedge_quiet {
 #define WEDGE_QUIET_TICK_MAX_NS  200000000ll
 #define WEDGE_QUIET_PAUSE_MIN_NS 100000000ll
 #define WEDGE_QUIET_PAUSE_MAX_NS 5000000000ll
-#define WEDGE_QUIET_SHARE        400 /* one part in so many of a processor's time is for examinations */
+#define WEDGE_QUIET_SHARE        300 /* one part in so many of a processor's time is for watching */
 #define WEDGE_QUIET_ALLOWED_NS   600000000ll /* at the beginning, and at most */
 #define WEDGE_QUIET_RESERVED_NS  500000000ll /* of it, for the first looks at a tree that has just become still */
 
@@ -51,6 +53,8 @@ void wedge_quiet_start(struct wedge_quiet *q, int64_t now_ns);
 bool wedge_quiet_sample(struct wedge_quiet *q, int64_t now_ns, uint64_t activity);
 /* An examination ended that found nothing to act on; `cpu_ns` is what it cost. */
 void wedge_quiet_examined(struct wedge_quiet *q, int64_t began_ns, int64_t ended_ns, int64_t cpu_ns);
+/* Sampling cost that much CPU time since the last call. */
+void wedge_quiet_used(struct wedge_quiet *q, int64_t cpu_ns);
 /* Everything stood still for a while, the program as well as we (a suspended machine, Ctrl-Z): that is no standing still of the
  * program's. The stall time begins anew. */
 void wedge_quiet_paused(struct wedge_quiet *q, int64_t now_ns);

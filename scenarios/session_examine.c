@@ -90,18 +90,26 @@ static int unexamined(struct wedge_session_state *st, int rc)
     return 0;
 }
 
+static int64_t cpu_ns(int who)
+{
+    struct rusage use = {0};
+    getrusage(who, &use);
+    return ((int64_t)use.ru_utime.tv_sec + use.ru_stime.tv_sec) * WEDGE_NS_PER_S +
+           ((int64_t)use.ru_utime.tv_usec + use.ru_stime.tv_usec) * 1000;
+}
+
 /* CPU time of this process and of the children that it waited for. */
 static int64_t own_cpu_ns(void)
 {
-    struct rusage self = {0}, children = {0};
-    getrusage(RUSAGE_SELF, &self);
-    getrusage(RUSAGE_CHILDREN, &children);
-    return ((int64_t)self.ru_utime.tv_sec + self.ru_stime.tv_sec + children.ru_utime.tv_sec +
-            children.ru_stime.tv_sec) *
-               WEDGE_NS_PER_S +
-           ((int64_t)self.ru_utime.tv_usec + self.ru_stime.tv_usec + children.ru_utime.tv_usec +
-            children.ru_stime.tv_usec) *
-               1000;
+    return cpu_ns(RUSAGE_SELF) + cpu_ns(RUSAGE_CHILDREN);
+}
+
+/* What this process used for other things than examinations. (Children besides theirs may be orphans of the tree's.) */
+static void count_sampling(struct wedge_session_state *st)
+{
+    int64_t now_ns = cpu_ns(RUSAGE_SELF);
+    wedge_quiet_used(&st->quiet, now_ns - st->self_cpu_ns);
+    st->self_cpu_ns = now_ns;
 }
 
 int wedge_session_tick(struct wedge_session_state *st)
@@ -112,6 +120,7 @@ int wedge_session_tick(struct wedge_session_state *st)
     if (st->ended || wedge_session_sample(st, &figure))
         return 0;
     int64_t now = wedge_session_now(st);
+    count_sampling(st);
     bool due = wedge_quiet_sample(&st->quiet, now, figure);
     int64_t stalled = stalled_ns(st, &st->tree, now);
     wedge_session_look_for_absent(st, st->stale ? NULL : &st->tree, false);
@@ -121,6 +130,7 @@ int wedge_session_tick(struct wedge_session_state *st)
     int64_t cpu_before = own_cpu_ns();
     int rc = wedge_session_examine(st, is_stalled ? stalled : 0, WEDGE_SESSION_GENTLE, &report);
     wedge_quiet_examined(&st->quiet, now, wedge_clock_ns(), own_cpu_ns() - cpu_before);
+    st->self_cpu_ns = cpu_ns(RUSAGE_SELF);
     if (rc)
         return unexamined(st, rc);
     st->examined = true;

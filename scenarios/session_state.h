@@ -44,6 +44,7 @@ struct wedge_session_state {
     int wstatus;
     int64_t began_ns, began_unix_ms, stall_ns;
     struct wedge_quiet quiet;
+    int64_t self_cpu_ns; /* of this process, up to which the quiet one has been told */
     struct wedge_tree tree; /* as it was last listed */
     bool listed, stale; /* somebody ran since then */
     unsigned long listed_born; /* the last number given to a process before a list that nobody ran beside; 0 none */
