@@ -18,7 +18,7 @@
 #include "base/clock.h"
 #include "base/text.h"
 
-#define SLICE_MS  100 /* how often a child that says nothing is looked at */
+#define SLICE_NS  (100 * WEDGE_NS_PER_MS) /* how often a child that says nothing is looked at */
 #define PAUSE_NS  WEDGE_NS_PER_S /* longer than any timer is late on a busy machine */
 #define LATER_MAX 8 /* children that said enough, and are reaped later */
 #define KILLED_NS (2 * WEDGE_NS_PER_S) /* for how long one that was killed is waited for */
@@ -30,6 +30,8 @@ struct sleeper {
     int64_t since_ns; /* all its threads have been seen asleep, and none ran; 0 one ran, or may */
     uint64_t ran; /* the sum of their schedstat then: time on a processor, time waiting for one, how often */
 };
+
+static struct wedge_job_note *own_note; /* of the job that this process is; NULL: of none */
 
 static bool read_of_child(pid_t pid, const char *tid, const char *name, char *buf, size_t size)
 {
@@ -58,7 +60,7 @@ static bool is_asleep(pid_t pid, const char *tid, uint64_t *ran)
 
 /* For how long all of its threads have been asleep: one that waits for another, which waits for a processor, is not blocked.
  * A kernel without schedstat: 0. */
-static int64_t asleep_ns(struct sleeper *child)
+static int64_t asleep_ns(struct sleeper *child, int64_t now)
 {
     char path[48];
     uint64_t ran = 0;
@@ -71,43 +73,100 @@ static int64_t asleep_ns(struct sleeper *child)
     if (tasks)
         closedir(tasks);
     if (!asleep || !child->since_ns || ran != child->ran)
-        child->since_ns = asleep ? wedge_clock_ns() : 0;
+        child->since_ns = asleep ? now : 0;
     child->ran = ran;
-    return child->since_ns ? wedge_clock_ns() - child->since_ns : 0;
+    return child->since_ns ? now - child->since_ns : 0;
+}
+
+/* How long its threads have run and, as far as is known, waited for a processor; the children that it waits for included. */
+static void read_times(const struct wedge_job *job, struct wedge_job_times *ret)
+{
+    char path[48], numbers[96], stat[256], *end;
+    const char *name_end;
+    *ret = (struct wedge_job_times){.at_ns = wedge_clock_ns(), .queued_ns = job->note->queued_ns};
+    snprintf(path, sizeof(path), "/proc/%d/task", (int)job->pid);
+    DIR *tasks = opendir(path);
+    for (const struct dirent *e; tasks && (e = readdir(tasks));) {
+        if (e->d_name[0] == '.' || !read_of_child(job->pid, e->d_name, "schedstat", numbers, sizeof(numbers)) ||
+            !read_of_child(job->pid, e->d_name, "stat", stat, sizeof(stat)))
+            continue;
+        ret->ran_ns += strtoll(numbers, &end, 10);
+        ret->queued_ns += strtoll(end, NULL, 10);
+        ret->runnable |= (name_end = strrchr(stat, ')')) && name_end[1] == ' ' && name_end[2] == 'R';
+    }
+    if (tasks)
+        closedir(tasks);
+}
+
+/* How much longer it has waited for a processor than when it was asked last. Who still waits has none of that in his schedstat
+ * (sched_info_arrive(), kernel/sched/stats.h): he waited for as long as he did not run. */
+static int64_t time_in_queue(struct wedge_job *job)
+{
+    struct wedge_job_times before = job->times;
+    read_times(job, &job->times);
+    int64_t passed_ns = job->times.at_ns - before.at_ns, more_ns = job->times.queued_ns - job->counted_ns;
+    int64_t idle_ns = job->times.runnable ? passed_ns - (job->times.ran_ns - before.ran_ns) : 0;
+    more_ns = more_ns > idle_ns ? more_ns : idle_ns;
+    more_ns = more_ns < 0 ? 0 : more_ns < passed_ns ? more_ns : passed_ns;
+    job->counted_ns += more_ns;
+    return more_ns;
+}
+
+static void put_off(struct wedge_job *job, int64_t by_ns)
+{
+    if (own_note) /* whoever waits for us waits for it */
+        own_note->queued_ns += by_ns;
+    int64_t most_ns = job->latest_ns - job->deadline_ns;
+    by_ns = by_ns < most_ns ? by_ns : most_ns;
+    job->deadline_ns += by_ns;
+    job->paused_ns += by_ns;
 }
 
 /* Whether it sleeps in something that should take no time, and has for too long. */
-static bool is_blocked(struct sleeper *child, const struct wedge_job_note *note)
+static bool is_blocked(struct sleeper *child, const struct wedge_job_note *note, int64_t now)
 {
     if (note->prompt)
-        return asleep_ns(child) >= WEDGE_JOB_BLOCKED_MS * WEDGE_NS_PER_MS;
+        return asleep_ns(child, now) >= WEDGE_JOB_BLOCKED_MS * WEDGE_NS_PER_MS;
     child->since_ns = 0;
     return false;
 }
 
-/* Reads until end of file, the taker's refusal, the deadline, or until the child is blocked. */
-static int collect(struct wedge_job *job, wedge_job_take_fn *take, void *arg)
+/* What we did not mean to take: if it is much, everything stood still. */
+static void mind_pause(struct wedge_job *job, struct sleeper *child, int64_t late_ns)
+{
+    if (late_ns <= PAUSE_NS)
+        return;
+    job->paused_ns += late_ns;
+    job->deadline_ns += late_ns;
+    job->latest_ns += late_ns;
+    read_times(job, &job->times);
+    job->counted_ns = job->times.queued_ns;
+    child->since_ns = 0; /* it may not have been able to run either */
+}
+
+/* Reads until end of file, the taker's refusal, the deadline, or until the child is blocked. We ran at `seen_ns`. Each round
+ * decides by the moment that it began at: whatever stops us later is told by the next one. */
+static int collect(struct wedge_job *job, int64_t seen_ns, wedge_job_take_fn *take, void *arg)
 {
     char buf[65536];
     struct sleeper child = {.pid = job->pid};
-    for (;;) {
-        int64_t left = job->deadline_ns - wedge_clock_ns();
-        if (left <= 0 || is_blocked(&child, job->note))
+    for (int64_t slice_ns = 0;;) {
+        int64_t now = wedge_clock_ns();
+        mind_pause(job, &child, now - seen_ns - slice_ns);
+        seen_ns = now;
+        if (now - job->times.at_ns >= SLICE_NS || now >= job->deadline_ns)
+            put_off(job, time_in_queue(job));
+        int64_t left_ns = job->deadline_ns - now;
+        if (left_ns <= 0 || is_blocked(&child, job->note, now))
             return -ETIMEDOUT;
         struct pollfd pfd = {.fd = job->from, .events = POLLIN};
-        int slice_ms = left / WEDGE_NS_PER_MS < SLICE_MS ? (int)(left / WEDGE_NS_PER_MS) + 1 : SLICE_MS;
-        int64_t asked_ns = wedge_clock_ns();
-        int n = poll(&pfd, 1, slice_ms);
+        slice_ns = left_ns < SLICE_NS ? left_ns : SLICE_NS;
+        int n = poll(&pfd, 1, (int)(slice_ns / WEDGE_NS_PER_MS) + 1);
         if (n < 0 && errno != EINTR)
             return -errno;
-        int64_t late_ns = wedge_clock_ns() - asked_ns - slice_ms * WEDGE_NS_PER_MS;
-        if (late_ns > PAUSE_NS) {
-            job->paused_ns += late_ns;
-            job->deadline_ns += late_ns;
-            child.since_ns = 0; /* it may not have been able to run either */
-        }
         if (n <= 0)
             continue;
+        mind_pause(job, &child, wedge_clock_ns() - seen_ns - slice_ns);
         ssize_t got = read(job->from, buf, sizeof(buf));
         if (got == 0)
             return 0;
@@ -116,6 +175,8 @@ static int collect(struct wedge_job *job, wedge_job_take_fn *take, void *arg)
         int rc = got > 0 ? take(arg, buf, (size_t)got) : 0;
         if (rc)
             return rc;
+        seen_ns = wedge_clock_ns(); /* what the taker took is no pause */
+        slice_ns = 0;
     }
 }
 
@@ -189,6 +250,7 @@ static void child_main(wedge_job_fn *fn, void *arg, int out, pid_t parent, struc
     /* A child of this child has a note of its own: it is trusted less, and must not write in this one. */
     madvise(note, sizeof(*note), MADV_DONTFORK);
     n_later = 0; /* those are the caller's */
+    own_note = note;
     int rc = fn(arg, out, note);
     wedge_job_settle();
     _exit(rc == 0 ? 0 : rc < 0 && rc > -128 ? -rc : 1);
@@ -196,7 +258,9 @@ static void child_main(wedge_job_fn *fn, void *arg, int out, pid_t parent, struc
 
 int wedge_job_begin(wedge_job_fn *fn, void *arg, int deadline_ms, struct wedge_job *ret)
 {
-    struct wedge_job job = {.deadline_ns = wedge_clock_ns() + deadline_ms * WEDGE_NS_PER_MS};
+    struct wedge_job job = {.times.at_ns = wedge_clock_ns()};
+    job.deadline_ns = job.times.at_ns + deadline_ms * WEDGE_NS_PER_MS;
+    job.latest_ns = job.times.at_ns + WEDGE_JOB_STRETCH * (deadline_ms * WEDGE_NS_PER_MS);
     int ends[2], rc;
     job.note = mmap(NULL, sizeof(*job.note), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (job.note == MAP_FAILED)
@@ -225,11 +289,12 @@ fail:
     return rc;
 }
 
-void wedge_job_end(struct wedge_job *job, wedge_job_take_fn *take, void *take_arg, struct wedge_job_result *result)
+static void end_job(struct wedge_job *job, int64_t seen_ns, wedge_job_take_fn *take, void *take_arg,
+                    struct wedge_job_result *result)
 {
     int wstatus = 0, ended = 0;
     memset(result, 0, sizeof(*result));
-    int got = collect(job, take, take_arg);
+    int got = collect(job, seen_ns, take, take_arg);
     close(job->from);
     bool enough = got == WEDGE_JOB_ENOUGH || got == WEDGE_JOB_WHOLE;
     if (enough && n_later < LATER_MAX) {
@@ -259,13 +324,18 @@ void wedge_job_end(struct wedge_job *job, wedge_job_take_fn *take, void *take_ar
     munmap(job->note, sizeof(*job->note));
 }
 
+void wedge_job_end(struct wedge_job *job, wedge_job_take_fn *take, void *take_arg, struct wedge_job_result *result)
+{
+    end_job(job, wedge_clock_ns(), take, take_arg, result);
+}
+
 int wedge_job_stream(wedge_job_fn *fn, void *arg, int deadline_ms, wedge_job_take_fn *take, void *take_arg,
                      struct wedge_job_result *result)
 {
     struct wedge_job job = {0};
     int rc = wedge_job_begin(fn, arg, deadline_ms, &job);
     if (!rc)
-        wedge_job_end(&job, take, take_arg, result);
+        end_job(&job, job.times.at_ns, take, take_arg, result);
     return rc;
 }
 

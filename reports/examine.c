@@ -129,6 +129,9 @@ static int child(void *arg, int out, struct wedge_job_note *note)
 {
     const struct work *work = arg;
     struct wedge_snapshot *snapshot = NULL;
+    /* Where sessions are scheduled as groups (sched(7), autogroup), all that wedge's shares one turn, such as a make -j64:
+     * an examination, which is short, has its own. Nor does Ctrl-Z at the terminal stop it half-way. */
+    setsid(); /* no terminal becomes its own: what a target names is opened with O_NOCTTY, once it is known to be a file */
     struct wedge_err err = {0};
     wedge_bump_json(); /* the child ends here: to take a large tree apart would take as long as to make it */
     int rc = work->examiner(work->options, note, &snapshot, &err);
@@ -202,7 +205,7 @@ static int name_skipped(json_t *report, const struct skipped *skipped, size_t n)
 }
 
 /* What is said when there is no one to skip, or no time or try left. */
-static int give_up(const struct wedge_job_result *r, int64_t took_ms, struct wedge_err *err)
+static int give_up(const struct wedge_job_result *r, int64_t took_ms, int64_t paused_ms, struct wedge_err *err)
 {
     const char *step = r->last_step ? r->last_step : "starting";
     char at[64] = "";
@@ -212,8 +215,12 @@ static int give_up(const struct wedge_job_result *r, int64_t took_ms, struct wed
     case -ETIMEDOUT:
         wedge_err_set(err, -ETIMEDOUT, "the examination was given up after %lld ms: it was at '%s'%s",
                       (long long)took_ms, step, at);
-        return wedge_err_remedy(err, "is that process's memory served by a userfault handler or a dead file system?"),
-               -ETIMEDOUT;
+        if (paused_ms > took_ms)
+            wedge_err_remedy(err, "the machine is too busy: it waited for a processor for %lld ms more",
+                             (long long)paused_ms);
+        else
+            wedge_err_remedy(err, "is that process's memory served by a userfault handler or a dead file system?");
+        return -ETIMEDOUT;
     case -ECHILD:
         return wedge_err_set(err, -ECHILD, "the examination was ended by signal %d at '%s'%s", r->signal, step, at);
     case -E2BIG:
@@ -250,7 +257,7 @@ static bool is_no_ones(const struct wedge_job_result *r, pid_t root)
 int wedge_report_examine_by(wedge_report_examiner *examiner, const struct wedge_examine *options, int deadline_ms,
                             json_t **ret, struct wedge_err *err)
 {
-    int64_t began_ns = wedge_clock_ns(), deadline_ns = began_ns + deadline_ms * WEDGE_NS_PER_MS;
+    int64_t began_ns = wedge_clock_ns(), deadline_ns = began_ns + deadline_ms * WEDGE_NS_PER_MS, paused_ns = 0;
     struct skipped skipped[MOST_SKIPPED];
     struct wedge_examine own = *options;
     struct work work = {examiner, &own};
@@ -276,13 +283,15 @@ int wedge_report_examine_by(wedge_report_examiner *examiner, const struct wedge_
             wedge_err_set(err, rc, "cannot start an examination: %s", strerror(-rc));
             break;
         }
+        paused_ns += result.paused_ns;
         began_ns += result.paused_ns;
         deadline_ns += result.paused_ns;
         bool again = result.status && deadline_ns - wedge_clock_ns() > LEAST_TRY_MS * WEDGE_NS_PER_MS / 2 &&
                      (skip(&result, options->root, skipped, pids, options->n_skip, &n) ||
                       (is_no_ones(&result, options->root) && ++unskipped < MOST_UNSKIPPED));
         if (!again)
-            rc = result.status ? give_up(&result, (wedge_clock_ns() - began_ns) / WEDGE_NS_PER_MS, err)
+            rc = result.status ? give_up(&result, (wedge_clock_ns() - began_ns) / WEDGE_NS_PER_MS,
+                                         paused_ns / WEDGE_NS_PER_MS, err)
                                : parse(&sent, &report, err);
         wedge_text_free(&sent);
         wedge_job_settle();

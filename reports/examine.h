@@ -15,7 +15,8 @@
 
 /* Examines. The report has no run data yet (wedge_report_set_run) and has passed wedge_report_check.
  * -ESRCH no such process, -EPERM it may not be looked at, -ETIMEDOUT, -ENOMEM, -EBADMSG, -ECHILD (the child died and
- * no process is to blame), each with *err set. Blocks at most about deadline_ms. The caller must be single-threaded:
+ * no process is to blame), each with *err set. Blocks at most about deadline_ms, and up to WEDGE_JOB_STRETCH times that while it
+ * waits for a processor (base/job.h). The caller must be single-threaded:
  * it forks. */
 int wedge_report_examine(const struct wedge_examine *options, int deadline_ms, json_t **ret, struct wedge_err *err);
 

@@ -2,9 +2,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -218,6 +221,67 @@ START_TEST(test_time_in_which_it_was_stopped_does_not_count)
 }
 END_TEST
 
+/* It needs a little of a processor that somebody else keeps nearly all of. */
+static int starve(void *arg, int out, struct wedge_job_note *note)
+{
+    const cpu_set_t *one = arg;
+    struct timespec ran = {0};
+    wedge_job_says(note, 4711, "memory", true);
+    if (sched_setaffinity(0, sizeof(*one), one) || sched_setscheduler(0, SCHED_IDLE, &(struct sched_param){0}))
+        return -errno;
+    while (ran.tv_nsec < 20 * WEDGE_NS_PER_MS && ran.tv_sec == 0)
+        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ran);
+    return say((char[]){"late"}, out, note);
+}
+static int starve_below(void *arg, int out, struct wedge_job_note *note)
+{
+    struct wedge_job_result r;
+    int rc = wedge_job_run(starve, arg, 60000, 100, &r);
+    wedge_job_result_free(&r);
+    return rc ? rc : r.status ? r.status : say((char[]){"late"}, out, note);
+}
+static pid_t burn(const cpu_set_t *one)
+{
+    pid_t self = getpid(), pid = fork();
+    if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (getppid() != self || sched_setaffinity(0, sizeof(*one), one))
+            _exit(1);
+        for (;;)
+            ;
+    }
+    ck_assert_int_gt(pid, 0);
+    return pid;
+}
+
+/* Who waits for a processor, himself or in a child of his own, takes no time; but not for ever. */
+START_TEST(test_time_in_the_queue_does_not_count)
+{
+    enum { DEADLINE_MS = 800 };
+    wedge_job_fn *const fns[] = {starve, starve_below};
+    struct wedge_job_result r;
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET((unsigned)sched_getcpu(), &one);
+    pid_t burner = burn(&one);
+    int64_t before = wedge_clock_ns();
+    ck_assert_int_eq(wedge_job_run(fns[_i], &one, DEADLINE_MS, 100, &r), 0);
+    int64_t took_ms = (wedge_clock_ns() - before) / WEDGE_NS_PER_MS;
+    if (r.status) {
+        ck_assert_int_eq(r.status, -ETIMEDOUT);
+        ck_assert_int_ge(took_ms, WEDGE_JOB_STRETCH * DEADLINE_MS);
+        ck_assert_int_ge(r.paused_ns, (WEDGE_JOB_STRETCH - 1) * DEADLINE_MS * WEDGE_NS_PER_MS);
+    } else {
+        ck_assert_str_eq(r.data, "late");
+    }
+    wedge_job_result_free(&r);
+    /* One that does not get to run does not get to die, either, and is not waited for. */
+    kill(burner, SIGKILL);
+    while (waitpid(-1, NULL, 0) > 0)
+        ;
+}
+END_TEST
+
 /* Says who it is, and then never ends by itself. */
 static int say_and_hang(void *arg, int out, struct wedge_job_note *note)
 {
@@ -235,7 +299,8 @@ static int say_and_end(void *arg, int out, struct wedge_job_note *note)
     const struct order *order = arg;
     char byte;
     (void)note;
-    return write(out, "", 1) == 1 && read(order->told[0], &byte, 1) == 1 && write(order->done[1], "", 1) == 1 ? 0 : -EIO;
+    return write(out, "", 1) == 1 && read(order->told[0], &byte, 1) == 1 && write(order->done[1], "", 1) == 1 ? 0
+                                                                                                              : -EIO;
 }
 static int whole(void *arg, const char *data, size_t len)
 {
@@ -333,6 +398,7 @@ static void fill(TCase *tcase)
     tcase_add_loop_test(tcase, test_what_blocks_is_ended_before_its_deadline, 0, 2);
     tcase_add_loop_test(tcase, test_what_is_slow_or_may_wait_is_not_blocked, 0, 3);
     tcase_add_test(tcase, test_time_in_which_it_was_stopped_does_not_count);
+    tcase_add_loop_test(tcase, test_time_in_the_queue_does_not_count, 0, 2);
     tcase_add_test(tcase, test_flood_is_bounded);
     tcase_add_test(tcase, test_whole_ends_by_itself);
     tcase_add_test(tcase, test_enough_is_settled_later);
