@@ -40,15 +40,14 @@ int wedge_err_input(struct wedge_err *err, const char *file, int line, int colum
     return -EINVAL;
 }
 
-int wedge_err_remedy(struct wedge_err *err, const char *fmt, ...)
+void wedge_err_remedy(struct wedge_err *err, const char *fmt, ...)
 {
     if (!err)
-        return 0;
+        return;
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(err->remedy, sizeof(err->remedy), fmt, ap);
     va_end(ap);
-    return err->code;
 }
 
 char *wedge_err_text(const struct wedge_err *err, char *buf, unsigned long size)

@@ -22,12 +22,12 @@ struct wedge_err {
     char remedy[256]; /* what to do next, "" none */
 };
 
-/* Each fills *err (which may be NULL) and returns `code`, so that a caller can `return wedge_err_…(…)`. */
+/* Each fills *err (which may be NULL); the first two return `code`, so that a caller can `return wedge_err_…(…)`. */
 int wedge_err_set(struct wedge_err *err, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 int wedge_err_input(struct wedge_err *err, const char *file, int line, int column, const char *fmt, ...)
     __attribute__((format(printf, 5, 6))); /* returns -EINVAL */
-/* Adds a remedy to an error already set. */
-int wedge_err_remedy(struct wedge_err *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Adds a remedy to an error already set; its code the caller knows, also where there is no *err. */
+void wedge_err_remedy(struct wedge_err *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* One line: "file:line:column: message; remedy". Writes at most `size` bytes with the NUL; returns buf. */
 char *wedge_err_text(const struct wedge_err *err, char *buf, unsigned long size);

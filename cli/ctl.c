@@ -72,7 +72,8 @@ static int find_command(const char *word)
 static int usage(struct wedge_err *err, const char *what, const char *remedy)
 {
     wedge_err_input(err, NULL, 0, 0, "%s", what);
-    return wedge_err_remedy(err, "%s", remedy), -EINVAL;
+    wedge_err_remedy(err, "%s", remedy);
+    return -EINVAL;
 }
 
 static int take_name(struct request *r, int command, const char *word, const struct wedge_arena *arena,
@@ -81,9 +82,9 @@ static int take_name(struct request *r, int command, const char *word, const str
     if (command == LIST || command == QUIESCE) {
         wedge_err_input(err, NULL, 0, 0, "`%s` takes no name, and `%s` is no command", command_words[command], word);
         const char *near = wedge_err_nearest(word, command_words);
-        return wedge_err_remedy(
-                   err, near ? "did you mean `%s`?" : "commands are list, arm, disarm, release, quiesce, count", near),
-               -EINVAL;
+        wedge_err_remedy(err, near ? "did you mean `%s`?" : "commands are list, arm, disarm, release, quiesce, count",
+                         near);
+        return -EINVAL;
     }
     if (command == COUNT) {
         if (r->n_names == WEDGE_ARENA_RULES)
@@ -126,7 +127,8 @@ static int read_request(char *const *words, const struct wedge_arena *arena, str
     }
     if (!rc && !named) {
         wedge_err_input(err, NULL, 0, 0, "%s which rules?", command_words[command]);
-        return wedge_err_remedy(err, "name them, as in `wedge ctl last %s f1 f2`", command_words[command]), -EINVAL;
+        wedge_err_remedy(err, "name them, as in `wedge ctl last %s f1 f2`", command_words[command]);
+        return -EINVAL;
     }
     for (unsigned w = 0; w < WEDGE_ARENA_RULES / 64 && !rc; w++)
         if (r->what.arm[w] & r->what.disarm[w])
@@ -241,9 +243,8 @@ static int find_run(const char *word, struct wedge_arena *ret, struct wedge_err 
             return (int)pid;
     } else if (errno || *end || end == word || pid <= 0 || pid > INT_MAX) {
         wedge_err_input(err, NULL, 0, 0, "'%s' is no run", word);
-        return wedge_err_remedy(err,
-                                "give the PID of wedge or of a process under it, or `last`; `wedge ctl` lists runs"),
-               -EINVAL;
+        wedge_err_remedy(err, "give the PID of wedge or of a process under it, or `last`; `wedge ctl` lists runs");
+        return -EINVAL;
     }
     return wedge_control_find((pid_t)pid, ret, err);
 }

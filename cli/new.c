@@ -256,7 +256,8 @@ static int write_draft(const struct options *o, const struct draft *d, const cha
     int fd = open(file, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
     if (fd < 0 && errno == EEXIST) {
         wedge_err_input(err, NULL, 0, 0, "%s is there already", file);
-        return wedge_err_remedy(err, "name another file by -f");
+        wedge_err_remedy(err, "name another file by -f");
+        return -EINVAL;
     }
     FILE *out = fd < 0 ? NULL : fdopen(fd, "w");
     if (!out)

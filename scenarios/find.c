@@ -23,8 +23,8 @@ int wedge_scenario_list(const char *dir, const char *group, char ***ret, struct 
     if (got == 0)
         globfree(&matches);
     if (!rc && !found.n) {
-        wedge_err_set(err, -ENOENT, "no scenario below %s/%s", dir, group);
-        rc = wedge_err_remedy(err, "name a file, or set WEDGE_SCENARIOS to the folder that holds hang-report/");
+        rc = wedge_err_set(err, -ENOENT, "no scenario below %s/%s", dir, group);
+        wedge_err_remedy(err, "name a file, or set WEDGE_SCENARIOS to the folder that holds hang-report/");
     }
     char **items = wedge_strings_take(&found);
     if (rc) {

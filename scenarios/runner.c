@@ -66,7 +66,8 @@ static int check_excuses(const struct wedge_scenario *s, enum wedge_check_role r
         return 0;
     wedge_err_input(err, s->file, check->unfired_line, check->unfired_column,
                     "every fault of the plan is excused here, so that this check would show nothing");
-    return wedge_err_remedy(err, "give it a 'plan' of its own, with a fault at the nearest place that is there");
+    wedge_err_remedy(err, "give it a 'plan' of its own, with a fault at the nearest place that is there");
+    return -EINVAL;
 }
 
 int wedge_runner_load(const char *file, const char *build, struct wedge_scenario **ret, struct wedge_err *err)

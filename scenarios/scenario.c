@@ -62,7 +62,9 @@ static int read_map(struct reader *r, yaml_node_t *map, const char *const *words
         if (!words[i]) {
             bad(r, key, "unknown key '%s'", word);
             const char *near = wedge_err_nearest(word, words);
-            return near ? wedge_err_remedy(r->err, "did you mean '%s'?", near) : -EINVAL;
+            if (near)
+                wedge_err_remedy(r->err, "did you mean '%s'?", near);
+            return -EINVAL;
         }
         if (nodes[i])
             return bad(r, key, "'%s' is given twice", word);
@@ -90,8 +92,9 @@ static int read_word(struct reader *r, yaml_node_t *node, const char *const *wor
             return 0;
     bad(r, node, "unknown word '%s'", *ret);
     const char *near = wedge_err_nearest(*ret, words);
-    return wedge_err_remedy(r->err, near ? "did you mean '%s'?" : "the first of the valid words is '%s'",
-                            near ? near : words[0]);
+    wedge_err_remedy(r->err, near ? "did you mean '%s'?" : "the first of the valid words is '%s'",
+                     near ? near : words[0]);
+    return -EINVAL;
 }
 
 static int read_duration(struct reader *r, yaml_node_t *node, int64_t *ret_ms)
@@ -449,9 +452,13 @@ static int read_scenario(struct reader *r, struct wedge_scenario *s)
         return wedge_err_input(r->err, r->file, 1, 1, "the file is empty");
     int rc = read_map(r, root, keys, v);
     for (int i = 0; !rc && i < ITEM; i++)
-        if (!v[i])
-            rc = i == TWIN ? bad(r, root, "a scenario without a '%s' is not accepted", keys[i])
-                           : bad(r, root, "'%s' is missing", keys[i]);
+        if (!v[i] && i != TWIN)
+            rc = bad(r, root, "'%s' is missing", keys[i]);
+    if (!rc && !v[TWIN]) {
+        rc = bad(r, root, "a scenario without a '%s' is not accepted", keys[TWIN]);
+        wedge_err_remedy(r->err, "say what cures it, as in `twin: {cure: what it is, add: [--option], expect: {kind: "
+                                 "finished}}`");
+    }
     if (rc)
         return rc;
     if (!scalar(v[FORMAT]) || strcmp(scalar(v[FORMAT]), "wedge.scenario/1") != 0)

@@ -114,6 +114,7 @@ int wedge_session_attach(struct wedge_session_state *st)
     st->pidfd = pidfd_open(st->root, 0);
     if (st->pidfd >= 0)
         return 0;
-    wedge_err_set(st->err, -errno, "no process %d: %s", st->root, strerror(errno));
-    return wedge_err_remedy(st->err, "`ps -e` shows the processes there are");
+    int rc = wedge_err_set(st->err, -errno, "no process %d: %s", st->root, strerror(errno));
+    wedge_err_remedy(st->err, "`ps -e` shows the processes there are");
+    return rc;
 }

@@ -105,7 +105,7 @@ static const struct {
     {"a: [", 2, 1, "not valid YAML"},
     {"- a\n", 1, 1, "expected a mapping"},
     {"[a]: b\n", 1, 1, "a key must be plain text"},
-    {HEAD EXPECT, 1, 1, "a scenario without a 'twin' is not accepted"},
+    {HEAD EXPECT, 1, 1, "a scenario without a 'twin' is not accepted; say what cures it, as in `twin: {cure:"},
     {HEAD TWIN, 1, 1, "'expect' is missing"},
     {"format: wedge.scenario/2\nname: a\ntitle: T\nseverity: low\nlearn: L\ncommand: x\n" EXPECT TWIN, 1, 9,
      "the format must be 'wedge.scenario/1'"},
@@ -189,6 +189,8 @@ START_TEST(test_refused)
     ck_assert_msg(strstr(wedge_err_text(&err, text, sizeof(text)), refused[_i].message) != NULL, "%s", text);
     ck_assert_int_eq(err.line, refused[_i].line);
     ck_assert_int_eq(err.column, refused[_i].column);
+    ck_assert_int_eq(load(refused[_i].text, &s, NULL), -EINVAL); /* nobody wants to know why */
+    ck_assert_ptr_null(s);
 }
 END_TEST
 
