@@ -10,7 +10,7 @@ endif()
 
 target_sources(wedge-factory PRIVATE
   tests/programs/factory_locks.c tests/programs/factory_events.c tests/programs/factory_queues.c tests/programs/factory_vfork.c
-  tests/programs/factory_sources.c)
+  tests/programs/factory_sources.c tests/programs/factory_outside.c)
 target_link_libraries(wedge-factory PRIVATE util) # openpty, before glibc 2.34
 foreach(name test_file_locks test_frozen)
   wedge_add_unit_test(${name} SOURCES tests/${name}.c LIBS wedge::detector)
@@ -20,4 +20,5 @@ endforeach()
 wedge_add_program(wedge-factory-alarm SOURCES tests/programs/factory_alarm.c LIBS Threads::Threads)
 wedge_add_cases_test(test_alarm wedge-factory-alarm LIBS PkgConfig::LIBDW)
 wedge_add_cases_test(test_kernel_waits wedge-factory LIBS PkgConfig::LIBDW)
+wedge_add_cases_test(test_outside wedge-factory LIBS PkgConfig::LIBDW)
 wedge_add_cases_test(test_sources wedge-factory)

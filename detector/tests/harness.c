@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -48,6 +49,49 @@ void factory_end(struct factory *factory)
     close(factory->out);
     kill(factory->pid, SIGKILL);
     ck_assert_int_eq(waitpid(factory->pid, NULL, 0), factory->pid);
+}
+
+pid_t factory_start_stranger(const char *name)
+{
+    int said[2];
+    pid_t pid = 0;
+    char text[8] = "";
+    ck_assert_int_eq(pipe(said), 0);
+    pid_t starter = fork();
+    ck_assert_int_ge(starter, 0);
+    if (starter == 0) {
+        if (fork() == 0) {
+            pid = getpid();
+            if (write(said[1], &pid, sizeof(pid)) != (ssize_t)sizeof(pid))
+                _exit(1);
+            dup2(said[1], 3);
+            if (said[0] != 3)
+                close(said[0]);
+            if (said[1] != 3)
+                close(said[1]);
+            alarm(100);
+            execl(WEDGE_FACTORY, "wedge-factory", name, (char *)NULL);
+        }
+        _exit(0);
+    }
+    close(said[1]);
+    ck_assert_int_eq(read(said[0], &pid, sizeof(pid)), sizeof(pid));
+    ck_assert_int_eq(read(said[0], text, 6), 6);
+    ck_assert_str_eq(text, "ready\n");
+    close(said[0]);
+    ck_assert_int_eq(waitpid(starter, NULL, 0), starter);
+    return pid;
+}
+
+pid_t factory_first_child(pid_t pid)
+{
+    char path[64], text[64] = "";
+    snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)pid, (int)pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_gt(read(fd, text, sizeof(text) - 1), 0);
+    close(fd);
+    return (pid_t)atoi(text);
 }
 
 struct wedge_snapshot *examine_once(pid_t root, enum wedge_stacks stacks)

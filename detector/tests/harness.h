@@ -20,6 +20,11 @@ struct factory factory_start(const char *name);
 /* Kills and reaps it; its children die with it. */
 void factory_end(struct factory *factory);
 
+/* The same as nobody's child here: what a test started itself counts as wedge's own. An alarm ends it if the test does not. */
+pid_t factory_start_stranger(const char *name);
+/* Whom the main thread forked first of those that live. */
+pid_t factory_first_child(pid_t pid);
+
 /* One examination of `root` in this very process, to be freed. */
 struct wedge_snapshot *examine_once(pid_t root, enum wedge_stacks stacks);
 /* Examines until the headline is a hang, or the deadline (10 s) passes: then what came last. A thread that was just

@@ -105,46 +105,12 @@ START_TEST(test_hang_that_has_no_stack)
 }
 END_TEST
 
-/* A case that is nobody's child here: what this test started itself counts as wedge's own. An alarm ends it if the test
- * does not. */
-static pid_t start_stranger(const char *name)
-{
-    int said[2];
-    pid_t pid = 0;
-    char text[8] = "";
-    ck_assert_int_eq(pipe(said), 0);
-    pid_t starter = fork();
-    ck_assert_int_ge(starter, 0);
-    if (starter == 0) {
-        if (fork() == 0) {
-            pid = getpid();
-            if (write(said[1], &pid, sizeof(pid)) != (ssize_t)sizeof(pid))
-                _exit(1);
-            dup2(said[1], 3);
-            if (said[0] != 3)
-                close(said[0]);
-            if (said[1] != 3)
-                close(said[1]);
-            alarm(100);
-            execl(WEDGE_FACTORY, "wedge-factory", name, (char *)NULL);
-        }
-        _exit(0);
-    }
-    close(said[1]);
-    ck_assert_int_eq(read(said[0], &pid, sizeof(pid)), sizeof(pid));
-    ck_assert_int_eq(read(said[0], text, 6), 6);
-    ck_assert_str_eq(text, "ready\n");
-    close(said[0]);
-    ck_assert_int_eq(waitpid(starter, NULL, 0), starter);
-    return pid;
-}
-
 /* A stuck program that has a descriptor on its way in a message could have one of everybody's: as long as it does not
  * live, it is no party to the hang of another program. */
 START_TEST(test_beside_a_message)
 {
     static const struct hang hang = {"eventfd-both", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2};
-    pid_t stranger = start_stranger("end-in-message-for-nobody");
+    pid_t stranger = factory_start_stranger("end-in-message-for-nobody");
     hang_check_without_stacks(&hang);
     ck_assert_int_eq(kill(stranger, SIGKILL), 0);
 }
@@ -161,17 +127,6 @@ static bool write_text(const char *folder, const char *file, const char *text)
     return written;
 }
 
-static pid_t first_child(pid_t pid)
-{
-    char path[64], text[64] = "";
-    snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)pid, (int)pid);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ck_assert_int_ge(fd, 0);
-    ck_assert_int_gt(read(fd, text, sizeof(text) - 1), 0);
-    close(fd);
-    return (pid_t)atoi(text);
-}
-
 /* Whoever freezes a writer stops its reader too; thawed, both go on. Where no control group can be made (no right to,
  * no hierarchy) there is nothing to be seen. */
 static const struct {
@@ -184,7 +139,7 @@ static const struct {
 START_TEST(test_frozen)
 {
     struct factory factory = factory_start("slow-writer");
-    pid_t writer = first_child(factory.pid);
+    pid_t writer = factory_first_child(factory.pid);
     char group[128], pid[16];
     snprintf(group, sizeof(group), "%s/wedge-test-%d", freezers[_i].root, (int)getpid());
     snprintf(pid, sizeof(pid), "%d", (int)writer);

@@ -691,7 +691,7 @@ static const struct factory_case basic[] = {
 static const struct factory_case *const tables[] = {
     basic,          factory_descriptor, factory_socket, factory_datagram, factory_network, factory_locks,
     factory_events, factory_queues,     factory_vfork,  factory_libc,     factory_inside,  factory_words,
-    factory_fork,   factory_history,    factory_record, factory_tables,   factory_sources};
+    factory_fork,   factory_history,    factory_record, factory_tables,   factory_sources, factory_outside};
 
 int main(int argc, char **argv)
 {

@@ -24,7 +24,8 @@ struct factory_case {
 /* The tables of the other files, each ended by a case without a name. */
 extern const struct factory_case factory_descriptor[], factory_socket[], factory_datagram[], factory_network[],
     factory_locks[], factory_events[], factory_queues[], factory_vfork[], factory_libc[], factory_inside[],
-    factory_words[], factory_fork[], factory_history[], factory_record[], factory_tables[], factory_sources[];
+    factory_words[], factory_fork[], factory_history[], factory_record[], factory_tables[], factory_sources[],
+    factory_outside[];
 
 void factory_die(const char *what);
 void factory_ready(void);
