@@ -7,7 +7,7 @@ import tempfile
 import unittest
 
 CI = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-SCRIPTS = ("coverage", "demo", "lint", "sanitizers", "setup", "test", "twenty", "valgrind")
+SCRIPTS = ("coverage", "demo", "fuzz", "lint", "sanitizers", "setup", "test", "twenty", "valgrind")
 
 
 def run(*command, **more):
