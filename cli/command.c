@@ -89,15 +89,19 @@ void wedge_cli_streams(struct wedge_session *session, const struct wedge_cli *cl
     session->copy_output = !isatty(STDOUT_FILENO) && !isatty(STDERR_FILENO);
 }
 
+/* As JSON one report is printed and no more: of a hang that is acted upon, or else what stands at the end. */
 void wedge_cli_on_report(void *arg, const json_t *report, bool final)
 {
     struct wedge_cli_reporter *r = arg;
-    (void) final;
+    const bool json = r->cli->json;
     fflush(stdout);
-    int rc =
-        wedge_cli_report(r->cli, report, WEDGE_EXIT_HANG, r->cli->json ? stdout : stderr, r->failed ? NULL : &r->err);
+    int rc = wedge_cli_report(r->cli, report, WEDGE_EXIT_HANG,
+                              !json   ? stderr
+                              : final ? stdout
+                                      : NULL,
+                              r->failed ? NULL : &r->err);
     r->failed = r->failed ? r->failed : rc;
-    r->reported = true;
+    r->reported |= !json || final;
 }
 
 void wedge_cli_on_note(void *arg, const char *text)

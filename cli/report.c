@@ -41,7 +41,7 @@ int wedge_cli_report(const struct wedge_cli *cli, const json_t *report, int exit
     int rc = unsaved ? unsaved : words.rc;
     if (rc && err)
         *err = unsaved ? save_err : words.err;
-    if (cli->json && wedge_report_dump_file(report, out) && !rc)
+    if (cli->json && out && wedge_report_dump_file(report, out) && !rc)
         rc = wedge_err_set(err, -EIO, "cannot write the report to standard output");
     if (wanted && !words.rc && (fwrite(words.text, 1, words.len, out) != words.len || fflush(out)) && !rc)
         rc = wedge_err_set(err, -EIO, "cannot print the report: %s", strerror(errno));

@@ -54,6 +54,7 @@ static json_t *error_tree(const struct wedge_err *err)
     json_t *o = json_object(), *top = json_object();
     wedge_put_int(&p, o, "code", err->code);
     wedge_put_bool(&p, o, "input", err->class == WEDGE_ERR_INPUT);
+    wedge_put_str(&p, o, "file", err->file);
     wedge_put_str(&p, o, "message", err->message);
     wedge_put_str(&p, o, "remedy", err->remedy);
     wedge_put(&p, top, "error", o);
@@ -177,8 +178,10 @@ static int parse(const struct wedge_text *sent, json_t **ret, struct wedge_err *
         rc = (int)json_integer_value(json_object_get(error, "code"));
         rc = rc < 0 && rc > -4096 ? rc : -EBADMSG;
         wedge_err_set(err, rc, "%s", wedge_report_text(error, "message"));
-        if (err && json_is_true(json_object_get(error, "input")))
+        if (err && json_is_true(json_object_get(error, "input"))) {
             err->class = WEDGE_ERR_INPUT;
+            snprintf(err->file, sizeof(err->file), "%s", wedge_report_text(error, "file"));
+        }
         if (*wedge_report_text(error, "remedy"))
             wedge_err_remedy(err, "%s", wedge_report_text(error, "remedy"));
     } else {

@@ -234,6 +234,8 @@ static const struct {
     {"$W list >/dev/full", 3, "cannot write to standard output"},
     {"$W run tiny.yaml >/dev/full", 3, "cannot write to standard output"},
     {"$W run --json tiny.yaml >/dev/full", 3, "cannot write to standard output"},
+    {"$W dump --core tiny.yaml", 2, "tiny.yaml: this is no core file"},
+    {"$W dump --core nowhere", 2, "nowhere: cannot open the core file: No such file"},
     {"$W watch --json -- true >/dev/full", 125, "cannot write to standard output"},
     {"WEDGE_SCENARIOS=/nowhere $W run", 3, "no scenario below /nowhere"},
     {"$W inject -f bad.plan -- true", 125, "bad.plan:2:"},

@@ -127,6 +127,25 @@ START_TEST(test_watch_ends_no_wait_before_it_reports)
 }
 END_TEST
 
+/* A part is reported, and later the limit: as JSON that is still one document. */
+START_TEST(test_watch_prints_one_document)
+{
+    static char said[1 << 20];
+    int out;
+    json_error_t error;
+    const char *const argv[] = {
+        from_env("WEDGE_BIN"),     "watch",        "--json", "--limit", "2s", "-o", wedge_out, "--",
+        from_env("WEDGE_FACTORY"), "forked-lock", NULL};
+    pid_t wedge = start(argv, &out);
+    read_text(out, NULL, said, sizeof(said));
+    close(out);
+    ck_assert_int_eq(status_of(wedge), 124);
+    json_t *report = json_loads(said, 0, &error);
+    ck_assert_msg(report != NULL, "line %d: %s", error.line, error.text);
+    json_decref(report);
+}
+END_TEST
+
 /* Everything that it says goes to `out`. */
 static pid_t start_saying(const char *const *argv, int out)
 {
@@ -480,6 +499,7 @@ static void fill(TCase *tcase)
     tcase_add_loop_test(tcase, test_dump_healthy, 0, HEALTHY);
     tcase_add_test(tcase, test_watch_that_nobody_reads);
     tcase_add_test(tcase, test_watch_ends_no_wait_before_it_reports);
+    tcase_add_test(tcase, test_watch_prints_one_document);
     tcase_add_test(tcase, test_watch_without_a_folder);
     tcase_add_test(tcase, test_watch_server);
     tcase_add_loop_test(tcase, test_watch_says_what_was_recorded, 0, sizeof(recorded) / sizeof(recorded[0]));

@@ -252,6 +252,16 @@ static bool is_packed(const void *begin)
     return false;
 }
 
+/* Without the stack of a single thread nothing can be said of any: not even whether it slept. */
+static bool has_a_stack(struct wedge_core *core)
+{
+    uint64_t word;
+    for (size_t i = 0; i < core->n_threads; i++)
+        if (wedge_core_read(core, core->threads[i].regs.rsp, &word, sizeof(word)) == sizeof(word))
+            return true;
+    return false;
+}
+
 int wedge_core_parse(int fd, const char *name, struct wedge_core **ret, struct wedge_err *err)
 {
     Elf64_Ehdr ehdr = {0};
@@ -296,6 +306,11 @@ int wedge_core_parse(int fd, const char *name, struct wedge_core **ret, struct w
     }
     if (rc) {
         wedge_err_set(err, rc, "cannot read the core file %s: %s", name, strerror(-rc));
+        goto fail;
+    }
+    if (core->cut && !has_a_stack(core)) {
+        rc = wedge_err_input(err, name, 0, 0, "the core file is cut off before the stacks of its threads");
+        wedge_err_remedy(err, "nothing can be told from it: was the disk full, or `ulimit -c` too small?");
         goto fail;
     }
     *ret = core;

@@ -118,6 +118,18 @@ START_TEST(test_what_is_in_it)
 }
 END_TEST
 
+/* Headers and threads, and nothing of their memory: there is nothing to be told from it, and that is said. */
+START_TEST(test_cut_before_the_stacks)
+{
+    struct wedge_err err = {0};
+    struct wedge_core *core = NULL;
+    ck_assert_msg(order(0, 8ull << 30, &err) == 0, "%s", err.message);
+    ck_assert_int_eq(truncate(path, 32768), 0);
+    ck_assert_int_eq(wedge_core_open(path, NULL, &core, &err), -EINVAL);
+    ck_assert_str_eq(err.message, "the core file is cut off before the stacks of its threads");
+}
+END_TEST
+
 START_TEST(test_what_does_not_fit_is_left_out)
 {
     struct wedge_err err = {0};
@@ -154,6 +166,7 @@ static void fill(TCase *tcase)
 {
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, test_what_is_in_it);
+    tcase_add_test(tcase, test_cut_before_the_stacks);
     tcase_add_test(tcase, test_what_does_not_fit_is_left_out);
     tcase_add_test(tcase, test_another_process_of_that_number);
     tcase_add_test(tcase, test_a_full_disk);
