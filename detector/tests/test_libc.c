@@ -44,7 +44,7 @@ static const struct hang hangs[] = {
      NULL},
     {"zone-in-handler", WEDGE_VERDICT_SELF_DEADLOCK, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 1, "localtime",
      "in a signal handler", "zone_in_handler"},
-    {"load", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "pthread_join", "recursive mutex",
+    {"load", WEDGE_VERDICT_CLOSED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "pthread_join", "of the dynamic loader",
      "start|load_more"},
     {"forked-robust", WEDGE_VERDICT_ABANDONED_LOCK, WEDGE_PROVED, WEDGE_SCOPE_PART, 1, "pthread_mutex_lock",
      "was copied by fork: its owner", "hold_and_sleep"},

@@ -73,6 +73,21 @@ static void add_runtime(struct wedge_thread *t, size_t n_libc)
         }
 }
 
+/* The loader's own locks are recursive mutexes (elf/dl-open.c, elf/dl-iteratephdr.c); whoever takes one is ld.so itself. */
+static void add_loader(struct wedge_thread *t, size_t n_libc)
+{
+    struct wedge_object *o = &t->wait.object;
+    size_t used = strlen(o->describe);
+    for (size_t i = 0; i + 1 < n_libc; i++) {
+        const char *name = t->frames[i].function, *caller = t->frames[i + 1].function;
+        if (!name || !strstr(name, "pthread_mutex_lock"))
+            continue;
+        if (strstr(t->frames[i + 1].module, "/ld-") || (caller && strcmp(caller, "dl_iterate_phdr") == 0))
+            snprintf(o->describe + used, sizeof(o->describe) - used, ", of the dynamic loader,");
+        return;
+    }
+}
+
 /* Is the thread inside of a function that pthread_once or call_once runs? Its own wait, if it is one, comes before. */
 static bool runs_once(const struct wedge_thread *t)
 {
@@ -119,6 +134,8 @@ void wedge_verdict_refine(struct wedge_look *look)
             name_runner(look, t);
         if (t->wait.class == WEDGE_WAIT_FUTEX || t->wait.class == WEDGE_WAIT_SEM || t->wait.class == WEDGE_WAIT_COND)
             add_runtime(t, n_libc);
+        if (t->wait.class == WEDGE_WAIT_MUTEX)
+            add_loader(t, n_libc);
         if (n_libc && n_libc < t->n_frames && t->frames[n_libc - 1].function && t->wait.class != WEDGE_WAIT_HELD &&
             t->wait.class != WEDGE_WAIT_NONE)
             t->wait.call = t->frames[n_libc - 1].function;
