@@ -17,6 +17,10 @@ import sys
 import tempfile
 import time
 
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../ci"))
+import session as sessions  # noqa: E402
+
 WEDGE, HOSTILE = sys.argv[1:3]
 NOBODY = 65534
 READY_S = 60
@@ -30,6 +34,8 @@ CASES = [
     ("uffd-text", {0}, ["pause"], 50, ROOT),
     ("fuse-text", {0}, ["pause"], 50, ROOT),
     ("fuse-hang", {124}, ["holds itself", "itself"], 50, ROOT),
+    # Four of its five children are skipped, each after the half second that tells who is blocked.
+    ("fuse-locked", {0}, ["which it owns"], 25, ROOT),
     ("many-maps", {0}, ["pause"], 50),
     ("many-descriptors", {124}, ["empty pipe"], 60),
     ("many-epolls", {124}, ["epoll"], 50),
@@ -47,6 +53,8 @@ CASES = [
 # What hangs for certain: here alone may a hang be proved.
 HANGS = {"fuse-hang", "undumpable", "stopped", "many-descriptors", "many-epolls"}
 ENDS_STOPPED = {"stopped"}
+ALONE = {"fuse-locked"}  # only where it is named: whoever else looks at all of the machine meanwhile is held up as well
+SKIPPED = {"fuse-locked": 4}
 
 
 def become(uid):
@@ -138,6 +146,18 @@ def held(pid):
     return found
 
 
+def left_behind():
+    """Children of wedge that outlive it are ours (adopt()); what they are called is kept by a fork."""
+    found = []
+    for pid in sessions.descendants(os.getpid(), 1):
+        try:
+            with open("/proc/%d/comm" % pid, encoding="utf-8", errors="replace") as f:
+                found += [pid] if f.read() == "wedge\n" else []
+        except OSError:
+            pass
+    return found
+
+
 def check_harmless(text, what):
     for line in text.split(b"\n"):
         assert not re.search(rb"[\x00-\x08\x0b-\x1f\x7f]", line), (what, line)
@@ -168,9 +188,9 @@ def run(arguments, uid, seconds):
         wedge.communicate()
         raise AssertionError("wedge %s did not end within %d s" % (arguments, seconds)) from None
     end = time.monotonic() + 5  # what was killed with it may need a moment to be gone
-    while members(wedge.pid) and time.monotonic() < end:
+    while left_behind() and time.monotonic() < end:
         time.sleep(0.01)
-    assert not members(wedge.pid), "wedge left something behind"
+    assert not left_behind(), "wedge left something behind"
     return wedge.returncode, out, err
 
 
@@ -189,6 +209,7 @@ def examine(case, statuses, words, seconds, uid, wedge_uid):
         check_harmless(out, where)
         check_harmless(err, where)
         assert case in HANGS or not proved_hang(folder), where
+        assert (out + err).count(b"was left out (") == SKIPPED.get(case, (out + err).count(b"was left out (")), (where, out[-2000:])
         assert case == "traced" or not held(target.pid), (where, held(target.pid))
         if case in ENDS_STOPPED:
             assert stat_fields(target.pid)[0] == b"T", where
@@ -216,8 +237,9 @@ def main():
     root = os.geteuid() == 0
     wanted = sys.argv[3:]
     me = os.geteuid()
+    sessions.adopt()
     for case, statuses, words, seconds, *needs in CASES:
-        if wanted and case not in wanted:
+        if case not in wanted if wanted else case in ALONE:
             continue
         if needs and not root:
             continue

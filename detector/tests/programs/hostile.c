@@ -430,6 +430,7 @@ static const struct {
     {"uffd-text", uffd_text},
     {"fuse-text", hostile_fuse_text},
     {"fuse-hang", hostile_fuse_hang},
+    {"fuse-locked", hostile_fuse_locked},
     {"many-maps", many_maps},
     {"many-descriptors", many_descriptors},
     {"many-epolls", many_epolls},

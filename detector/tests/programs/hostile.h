@@ -12,5 +12,6 @@ pid_t hostile_child(void); /* fork; the child dies with its parent */
 /* Code from a file system whose server has stopped to answer (hostile_fuse.c). Root alone. */
 void hostile_fuse_text(void);
 void hostile_fuse_hang(void);
+void hostile_fuse_locked(void);
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * A FUSE file system of one file, without libfuse: serves libslow.so until its owner runs code from it, and then takes
- * requests without ever answering one. Whoever opens or reads the file, or asks for its size, waits until the
+ * A FUSE file system of one file, without libfuse: serves libslow.so until it is told enough, and then takes
+ * requests without ever answering one. Whoever opens, reads or writes the file, or asks for its size, waits until the
  * connection is cut. Protocol: linux/fuse.h, version 7.31.
  */
 #include <errno.h>
@@ -8,17 +8,20 @@
 #include <linux/fuse.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "detector/tests/programs/hostile.h"
 
+enum { LOCKED_S = 20 }; /* at the most */
 enum { FILE_INODE = 2, FILE_BYTES = 4096, REQUEST_BYTES = 1 << 17 };
 
 static uint8_t content[FILE_BYTES] = {0xb8, 34, 0, 0, 0, 0x0f, 0x05, 0xeb, 0xf7}; /* pause, again and again */
@@ -106,14 +109,18 @@ static void serve_until(int dev, int enough)
     }
 }
 
-/* Maps code of the file and has the server stop to answer; returns the code. */
-static void (*map_slow(void))(void)
+struct slow {
+    uint8_t *at; /* the file, mapped: code */
+    int server; /* a socket */
+};
+
+static struct slow map_slow(int prot, int flags)
 {
     char dir[] = "/tmp/wedge-hostile-XXXXXX", path[64], options[128];
-    int enough[2];
+    int ends[2];
     int dev = open("/dev/fuse", O_RDWR | O_CLOEXEC);
     if (dev < 0 || unshare(CLONE_NEWNS) || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) || !mkdtemp(dir) ||
-        pipe2(enough, O_CLOEXEC | O_NONBLOCK))
+        socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends))
         hostile_die("fuse");
     printf("clean %s\n", dir);
     fflush(stdout);
@@ -121,37 +128,100 @@ static void (*map_slow(void))(void)
     if (mount("slow", dir, "fuse.slow", MS_NOSUID | MS_NODEV, options))
         hostile_die("mount");
     if (hostile_child() == 0) {
-        serve_until(dev, enough[0]);
-        hostile_ready();
+        fcntl(ends[0], F_SETFL, O_NONBLOCK);
+        serve_until(dev, ends[0]);
+        if (write(ends[0], "e", 1) != 1)
+            hostile_die("write");
+        alarm(LOCKED_S);
         for (;;)
             pause();
     }
     close(dev); /* the connection is cut when the server ends, and so is every wait for it */
     snprintf(path, sizeof(path), "%s/libslow.so", dir);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    uint8_t *text = mmap(NULL, FILE_BYTES, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, 0);
-    if (fd < 0 || text == MAP_FAILED || text[0] != content[0])
+    int fd = open(path, ((unsigned)flags & MAP_SHARED ? O_RDWR : O_RDONLY) | O_CLOEXEC);
+    struct slow slow = {.at = mmap(NULL, FILE_BYTES, prot, flags, fd, 0), .server = ends[1]};
+    if (fd < 0 || slow.at == MAP_FAILED || slow.at[0] != content[0])
         hostile_die("libslow.so");
     close(fd);
-    union {
-        void *data;
-        void (*fn)(void);
-    } entry = {.data = text};
-    if (write(enough[1], "e", 1) != 1)
-        hostile_die("write");
-    return entry.fn;
+    return slow;
+}
+
+static void stop_answering(const struct slow *slow)
+{
+    char byte;
+    if (write(slow->server, "e", 1) != 1 || read(slow->server, &byte, 1) != 1)
+        hostile_die("server");
 }
 
 void hostile_fuse_text(void)
 {
-    map_slow()();
+    struct slow slow = map_slow(PROT_READ | PROT_EXEC, MAP_PRIVATE);
+    union {
+        void *data;
+        void (*fn)(void);
+    } entry = {.data = slow.at};
+    stop_answering(&slow);
+    hostile_ready();
+    entry.fn();
 }
 
 /* A thread that waits for its own lock, with such a file among what the process maps. */
 void hostile_fuse_hang(void)
 {
     static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-    map_slow();
+    struct slow slow = map_slow(PROT_READ | PROT_EXEC, MAP_PRIVATE);
+    stop_answering(&slow);
+    hostile_ready();
     pthread_mutex_lock(&lock);
     pthread_mutex_lock(&lock);
+}
+
+static bool is_in_d(pid_t pid)
+{
+    char path[64], text[512];
+    snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+    if (fd >= 0)
+        close(fd);
+    text[n > 0 ? n : 0] = 0;
+    const char *name_end = strrchr(text, ')');
+    return name_end && name_end[1] == ' ' && name_end[2] == 'D';
+}
+
+/*
+ * Four children that keep their memory locked, until the server is gone: to map something else in the place of a page of the
+ * file that was written to writes it back first (fuse_vma_close(), fs/fuse/file.c), and that is never answered. Beside them one
+ * that waits for its own lock. Everybody who looks at their arguments or mappings meanwhile waits, too: so there is an end to it.
+ */
+void hostile_fuse_locked(void)
+{
+    enum { LOCKED = 4 };
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    pid_t pids[LOCKED];
+    char byte;
+    int go[2];
+    struct slow slow = map_slow(PROT_READ | PROT_WRITE, MAP_SHARED);
+    if (pipe2(go, O_CLOEXEC))
+        hostile_die("pipe");
+    slow.at[1] = slow.at[1]; /* it is to be written back */
+    if (hostile_child() == 0) {
+        pthread_mutex_lock(&lock);
+        pthread_mutex_lock(&lock);
+    }
+    for (size_t i = 0; i < LOCKED; i++)
+        if ((pids[i] = hostile_child()) == 0) {
+            *(volatile uint8_t *)&slow.at[1] = content[1];
+            if (read(go[0], &byte, 1) == 1)
+                mmap(slow.at, FILE_BYTES, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+            for (;;)
+                pause();
+        }
+    stop_answering(&slow);
+    if (write(go[1], "....", LOCKED) != LOCKED)
+        hostile_die("write");
+    for (size_t i = 0; i < LOCKED; i++)
+        while (!is_in_d(pids[i]))
+            sched_yield();
+    hostile_stay();
 }
