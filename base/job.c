@@ -256,12 +256,18 @@ static void child_main(wedge_job_fn *fn, void *arg, int out, pid_t parent, struc
     _exit(rc == 0 ? 0 : rc < 0 && rc > -128 ? -rc : 1);
 }
 
+void wedge_job_begins_now(struct wedge_job *job, int deadline_ms)
+{
+    job->times.at_ns = wedge_clock_ns();
+    job->deadline_ns = job->times.at_ns + deadline_ms * WEDGE_NS_PER_MS;
+    job->latest_ns = job->times.at_ns + WEDGE_JOB_STRETCH * (deadline_ms * WEDGE_NS_PER_MS);
+}
+
 int wedge_job_begin(wedge_job_fn *fn, void *arg, int deadline_ms, struct wedge_job *ret)
 {
-    struct wedge_job job = {.times.at_ns = wedge_clock_ns()};
-    job.deadline_ns = job.times.at_ns + deadline_ms * WEDGE_NS_PER_MS;
-    job.latest_ns = job.times.at_ns + WEDGE_JOB_STRETCH * (deadline_ms * WEDGE_NS_PER_MS);
+    struct wedge_job job = {0};
     int ends[2], rc;
+    wedge_job_begins_now(&job, deadline_ms);
     job.note = mmap(NULL, sizeof(*job.note), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (job.note == MAP_FAILED)
         return -errno;

@@ -8,11 +8,15 @@
 #include "detector/stacks/capture.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "detector/core/core_file.h"
 #include "detector/elf/elf_file.h"
@@ -41,6 +45,8 @@ struct wedge_capture {
     struct wedge_target_memory memory;
     struct wedge_images images;
     struct wedge_stop_thread *shared; /* where the stop left them: children forked since can write there */
+    struct wedge_stop_thread *view; /* the same memory, which cannot be written there; NULL none */
+    uintptr_t parents; /* where `shared` is in the parent; in a child that has the view alone */
     struct wedge_stop_thread *copies; /* copies[i] is of threads[i]; the records are ours alone, the bytes are not */
     wedge_capture_ask_fn *ask; /* NULL: wedge_capture_more */
     void *ask_arg;
@@ -212,7 +218,7 @@ static int explain(const struct wedge_proc *target, int rc, struct wedge_err *er
     return rc;
 }
 
-/* Everything before the stop. */
+/* Everything before the stop but the memory for it. */
 static int prepare(struct wedge_snapshot *snapshot, const struct wedge_capture_ask *ask, struct wedge_job_note *note,
                    struct wedge_capture **ret)
 {
@@ -232,17 +238,68 @@ static int prepare(struct wedge_snapshot *snapshot, const struct wedge_capture_a
     capture->images.memory = &capture->memory;
     say(capture, "read what the process has mapped");
     int rc = open_process(capture);
-    if (!rc) {
-        capture->shared = wedge_stop_alloc(capture->n, WEDGE_STOP_WINDOW_BYTES);
-        capture->copies = calloc(capture->n, sizeof(*capture->copies));
-        rc = capture->shared && capture->copies ? 0 : -ENOMEM;
-    }
+    if (!rc && !(capture->copies = calloc(capture->n + 1, sizeof(*capture->copies))))
+        rc = -ENOMEM;
     if (rc) {
         wedge_capture_free(capture);
         return rc;
     }
-    choose_threads(capture);
     *ret = capture;
+    return 0;
+}
+
+/* Memory that can be written here and in children, and with `ret_view` the same once more, which cannot be: a mapping of a
+ * descriptor that is open for reading alone is never made writable (mprotect(2), EACCES). */
+static void *map_copies(size_t bytes, uint8_t **ret_view)
+{
+    struct rlimit most;
+    *ret_view = NULL;
+    /* Beyond RLIMIT_FSIZE ftruncate(2) sends a signal. */
+    int fd = getrlimit(RLIMIT_FSIZE, &most) || most.rlim_cur < bytes ? -1 : memfd_create("wedge-stacks", MFD_CLOEXEC);
+    char path[48];
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    int to_read = fd < 0 || ftruncate(fd, (off_t)bytes) ? -1 : open(path, O_RDONLY | O_CLOEXEC);
+    void *view = to_read < 0 ? MAP_FAILED : mmap(NULL, bytes, PROT_READ, MAP_SHARED, to_read, 0);
+    void *memory = view == MAP_FAILED ? MAP_FAILED : mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (view != MAP_FAILED && memory == MAP_FAILED)
+        munmap(view, bytes);
+    else if (view != MAP_FAILED)
+        *ret_view = view;
+    if (memory == MAP_FAILED)
+        memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (to_read >= 0)
+        close(to_read);
+    if (fd >= 0)
+        close(fd);
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
+/* One piece of memory for all of them; each has its pages. */
+static int lay_out(struct wedge_capture_ask *asks, size_t n, bool with_view, uint8_t **ret_memory, size_t *ret_bytes)
+{
+    size_t bytes = 0;
+    uint8_t *view = NULL;
+    for (size_t i = 0; i < n; i++)
+        bytes += asks[i].capture ? wedge_stop_bytes(asks[i].capture->n, WEDGE_STOP_WINDOW_BYTES) : 0;
+    if (!bytes)
+        return 0;
+    uint8_t *memory =
+        with_view ? map_copies(bytes, &view)
+                  : mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (!memory || memory == MAP_FAILED)
+        return -ENOMEM;
+    for (size_t i = 0, at = 0; i < n; i++) {
+        struct wedge_capture *capture = asks[i].capture;
+        size_t own = capture ? wedge_stop_bytes(capture->n, WEDGE_STOP_WINDOW_BYTES) : 0;
+        if (!own)
+            continue;
+        capture->shared = wedge_stop_lay_out(memory + at, capture->n, WEDGE_STOP_WINDOW_BYTES);
+        capture->view = view ? (struct wedge_stop_thread *)(void *)(view + at) : NULL;
+        at += own;
+        choose_threads(capture);
+    }
+    *ret_memory = view ? memory : NULL;
+    *ret_bytes = bytes;
     return 0;
 }
 
@@ -256,25 +313,56 @@ static void take_over(struct wedge_capture *capture)
                    "no stack: too many threads");
 }
 
+/* Has the child forked that begins early, which gets nothing that it could write on. */
+static int begin_early(const struct wedge_capture_early *early, uint8_t *memory, size_t bytes)
+{
+    if (!early || !memory || madvise(memory, bytes, MADV_DONTFORK))
+        return -1;
+    int fd = early->begin(early->arg);
+    madvise(memory, bytes, MADV_DOFORK);
+    return fd;
+}
+
+static void tell(int fd, int number)
+{
+    /* There is room, and whoever does not read it any more is found out by his end. */
+    ssize_t done = fd >= 0 ? write(fd, &number, sizeof(number)) : 0;
+    (void)done;
+}
+
+static struct wedge_stop stop_of(const struct wedge_capture_ask *ask, int tell_fd)
+{
+    const struct wedge_capture *capture = ask->capture;
+    return (struct wedge_stop){.pid = capture->proc->pid,
+                               .start_ticks = capture->proc->start_ticks,
+                               .whole = true,
+                               .deadline_ms = capture->deadline_ms,
+                               .regions = &capture->regions,
+                               .threads = capture->shared,
+                               .n_threads = capture->n,
+                               .tells = tell_fd >= 0,
+                               .tell_fd = tell_fd,
+                               .number = ask->proc};
+}
+
 int wedge_capture_procs(struct wedge_snapshot *snapshot, struct wedge_capture_ask *asks, size_t n,
-                        struct wedge_job_note *note)
+                        struct wedge_job_note *note, const struct wedge_capture_early *early)
 {
     struct wedge_stop *stops = calloc(n + 1, sizeof(*stops));
-    int *rcs = calloc(n + 1, sizeof(*rcs)), rc = stops && rcs ? 0 : -ENOMEM;
-    size_t n_stops = 0;
-    for (size_t i = 0; i < n && !rc; i++) {
-        struct wedge_capture_ask *ask = &asks[i];
-        ask->capture = NULL;
-        ask->rc = prepare(snapshot, ask, note, &ask->capture);
-        if (!ask->rc)
-            stops[n_stops++] = (struct wedge_stop){.pid = ask->capture->proc->pid,
-                                                   .start_ticks = ask->capture->proc->start_ticks,
-                                                   .whole = true,
-                                                   .deadline_ms = ask->capture->deadline_ms,
-                                                   .regions = &ask->capture->regions,
-                                                   .threads = ask->capture->shared,
-                                                   .n_threads = ask->capture->n};
+    int *rcs = calloc(n + 1, sizeof(*rcs)), rc = stops && rcs ? 0 : -ENOMEM, tell_fd = -1;
+    uint8_t *memory = NULL;
+    size_t n_stops = 0, bytes = 0;
+    for (size_t i = 0; i < n; i++) {
+        asks[i].capture = NULL;
+        asks[i].rc = rc ? rc : prepare(snapshot, &asks[i], note, &asks[i].capture);
     }
+    if (!rc)
+        rc = lay_out(asks, n, early != NULL, &memory, &bytes);
+    if (!rc)
+        tell_fd = begin_early(early, memory, bytes);
+    for (size_t i = 0; i < n && !rc; i++)
+        if (asks[i].capture)
+            stops[n_stops++] = stop_of(&asks[i], tell_fd);
     wedge_job_says(note, note ? note->pid : 0, "stop the processes to copy their stacks", false);
     if (!rc)
         rc = wedge_stop_run_all(stops, n_stops, rcs);
@@ -286,11 +374,14 @@ int wedge_capture_procs(struct wedge_snapshot *snapshot, struct wedge_capture_as
         if (ask->rc && ask->rc != -ETIMEDOUT) {
             wedge_capture_free(ask->capture);
             ask->capture = NULL;
-        } else {
-            ask->rc = 0;
-            take_over(ask->capture);
+            continue;
         }
+        take_over(ask->capture);
+        if (ask->rc)
+            tell(tell_fd, ask->proc);
+        ask->rc = 0;
     }
+    tell(tell_fd, WEDGE_CAPTURE_ALL);
     for (size_t i = 0; i < n; i++)
         if (asks[i].rc)
             explain(&snapshot->procs[asks[i].proc], asks[i].rc, &asks[i].err);
@@ -299,11 +390,24 @@ int wedge_capture_procs(struct wedge_snapshot *snapshot, struct wedge_capture_as
     return rc;
 }
 
+void wedge_capture_view_alone(struct wedge_capture *capture)
+{
+    capture->parents = (uintptr_t)capture->shared;
+    capture->shared = NULL; /* not there: the place may be another's by now */
+}
+
+void wedge_capture_arrived(struct wedge_capture *capture)
+{
+    memcpy(capture->copies, capture->view, capture->n * sizeof(*capture->copies));
+    for (size_t i = 0; i < capture->n; i++)
+        capture->copies[i].data = (uint8_t *)capture->view + ((uintptr_t)capture->copies[i].data - capture->parents);
+}
+
 int wedge_capture_proc(struct wedge_snapshot *snapshot, int proc, int deadline_ms, struct wedge_job_note *note,
                        struct wedge_capture **ret, struct wedge_err *err)
 {
     struct wedge_capture_ask ask = {.proc = proc, .deadline_ms = deadline_ms};
-    int rc = wedge_capture_procs(snapshot, &ask, 1, note);
+    int rc = wedge_capture_procs(snapshot, &ask, 1, note, NULL);
     if (ask.rc || rc)
         return explain(&snapshot->procs[proc], ask.rc ? ask.rc : rc, err);
     *ret = ask.capture;
@@ -613,6 +717,29 @@ static void name_frames(struct wedge_capture *capture, struct wedge_thread *thre
     thread->n_frames = n;
 }
 
+void wedge_capture_warm(struct wedge_capture *capture)
+{
+    const struct wedge_region *program = NULL;
+    size_t n;
+    uint64_t address;
+    say(capture, "read symbols and line tables");
+    for (size_t i = 0; i < capture->regions.n && !program; i++)
+        if (capture->regions.all[i].exec && capture->regions.all[i].inode)
+            program = &capture->regions.all[i];
+    if (program) /* as a rule the lowest: with its lines */
+        symbols_of(capture, program->start, wedge_symbols_is_libc(program->path), &n);
+    for (size_t i = 0; i < capture->n; i++) {
+        struct wedge_image *image = wedge_images_find(&capture->images, capture->threads[i].pc);
+        struct wedge_elf_file *file = image && !image->file_tried ? file_of(capture, image) : NULL;
+        if (!file)
+            continue;
+        bool libc = wedge_symbols_is_libc(image->region->path);
+        symbols_of(capture, capture->threads[i].pc, libc, &n);
+        if (libc)
+            wedge_symbols_elsewhere(file, "", 0, &address);
+    }
+}
+
 /* Threads of a pool all stand at the same place: what was named for one is so for all. */
 struct place {
     const struct wedge_frame *bare, *named;
@@ -680,6 +807,7 @@ void wedge_capture_free(struct wedge_capture *capture)
     if (!capture->core)
         wedge_regions_free(&capture->regions);
     wedge_stop_dispose(capture->shared, capture->n, WEDGE_STOP_WINDOW_BYTES);
+    wedge_stop_dispose(capture->view, capture->n, WEDGE_STOP_WINDOW_BYTES);
     free(capture->copies);
     free(capture);
 }

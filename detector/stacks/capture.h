@@ -28,8 +28,23 @@ struct wedge_capture_ask {
     int rc;
     struct wedge_err err;
 };
+/* A child that begins to unwind while processes are still being stopped. NULL: nobody does. */
+struct wedge_capture_early {
+    /* Called before the stops, when each ask has its capture or its `rc`: forks the child, which maps the copies for reading alone. Returns
+     * the descriptor to which the number of each process goes (`proc`, an int) once its copies are there, perhaps twice, and
+     * at last WEDGE_CAPTURE_ALL; a negative number: there is no child. It must have room for two numbers of each and one. */
+    int (*begin)(void *arg);
+    void *arg;
+};
+#define WEDGE_CAPTURE_ALL (-1)
 int wedge_capture_procs(struct wedge_snapshot *snapshot, struct wedge_capture_ask *asks, size_t n,
-                        struct wedge_job_note *note);
+                        struct wedge_job_note *note, const struct wedge_capture_early *early);
+/* In that child, first of all and for each capture: it has nothing but what is for reading. */
+void wedge_capture_view_alone(struct wedge_capture *capture);
+/* And once its number has come: the copies are there. Why some are not, the parent tells. */
+void wedge_capture_arrived(struct wedge_capture *capture);
+/* Reads what the names of most threads will take, before there is a copy: the files of the program and of where they wait. */
+void wedge_capture_warm(struct wedge_capture *capture);
 /* The same from a core file: nothing is stopped, everything is there already. The threads of the snapshot are those of
  * the core, in its order; `core` must outlive the capture. -ENOMEM. */
 int wedge_capture_core(struct wedge_snapshot *snapshot, int proc, struct wedge_core *core, struct wedge_job_note *note,

@@ -247,7 +247,8 @@ static int take_thread(struct wedge_parcel_taker *taker, const uint8_t *data, si
             !find(taker, m.build_id, "", &f->build_id))
             return -EBADMSG;
     }
-    thread->stack_note = note;
+    if (!*thread->stack_note) /* what the stop came to is known better here */
+        thread->stack_note = note;
     thread->callback_function = callback;
     thread->frames = frames;
     thread->n_frames = message.n_frames;
@@ -268,7 +269,8 @@ static int take_alike(struct wedge_parcel_taker *taker, const uint8_t *data, siz
         !find(taker, message.note, "", &note) || !find(taker, message.callback_function, NULL, &callback))
         return -EBADMSG;
     struct wedge_thread *thread = &all[message.thread];
-    thread->stack_note = note;
+    if (!*thread->stack_note) /* what the stop came to is known better here */
+        thread->stack_note = note;
     thread->callback_function = callback;
     thread->frames = all[message.like].frames;
     thread->n_frames = all[message.like].n_frames;

@@ -1,6 +1,7 @@
 #include "detector/stacks/stacks.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +23,7 @@
 #define NAMES_DEADLINE_MS      10000
 #define MOST_TRIES             8 /* children for one user; each but the last gives up one process */
 #define WANTS_PER_THREAD       (WEDGE_UNWIND_WINDOWS_MAX - 1)
+#define EARLY_MOST             4096 /* processes: a pipe has room for four times as many numbers */
 /* libelf and libdw decompress and index what a file says is there. */
 #define DATA_BYTES ((uint64_t)1 << 30)
 #define MAP_BYTES  ((uint64_t)16 << 30)
@@ -34,6 +36,13 @@ struct stacks {
     unsigned char *wants; /* by thread: how often more was asked for */
     int link[2]; /* answers: [0] is the child's */
     int64_t deadline_ns;
+    /* The child that begins before the stops, with the processes of one user. */
+    const struct wedge_capture_ask *asks;
+    size_t n_asks;
+    bool early; /* it was begun */
+    int first; /* a process of its user */
+    int ready[2]; /* the numbers of the processes whose copies are there: [0] is the child's */
+    struct wedge_job job;
 };
 
 struct answer { /* to a WANT; the bytes follow */
@@ -70,17 +79,22 @@ static void note_failure(struct wedge_look *look, size_t proc, const char *why, 
             look->snapshot->threads[t].stack_note = note;
 }
 
-/* How long a process may be kept stopped. One in which nothing is live loses nothing by standing still, and on a busy
- * machine a thread may well take longer than the usual patience to come to its stop: a stack less would be a report
- * less, and another signature. */
-static int patience_ms(const struct wedge_look *look, size_t proc)
+/* A process in which nothing is live loses nothing by standing still. */
+static bool is_live(const struct wedge_look *look, size_t proc)
 {
     const struct wedge_proc *p = &look->snapshot->procs[proc];
-    int given = look->options->stop_deadline_ms ? look->options->stop_deadline_ms : STOP_DEADLINE_MS;
     for (int t = p->first_thread; t < p->first_thread + p->n_threads; t++)
         if (look->snapshot->threads[t].live)
-            return given;
-    return given > STUCK_STOP_DEADLINE_MS ? given : STUCK_STOP_DEADLINE_MS;
+            return true;
+    return false;
+}
+
+/* How long a process may be kept stopped. On a busy machine a thread may well take longer than the usual patience to come to
+ * its stop: a stack less would be a report less, and another signature. */
+static int patience_ms(const struct wedge_look *look, size_t proc)
+{
+    int given = look->options->stop_deadline_ms ? look->options->stop_deadline_ms : STOP_DEADLINE_MS;
+    return is_live(look, proc) || given > STUCK_STOP_DEADLINE_MS ? given : STUCK_STOP_DEADLINE_MS;
 }
 
 /* Is the stack of this process asked for? */
@@ -103,24 +117,34 @@ static bool is_spared(const struct stacks *stacks, size_t proc, bool all)
     return false;
 }
 
+static int begin_early(void *arg);
+
 static void capture_live(struct stacks *stacks, bool all)
 {
     struct wedge_look *look = stacks->look;
     struct wedge_capture_ask *asks = calloc(stacks->snapshot->n_procs + 1, sizeof(*asks));
+    const struct wedge_capture_early early = {.begin = begin_early, .arg = stacks};
     size_t n = 0;
+    bool live = false;
     for (size_t i = 0; asks && i < stacks->snapshot->n_procs; i++)
-        if (is_wanted(stacks, i, all) && is_spared(stacks, i, all))
+        if (is_wanted(stacks, i, all) && is_spared(stacks, i, all)) {
             note_failure(look, i, WEDGE_STACKS_SPARED, true);
-        else if (is_wanted(stacks, i, all))
+        } else if (is_wanted(stacks, i, all)) {
             asks[n++] = (struct wedge_capture_ask){.proc = (int)i, .deadline_ms = patience_ms(look, i)};
+            live |= is_live(look, i);
+        }
+    stacks->asks = asks;
+    stacks->n_asks = n;
+    /* Who works beside the stops makes them longer (of 66 threads 0.6 ms in the place of 0.45): not where something is live. */
     if (n)
-        wedge_capture_procs(stacks->snapshot, asks, n, look->note);
+        wedge_capture_procs(stacks->snapshot, asks, n, look->note, live || n > EARLY_MOST ? NULL : &early);
     for (size_t i = 0; i < n; i++) {
         stacks->captures[asks[i].proc] = asks[i].capture;
         if (!asks[i].capture)
             note_failure(look, (size_t)asks[i].proc, asks[i].err.message, true);
     }
     free(asks);
+    stacks->asks = NULL;
 }
 
 static void capture_all(struct stacks *stacks)
@@ -196,6 +220,8 @@ static int enter(struct stacks *stacks, const struct wedge_proc *user, int out, 
     if (!keep)
         return -ENOMEM;
     keep[n++] = stacks->link[0];
+    if (stacks->early)
+        keep[n++] = stacks->ready[0];
     for (size_t i = 0; i < n_procs; i++) {
         if (!stacks->open[i])
             continue;
@@ -219,39 +245,59 @@ static int enter(struct stacks *stacks, const struct wedge_proc *user, int out, 
     return rc;
 }
 
+/* The next process to unwind; -1 none. Of the early child: the next whose copies are there. */
+static int next_one(const struct stacks *stacks, int last)
+{
+    int number = last + 1, n_procs = (int)stacks->snapshot->n_procs;
+    if (!stacks->early) {
+        while (number < n_procs && !stacks->open[number])
+            number++;
+        return number < n_procs ? number : -1;
+    }
+    do {
+        if (!read_all(stacks->ready[0], &number, sizeof(number)))
+            return -1;
+    } while (number >= 0 && (number >= n_procs || !stacks->open[number] || !stacks->captures[number]));
+    if (number >= 0)
+        wedge_capture_arrived(stacks->captures[number]);
+    return number < 0 ? -1 : number;
+}
+
 static int child_main(void *arg, int out, struct wedge_job_note *note)
 {
     struct stacks *stacks = arg;
     static struct child child;
-    const struct wedge_proc *user = NULL;
+    int first = -1;
     child.stacks = stacks;
     child.sender.out = out;
     for (size_t i = 0; i < stacks->snapshot->n_procs; i++) {
+        if (stacks->early && stacks->captures[i])
+            wedge_capture_view_alone(stacks->captures[i]);
         if (stacks->open[i]) {
-            user = &stacks->snapshot->procs[i];
+            first = (int)i;
             wedge_capture_delegate(stacks->captures[i], note, ask, &child);
         } else { /* another user's, or done with: not for the eyes of who may take this process over */
             wedge_capture_free(stacks->captures[i]);
             stacks->captures[i] = NULL;
         }
     }
-    int rc = user ? enter(stacks, user, out, note) : -EINVAL;
+    int rc = first >= 0 ? enter(stacks, &stacks->snapshot->procs[first], out, note) : -EINVAL;
     if (rc)
         return rc;
-    for (size_t i = 0; i < stacks->snapshot->n_procs && !child.sender.error; i++) {
+    if (stacks->early)
+        wedge_capture_warm(stacks->captures[first]);
+    for (int i = -1; !child.sender.error && (i = next_one(stacks, i)) >= 0;) {
         const struct wedge_proc *p = &stacks->snapshot->procs[i];
         struct wedge_err err = {0};
-        if (!stacks->open[i])
-            continue;
         note->pid = p->pid;
         if (wedge_capture_unwind(stacks->captures[i], &err)) {
-            wedge_parcel_send_failed(&child.sender, (int)i, err.message);
-            continue;
+            wedge_parcel_send_failed(&child.sender, i, err.message);
+        } else {
+            wedge_capture_symbols(stacks->captures[i]);
+            for (int t = p->first_thread; t < p->first_thread + p->n_threads; t++)
+                wedge_parcel_send_thread(&child.sender, &stacks->snapshot->threads[t], t);
+            wedge_parcel_send_done(&child.sender, i);
         }
-        wedge_capture_symbols(stacks->captures[i]);
-        for (int t = p->first_thread; t < p->first_thread + p->n_threads; t++)
-            wedge_parcel_send_thread(&child.sender, &stacks->snapshot->threads[t], t);
-        wedge_parcel_send_done(&child.sender, (int)i);
         /* What was read of its memory, 150 kB, is of no use for the next. */
         wedge_capture_free(stacks->captures[i]);
         stacks->captures[i] = NULL;
@@ -333,23 +379,17 @@ static int take(void *arg, const char *data, size_t len)
     return rc ? rc : WEDGE_JOB_ENOUGH;
 }
 
-/* One child for all open processes. True: they are done. */
-static bool run_child(struct stacks *stacks, int64_t share_ns)
+/* Takes what a child for all open processes sends. True: they are done. */
+static bool end_child(struct stacks *stacks, int began)
 {
     struct wedge_parcel_taker taker = {
         .snapshot = stacks->snapshot, .open = stacks->open, .want = answer_want, .arg = stacks};
-    struct wedge_job_result result = {0};
+    struct wedge_job_result result = {.status = began};
     char why[160];
     memset(stacks->wants, 0, stacks->snapshot->n_threads);
-    int rc = socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, stacks->link) ? -errno : 0;
-    if (!rc) {
-        rc = wedge_job_stream(child_main, stacks, (int)(share_ns / WEDGE_NS_PER_MS) + 1, take, &taker, &result);
-        close(stacks->link[0]);
-        close(stacks->link[1]);
-    }
+    if (!began)
+        wedge_job_end(&stacks->job, take, &taker, &result);
     wedge_parcel_taker_free(&taker);
-    if (rc)
-        result.status = rc;
     size_t at = culprit(stacks, &result);
     if (at == SIZE_MAX)
         return true;
@@ -361,24 +401,94 @@ static bool run_child(struct stacks *stacks, int64_t share_ns)
     return false;
 }
 
+static int begin_child(struct stacks *stacks, int64_t share_ns)
+{
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, stacks->link))
+        return -errno;
+    int rc = wedge_job_begin(child_main, stacks, (int)(share_ns / WEDGE_NS_PER_MS) + 1, &stacks->job);
+    if (rc) {
+        close(stacks->link[0]);
+        close(stacks->link[1]);
+    }
+    return rc;
+}
+
+static bool run_child(struct stacks *stacks, int64_t share_ns)
+{
+    int rc = begin_child(stacks, share_ns);
+    bool done = end_child(stacks, rc);
+    if (!rc) {
+        close(stacks->link[0]);
+        close(stacks->link[1]);
+    }
+    return done;
+}
+
+static bool is_of_user(const struct stacks *stacks, size_t proc, size_t other)
+{
+    const struct wedge_proc *a = &stacks->snapshot->procs[proc], *b = &stacks->snapshot->procs[other];
+    return stacks->captures[proc] && a->uid == b->uid && a->gid == b->gid;
+}
+
+static int64_t names_ns(const struct stacks *stacks)
+{
+    int ms = stacks->look->options->names_deadline_ms;
+    return (ms ? ms : NAMES_DEADLINE_MS) * WEDGE_NS_PER_MS;
+}
+
+/* wedge_capture_early: symbols are read while processes are stopped, and their stacks walked as they come. For the user of the
+ * first process, mostly the only one. */
+static int begin_early(void *arg)
+{
+    struct stacks *stacks = arg;
+    stacks->first = -1;
+    for (size_t i = 0; i < stacks->n_asks; i++) {
+        int proc = stacks->asks[i].proc;
+        stacks->captures[proc] = stacks->asks[i].capture;
+        stacks->first = stacks->first < 0 && stacks->asks[i].capture ? proc : stacks->first;
+    }
+    if (stacks->first < 0 || pipe2(stacks->ready, O_CLOEXEC))
+        return -1;
+    for (size_t i = 0; i < stacks->snapshot->n_procs; i++)
+        stacks->open[i] = is_of_user(stacks, i, (size_t)stacks->first);
+    stacks->deadline_ns = wedge_clock_ns() + names_ns(stacks);
+    stacks->early = true;
+    if (begin_child(stacks, names_ns(stacks) / 2)) {
+        close(stacks->ready[0]);
+        close(stacks->ready[1]);
+        stacks->early = false;
+    }
+    return stacks->early ? stacks->ready[1] : -1;
+}
+
+/* Takes what the early child has; its time begins now. True: they are done. */
+static bool end_early(struct stacks *stacks)
+{
+    wedge_job_begins_now(&stacks->job, (int)(names_ns(stacks) / 2 / WEDGE_NS_PER_MS) + 1);
+    bool done = end_child(stacks, 0);
+    stacks->early = false;
+    close(stacks->ready[0]);
+    close(stacks->ready[1]);
+    close(stacks->link[0]);
+    close(stacks->link[1]);
+    return done;
+}
+
 /* All processes of one user, who has one child after the other until each process is done or was given up. */
 static void unwind_user(struct stacks *stacks, size_t first)
 {
     struct wedge_snapshot *s = stacks->snapshot;
-    for (size_t i = first; i < s->n_procs; i++)
-        stacks->open[i] =
-            stacks->captures[i] && s->procs[i].uid == s->procs[first].uid && s->procs[i].gid == s->procs[first].gid;
-    bool done = false;
+    for (size_t i = 0; i < s->n_procs; i++)
+        stacks->open[i] = is_of_user(stacks, i, first);
+    bool done = stacks->early && is_of_user(stacks, first, (size_t)stacks->first) && end_early(stacks);
     for (int i = 0; i < MOST_TRIES && !done; i++) {
         int64_t left_ns = stacks->deadline_ns - wedge_clock_ns();
         if (left_ns <= 0)
             break;
         done = run_child(stacks, i + 1 < MOST_TRIES ? left_ns / 2 : left_ns);
     }
-    for (size_t i = first; i < s->n_procs; i++) {
-        bool here =
-            stacks->captures[i] && s->procs[i].uid == s->procs[first].uid && s->procs[i].gid == s->procs[first].gid;
-        if (!here)
+    for (size_t i = 0; i < s->n_procs; i++) {
+        if (!is_of_user(stacks, i, first))
             continue;
         if (stacks->open[i])
             note_failure(stacks->look, i, "there was no time left to read its files", false);
@@ -402,11 +512,12 @@ int wedge_stacks_take(struct wedge_look *look)
         goto out;
     capture_all(&stacks);
     wedge_look_note(look, 0, "names");
-    int names_ms = look->options->names_deadline_ms ? look->options->names_deadline_ms : NAMES_DEADLINE_MS;
-    stacks.deadline_ns = wedge_clock_ns() + names_ms * WEDGE_NS_PER_MS;
+    stacks.deadline_ns = wedge_clock_ns() + names_ns(&stacks);
     for (size_t i = 0; i < s->n_procs; i++)
         if (stacks.captures[i])
             unwind_user(&stacks, i);
+    if (stacks.early) /* none of its processes could be copied */
+        end_early(&stacks);
     for (size_t i = 0; i < s->n_threads; i++) {
         s->stopped_anything |= s->threads[i].stopped_ns > 0;
         if (s->threads[i].stopped_ns > s->longest_stop_ns)

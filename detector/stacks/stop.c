@@ -53,21 +53,17 @@ static size_t round_copy(size_t bytes)
     return (bytes + 63) & ~(size_t)63;
 }
 
-static size_t alloc_bytes(size_t n, size_t room)
+size_t wedge_stop_bytes(size_t n, size_t room)
 {
+    if (n == 0 || n > WEDGE_STOP_THREADS_MAX || room > WEDGE_STOP_LARGEST_BYTES)
+        return 0;
     return round_page(n * sizeof(struct wedge_stop_thread)) + n * round_page(room);
 }
 
-struct wedge_stop_thread *wedge_stop_alloc(size_t n, size_t room)
+struct wedge_stop_thread *wedge_stop_lay_out(void *memory, size_t n, size_t room)
 {
-    if (n == 0 || n > WEDGE_STOP_THREADS_MAX || room > WEDGE_STOP_LARGEST_BYTES)
-        return NULL;
-    uint8_t *memory =
-        mmap(NULL, alloc_bytes(n, room), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (memory == MAP_FAILED)
-        return NULL;
-    struct wedge_stop_thread *threads = (struct wedge_stop_thread *)(void *)memory;
-    uint8_t *data = memory + round_page(n * sizeof(*threads));
+    struct wedge_stop_thread *threads = memory;
+    uint8_t *data = (uint8_t *)memory + round_page(n * sizeof(*threads));
     for (size_t i = 0; i < n; i++) {
         threads[i].data = data + i * round_page(room);
         threads[i].room = room;
@@ -75,10 +71,18 @@ struct wedge_stop_thread *wedge_stop_alloc(size_t n, size_t room)
     return threads;
 }
 
+struct wedge_stop_thread *wedge_stop_alloc(size_t n, size_t room)
+{
+    size_t bytes = wedge_stop_bytes(n, room);
+    void *memory = bytes ? mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
+                         : MAP_FAILED;
+    return memory == MAP_FAILED ? NULL : wedge_stop_lay_out(memory, n, room);
+}
+
 void wedge_stop_dispose(struct wedge_stop_thread *threads, size_t n, size_t room)
 {
     if (threads)
-        munmap(threads, alloc_bytes(n, room));
+        munmap(threads, wedge_stop_bytes(n, room));
 }
 
 /* The parent reads the record even when this child was killed halfway: what a state announces is there before it. */
@@ -439,6 +443,9 @@ static int trace(void *arg, int out, struct wedge_job_note *note)
         wedge_job_says(note, stop->pid, "stop the process to copy its stacks", false);
         timer_settime(timer, 0, &limit, NULL);
         lane->progress->rcs[i] = trace_one(stop, held, cap, &clean);
+        if (stop->tells && !lane->progress->rcs[i] &&
+            write(stop->tell_fd, &stop->number, sizeof(stop->number)) != sizeof(stop->number))
+            lane->progress->rcs[i] = -errno;
         __atomic_store_n(&lane->progress->at, i + 1, __ATOMIC_RELEASE);
     }
     if (lane->hasty && clean && write(out, "", 1) != 1)

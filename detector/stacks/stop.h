@@ -61,9 +61,16 @@ struct wedge_stop {
     /* Called in the tracing child while they stand still, once; its error is that of the stop. NULL: nothing. */
     int (*during)(void *arg);
     void *during_arg;
+    /* Where the tracing child writes `number` once all that there is is copied. */
+    bool tells;
+    int tell_fd, number;
 };
 
-/* Memory for `n` threads with `room` bytes each, shared with the tracing child. NULL: no memory. */
+/* The bytes that `n` threads take, with `room` bytes for the copy of each: whole pages; 0: too many. */
+size_t wedge_stop_bytes(size_t n, size_t room);
+/* Lays them out in zeroed memory that the tracing child will share. */
+struct wedge_stop_thread *wedge_stop_lay_out(void *memory, size_t n, size_t room);
+/* Both, in memory of its own. NULL: no memory. */
 struct wedge_stop_thread *wedge_stop_alloc(size_t n, size_t room);
 void wedge_stop_dispose(struct wedge_stop_thread *threads, size_t n, size_t room); /* takes NULL */
 

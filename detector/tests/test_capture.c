@@ -3,8 +3,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/user.h>
@@ -477,6 +480,21 @@ START_TEST(test_refusals)
 }
 END_TEST
 
+enum { MOST_THREADS = 64 };
+
+/* One target more, as process `i` of `all`. */
+static void start_one(struct stacks_target *target, struct wedge_snapshot *own, struct wedge_snapshot *all, int i)
+{
+    static const char *const cases[] = {"read", NULL};
+    stacks_target_start(target, "stacks_target_o2", cases);
+    stacks_snapshot_init(own, target->pid);
+    all->procs[i] = own->procs[0];
+    all->procs[i].first_thread = (int)all->n_threads;
+    ck_assert_uint_le(all->n_threads + own->n_threads, MOST_THREADS);
+    memcpy(all->threads + all->n_threads, own->threads, own->n_threads * sizeof(*own->threads));
+    all->n_threads += own->n_threads;
+}
+
 /* Several at once: each has its own result, whatever became of the one before. */
 START_TEST(test_several)
 {
@@ -484,25 +502,18 @@ START_TEST(test_several)
     struct stacks_target targets[N];
     struct wedge_snapshot snapshots[N], all = {.n_procs = N};
     struct wedge_proc procs[N];
-    struct wedge_thread threads[64];
+    struct wedge_thread threads[MOST_THREADS];
     struct wedge_capture_ask asks[N];
-    static const char *const cases[] = {"read", NULL};
     obstack_init(&all.mem);
     all.procs = procs;
     all.threads = threads;
     for (int i = 0; i < N; i++) {
-        stacks_target_start(&targets[i], "stacks_target_o2", cases);
-        stacks_snapshot_init(&snapshots[i], targets[i].pid);
-        procs[i] = snapshots[i].procs[0];
-        procs[i].first_thread = (int)all.n_threads;
-        ck_assert_uint_lt(all.n_threads + snapshots[i].n_threads, 64);
-        memcpy(threads + all.n_threads, snapshots[i].threads, snapshots[i].n_threads * sizeof(*threads));
-        all.n_threads += snapshots[i].n_threads;
+        start_one(&targets[i], &snapshots[i], &all, i);
         asks[i] = (struct wedge_capture_ask){.proc = i, .deadline_ms = 1000};
     }
     stacks_target_end(&targets[GONE]);
     procs[OTHER].start_ticks++;
-    ck_assert_int_eq(wedge_capture_procs(&all, asks, N, NULL), 0);
+    ck_assert_int_eq(wedge_capture_procs(&all, asks, N, NULL, NULL), 0);
     for (int i = 0; i < N; i++) {
         bool had = i != GONE && i != OTHER;
         ck_assert_int_eq(asks[i].rc, had ? 0 : -ESRCH);
@@ -523,9 +534,117 @@ START_TEST(test_several)
 }
 END_TEST
 
+/* The child that begins early, of two processes and one that is gone. */
+enum { EARLY = 3, EARLY_GONE = 1 };
+struct early {
+    struct wedge_snapshot *all;
+    struct wedge_capture_ask *asks;
+    int numbers[2], frames[2];
+    pid_t child;
+};
+
+/* The copies are mapped once, and not to be made writable. */
+static bool is_read_only(void)
+{
+    char line[512];
+    int n = 0;
+    bool ok = true;
+    FILE *maps = fopen("/proc/self/maps", "re");
+    while (maps && fgets(line, sizeof(line), maps)) {
+        char *end;
+        if (!strstr(line, "memfd:wedge-stacks"))
+            continue;
+        uintptr_t from = strtoull(line, &end, 16), to = strtoull(end + 1, &end, 16);
+        ok &= strncmp(end, " r--s", 5) == 0 && mprotect((void *)from, to - from, PROT_READ | PROT_WRITE) == -1 &&
+              errno == EACCES;
+        n++;
+    }
+    if (maps)
+        fclose(maps);
+    return ok && n == 1;
+}
+
+static void unwind_early(struct early *e)
+{
+    int number;
+    bool ok = is_read_only();
+    for (int i = 0; i < EARLY; i++)
+        if (e->asks[i].capture)
+            wedge_capture_view_alone(e->asks[i].capture);
+    close(e->numbers[1]);
+    while (read(e->numbers[0], &number, sizeof(number)) == sizeof(number) && number != WEDGE_CAPTURE_ALL) {
+        struct wedge_capture *capture = e->asks[number].capture;
+        const struct wedge_thread *thread = &e->all->threads[e->all->procs[number].first_thread];
+        wedge_capture_warm(capture);
+        wedge_capture_arrived(capture);
+        int said[2] = {number, ok && wedge_capture_unwind(capture, NULL) == 0 ? (int)thread->n_frames : -1};
+        if (write(e->frames[1], said, sizeof(said)) != sizeof(said))
+            break;
+    }
+    _exit(0);
+}
+
+static int begin_early(void *arg)
+{
+    struct early *e = arg;
+    ck_assert_int_eq(pipe2(e->numbers, O_CLOEXEC), 0);
+    ck_assert_int_eq(pipe2(e->frames, O_CLOEXEC), 0);
+    e->child = fork();
+    ck_assert_int_ge(e->child, 0);
+    if (e->child == 0)
+        unwind_early(e);
+    return e->numbers[1];
+}
+
+START_TEST(test_early)
+{
+    struct stacks_target targets[EARLY];
+    struct wedge_snapshot snapshots[EARLY], all = {.n_procs = EARLY};
+    struct wedge_proc procs[EARLY];
+    struct wedge_thread threads[MOST_THREADS];
+    struct wedge_capture_ask asks[EARLY];
+    struct early e = {.all = &all, .asks = asks};
+    const struct wedge_capture_early early = {begin_early, &e};
+    int said[2], status;
+    obstack_init(&all.mem);
+    all.procs = procs;
+    all.threads = threads;
+    for (int i = 0; i < EARLY; i++) {
+        start_one(&targets[i], &snapshots[i], &all, i);
+        asks[i] = (struct wedge_capture_ask){.proc = i, .deadline_ms = 1000};
+    }
+    procs[EARLY_GONE].start_ticks++;
+    ck_assert_int_eq(wedge_capture_procs(&all, asks, EARLY, NULL, &early), 0);
+    close(e.numbers[1]);
+    close(e.frames[1]);
+    ck_assert_int_eq(waitpid(e.child, &status, 0), e.child);
+    ck_assert_int_eq(status, 0);
+    bool came[EARLY] = {false};
+    while (read(e.frames[0], said, sizeof(said)) == sizeof(said)) {
+        ck_assert(said[0] >= 0 && said[0] < EARLY && !came[said[0]]);
+        came[said[0]] = true;
+        ck_assert_int_gt(said[1], 2);
+        /* The parent's own are the same. */
+        ck_assert_int_eq(wedge_capture_unwind(asks[said[0]].capture, NULL), 0);
+        ck_assert_int_eq((int)threads[procs[said[0]].first_thread].n_frames, said[1]);
+    }
+    for (int i = 0; i < EARLY; i++) {
+        ck_assert_int_eq(came[i], i != EARLY_GONE);
+        ck_assert_int_eq(asks[i].rc, i == EARLY_GONE ? -ESRCH : 0);
+        wedge_capture_free(asks[i].capture);
+        stacks_snapshot_done(&snapshots[i]);
+        stacks_target_end(&targets[i]);
+    }
+    close(e.numbers[0]);
+    close(e.frames[0]);
+    obstack_free(&all.mem, NULL);
+}
+END_TEST
+
 static void fill(TCase *tcase)
 {
     tcase_add_test(tcase, test_several);
+    tcase_add_test(tcase, test_early);
     tcase_add_loop_test(tcase, test_frames, 0, sizeof(variants) / sizeof(variants[0]));
     tcase_add_loop_test(tcase, test_deleted_or_replaced, 0, 2);
     tcase_add_test(tcase, test_signal_frames);
