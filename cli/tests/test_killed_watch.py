@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """`wedge watch -- CMD` is killed by SIGKILL, at random instants and while it holds threads of the command for their stacks: the
-command, its threads and its children run on as if nothing had been, all of its output arrives, and nothing of wedge stays.
+command, its threads and its children run on as if nothing had been, all of its output arrives, and nothing of wedge stays but who
+copies that output, for as long as the command may say something.
 
 usage: test_killed_watch.py WEDGE TARGET ROUNDS     Prints the seed; WEDGE_TEST_SEED sets it.
 """
@@ -8,6 +9,7 @@ import contextlib
 import glob
 import os
 import random
+import select
 import subprocess
 import sys
 import tempfile
@@ -101,6 +103,48 @@ def play(chance, held):
         return began
 
 
+def names():
+    """Of all that became ours."""
+    found = []
+    for pid in session.descendants(os.getpid()):
+        try:
+            with open("/proc/%d/comm" % pid, encoding="utf-8") as file:
+                found.append(file.read().strip())
+        except OSError:
+            pass
+    return sorted(found)
+
+
+def read_all(stream):
+    said = b""
+    while True:
+        assert select.select([stream], [], [], DEADLINE_S)[0], "no end of a stream in %d s" % DEADLINE_S
+        more = stream.read(4096)
+        if not more:
+            return said
+        said += more
+
+
+def check_pipes():
+    """Whoever reads the output to its end waits for the command alone, and not even for that once it has closed both streams."""
+    with tempfile.TemporaryDirectory(prefix="wedge-killed-") as folder:
+        wedge = subprocess.Popen([WEDGE, "watch", "-q", "-o", folder, "--", "/bin/sh", "-c",
+                                  "echo begun; read x; echo more; exec >&- 2>&-; read y; exit %d" % STATUS],
+                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0)
+        assert wedge.stdout.readline() == b"begun\n"
+        wedge.kill()
+        assert wedge.wait() == -9
+        wait_until("an end of all others", lambda: names() == ["sh", "wedge-tee", "wedge-tee"])
+        wedge.stdin.write(b"\n")
+        for stream, said in (wedge.stdout, b"more\n"), (wedge.stderr, b""):
+            assert read_all(stream) == said
+            stream.close()
+        wait_until("an end of who copied", lambda: names() == ["sh"])
+        wedge.stdin.write(b"\n")
+        wedge.stdin.close()
+        assert list(statuses().values()).count(STATUS) == 1
+
+
 def main():
     seed = int(os.environ.get("WEDGE_TEST_SEED", random.randrange(1 << 32)))
     print("seed %d" % seed, flush=True)
@@ -109,6 +153,7 @@ def main():
     try:
         for number in range(ROUNDS):
             began += play(chance, number % 2 == 0)
+        check_pipes()
     finally:
         session.end_descendants()
     assert began >= (ROUNDS + 1) // 2
