@@ -19,7 +19,7 @@ static const struct {
      WEDGE_VERDICT_LOCK_CYCLE,
      WEDGE_PROVED,
      3,
-     {"::take_both(int) (factory_cxx.cpp:", "mutex at"},
+     {"::take_both() (factory_cxx.cpp:", "mutex at"},
      "take_both"},
     {"cxx-semaphores",
      WEDGE_VERDICT_CLOSED_WAIT,

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/text.h"
 #include "detector/look/members.h"
+#include "detector/verdict/short_name.h"
 #include "detector/verdict/verdict.h"
 
 #define MOST_NAMED 3 /* more threads than this are counted instead of named */
@@ -32,11 +33,17 @@ static void add_who(struct wedge_text *text, const struct wedge_look *look, int 
     add_proc(text, p->role, p->role_index, p->comm, p->pid);
 }
 
+static void add_function(struct wedge_text *text, const char *function)
+{
+    char name[160];
+    wedge_short_name(function, name, sizeof(name));
+    wedge_text_add(text, name);
+}
+
 /* "g() (h.c:1)": the file without its folders, which the stacks below have in full. */
 static void add_frame(struct wedge_text *text, const struct wedge_frame *f)
 {
-    /* Names of C++ have their parameters already. */
-    wedge_text_addf(text, strchr(f->function, '(') ? "%s" : "%s()", f->function);
+    add_function(text, f->function);
     if (!f->file)
         return;
     const char *slash = strrchr(f->file, '/');
@@ -176,8 +183,10 @@ static void say_callback(struct wedge_text *text, const struct wedge_look *look,
             if (t->frames[k].function && strcmp(t->frames[k].function, t->callback_function) == 0)
                 at = &t->frames[k];
         wedge_text_addf(text, "The user's %s", t->callback);
-        if (t->callback_function)
-            wedge_text_addf(text, ", %s()", t->callback_function);
+        if (t->callback_function) {
+            wedge_text_add(text, ", ");
+            add_function(text, t->callback_function);
+        }
         if (at && at->file)
             wedge_text_addf(text, " (%s:%d)", strrchr(at->file, '/') ? strrchr(at->file, '/') + 1 : at->file, at->line);
         wedge_text_add(text, v->certainty == WEDGE_PROVED ? ", never returns: " : ", does not return: ");
