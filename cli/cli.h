@@ -35,6 +35,8 @@ int wedge_cli_error(const struct wedge_err *err);
 /* One line on standard error unless quiet. */
 void wedge_cli_say(const struct wedge_cli *cli, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/* Makes cli->dir, as far as it is not there, before something is begun whose report could not be written. 0 or a negative errno. */
+int wedge_cli_folder(const struct wedge_cli *cli, struct wedge_err *err);
 /* Writes report.json, report.html and result.json into cli->dir, and the report as text (or, with --json, as JSON) to
  * `out`. 0 or a negative errno. */
 int wedge_cli_report(const struct wedge_cli *cli, const json_t *report, int exit_status, FILE *out,

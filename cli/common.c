@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -11,6 +12,7 @@
 #include "base/text.h"
 #include "cli/cli.h"
 #include "reports/report.h"
+#include "reports/write.h"
 
 enum { KEY_JSON = 512, KEY_COLOR, KEY_REDACT };
 static const struct argp_option options[] = {
@@ -70,6 +72,19 @@ int wedge_cli_error(const struct wedge_err *err)
     char text[1200], plain[2400];
     fprintf(stderr, "wedge: %s\n", wedge_text_plain(wedge_err_text(err, text, sizeof(text)), plain, sizeof(plain)));
     return err->class == WEDGE_ERR_INPUT ? WEDGE_EXIT_USAGE : WEDGE_EXIT_FAILED;
+}
+
+int wedge_cli_folder(const struct wedge_cli *cli, struct wedge_err *err)
+{
+    int fd, rc = wedge_report_open_dir(cli->dir, &fd, err);
+    if (rc)
+        return rc;
+    if (faccessat(fd, ".", W_OK, AT_EACCESS)) {
+        rc = wedge_err_set(err, -errno, "cannot write into the folder %s: %s", cli->dir, strerror(errno));
+        wedge_err_remedy(err, "choose another folder with -o");
+    }
+    close(fd);
+    return rc;
 }
 
 void wedge_cli_say(const struct wedge_cli *cli, const char *fmt, ...)

@@ -205,6 +205,8 @@ static int dump(const struct options *o, pid_t pid, struct wedge_err *err, int *
     struct wedge_headline headline = wedge_headline(report);
     if (headline.hang && headline.whole)
         *ret_status = WEDGE_EXIT_HANG;
+    else if (o->core && !headline.hang && strcmp(headline.certainty, "suspected") == 0) /* cut off */
+        *ret_status = WEDGE_EXIT_FAILED;
     if (!rc && o->for_library)
         rc = wedge_cli_brief(report, NULL);
     else if (!rc)

@@ -121,6 +121,11 @@ int wedge_cli_watch(int argc, char **argv)
         wedge_cli_error(&err);
         return WEDGE_EXIT_OWN_FAILURE;
     }
+    if (wedge_cli_folder(&o.cli, &err)) {
+        wedge_plan_free(plan);
+        wedge_cli_error(&err);
+        return WEDGE_EXIT_OWN_FAILURE;
+    }
     const sigset_t mask = wedge_cli_hold_pipe();
     struct wedge_cli_reporter reporter = {.cli = &o.cli};
     struct wedge_session session = {.verb = "watch",

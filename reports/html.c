@@ -116,7 +116,7 @@ static void put_verdict(struct wedge_page *p)
         element(p, "span", "chip certainty", certainty.title);
         element(p, "span", "chip scope", scope.title);
     } else {
-        element(p, "span", "chip certainty", "no hang");
+        element(p, "span", "chip certainty", strcmp(certainty.word, "suspected") == 0 ? "not known" : "no hang");
     }
     wedge_text_add(&p->out, "</div>\n");
     element(p, "p", "summary", *verdict(p, "summary") ? verdict(p, "summary") : kind.means);

@@ -119,8 +119,15 @@ static void headline(struct page *p)
     bool hang = json_is_true(json_object_get(v, "hang"));
     bool proved = strcmp(get(v, "certainty"), "proved") == 0;
     char sure[256];
-    styled(p, !hang ? GREEN : proved ? RED : YELLOW, hang ? "HANG: " : "No hang: ");
-    styled(p, BOLD, kind.title);
+    bool unknown = !hang && strcmp(get(v, "certainty"), "suspected") == 0; /* a core file that is cut off */
+    styled(p,
+           !hang && !unknown ? GREEN
+           : proved          ? RED
+                             : YELLOW,
+           hang      ? "HANG: "
+           : unknown ? "Not known: "
+                     : "No hang: ");
+    styled(p, BOLD, unknown ? "Whether it hangs" : kind.title);
     snprintf(sure, sizeof(sure), " (%s, %s)", wedge_word_certainty(get(v, "certainty")).title,
              wedge_word_scope(get(v, "scope"), get(v, "certainty")).title);
     if (hang)
@@ -128,7 +135,8 @@ static void headline(struct page *p)
     wedge_text_add(&p->out, "\n");
     if (*get(v, "summary"))
         indented(p, 2, PLAIN, get(v, "summary"));
-    indented(p, 2, DIM, kind.means);
+    indented(p, 2, DIM,
+             unknown ? "Have the core written anew, without a limit of its size (ulimit -c unlimited)." : kind.means);
     if (hang && !proved && *get(v, "reason")) {
         snprintf(sure, sizeof(sure), "Not proved: %s", get(v, "reason"));
         indented(p, 2, YELLOW, sure);

@@ -198,6 +198,9 @@ static void add_segment(struct wedge_core *core, struct wedge_core_segment *segm
                                      .read = phdr->p_flags & PF_R,
                                      .write = phdr->p_flags & PF_W,
                                      .exec = phdr->p_flags & PF_X};
+    uint64_t end;
+    if (!__builtin_add_overflow(phdr->p_offset, phdr->p_filesz, &end) && end > core->whole)
+        core->whole = end;
     uint64_t there = phdr->p_offset < core->bytes ? core->bytes - phdr->p_offset : 0;
     if (s->file_bytes > there) {
         s->file_bytes = there;

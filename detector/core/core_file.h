@@ -54,6 +54,7 @@ struct wedge_core {
     int fd;
     uint64_t bytes; /* of the file */
     bool cut; /* the file ends before its last segment does */
+    uint64_t whole; /* bytes that it would have otherwise, as far as its segments tell */
     pid_t pid, ppid;
     uid_t uid;
     char comm[17], cmdline[81];

@@ -182,6 +182,15 @@ void wedge_core_look_deadline(struct wedge_look *look, int thread, int64_t ns)
     look->snapshot->threads[thread].wait.earliest_ns = ns > CENTURY_NS ? INT64_MAX : 0;
 }
 
+const char *wedge_core_look_cut(struct wedge_look *look)
+{
+    const double mib = 1024.0 * 1024.0;
+    const struct wedge_core *core = look->core;
+    return core->cut ? wedge_look_textf(look, "the core file is cut off: %.1f of %.1f MiB are there",
+                                        (double)core->bytes / mib, (double)core->whole / mib)
+                     : NULL;
+}
+
 const char *wedge_core_look_lacks(struct wedge_look *look)
 {
     struct wedge_core *core = look->core;
@@ -190,7 +199,8 @@ const char *wedge_core_look_lacks(struct wedge_look *look)
     if (region && region->inode && wedge_core_file_of(core, region) < 0)
         snprintf(exe, sizeof(exe), "; %.500s is gone or another build by now: name the right one with --exe",
                  core->exe);
-    return wedge_look_textf(look, "a core file has no descriptors, children, timers and other processes%s%s%s",
-                            core->cut ? "; it is cut off" : "",
+    const char *cut = wedge_core_look_cut(look);
+    return wedge_look_textf(look, "a core file has no descriptors, children, timers and other processes%s%s%s%s",
+                            cut ? "; " : "", cut ? cut : "",
                             core->n_mappings ? "" : "; it does not name the files that were mapped", exe);
 }

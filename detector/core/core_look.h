@@ -17,6 +17,8 @@ int wedge_core_look(struct wedge_look *look, int (*decode)(struct wedge_look *),
 void wedge_core_look_wait(struct wedge_look *look, int thread);
 /* A deadline: when the core was written is not in it, so the deadline may be at once, unless it is centuries away. */
 void wedge_core_look_deadline(struct wedge_look *look, int thread, int64_t ns);
+/* "the core file is cut off: …", NULL: it is not. */
+const char *wedge_core_look_cut(struct wedge_look *look);
 /* What the report says of its completeness. */
 const char *wedge_core_look_lacks(struct wedge_look *look);
 

@@ -172,6 +172,13 @@ static bool is_forbidden(const struct wedge_look *look)
     return root && root->n_threads && !look->procs[0].zombie && look->snapshot->threads[0].syscall == -2 && *root->note;
 }
 
+static bool is_kernels(const struct wedge_look *look)
+{
+    const struct wedge_machine_proc *m =
+        wedge_members_root(look) ? wedge_look_machine_of(look, look->options->root) : NULL;
+    return m && m->kernel;
+}
+
 static int explain(const struct wedge_look *look, int rc, struct wedge_err *err)
 {
     const int number = (int)look->options->root;
@@ -182,6 +189,12 @@ static int explain(const struct wedge_look *look, int rc, struct wedge_err *err)
                              strerror(-rc));
     if (rc == -ESRCH)
         return wedge_err_set(err, rc, "there is no process %d", number);
+    if (rc == -ENOEXEC) {
+        wedge_err_set(
+            err, rc, "%d is a thread of the kernel's: it has no program, and no wait that a program could end", number);
+        wedge_err_remedy(err, "/proc/%d/stack tells root where it is", number);
+        return rc;
+    }
     if (rc == -EPERM) {
         wedge_err_set(err, rc, "process %d may not be looked at: no permission", number);
         wedge_err_remedy(err, "run as its user or as root; if that is so, see kernel.yama.ptrace_scope");
@@ -219,8 +232,8 @@ int wedge_look_twice(struct wedge_look *look, int (*decode)(struct wedge_look *)
         rc = pass_a(look);
         if (rc)
             break;
-        if (is_forbidden(look)) {
-            rc = -EPERM;
+        if (is_forbidden(look) || is_kernels(look)) {
+            rc = is_kernels(look) ? -ENOEXEC : -EPERM;
             break;
         }
         look->found_new = false;

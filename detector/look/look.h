@@ -186,7 +186,7 @@ struct wedge_look {
 };
 
 /* Looks twice. `decode` is called once per round, between the passes, to fill waits and wakers. Returns 0, -ESRCH
- * (no such root), -EPERM (its calls may not be read), -ENOMEM. */
+ * (no such root), -EPERM (its calls may not be read), -ENOEXEC (it is the kernel's), -ENOMEM. */
 int wedge_look_twice(struct wedge_look *look, int (*decode)(struct wedge_look *), struct wedge_err *err);
 void wedge_look_free(struct wedge_look *look); /* what is not the snapshot's */
 

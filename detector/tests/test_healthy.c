@@ -1,5 +1,6 @@
 /* Programs that only look like hangs: examined many times while they run, never is one of them proved stuck. */
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
@@ -65,6 +66,26 @@ START_TEST(test_no_such_process)
 }
 END_TEST
 
+/* Number 2 is the kernel's in the first PID namespace, somebody else in any other. */
+START_TEST(test_a_thread_of_the_kernel)
+{
+    char text[512] = "";
+    int fd = open("/proc/2/stat", O_RDONLY | O_CLOEXEC);
+    bool kernels = fd >= 0 && read(fd, text, sizeof(text) - 1) > 0 && strncmp(text, "2 (kthreadd)", 12) == 0;
+    if (fd >= 0)
+        close(fd);
+    if (!kernels)
+        return;
+    struct wedge_err err = {0};
+    struct wedge_snapshot *s = NULL;
+    struct wedge_examine options = {.root = 2};
+    ck_assert_int_eq(wedge_detector_examine(&options, NULL, &s, &err), -ENOEXEC);
+    ck_assert_ptr_null(s);
+    ck_assert_ptr_nonnull(strstr(err.message, "a thread of the kernel's"));
+    ck_assert_str_ne(err.remedy, "");
+}
+END_TEST
+
 START_TEST(test_a_zombie_has_finished)
 {
     pid_t pid = fork();
@@ -104,6 +125,7 @@ static void fill(TCase *tcase)
 {
     tcase_add_test(tcase, test_server_is_idle_and_unharmed);
     tcase_add_test(tcase, test_no_such_process);
+    tcase_add_test(tcase, test_a_thread_of_the_kernel);
     tcase_add_test(tcase, test_a_zombie_has_finished);
     tcase_add_test(tcase, test_stalled);
 }

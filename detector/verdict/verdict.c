@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "detector/core/core_look.h"
 #include "detector/look/alarm.h"
 #include "detector/look/members.h"
 #include "detector/verdict/history.h"
@@ -537,6 +538,12 @@ static struct wedge_verdict healthy(struct wedge_look *look)
 {
     const struct wedge_snapshot *s = look->snapshot;
     bool runs = look->tree_changed, outside = false;
+    const char *cut = look->core ? wedge_core_look_cut(look) : NULL;
+    if (cut) { /* what is not there may be what they wait for */
+        struct wedge_verdict v = plain(look, WEDGE_VERDICT_RUNNING, cut);
+        v.certainty = WEDGE_SUSPECTED;
+        return v;
+    }
     if (wedge_members_root(look) && look->procs[0].zombie)
         return plain(look, WEDGE_VERDICT_FINISHED, "the process has ended");
     for (size_t i = 0; i < s->n_threads; i++) {

@@ -322,7 +322,10 @@ const char *wedge_verdict_summary(struct wedge_look *look, const struct wedge_ve
         break;
     case WEDGE_VERDICT_RUNNING:
         add_root(&text, look);
-        wedge_text_add(&text, " runs.");
+        if (v->certainty == WEDGE_SUSPECTED)
+            wedge_text_addf(&text, " cannot be judged: %s.", v->reason);
+        else
+            wedge_text_add(&text, " runs.");
         break;
     case WEDGE_VERDICT_FINISHED:
         add_root(&text, look);
