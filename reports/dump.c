@@ -65,7 +65,7 @@ static inline bool room(struct dump *d, size_t more)
            grow(d, more);
 }
 
-static void put(struct dump *d, const char *bytes, size_t len)
+static inline void put(struct dump *d, const char *bytes, size_t len)
 {
     if (!room(d, len))
         return;
@@ -114,12 +114,9 @@ static size_t escape(struct dump *d, const unsigned char *s)
 
 /* What a byte is: whether it must be escaped, always or by the flags. */
 enum { PLAIN, ALWAYS = 1, IF_ASCII = 2, IF_HTML = 4 };
-static unsigned char class_of(unsigned char c)
-{
-    static const unsigned char below_128[128] = {
-        [0 ... 31] = ALWAYS, ['"'] = ALWAYS, ['\\'] = ALWAYS, ['<'] = IF_HTML, ['>'] = IF_HTML, ['&'] = IF_HTML};
-    return c < 128 ? below_128[c] : IF_ASCII;
-}
+static const unsigned char class_of[256] = {[0 ... 31] = ALWAYS,     ['"'] = ALWAYS,  ['\\'] = ALWAYS,
+                                            ['<'] = IF_HTML,         ['>'] = IF_HTML, ['&'] = IF_HTML,
+                                            [128 ... 255] = IF_ASCII};
 
 static void put_string(struct dump *d, const char *s, size_t len)
 {
@@ -128,10 +125,14 @@ static void put_string(struct dump *d, const char *s, size_t len)
         ALWAYS | (d->flags & WEDGE_DUMP_ASCII ? IF_ASCII : 0u) | (d->flags & WEDGE_DUMP_HTML ? IF_HTML : 0u);
     if (!room(d, len + 2)) /* as a rule that is all: nothing is escaped */
         return;
-    d->data[d->len++] = '"';
+    char *out = d->data + d->len;
+    *out++ = '"';
+    for (; at < end && !(class_of[*at] & escaped); at++)
+        *out++ = (char)*at;
+    d->len = (size_t)(out - d->data);
     while (at < end) {
         const unsigned char *from = at;
-        while (at < end && !(class_of(*at) & escaped))
+        while (at < end && !(class_of[*at] & escaped))
             at++;
         put(d, (const char *)from, (size_t)(at - from));
         if (at < end)

@@ -25,8 +25,8 @@ struct wedge_target_chunk {
 /* maps escapes a newline as \012 and nothing else (fs/proc/task_mmu.c, show_map_vma): undo it in place. */
 static void unescape(char *path)
 {
-    char *out = path;
-    for (char *in = path; *in;) {
+    char *out = strchr(path, '\\'); /* hardly ever there */
+    for (char *in = out; in && *in;) {
         if (strncmp(in, "\\012", 4) == 0) {
             *out++ = '\n';
             in += 4;
@@ -34,20 +34,22 @@ static void unescape(char *path)
             *out++ = *in++;
         }
     }
-    *out = 0;
+    if (out)
+        *out = 0;
 }
+
+/* One more than a digit's value; 0 no digit. */
+static const uint8_t digit_of[256] = {
+    ['0'] = 1, ['1'] = 2,  ['2'] = 3,  ['3'] = 4,  ['4'] = 5,  ['5'] = 6,  ['6'] = 7,  ['7'] = 8,
+    ['8'] = 9, ['9'] = 10, ['a'] = 11, ['b'] = 12, ['c'] = 13, ['d'] = 14, ['e'] = 15, ['f'] = 16};
 
 static bool hex_field(char **at, char end, uint64_t *ret)
 {
     char *p = *at;
     uint64_t value = 0;
     int digits = 0;
-    for (; digits < 16; p++, digits++) {
-        int digit = *p >= '0' && *p <= '9' ? *p - '0' : *p >= 'a' && *p <= 'f' ? *p - 'a' + 10 : -1;
-        if (digit < 0)
-            break;
-        value = value << 4 | (unsigned)digit;
-    }
+    for (unsigned digit; digits < 16 && (digit = digit_of[(uint8_t)*p]); p++, digits++)
+        value = value << 4 | (digit - 1);
     if (digits == 0 || *p != end)
         return false;
     *ret = value;
@@ -102,8 +104,8 @@ int wedge_regions_parse(char *text, size_t len, struct wedge_regions *ret)
     size_t lines = 0;
     if (memchr(text, 0, len) != NULL)
         return -EINVAL;
-    for (size_t i = 0; i < len; i++)
-        lines += text[i] == '\n';
+    for (const char *at = text; (at = memchr(at, '\n', (size_t)(text + len - at))); at++)
+        lines++;
     if (len && text[len - 1] != '\n')
         return -EINVAL; /* cut off */
     if (lines > WEDGE_REGIONS_MAX)
