@@ -1,11 +1,14 @@
 /* base/share: each number once, all of them before it returns, and nobody touches what is the caller's afterwards. */
+#include <errno.h>
+#include <linux/sched.h>
 #include <pthread.h>
-#include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -119,6 +122,28 @@ START_TEST(test_load)
 }
 END_TEST
 
+/* Born with a number that was chosen for it, it leaves the last number where it is: that counts, too. */
+START_TEST(test_births)
+{
+    if (geteuid() != 0)
+        return;
+    uint64_t before = wedge_load_births();
+    ck_assert_uint_gt(before, 0);
+    long pid = -1;
+    for (pid_t number = 30000; pid < 0 && number > 29000; number--) { /* one that is free */
+        const struct clone_args args = {.exit_signal = SIGCHLD, .set_tid = (uintptr_t)&number, .set_tid_size = 1};
+        pid = syscall(SYS_clone3, &args, sizeof(args));
+        if (pid == 0)
+            _exit(0);
+        if (pid < 0 && (errno == EPERM || errno == ENOSYS))
+            return; /* not even root may, here */
+        ck_assert_msg(pid > 0 || errno == EEXIST, "clone3: %s", strerror(errno));
+    }
+    ck_assert_int_eq(waitpid((pid_t)pid, NULL, 0), pid);
+    ck_assert_uint_gt(wedge_load_births(), before);
+}
+END_TEST
+
 static void fill(TCase *tc)
 {
     tcase_add_loop_test(tc, test_alone, 0, 6);
@@ -126,6 +151,7 @@ static void fill(TCase *tc)
     tcase_add_test(tc, test_late);
     tcase_add_test(tc, test_one_processor);
     tcase_add_test(tc, test_load);
+    tcase_add_test(tc, test_births);
 }
 
 int main(void)

@@ -8,7 +8,7 @@
  * read itself. Who came later than the second lists, and may be gone again, is found by the number of births; where that
  * has moved, or is not to be had, the lists are read a third time, after the threads.
  *
- * Births are counted by the last number that was given (base/load.h).
+ * Births are those of the kernel's own count (base/load.h).
  */
 #include "detector/look/compare.h"
 
@@ -29,6 +29,12 @@ uint64_t wedge_compare_last_born(void)
 void wedge_compare_begin(struct wedge_look *look)
 {
     look->last_born = wedge_compare_last_born();
+    look->births = wedge_load_births();
+}
+
+bool wedge_compare_is_barren(const struct wedge_look *look)
+{
+    return look->births && look->births == wedge_load_births();
 }
 
 /* Is every process of the tree in the snapshot, whoever could not be read included? */
@@ -45,8 +51,8 @@ static bool has_all(const struct wedge_look *look)
 /* Nobody was born since the beginning, and nobody can have become a member otherwise. */
 static bool is_barren(const struct wedge_look *look)
 {
-    return look->options->members == WEDGE_MEMBERS_OF_ROOT && !look->marks_open && has_all(look) && look->last_born &&
-           look->last_born == wedge_compare_last_born();
+    return look->options->members == WEDGE_MEMBERS_OF_ROOT && !look->marks_open && has_all(look) &&
+           wedge_compare_is_barren(look);
 }
 
 /* wedge_share_fn: has the thread moved? */

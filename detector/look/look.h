@@ -175,7 +175,7 @@ struct wedge_look {
 
     struct wedge_waker *wakers;
     size_t n_wakers, cap_wakers;
-    uint64_t last_born; /* compare.c */
+    uint64_t last_born, births; /* compare.c */
     bool marks_open; /* a process of the machine could not be asked for the run's mark, and might have it */
     bool tree_changed; /* a process of the tree came or went between the passes */
     struct wedge_libc_cache *libcs;

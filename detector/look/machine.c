@@ -404,7 +404,7 @@ static void ask_all(struct wedge_look *look, asking *ask, bool *ret_hidden)
     for (size_t i = 0; i < look->n_machine; i++)
         if (has_files(&look->machine[i]))
             ask(look, &look->machine[i]);
-    if (look->core || (look->last_born && look->last_born == wedge_compare_last_born()))
+    if (look->core || wedge_compare_is_barren(look))
         return;
     while (ask_unlisted(look, ask, known, &n_known, &hidden))
         ;
