@@ -197,6 +197,11 @@ static const struct {
     {"$W watch -o text/x -- touch begun || [ $? -ne 125 ] || [ -e begun ] || echo not begun", 0, "not begun"},
     {"$W inject -o text -f empty.plan -- touch begun || [ $? -ne 125 ] || [ -e begun ] || echo not begun", 0,
      "not begun"},
+    /* A command has the signals blocked and ignored that whoever called wedge has. */
+    {"export W m='grep Sig[BI] /proc/self/status'; env --block-signal=USR1 --ignore-signal=HUP sh -c 'b=$($m); "
+     "[ \"$b\" = \"$($W watch -q -o out -- $m)\" ] && [ \"$b\" = \"$($W inject -q -o out -f empty.plan -- $m)\" ] && "
+     "echo \"as before: $b\"'",
+     0, "as before: SigBlk:"},
     {"$W watch -o /proc/nope -- true", 125, "cannot open the folder /proc/nope for reports"},
     {"$W watch --stall never -- true", 125, "--stall takes a duration"},
     {"$W watch --limit 0 -- true", 125, "--limit takes a duration"},
