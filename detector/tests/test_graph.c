@@ -134,6 +134,48 @@ START_TEST(test_asked_meanwhile)
 }
 END_TEST
 
+/* Who sleeps with a deadline and only asks again: by the record evident, by the looks of it suspected, proved never. */
+START_TEST(test_only_asks)
+{
+    blocked(2);
+    edge(0, 0, WEDGE_TO_THREAD, 1, 0);
+    edge(1, 0, WEDGE_TO_THREAD, 0, 0);
+    threads[1].wait.earliest_ns = 1000;
+    own[1].inert = _i ? WEDGE_INERT_BY_RECORD : WEDGE_INERT_BY_LOOKS;
+    build();
+    for (int i = 0; i < 2; i++) {
+        ck_assert(graph.live[i]);
+        ck_assert(graph.live_posix[i] == !_i);
+        ck_assert(!graph.live_suspect[i]);
+    }
+}
+END_TEST
+
+/* A process outside the tree is taken for a stray of the tree's own only if it is younger than the root and not its sibling, and
+ * let a thread wait for several rounds: then that thread is suspected to be stuck, and not more. */
+START_TEST(test_a_stray_outside)
+{
+    enum { STRAY, OLDER, SIBLING, OF_TREE, NEWS };
+    blocked(2);
+    procs[0].n_threads = 1;
+    procs[0].start_ticks = 100;
+    procs[0].ppid = 50;
+    procs[1] = (struct wedge_proc){.first_thread = 1, .n_threads = 1, .start_ticks = 101, .ppid = 1};
+    snapshot.n_procs = 2;
+    threads[1].proc = 1;
+    running(1);
+    own[0].rounds = WEDGE_HISTORY_ROUNDS - (_i == NEWS);
+    procs[1].start_ticks -= _i == OLDER ? 2 : 0;
+    procs[1].ppid = _i == SIBLING ? 50 : 1;
+    procs[1].in_tree = _i == OF_TREE;
+    edge(0, 0, WEDGE_TO_PROC, 1, 0);
+    build();
+    ck_assert_int_eq(wedge_graph_aloof(&look, 0, &wakers[0]), _i == STRAY ? 1 : -1);
+    ck_assert(graph.live[0] && graph.live_posix[0]);
+    ck_assert(graph.live_suspect[0] == (_i != STRAY));
+}
+END_TEST
+
 /* 0 has a deadline in two hours and nobody; 1 waits for 0; 2 for 0 and for 3, which waits for itself; 4 may be signalled
  * by 1; 5 waits for 3. */
 START_TEST(test_until)
@@ -296,6 +338,8 @@ static void fill(TCase *tcase)
     tcase_add_checked_fixture(tcase, NULL, teardown);
     tcase_add_test(tcase, test_a_cycle_and_who_waits_for_it);
     tcase_add_loop_test(tcase, test_asked_meanwhile, 0, 3);
+    tcase_add_loop_test(tcase, test_only_asks, 0, 2);
+    tcase_add_loop_test(tcase, test_a_stray_outside, 0, 5);
     tcase_add_loop_test(tcase, test_until, 0, 2);
     tcase_add_loop_test(tcase, test_a_chain_is_as_live_as_its_end, 0, 5);
     tcase_add_loop_test(tcase, test_far_deadlines, 0, 2);
