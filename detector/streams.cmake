@@ -18,4 +18,4 @@ wedge_add_unit_test(test_sockets SOURCES tests/test_sockets.c LIBS wedge::detect
 foreach(name test_descriptor test_socket)
   wedge_add_cases_test(${name} wedge-factory)
 endforeach()
-set_tests_properties(test_descriptor PROPERTIES TIMEOUT 300) # with a sanitizer, on a machine where many want a processor
+set_tests_properties(test_descriptor test_socket PROPERTIES TIMEOUT 300) # with a sanitizer, on a machine where many want a processor

@@ -51,10 +51,48 @@ bool wedge_look_is_blind(const struct wedge_look *look, int thread)
            (look->options->blind_thread && look->snapshot->threads[thread].tid == look->options->blind_thread);
 }
 
+/* Where in the snapshot the process of a number is, + 1; 0 nobody. Of a size that is a power of 2, at most half full. */
+struct wedge_look_index {
+    size_t size, n; /* n: the snapshot's first ones are in it */
+    int slots[];
+};
+
+static int *slot_of(struct wedge_look_index *index, const struct wedge_snapshot *s, pid_t pid)
+{
+    size_t at = (uint32_t)pid * 0x9e3779b9u;
+    while (index->slots[at & (index->size - 1)] && s->procs[index->slots[at & (index->size - 1)] - 1].pid != pid)
+        at++;
+    return &index->slots[at & (index->size - 1)];
+}
+
+/* Puts in whoever was added to the snapshot since. Without memory there is none. */
+static void bring_up_to_date(struct wedge_look *look)
+{
+    const struct wedge_snapshot *s = look->snapshot;
+    struct wedge_look_index *index = look->index;
+    if (!index || index->size < 2 * s->n_procs) {
+        size_t size = 256;
+        while (size < 4 * s->n_procs)
+            size *= 2;
+        free(index);
+        look->index = index = calloc(1, sizeof(*index) + size * sizeof(int));
+        if (!index)
+            return;
+        index->size = size;
+    }
+    for (; index->n < s->n_procs; index->n++) {
+        int *slot = slot_of(index, s, s->procs[index->n].pid);
+        *slot = *slot ? *slot : (int)index->n + 1;
+    }
+}
+
 int wedge_look_proc_of(const struct wedge_look *look, pid_t pid)
 {
-    for (size_t i = 0; i < look->snapshot->n_procs; i++)
-        if (look->snapshot->procs[i].pid == pid)
+    const struct wedge_snapshot *s = look->snapshot;
+    if (look->index && look->index->n == s->n_procs)
+        return *slot_of(look->index, s, pid) - 1;
+    for (size_t i = 0; i < s->n_procs; i++)
+        if (s->procs[i].pid == pid)
             return (int)i;
     return -1;
 }
@@ -236,6 +274,7 @@ int wedge_look_twice(struct wedge_look *look, int (*decode)(struct wedge_look *)
             rc = is_kernels(look) ? -ENOEXEC : -EPERM;
             break;
         }
+        bring_up_to_date(look);
         look->found_new = false;
         look->snapshot->taken_ns = wedge_clock_ns();
         rc = decode(look);
@@ -340,5 +379,6 @@ void wedge_look_free(struct wedge_look *look)
     free(look->carriers);
     wedge_machine_forget(look);
     free(look->wanted);
+    free(look->index);
     free(look->wakers);
 }

@@ -151,6 +151,7 @@ struct wedge_look {
     size_t cap_procs, cap_threads;
     long spare_files; /* descriptors that may still be kept from pass A for pass B */
 
+    struct wedge_look_index *index; /* of the snapshot's processes by pid; NULL: not made */
     struct wedge_machine_proc *machine; /* by pid */
     size_t n_machine;
     struct wedge_machine_end *ends, *mappings; /* by (dev, inode); made when first asked for in a round */

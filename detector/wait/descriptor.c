@@ -90,20 +90,36 @@ size_t wedge_descriptor_by_holders(struct wedge_look *look, struct wedge_descrip
     return found;
 }
 
+/* The tree may stand for it: it is of the tree, was read, and is live only by a thread of its own. */
+static bool is_one_of_tree(const struct wedge_look *look, pid_t pid)
+{
+    int proc = wedge_look_proc_of(look, pid);
+    return proc >= 0 && look->snapshot->procs[proc].in_tree && !look->procs[proc].skipped &&
+           !look->snapshot->procs[proc].armed_timer;
+}
+
+/* Where thousands of processes read one pipe each of them could do it for each other one: the tree stands for all of it. Who
+ * else lives in the tree counts then as well, which makes a verdict weaker and never wrong. */
 void wedge_descriptor_by_reopeners(struct wedge_look *look, struct wedge_descriptor_wait *wait, uint64_t dev,
                                    uint64_t inode, unsigned want)
 {
+    enum { MANY = 64 };
+    static const char why[] = "a process that has the same end could open the other one through /proc";
     pid_t last = look->snapshot->procs[look->snapshot->threads[wait->thread].proc].pid; /* its own is one in any case */
-    size_t n;
+    size_t n, of_tree = 0;
     const struct wedge_machine_end *ends = wedge_look_ends(look, dev, inode, &n);
     for (size_t i = 0; i < n; i++) {
         bool has = (!(want & WEDGE_WANT_READ) || ends[i].readable) && (!(want & WEDGE_WANT_WRITE) || ends[i].writable);
         if (has || ends[i].pid == last)
             continue;
         last = ends[i].pid;
-        add_process(look, wait, last, WEDGE_WAKER_UNLESS_RARE,
-                    "a process that has the same end could open the other one through /proc");
+        if (n <= MANY || !is_one_of_tree(look, last))
+            add_process(look, wait, last, WEDGE_WAKER_UNLESS_RARE, why);
+        else
+            of_tree++;
     }
+    if (of_tree)
+        wedge_waker_add(look, wait->thread, wait->set, WEDGE_TO_TREE, -1, WEDGE_WAKER_UNLESS_RARE, why);
 }
 
 size_t wedge_descriptor_by_sharers_as(struct wedge_look *look, struct wedge_descriptor_wait *wait, unsigned flags,

@@ -16,6 +16,8 @@
 #include "detector/kernel/clocks.h"
 #include "detector/look/alarm.h"
 
+enum { MOST_WAKERS = 1 << 23 }; /* 200 MB: whoever waits for more than are remembered counts as running */
+
 #define BIT(signal) (1ull << ((signal)-1))
 /* Signals that a timer (setitimer, alarm) or a descriptor (SIGIO, SIGURG) raises without a thread that we could see. */
 #define RAISED_UNSEEN (BIT(SIGALRM) | BIT(SIGIO) | BIT(SIGURG))
@@ -125,9 +127,9 @@ void wedge_waker_add(struct wedge_look *look, int thread, uint16_t set, enum wed
     struct wedge_look_thread *own = &look->threads[thread];
     if (look->n_wakers == look->cap_wakers) {
         size_t cap = look->cap_wakers ? look->cap_wakers * 2 : 256;
-        struct wedge_waker *more = realloc(look->wakers, cap * sizeof(*more));
+        struct wedge_waker *more = cap > MOST_WAKERS ? NULL : realloc(look->wakers, cap * sizeof(*more));
         if (!more) {
-            /* A waker that cannot be remembered must not be forgotten: the thread counts as running. */
+            /* A waker that cannot be remembered must not be forgotten. */
             look->snapshot->threads[thread].moved = true;
             return;
         }

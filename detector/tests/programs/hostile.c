@@ -236,6 +236,24 @@ static void deep_tree(void)
     hostile_stay();
 }
 
+/* Each of them could, through /proc, open the other end of what all of them read. */
+static void many_readers(void)
+{
+    enum { READERS = 3000 };
+    int ends[2];
+    char byte;
+    if (pipe(ends))
+        hostile_die("pipe");
+    for (int i = 0; i < READERS; i++)
+        if (hostile_child() == 0) {
+            close(ends[1]);
+            while (read(ends[0], &byte, 1) >= 0)
+                ;
+            hostile_die("read");
+        }
+    hostile_stay();
+}
+
 /* ---- storms ---- */
 
 static void *nothing(void *arg)
@@ -435,6 +453,7 @@ static const struct {
     {"many-descriptors", many_descriptors},
     {"many-epolls", many_epolls},
     {"deep-tree", deep_tree},
+    {"many-readers", many_readers},
     {"thread-storm", thread_storm},
     {"fork-storm", fork_storm},
     {"exec-storm", exec_storm},
