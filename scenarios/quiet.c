@@ -27,7 +27,7 @@ static void allow(struct wedge_quiet *q, int64_t now_ns)
 
 void wedge_quiet_used(struct wedge_quiet *q, int64_t cpu_ns)
 {
-    q->allowed_ns -= at_most(cpu_ns, q->earned_ns / 2);
+    q->allowed_ns -= at_most(cpu_ns, q->earned_ns / WEDGE_QUIET_SAMPLING);
     q->earned_ns = 0;
 }
 

@@ -7,7 +7,7 @@
  * at the longest pause.
  *
  * Watching has an allowance of CPU time: some at the beginning, then a share of the time that passes. What sampling costs comes
- * off it too, so that the share is that of all; half is left to the examinations in any case. A program of a
+ * off it too, so that the share is that of all; three quarters are left to the examinations in any case. A program of a
  * thousand threads that rests between two beats is still ten times a second; without it, looking each time would cost a
  * tenth of a processor. The first two looks at a tree that has become still have most of it; what has been looked at
  * twice, or is never still, has the rest. Only a tree that is still for twice as long as ever before (from the longest
@@ -45,6 +45,7 @@ struct wedge_quiet {
 #define WEDGE_QUIET_PAUSE_MIN_NS 100000000ll
 #define WEDGE_QUIET_PAUSE_MAX_NS 5000000000ll
 #define WEDGE_QUIET_SHARE        300 /* one part in so many of a processor's time is for watching */
+#define WEDGE_QUIET_SAMPLING     4 /* one part in so many of that may go to sampling */
 #define WEDGE_QUIET_ALLOWED_NS   600000000ll /* at the beginning, and at most */
 #define WEDGE_QUIET_RESERVED_NS  500000000ll /* of it, for the first looks at a tree that has just become still */
 
