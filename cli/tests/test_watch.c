@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -181,13 +182,26 @@ START_TEST(test_watch_that_nobody_reads)
 }
 END_TEST
 
-/* What was found out is said, too, where it cannot be written down: the folder is full, or cannot be made. */
+/* What was found out is said, too, where it cannot be written down: the folder, which was there at the start, has become a
+ * file. */
 START_TEST(test_watch_without_a_folder)
 {
     int ends[2];
-    char said[8192];
-    const char *const argv[] = {from_env("WEDGE_BIN"),     "watch",           "-o", "/proc/self/none", "--",
-                                from_env("WEDGE_FACTORY"), "opposite-shared", NULL};
+    char said[8192], folder[sizeof(dir) + 8];
+    snprintf(folder, sizeof(folder), "%s/gone", dir);
+    ck_assert_int_eq(mkdir(folder, 0700), 0);
+    const char *const argv[] = {from_env("WEDGE_BIN"),
+                                "watch",
+                                "-o",
+                                folder,
+                                "--",
+                                "/bin/sh",
+                                "-c",
+                                "rmdir \"$1\" && : >\"$1\" && exec \"$2\" opposite-shared",
+                                "sh",
+                                folder,
+                                from_env("WEDGE_FACTORY"),
+                                NULL};
     ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
     pid_t wedge = start_saying(argv, ends[1]);
     read_text(ends[0], NULL, said, sizeof(said));
