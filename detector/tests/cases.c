@@ -73,6 +73,8 @@ static void check_verdict(const struct hang *hang, const struct wedge_snapshot *
     ck_assert_msg(v->scope == hang->scope, "%s: %s: %s", hang->name, wedge_scope_words[v->scope], v->summary);
     ck_assert_msg(v->n_victims == hang->victims, "%s: %zu victims: %s", hang->name, v->n_victims, v->summary);
     ck_assert_str_ne(v->reason, "");
+    /* Of a live program each proof rests on that. */
+    ck_assert_msg(v->certainty != WEDGE_PROVED || v->assumptions & WEDGE_ASSUME_NO_OUTSIDE_KILL, "%s", v->summary);
     ck_assert_msg(!hang->culprit || v->n_culprits, "%s: no culprits: %s", hang->name, v->summary);
 }
 
