@@ -160,9 +160,10 @@ START_TEST(test_own_core)
 END_TEST
 
 /* Programs in which something runs, or waits for what a core does not hold. "unlocked-by-another" has a thread that
- * will unlock what it does not own: it only sleeps. */
+ * will unlock what it does not own: it only sleeps. "word-without-wake" cannot be told from one that was being woken. */
 static const char *const healthy[] = {
-    "server", "self-pipe", "sleep-then-post", "unlocked-by-another", "timed-semaphore", "slow-writer", "busy"};
+    "server",          "word-without-wake", "self-pipe", "sleep-then-post", "unlocked-by-another",
+    "timed-semaphore", "slow-writer",       "busy"};
 
 START_TEST(test_healthy)
 {

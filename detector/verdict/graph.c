@@ -27,6 +27,12 @@ static bool acts_unseen(const struct wedge_look *look, int proc)
     return look->procs[proc].async || (!look->core && wedge_alarm_by_timer(look, proc));
 }
 
+/* A core file tells asleep from woken, and not yet had a processor, by nothing: what it waits for may have been said. */
+static bool may_be_awake(const struct wedge_look *look, int i)
+{
+    return look->core && look->snapshot->threads[i].wait.happened;
+}
+
 /* Live before anybody is asked: it moves, it is about to, or nobody knows. */
 static bool is_live_by_itself(const struct wedge_look *look, int i, enum level level)
 {
@@ -38,7 +44,7 @@ static bool is_live_by_itself(const struct wedge_look *look, int i, enum level l
     if (level == PROVED && acts_unseen(look, t->proc))
         return true;
     bool moves = t->moved && !(only_asks && level == SUSPECTED && look->threads[i].came_back);
-    return wedge_look_is_blind(look, i) || moves || t->wait.class == WEDGE_WAIT_NONE ||
+    return wedge_look_is_blind(look, i) || moves || may_be_awake(look, i) || t->wait.class == WEDGE_WAIT_NONE ||
            t->wait.class == WEDGE_WAIT_UNKNOWN || (t->wait.earliest_ns < WEDGE_WAIT_FAR_NS && !only_asks);
 }
 
