@@ -1,7 +1,10 @@
 /* Wakers outside of what would otherwise be a hang, each known by one rule alone: without it these were proved. */
 #include <grp.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/ptrace.h>
 #include <unistd.h>
 
@@ -14,6 +17,7 @@ static const struct hang hangs[] = {
 };
 
 static const struct healthy healthy[] = {
+    {"read-by-notifier", false, WEDGE_WAIT_UNKNOWN},
     {"parent-and-tracer", false, WEDGE_WAIT_PIPE_READ},
     {"timerfd-until-clock-is-set", false, WEDGE_WAIT_EVENT},
     {"poll-end-in-message", false, WEDGE_WAIT_POLL},
@@ -31,6 +35,28 @@ START_TEST(test_traced)
     ck_assert_msg(!wedge_verdict_is_hang(s->verdicts[0].kind), "%s", s->verdicts[0].summary);
     ck_assert_ptr_nonnull(strstr(s->threads[0].wait.reason, "traced"));
     wedge_snapshot_free(s);
+    factory_end(&factory);
+}
+END_TEST
+
+/* Where the kernel does not say in which of its functions a thread sleeps, one that seccomp's notifier holds looks like any. */
+START_TEST(test_nobody_says_where_it_sleeps)
+{
+    char wchan[64];
+    struct factory factory = factory_start("poll-own-pipe");
+    struct wedge_snapshot *s = examine_until_hang(factory.pid, WEDGE_STACKS_NEVER);
+    ck_assert_int_eq(s->verdicts[0].certainty, WEDGE_PROVED);
+    wedge_snapshot_free(s);
+    if (geteuid() == 0) { /* in a mount namespace that ends with this test */
+        snprintf(wchan, sizeof(wchan), "/proc/%d/task/%d/wchan", factory.pid, factory.pid);
+        ck_assert(!unshare(CLONE_NEWNS) && !mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
+        ck_assert_int_eq(mount("/dev/null", wchan, NULL, MS_BIND, NULL), 0);
+        s = examine_once(factory.pid, WEDGE_STACKS_NEVER);
+        ck_assert_int_eq(s->verdicts[0].certainty, WEDGE_EVIDENT);
+        ck_assert_int_eq(s->verdicts[0].kind, WEDGE_VERDICT_ORPHANED_WAIT);
+        ck_assert_ptr_nonnull(strstr(s->verdicts[0].reason, "where it sleeps"));
+        wedge_snapshot_free(s);
+    }
     factory_end(&factory);
 }
 END_TEST
@@ -65,6 +91,7 @@ END_TEST
 static void fill(TCase *tcase)
 {
     tcase_add_test(tcase, test_traced);
+    tcase_add_test(tcase, test_nobody_says_where_it_sleeps);
     tcase_add_test(tcase, test_parent_waits_for_another_child);
     tcase_add_test(tcase, test_removed_file_of_an_ordinary_user);
 }

@@ -248,10 +248,15 @@ static bool is_call_of(const struct wedge_wait_ops *ops, int call)
     return false;
 }
 
-/* An unreadable wchan is not held against a thread whose call we know; one that names another place is. */
+static bool is_told(const char *wchan)
+{
+    return *wchan && strcmp(wchan, "0") != 0;
+}
+
+/* A place that the kernel does not tell is no proof of another one; one that is another is. */
 static bool is_wchan_of(const struct wedge_wait_ops *ops, const char *wchan)
 {
-    if (!*wchan || strcmp(wchan, "0") == 0)
+    if (!is_told(wchan))
         return true;
     for (const char *const *w = ops->wchans; *w; w++)
         if (strncmp(wchan, *w, strlen(*w)) == 0)
@@ -261,7 +266,7 @@ static bool is_wchan_of(const struct wedge_wait_ops *ops, const char *wchan)
 
 static bool is_known_wait(const struct wedge_wait_ops *ops, int call, const char *wchan)
 {
-    return is_call_of(ops, call) && *wchan && strcmp(wchan, "0") != 0 && is_wchan_of(ops, wchan);
+    return is_call_of(ops, call) && is_told(wchan) && is_wchan_of(ops, wchan);
 }
 
 /* After a stop, some calls show as restart_syscall with the arguments of the one before: the kernel function in
@@ -269,7 +274,7 @@ static bool is_known_wait(const struct wedge_wait_ops *ops, int call, const char
 static const struct wedge_wait_ops *restarted(const char *wchan)
 {
     static const struct wedge_wait_ops *const may[] = {&wedge_wait_futex, &wedge_wait_poll, &wedge_wait_sleep};
-    if (!*wchan || strcmp(wchan, "0") == 0)
+    if (!is_told(wchan))
         return NULL;
     for (size_t i = 0; i < sizeof(may) / sizeof(may[0]); i++)
         if (is_wchan_of(may[i], wchan))
@@ -295,8 +300,13 @@ static void decode_blocked(struct wedge_look *look, int thread)
         wedge_wait_unknown(look, thread, "a system call that is not decoded");
     else if (!is_wchan_of(ops, wchan))
         wedge_wait_unknown(look, thread, "it sleeps in another place of the kernel than its call would");
-    else
+    else {
         ops->decode(look, thread);
+        /* seccomp_unotify(2), userfaultfd(2): asleep, in a call that is known, and ended by somebody else. */
+        if (!is_told(wchan) && !look->core)
+            wedge_waker_add(look, thread, 0, WEDGE_TO_OUTSIDE, -1, WEDGE_WAKER_BY_SIGNAL | WEDGE_WAKER_UNLESS_RARE,
+                            "the kernel does not say where it sleeps");
+    }
 }
 
 /* Threads of the kernel's that do what a process asked for by io_uring. Asleep in these functions they wait for work

@@ -3,17 +3,22 @@
  * nobody's child, the clock set anew, a name that cannot be ruled out.
  */
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <poll.h>
 #include <semaphore.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -165,7 +170,52 @@ static void sem_in_removed_file(void)
         ;
 }
 
+/* Has another process answer its calls of read(2): seccomp_unotify(2). Returns what that one needs. */
+static int hand_reads_on(void)
+{
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_read, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {.len = sizeof(filter) / sizeof(filter[0]), .filter = filter};
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+        factory_die("PR_SET_NO_NEW_PRIVS");
+    long fd = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &program);
+    if (fd < 0)
+        factory_die("seccomp");
+    return (int)fd;
+}
+
+/* Its child reads a pipe of which nobody else has an end, and the parent answers that read after a while. */
+static void read_by_notifier(void)
+{
+    int by[2], own[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, by))
+        factory_die("socketpair");
+    if (factory_child() == 0) {
+        factory_pipe(own);
+        factory_send_end(by[1], hand_reads_on());
+        for (;;)
+            if (read(own[0], &byte, 1) < 0)
+                _exit(0);
+    }
+    int fd = factory_receive_end(by[0]);
+    factory_ready();
+    for (;;) {
+        struct seccomp_notif call = {0};
+        if (ioctl(fd, SECCOMP_IOCTL_NOTIF_RECV, &call))
+            factory_die("SECCOMP_IOCTL_NOTIF_RECV");
+        factory_nap(FACTORY_SLOW_MS);
+        struct seccomp_notif_resp answer = {.id = call.id, .val = 1};
+        if (ioctl(fd, SECCOMP_IOCTL_NOTIF_SEND, &answer))
+            factory_die("SECCOMP_IOCTL_NOTIF_SEND");
+    }
+}
+
 const struct factory_case factory_outside[] = {
+    {"read-by-notifier", read_by_notifier, true},
     {"parent-of-two", parent_of_two, true},
     {"parent-and-tracer", parent_and_tracer, true},
     {"timerfd-until-clock-is-set", timerfd_until_clock_is_set, true},
