@@ -239,8 +239,8 @@ static bool has_owner(struct wedge_look *look, pid_t pid, int pidfd, const struc
         return false;
     wedge_look_note(look, pid, "owner of a descriptor");
     int copy = (int)syscall(SYS_pidfd_getfd, pidfd, fd->number, 0);
-    if (copy < 0)
-        return errno != EBADF && errno != ESRCH; /* closed since, by a thread that moves */
+    if (copy < 0) /* else closed since, by a thread that moves */
+        return pidfd < 0 || (errno != EBADF && errno != ESRCH);
     struct f_owner_ex owner = {0};
     bool is_other = fstat(copy, &st) || (!S_ISSOCK(st.st_mode) && !S_ISDIR(st.st_mode));
     bool any = is_other || fcntl(copy, F_GETOWN_EX, &owner) || owner.pid;
