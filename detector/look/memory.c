@@ -59,10 +59,14 @@ static int read_now(struct wedge_look *look, int proc, uint64_t address, void *b
 /* `times`: the bytes of which reading, 1 or 2. */
 static int read_block(struct wedge_look *look, int proc, uint64_t address, void *buf, size_t size, unsigned times)
 {
-    size_t from = address % BLOCK_BYTES;
+    size_t from = address % BLOCK_BYTES, here = BLOCK_BYTES - from;
     if (look->core)
         return wedge_core_read(look->core, address, buf, size) == size ? 0 : -EFAULT;
-    struct wedge_look_block *block = from + size <= BLOCK_BYTES ? block_of(look, proc, address) : NULL;
+    if (size > here && size <= BLOCK_BYTES) { /* it begins in one block and ends in the next */
+        int rc = read_block(look, proc, address, buf, here, times);
+        return rc ? rc : read_block(look, proc, address + here, (char *)buf + here, size - here, times);
+    }
+    struct wedge_look_block *block = size <= here ? block_of(look, proc, address) : NULL;
     if (!block)
         return read_now(look, proc, address, buf, size);
     for (; block->times < times; block->times++) {

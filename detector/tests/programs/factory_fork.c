@@ -141,17 +141,18 @@ static void forked_shared(void)
     pthread_join(thread, NULL);
 }
 
-/* The owner of a robust mutex dies each time; who waits for it gets it from the kernel. */
+/* The owner of a robust mutex dies each time; who waits for it gets it from the kernel. Each lives twice as long as the one
+ * before, up to a second: a look takes longer than the first ones on a crowded machine, and sees nobody who waits. */
 static void robust_handover(void)
 {
     pthread_mutex_t *m = factory_mutexes(1, PTHREAD_MUTEX_NORMAL, 1);
     factory_ready();
-    for (;;) {
+    for (int lives_ms = FACTORY_SLOW_MS;; lives_ms = lives_ms < 1000 ? 2 * lives_ms : FACTORY_SLOW_MS) {
         pid_t pid = factory_child();
         if (pid == 0) {
             if (pthread_mutex_lock(m) == EOWNERDEAD)
                 pthread_mutex_consistent(m);
-            factory_nap(FACTORY_SLOW_MS);
+            factory_nap(lives_ms);
             _exit(0);
         }
         while (!(m->__data.__lock & FUTEX_TID_MASK))
