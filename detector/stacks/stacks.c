@@ -23,7 +23,6 @@
 #define NAMES_DEADLINE_MS      10000
 #define MOST_TRIES             8 /* children for one user; each but the last gives up one process */
 #define WANTS_PER_THREAD       (WEDGE_UNWIND_WINDOWS_MAX - 1)
-#define EARLY_MOST             4096 /* processes: a pipe has room for four times as many numbers */
 /* libelf and libdw decompress and index what a file says is there. */
 #define DATA_BYTES ((uint64_t)1 << 30)
 #define MAP_BYTES  ((uint64_t)16 << 30)
@@ -137,7 +136,7 @@ static void capture_live(struct stacks *stacks, bool all)
     stacks->n_asks = n;
     /* Who works beside the stops makes them longer (of 66 threads 0.6 ms in the place of 0.45): not where something is live. */
     if (n)
-        wedge_capture_procs(stacks->snapshot, asks, n, look->note, live || n > EARLY_MOST ? NULL : &early);
+        wedge_capture_procs(stacks->snapshot, asks, n, look->note, live ? NULL : &early);
     for (size_t i = 0; i < n; i++) {
         stacks->captures[asks[i].proc] = asks[i].capture;
         if (!asks[i].capture)
@@ -449,6 +448,14 @@ static int begin_early(void *arg)
     }
     if (stacks->first < 0 || pipe2(stacks->ready, O_CLOEXEC))
         return -1;
+    /* Who tells never waits for room: a number for each process, and one for the end. Who has many pipes gets small ones
+     * (pipe-user-pages-soft, pipe(7)). */
+    int room = fcntl(stacks->ready[1], F_GETPIPE_SZ);
+    if (room < 0 || (size_t)room / sizeof(int) <= stacks->n_asks) {
+        close(stacks->ready[0]);
+        close(stacks->ready[1]);
+        return -1;
+    }
     for (size_t i = 0; i < stacks->snapshot->n_procs; i++)
         stacks->open[i] = is_of_user(stacks, i, (size_t)stacks->first);
     stacks->deadline_ns = wedge_clock_ns() + names_ns(stacks);

@@ -1,4 +1,5 @@
 /* Wakers outside of what would otherwise be a hang, each known by one rule alone: without it these were proved. */
+#include <errno.h>
 #include <grp.h>
 #include <sched.h>
 #include <signal.h>
@@ -47,9 +48,11 @@ START_TEST(test_nobody_says_where_it_sleeps)
     struct wedge_snapshot *s = examine_until_hang(factory.pid, WEDGE_STACKS_NEVER);
     ck_assert_int_eq(s->verdicts[0].certainty, WEDGE_PROVED);
     wedge_snapshot_free(s);
-    if (geteuid() == 0) { /* in a mount namespace that ends with this test */
+    /* In a mount namespace that ends with this test; not even root may have one everywhere. */
+    bool may = geteuid() == 0 && unshare(CLONE_NEWNS) == 0;
+    ck_assert(may || geteuid() != 0 || errno == EPERM);
+    if (may && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0) {
         snprintf(wchan, sizeof(wchan), "/proc/%d/task/%d/wchan", factory.pid, factory.pid);
-        ck_assert(!unshare(CLONE_NEWNS) && !mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
         ck_assert_int_eq(mount("/dev/null", wchan, NULL, MS_BIND, NULL), 0);
         s = examine_once(factory.pid, WEDGE_STACKS_NEVER);
         ck_assert_int_eq(s->verdicts[0].certainty, WEDGE_EVIDENT);
