@@ -61,7 +61,8 @@ bool wedge_quiet_sample(struct wedge_quiet *q, int64_t now_ns, uint64_t activity
 
 void wedge_quiet_examined(struct wedge_quiet *q, int64_t began_ns, int64_t ended_ns, int64_t cpu_ns)
 {
-    int64_t rest = 10 * (ended_ns - began_ns);
+    /* None takes longer than the longest pause: whatever does is a pause of everything that fell into it. */
+    int64_t rest = 10 * at_most(ended_ns - began_ns, WEDGE_QUIET_PAUSE_MAX_NS);
     q->rested_at_ns = ended_ns + rest;
     q->examine_at_ns = ended_ns + (rest > q->pause_ns ? rest : q->pause_ns);
     q->last_examined_ns = ended_ns;
@@ -93,4 +94,11 @@ void wedge_quiet_paused(struct wedge_quiet *q, int64_t now_ns)
     q->cpu_at_ns = now_ns;
     q->examine_at_ns = now_ns + q->pause_ns;
     q->still = false;
+}
+
+void wedge_quiet_absent(struct wedge_quiet *q, int64_t absent_ns, int64_t now_ns)
+{
+    q->moved_at_ns = at_most(q->moved_at_ns + absent_ns, now_ns);
+    q->cpu_at_ns = at_most(q->cpu_at_ns + absent_ns, now_ns);
+    q->still_since_ns = at_most(q->still_since_ns + absent_ns, now_ns);
 }

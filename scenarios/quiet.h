@@ -59,6 +59,8 @@ void wedge_quiet_used(struct wedge_quiet *q, int64_t cpu_ns);
 /* Everything stood still for a while, the program as well as we (a suspended machine, Ctrl-Z): that is no standing still of the
  * program's. The stall time begins anew. */
 void wedge_quiet_paused(struct wedge_quiet *q, int64_t now_ns);
+/* Nobody looked for so long until now, because an examination took that long or a pause fell into it: that counts for nothing. */
+void wedge_quiet_absent(struct wedge_quiet *q, int64_t absent_ns, int64_t now_ns);
 /* Takes the figures of progress: marks or output bytes. `cpu_ns` is the tree's CPU time where CPU counts as moving
  * (no marks), else 0. Returns for how long nothing has moved. */
 int64_t wedge_quiet_stalled_ns(struct wedge_quiet *q, int64_t now_ns, uint64_t progress, int64_t cpu_ns);

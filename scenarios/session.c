@@ -46,6 +46,20 @@ static int64_t mind_pause(struct wedge_session_state *st, int64_t meant_ns, bool
     return now;
 }
 
+/* An examination, and what was done about a hang, took the time that they took, or a pause fell into it. For that long nobody saw
+ * whether anything moved: it is no part of a standstill. */
+static void mind_absence(struct wedge_session_state *st, int64_t began_ns)
+{
+    int64_t now = st->awake_ns = wedge_clock_ns(), absent_ns = now - began_ns;
+    if (absent_ns < PAUSE_NS)
+        return;
+    wedge_quiet_absent(&st->quiet, absent_ns, now);
+    st->lasting_since_ns = st->lasting_since_ns + absent_ns < now ? st->lasting_since_ns + absent_ns : now;
+    int64_t latest_ns = now + st->stall_ns;
+    if (st->ripe_at_ns)
+        st->ripe_at_ns = st->ripe_at_ns + absent_ns < latest_ns ? st->ripe_at_ns + absent_ns : latest_ns;
+}
+
 int64_t wedge_session_now(struct wedge_session_state *st)
 {
     return mind_pause(st, 0, false);
@@ -130,7 +144,7 @@ static int loop(struct wedge_session_state *st)
             rc = wedge_session_limit_passed(st);
         else if (st->s->detect)
             rc = wedge_session_tick(st);
-        st->awake_ns = wedge_clock_ns(); /* an examination, and what was done about a hang, took the time they took */
+        mind_absence(st, looked_ns);
     }
     return rc;
 }

@@ -81,15 +81,26 @@ static struct wedge_snapshot *examine(pid_t root)
     return s;
 }
 
-/* Without the record, until `threads` of it are there and one waits in each of the classes. */
+static bool is_in(const struct wedge_thread *t, enum wedge_wait_class class)
+{
+    return t->wait.class == class && !t->moved;
+}
+
+/* Without the record, until `threads` of it are there and one waits in each of the classes: where they are the same, two, or
+ * all that there are. */
 static struct wedge_snapshot *settle(pid_t root, size_t threads, enum wedge_wait_class class,
                                      enum wedge_wait_class other)
 {
     int64_t deadline = wedge_clock_ns() + 10 * WEDGE_NS_PER_S;
     for (;;) {
         struct wedge_snapshot *s = examine_once(root, WEDGE_STACKS_NEVER);
-        const struct wedge_thread *t = thread_in(s, class), *u = thread_in(s, other);
-        if ((s->n_threads == threads && t && u && !t->moved && !u->moved) || wedge_clock_ns() > deadline)
+        size_t in = 0, in_other = 0;
+        for (size_t i = 0; i < s->n_threads; i++) {
+            in += is_in(&s->threads[i], class);
+            in_other += is_in(&s->threads[i], other);
+        }
+        bool both = in && in_other && (class != other || in > 1 || threads == 1);
+        if ((s->n_threads == threads && both) || wedge_clock_ns() > deadline)
             return s;
         wedge_snapshot_free(s);
         usleep(5000);

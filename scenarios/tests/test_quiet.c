@@ -78,6 +78,27 @@ START_TEST(test_stall_counts_from_the_last_move)
 }
 END_TEST
 
+/* A clock that jumps by an hour while a look goes on: neither has anything stood still for an hour, nor is the next look hours
+ * away. And one that was noticed already is not put off into the future. */
+START_TEST(test_what_nobody_saw_counts_for_nothing)
+{
+    const int64_t hour = 3600 * 1000 * MS;
+    struct wedge_quiet q;
+    wedge_quiet_start(&q, 0);
+    wedge_quiet_stalled_ns(&q, 100 * MS, 5, 0);
+    wedge_quiet_sample(&q, 20 * MS, 1);
+    wedge_quiet_sample(&q, 40 * MS, 1);
+    wedge_quiet_examined(&q, 400 * MS, 400 * MS + hour, 10 * MS);
+    wedge_quiet_absent(&q, hour, 400 * MS + hour);
+    ck_assert_int_eq(wedge_quiet_stalled_ns(&q, 600 * MS + hour, 5, 0), 500 * MS);
+    ck_assert_int_le(q.examine_at_ns, 400 * MS + hour + 10 * WEDGE_QUIET_PAUSE_MAX_NS);
+    ck_assert_int_le(q.longest_still_ns, 400 * MS);
+    wedge_quiet_paused(&q, 700 * MS + hour);
+    wedge_quiet_absent(&q, hour, 800 * MS + hour);
+    ck_assert_int_eq(wedge_quiet_stalled_ns(&q, 900 * MS + hour, 5, 0), 100 * MS);
+}
+END_TEST
+
 /* A beat ten times a second, and 30 ms for a look. */
 START_TEST(test_a_beating_program_costs_little)
 {
@@ -147,6 +168,7 @@ END_TEST
 static void fill(TCase *tcase)
 {
     tcase_add_test(tcase, test_the_share_is_that_of_all);
+    tcase_add_test(tcase, test_what_nobody_saw_counts_for_nothing);
     tcase_add_test(tcase, test_a_beating_program_costs_little);
     tcase_add_test(tcase, test_due_as_soon_as_still);
     tcase_add_test(tcase, test_pauses_double_and_are_bounded);
