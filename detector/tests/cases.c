@@ -52,12 +52,16 @@ struct wedge_snapshot *examine_until_all(pid_t pid, size_t victims, enum wedge_s
     }
 }
 
-/* Until it has all its victims, and nobody ran while it was looked at who could have helped: the verdict is careful then. */
+/* Until it has all its victims, and nobody ran while it was looked at who could have helped: the verdict is careful then. Nor
+ * anybody else, such as a thread of the kernel's on its way to having nothing to do: what hangs is a part then. */
 static struct wedge_snapshot *examine_until_settled(pid_t pid, const struct hang *hang, enum wedge_stacks stacks)
 {
     for (int i = 0;; i++) {
         struct wedge_snapshot *s = examine_until_all(pid, hang->victims, stacks);
-        if (s->verdicts[0].certainty >= hang->certainty || i == 10)
+        const struct wedge_verdict *v = &s->verdicts[0];
+        bool careful =
+            v->certainty < hang->certainty || (v->scope == WEDGE_SCOPE_PART && hang->scope == WEDGE_SCOPE_WHOLE);
+        if (!careful || i == 10)
             return s;
         wedge_snapshot_free(s);
     }
