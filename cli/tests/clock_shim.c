@@ -3,6 +3,8 @@
  * ahead as WEDGE_TEST_CLOCKS says, "boottime 3600\nmonotonic 0". Nothing is faked: the kernel's clocks jump for this process and
  * its children from then on, as they do for all when a machine wakes up (time_namespaces(7)).
  *
+ * With SIGRTMIN + 7 it does that at its next getrusage(2), which is in the middle of a sample of wedge's, after it took the time.
+ *
  * The offsets are set before anybody enters the namespace: by a child whose children would be in it, and that has none.
  */
 #include <errno.h>
@@ -12,6 +14,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -22,6 +26,22 @@ static void jump(int signo)
     if (setns(namespace, CLONE_NEWTIME)) /* in another thread's way, or not root */
         _exit(99);
     (void)signo;
+}
+
+static volatile sig_atomic_t jumps_in_sample;
+
+static void jump_in_sample(int signo)
+{
+    jumps_in_sample = signo;
+}
+
+int getrusage(__rusage_who_t who, struct rusage *usage)
+{
+    if (jumps_in_sample) {
+        jump(jumps_in_sample);
+        jumps_in_sample = 0;
+    }
+    return (int)syscall(SYS_getrusage, who, usage);
 }
 
 static void be_the_way_in(const char *clocks, int ready, int done)
@@ -59,6 +79,7 @@ __attribute__((constructor)) static void prepare(void)
     close(done[0]);
     close(ready[0]);
     if (waitpid(child, NULL, 0) != child || namespace < 0 ||
-        sigaction(SIGRTMIN + 6, &(struct sigaction){.sa_handler = jump}, NULL))
+        sigaction(SIGRTMIN + 6, &(struct sigaction){.sa_handler = jump}, NULL) ||
+        sigaction(SIGRTMIN + 7, &(struct sigaction){.sa_handler = jump_in_sample}, NULL))
         _exit(98);
 }

@@ -1,6 +1,6 @@
 /*
- * One process's stacks, from the stop to the names: what capture.h promises, put together from stop (the only part that
- * disturbs the process), unwind and symbols.
+ * One process's stacks, from the stop to the frames: what capture.h promises, put together from stop (the only part that
+ * disturbs the process) and unwind. The names are capture_names.c's.
  *
  * Invariant: after wedge_capture_proc the process runs. What is read of it later is constant memory and files; the one
  * exception, a stack deeper than the copy, is a second short stop that is believed only when the thread has not moved.
@@ -20,9 +20,8 @@
 
 #include "detector/core/core_file.h"
 #include "detector/elf/elf_file.h"
-#include "detector/elf/elf_image.h"
 #include "detector/kernel/proc.h"
-#include "detector/stacks/call_site.h"
+#include "detector/stacks/capture_inside.h"
 #include "detector/stacks/stop.h"
 #include "detector/stacks/symbols.h"
 #include "detector/stacks/target_memory.h"
@@ -30,32 +29,6 @@
 
 #define DEADLINE_MS       100
 #define KERNEL_FRAMES_MAX 5
-#define PLACES            8
-#define NAMED_MAX         (WEDGE_UNWIND_FRAMES_MAX * (WEDGE_SYMBOLS_INLINED_MAX + 2))
-
-struct wedge_capture {
-    struct wedge_snapshot *snapshot;
-    struct wedge_proc *proc;
-    struct wedge_thread *threads; /* the process's, in the snapshot */
-    size_t n;
-    int deadline_ms;
-    struct wedge_job_note *note;
-    struct wedge_core *core; /* NULL: a process that lives */
-    struct wedge_regions regions; /* the core's own, where there is one */
-    struct wedge_target_memory memory;
-    struct wedge_images images;
-    struct wedge_stop_thread *shared; /* where the stop left them: children forked since can write there */
-    struct wedge_stop_thread *view; /* the same memory, which cannot be written there; NULL none */
-    uintptr_t parents; /* where `shared` is in the parent; in a child that has the view alone */
-    struct wedge_stop_thread *copies; /* copies[i] is of threads[i]; the records are ours alone, the bytes are not */
-    wedge_capture_ask_fn *ask; /* NULL: wedge_capture_more */
-    void *ask_arg;
-};
-
-static void say(const struct wedge_capture *capture, const char *step)
-{
-    wedge_job_says(capture->note, capture->proc->pid, step, false);
-}
 
 __attribute__((format(printf, 3, 4))) static void note_stack(struct wedge_capture *capture, struct wedge_thread *thread,
                                                              const char *fmt, ...)
@@ -236,7 +209,7 @@ static int prepare(struct wedge_snapshot *snapshot, const struct wedge_capture_a
     capture->note = note;
     capture->memory.fd = -1;
     capture->images.memory = &capture->memory;
-    say(capture, "read what the process has mapped");
+    wedge_capture_say(capture, "read what the process has mapped");
     int rc = open_process(capture);
     if (!rc && !(capture->copies = calloc(capture->n + 1, sizeof(*capture->copies))))
         rc = -ENOMEM;
@@ -592,7 +565,7 @@ static void unwind_thread(struct wedge_capture *capture, struct wedge_unwinder *
             wedge_unwind_thorough(unwinder, stack);
         if (stack->end != WEDGE_UNWIND_NEED || !stack->n_windows || stack->n_windows == WEDGE_UNWIND_WINDOWS_MAX)
             break;
-        say(capture, "stop a thread again to copy the rest of its stack");
+        wedge_capture_say(capture, "stop a thread again to copy the rest of its stack");
         struct wedge_unwind_window *more = &stack->windows[stack->n_windows];
         moved = !(capture->ask ? capture->ask(capture->ask_arg, capture, i, stack->need, more)
                                : wedge_capture_more(capture, i, stack->need, more));
@@ -627,7 +600,7 @@ int wedge_capture_unwind(struct wedge_capture *capture, struct wedge_err *err)
     struct wedge_unwinder *unwinder = NULL;
     struct wedge_unwind_stack *stack = calloc(1, sizeof(*stack));
     int rc = -ENOMEM;
-    say(capture, "read the process's unwind tables");
+    wedge_capture_say(capture, "read the process's unwind tables");
     if (!stack || wedge_unwinder_new(&capture->images, capture->proc->pid, &unwinder))
         goto out;
     rc = 0;
@@ -642,160 +615,6 @@ out:
     wedge_unwinder_free(unwinder);
     free(stack);
     return rc ? wedge_err_set(err, rc, "no memory to unwind the stacks of process %d", capture->proc->pid) : 0;
-}
-
-static const char *keep_text(struct wedge_capture *capture, const char *text)
-{
-    return text ? obstack_copy0(&capture->snapshot->mem, text, strlen(text)) : NULL;
-}
-
-static struct wedge_elf_file *file_of(struct wedge_capture *capture, struct wedge_image *image)
-{
-    return image ? wedge_elf_of_image(&capture->images, image, capture->proc->pid) : NULL;
-}
-
-/* The functions at a frame: its own and those inlined there, innermost first. */
-static const struct wedge_symbol *symbols_of(struct wedge_capture *capture, uint64_t pc, bool libc, size_t *ret_n)
-{
-    struct wedge_image *image = wedge_images_find(&capture->images, pc);
-    struct wedge_elf_file *file = file_of(capture, image);
-    return file ? wedge_symbols_at(file, pc - image->bias, libc, ret_n) : NULL;
-}
-
-/*
- * The libc function that the program called, where it left no frame because it jumped on: `inner` is the outermost
- * frame of libc, which is named already, `outer` the frame that called. What the call instruction names is what was called.
- * Fills *ret.
- */
-static bool jumped_from(struct wedge_capture *capture, const struct wedge_frame *inner, const struct wedge_frame *outer,
-                        struct wedge_frame *ret)
-{
-    struct wedge_image *libc = wedge_images_find(&capture->images, inner->pc);
-    struct wedge_image *caller = wedge_images_find(&capture->images, outer->pc - 1);
-    struct wedge_elf_file *libc_file = file_of(capture, libc), *caller_file = file_of(capture, caller);
-    uint64_t address;
-    if (!libc_file || !caller_file)
-        return false;
-    const char *name = wedge_call_site_name(&capture->images, caller, caller_file, outer->pc);
-    if (!name || (inner->function && strcmp(inner->function, name) == 0) ||
-        !wedge_symbols_elsewhere(libc_file, name, inner->module_offset, &address))
-        return false;
-    *ret = *inner;
-    ret->pc = address + libc->bias;
-    ret->module_offset = address;
-    ret->function = keep_text(capture, name);
-    ret->file = NULL;
-    ret->line = 0;
-    ret->inlined = ret->runtime = false;
-    return true;
-}
-
-/* Names the frames of one thread and spreads out what was inlined. `named` has room for the most there can be. */
-static void name_frames(struct wedge_capture *capture, struct wedge_thread *thread, struct wedge_frame *named)
-{
-    const struct wedge_frame *bare = thread->frames;
-    size_t n_bare = thread->n_frames, n = 0;
-    for (size_t i = 0; i < n_bare; i++) {
-        struct wedge_frame frame = bare[i];
-        size_t n_symbols = 1;
-        const struct wedge_symbol *symbols = symbols_of(capture, frame.pc - !frame.exact, frame.libc, &n_symbols);
-        for (size_t k = 0; k < (symbols ? n_symbols : 1); k++) {
-            if (symbols) {
-                frame.function = keep_text(capture, symbols[k].function);
-                frame.file = keep_text(capture, symbols[k].file);
-                frame.line = symbols[k].line;
-                frame.inlined = symbols[k].inlined;
-            }
-            frame.runtime = wedge_symbols_is_runtime(frame.module, frame.file, frame.function);
-            named[n++] = frame;
-        }
-        if (frame.libc && !frame.signal && i + 1 < n_bare && !bare[i + 1].libc && bare[i + 1].module[0] &&
-            jumped_from(capture, &frame, &bare[i + 1], &named[n]))
-            n++;
-    }
-    thread->frames = obstack_copy(&capture->snapshot->mem, named, n * sizeof(*named));
-    thread->n_frames = n;
-}
-
-void wedge_capture_warm(struct wedge_capture *capture)
-{
-    const struct wedge_region *program = NULL;
-    size_t n;
-    uint64_t address;
-    say(capture, "read symbols and line tables");
-    for (size_t i = 0; i < capture->regions.n && !program; i++)
-        if (capture->regions.all[i].exec && capture->regions.all[i].inode)
-            program = &capture->regions.all[i];
-    if (program) /* as a rule the lowest: with its lines */
-        symbols_of(capture, program->start, wedge_symbols_is_libc(program->path), &n);
-    for (size_t i = 0; i < capture->n; i++) {
-        struct wedge_image *image = wedge_images_find(&capture->images, capture->threads[i].pc);
-        struct wedge_elf_file *file = image && !image->file_tried ? file_of(capture, image) : NULL;
-        if (!file)
-            continue;
-        bool libc = wedge_symbols_is_libc(image->region->path);
-        symbols_of(capture, capture->threads[i].pc, libc, &n);
-        if (libc)
-            wedge_symbols_elsewhere(file, "", 0, &address);
-    }
-}
-
-/* Threads of a pool all stand at the same place: what was named for one is so for all. */
-struct place {
-    const struct wedge_frame *bare, *named;
-    size_t n_bare, n_named;
-};
-
-static bool is_at(const struct place *place, const struct wedge_thread *thread)
-{
-    if (place->n_bare != thread->n_frames)
-        return false;
-    for (size_t i = 0; i < place->n_bare; i++)
-        if (place->bare[i].pc != thread->frames[i].pc || place->bare[i].signal != thread->frames[i].signal ||
-            place->bare[i].exact != thread->frames[i].exact)
-            return false;
-    return true;
-}
-
-/* Names the frames, or takes those of a thread at the same place. `places` are the last ones, the newest first. */
-static void name_thread(struct wedge_capture *capture, struct wedge_thread *thread, struct wedge_frame *named,
-                        struct place places[PLACES])
-{
-    size_t at = 0;
-    while (at < PLACES && !is_at(&places[at], thread))
-        at++;
-    struct place place;
-    if (at < PLACES) {
-        place = places[at];
-        thread->frames = (struct wedge_frame *)place.named;
-        thread->n_frames = place.n_named;
-    } else {
-        place = (struct place){.bare = thread->frames, .n_bare = thread->n_frames};
-        name_frames(capture, thread, named);
-        place.named = thread->frames;
-        place.n_named = thread->n_frames;
-        at = PLACES - 1;
-    }
-    memmove(&places[1], &places[0], at * sizeof(places[0]));
-    places[0] = place;
-}
-
-void wedge_capture_symbols(struct wedge_capture *capture)
-{
-    struct place places[PLACES] = {0};
-    static struct wedge_frame named[NAMED_MAX]; /* 400 kB, of which little is touched: not new for each process */
-    say(capture, "read symbols and line tables");
-    for (size_t i = 0; i < capture->n; i++) {
-        struct wedge_thread *thread = &capture->threads[i];
-        size_t n;
-        if (thread->n_frames && thread->n_frames <= WEDGE_UNWIND_FRAMES_MAX)
-            name_thread(capture, thread, named, places);
-        if (!thread->callback_address)
-            continue;
-        const struct wedge_symbol *symbols = symbols_of(capture, thread->callback_address, false, &n);
-        if (symbols)
-            thread->callback_function = keep_text(capture, symbols[n - 1].function);
-    }
 }
 
 void wedge_capture_free(struct wedge_capture *capture)

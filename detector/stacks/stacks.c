@@ -448,10 +448,10 @@ static int begin_early(void *arg)
     }
     if (stacks->first < 0 || pipe2(stacks->ready, O_CLOEXEC))
         return -1;
-    /* Who tells never waits for room: a number for each process, and one for the end. Who has many pipes gets small ones
+    /* Who tells never waits for room, of which capture.h says how much. Who has many pipes gets small ones
      * (pipe-user-pages-soft, pipe(7)). */
     int room = fcntl(stacks->ready[1], F_GETPIPE_SZ);
-    if (room < 0 || (size_t)room / sizeof(int) <= stacks->n_asks) {
+    if (room < 0 || (size_t)room / sizeof(int) < 2 * stacks->n_asks + 1) {
         close(stacks->ready[0]);
         close(stacks->ready[1]);
         return -1;
