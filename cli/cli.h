@@ -24,7 +24,8 @@ enum wedge_exit {
 struct wedge_cli {
     bool json, quiet, verbose;
     bool color; /* on standard output */
-    const char *dir; /* -o; default wedge-out */
+    const char *dir; /* -o; default wedge-out; NULL: nothing is kept */
+    bool dir_given;
 };
 /* The children of each verb's argp; theirs is the first of its child_inputs: a struct wedge_cli, filled by wedge_cli_defaults. */
 extern const struct argp_child wedge_cli_children[];
@@ -37,7 +38,7 @@ void wedge_cli_say(const struct wedge_cli *cli, const char *fmt, ...) __attribut
 
 /* Makes cli->dir, as far as it is not there, before something is begun whose report could not be written. 0 or a negative errno. */
 int wedge_cli_folder(const struct wedge_cli *cli, struct wedge_err *err);
-/* Writes report.json, report.html and result.json into cli->dir, and the report as text (or, with --json, as JSON) to
+/* Writes report.json, report.html and result.json into cli->dir, if there is one, and the report as text (or, with --json, as JSON) to
  * `out`. 0 or a negative errno. */
 int wedge_cli_report(const struct wedge_cli *cli, const json_t *report, int exit_status, FILE *out,
                      struct wedge_err *err);

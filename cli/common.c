@@ -39,6 +39,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         if (!*arg)
             argp_error(state, "-o needs the name of a folder");
         cli->dir = arg;
+        cli->dir_given = true;
         return 0;
     case 'q':
         cli->quiet = true;

@@ -64,7 +64,7 @@ static enum wedge_members members_of(struct argp_state *state, const char *text)
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
         if (strcmp(text, words[i]) == 0)
             return (enum wedge_members)i;
-    argp_error(state, "--tree takes wedge_cli_children, group or session, not '%s'", text);
+    argp_error(state, "--tree takes children, group or session, not '%s'", text);
     return WEDGE_MEMBERS_OF_ROOT;
 }
 
@@ -152,7 +152,7 @@ static const struct argp argp = {
 static struct wedge_cli place(const struct options *o, pid_t pid, char *dir, size_t size)
 {
     struct wedge_cli cli = o->cli;
-    if (o->n > 1) {
+    if (o->n > 1 && cli.dir) {
         snprintf(dir, size, "%s/%d", o->cli.dir, (int)pid);
         cli.dir = dir;
     }
@@ -214,6 +214,21 @@ static int dump(const struct options *o, pid_t pid, struct wedge_err *err, int *
     return rc;
 }
 
+/* Asked before anybody is looked at. A folder that was named has to serve; without the usual one what is found is printed
+ * all the same: whoever stands before a stuck process in a folder of somebody else's wants to hear of it. */
+static int find_folder(struct options *o)
+{
+    struct wedge_err err;
+    if (o->for_library || !wedge_cli_folder(&o->cli, &err))
+        return 0;
+    int status = wedge_cli_error(&err);
+    if (o->cli.dir_given)
+        return status;
+    wedge_cli_say(&o->cli, "the report is printed, and not kept");
+    o->cli.dir = NULL;
+    return 0;
+}
+
 int wedge_cli_dump(int argc, char **argv)
 {
     struct options o = {0};
@@ -224,6 +239,9 @@ int wedge_cli_dump(int argc, char **argv)
     argp_parse(&argp, argc, argv, 0, NULL, &o);
     if (o.for_library)
         wedge_cli_brief_await();
+    status = find_folder(&o);
+    if (status)
+        return status;
     if ((o.core || o.members == WEDGE_MEMBERS_OF_USER) && dump(&o, 0, &err, &status))
         return wedge_cli_error(&err);
     for (size_t i = 0; i < o.n; i++) {

@@ -36,7 +36,11 @@ int wedge_cli_report(const struct wedge_cli *cli, const json_t *report, int exit
     struct words words = {.cli = cli, .report = report};
     struct wedge_err save_err;
     const bool wanted = !cli->json && (!cli->quiet || exit_status);
-    int unsaved = wedge_report_write_all(cli->dir, report, exit_status, wanted ? tell : NULL, &words, &save_err);
+    int unsaved = 0;
+    if (cli->dir)
+        unsaved = wedge_report_write_all(cli->dir, report, exit_status, wanted ? tell : NULL, &words, &save_err);
+    else if (wanted)
+        tell(&words);
     /* A full disk must not keep back what was found out: to say it is what there is left to do. */
     int rc = unsaved ? unsaved : words.rc;
     if (rc && err)
@@ -45,7 +49,7 @@ int wedge_cli_report(const struct wedge_cli *cli, const json_t *report, int exit
         rc = wedge_err_set(err, -EIO, "cannot write the report to standard output");
     if (wanted && !words.rc && (fwrite(words.text, 1, words.len, out) != words.len || fflush(out)) && !rc)
         rc = wedge_err_set(err, -EIO, "cannot print the report: %s", strerror(errno));
-    if (!rc && !cli->quiet && !cli->json)
+    if (!rc && cli->dir && !cli->quiet && !cli->json)
         fprintf(out, "\nreport: %s/report.html\n", cli->dir);
     free(words.text);
     return rc;

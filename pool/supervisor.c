@@ -218,7 +218,8 @@ static int supervised_start(struct wedge_pool *pool, struct wedge_pool_err *err)
     if (!sup)
         return wedge_pool_err_set(err, -ENOMEM, "no memory for the supervisor");
     pool->keeper_data = sup;
-    sup->epoll = sup->timer = sup->kick = -1;
+    sup->epoll = sup->timer = -1;
+    atomic_init(&sup->kick, -1);
     rc = wedge_crew_start(&sup->crew, pool); /* first: it must not inherit what follows */
     if (rc < 0)
         return wedge_pool_err_set(err, rc, "the zygote could not be started: %s", strerror(-rc));

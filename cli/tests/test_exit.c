@@ -203,6 +203,11 @@ static const struct {
      "echo \"as before: $b\"'",
      0, "as before: SigBlk:"},
     {"$W watch -o /proc/nope -- true", 125, "cannot open the folder /proc/nope for reports"},
+    {"$W dump -o /proc/nope 99999999", 3, "cannot open the folder /proc/nope for reports"}, /* before it looks */
+    {"mkdir flat; touch flat/wedge-out; cd flat; sleep 60 & $W dump -s $! >said 2>&1; s=$?; kill $!; "
+     "head -n1 said | grep -q 'cannot open the folder wedge-out' && grep -q \"(pid $!) runs\\.\" said && "
+     "! grep -q 'report.html' said && echo only printed; exit $s",
+     0, "only printed\n"},
     {"$W watch --stall never -- true", 125, "--stall takes a duration"},
     {"$W watch --limit 0 -- true", 125, "--limit takes a duration"},
     {"$W watch --on-hang dance -- true", 125, "report, kill, core"},
@@ -216,7 +221,7 @@ static const struct {
     {"$W dump --no-stop --core core", 2, "nothing to stop"},
     {"$W dump --core /nonexistent", 2, "No such file"},
     {"$W dump --core /bin/true", 2, "no core file"},
-    {"$W dump --tree=all 1", 2, "children, group or session, not 'all'"},
+    {"$W dump --tree=all 1", 2, "--tree takes children, group or session, not 'all'"},
     {"$W dump --all-of-user=no_such_user", 2, "no user 'no_such_user'"},
     {"$W dump --all-of-user 0 5", 2, "and no PID"},
     {"$W dump 12x", 2, "'12x' is not a process number"},
