@@ -16,7 +16,7 @@
 
 enum { KEY_JSON = 512, KEY_COLOR, KEY_REDACT };
 static const struct argp_option options[] = {
-    {"json", KEY_JSON, NULL, 0, "Print the report as JSON (wedge.report/1) on standard output, and nothing else there",
+    {"json", KEY_JSON, NULL, 0, "Print the report as JSON (wedge.report/2) on standard output, and nothing else there",
      0},
     {"output", 'o', "DIR", 0, "Where reports go (wedge-out)", 0},
     {"quiet", 'q', NULL, 0, "Say only what went wrong", 0},

@@ -9,8 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <uthash.h>
-
 #include "reports/report.h"
 
 enum type {
@@ -23,6 +21,8 @@ enum type {
     OBJECT, /* of `of` */
     ARRAY, /* of objects `of` */
     TEXTS, /* array of texts */
+    STACK, /* the number of one */
+    STACKS, /* array of arrays of numbers of frames */
 };
 
 struct shape;
@@ -69,7 +69,7 @@ SHAPE(wait_shape, {"class", WORD, false, wedge_wait_words}, {"call", TEXT},
 SHAPE(callback, {"name", TEXT}, {"function", TEXT, true}, {"for_ms", COUNT, true}, {"limit_ms", COUNT, true});
 SHAPE(thread, {"node", NODE}, {"tid", COUNT}, {"name", TEXT}, {"state", TEXT}, {"live", BOOL}, {"moved", BOOL},
       {"wait", OBJECT, false, NULL, &wait_shape}, {"callback", OBJECT, true, NULL, &callback}, {"last_point", TEXT},
-      {"rule", TEXT, true}, {"frames", ARRAY, false, NULL, &frame}, {"stack_note", TEXT}, {"stopped_us", COUNT});
+      {"rule", TEXT, true}, {"stack", STACK, true}, {"stack_note", TEXT}, {"stopped_us", COUNT});
 SHAPE(process, {"pid", COUNT}, {"ppid", COUNT}, {"start_ticks", COUNT}, {"uid", COUNT}, {"state", TEXT}, {"comm", TEXT},
       {"exe", TEXT}, {"cmdline", TEXT}, {"root", BOOL}, {"in_tree", BOOL}, {"agent", BOOL},
       {"role", OBJECT, true, NULL, &role}, {"catches_signals", BOOL}, {"armed_timer", BOOL}, {"note", TEXT},
@@ -93,8 +93,9 @@ SHAPE(injection, {"invalid", BOOL}, {"unfired", TEXTS}, {"missed", TEXT}, {"note
 SHAPE(skipped, {"pid", COUNT}, {"step", TEXT});
 SHAPE(whole, {"schema", TEXT}, {"wedge", OBJECT, false, NULL, &wedge}, {"run", OBJECT, false, NULL, &run},
       {"root", COUNT, true}, {"taken_ns", INT, true}, {"verdict", OBJECT, false, NULL, &verdict},
-      {"verdicts", ARRAY, false, NULL, &verdict}, {"processes", ARRAY, false, NULL, &process},
-      {"dead", ARRAY, false, NULL, &dead}, {"edges", ARRAY, false, NULL, &edge}, {"faults", ARRAY, false, NULL, &fault},
+      {"verdicts", ARRAY, false, NULL, &verdict}, {"frames", ARRAY, false, NULL, &frame}, {"stacks", STACKS},
+      {"processes", ARRAY, false, NULL, &process}, {"dead", ARRAY, false, NULL, &dead},
+      {"edges", ARRAY, false, NULL, &edge}, {"faults", ARRAY, false, NULL, &fault},
       {"timeline", ARRAY, false, NULL, &event}, {"metrics", OBJECT, false, NULL, &metrics},
       {"disturbance", OBJECT, false, NULL, &disturbance}, {"output", TEXTS}, {"complete", TEXT},
       {"skipped", ARRAY, false, NULL, &skipped}, {"injection", OBJECT, true, NULL, &injection});
@@ -120,13 +121,9 @@ static void where(const struct place *at, char *buf, size_t size)
         snprintf(buf + len, size - len, "%s%s", len ? "." : "", at->name);
 }
 
-struct known {
-    const json_t *value;
-    UT_hash_handle hh;
-};
 struct check {
     struct wedge_err *err;
-    struct known *all_known;
+    size_t n_frames, n_stacks;
 };
 
 static int wrong(const struct place *at, const char *what, struct check *c)
@@ -171,21 +168,26 @@ static int check_party(const json_t *value, const struct place *at, struct check
     return rc ? rc : check_object(value, node[0] == 'd' ? &dead : &thread_party, at, false, c);
 }
 
-/* Stacks and frames that are the same in several threads (stacks.h) are looked at once. */
-static bool is_known(struct check *c, const json_t *value)
+static bool is_number_below(const json_t *value, size_t n)
 {
-    struct known *known;
-    if (value->refcount <= 1)
-        return false;
-    HASH_FIND_PTR(c->all_known, &value, known);
-    if (known)
-        return true;
-    known = calloc(1, sizeof(*known));
-    if (known) {
-        known->value = value;
-        HASH_ADD_PTR(c->all_known, value, known);
+    return json_is_integer(value) && json_integer_value(value) >= 0 && (json_int_t)n > json_integer_value(value);
+}
+
+static int check_stacks(const json_t *value, const struct place *at, struct check *c)
+{
+    size_t i, k;
+    const json_t *stack, *number;
+    if (!json_is_array(value))
+        return wrong(at, "is not an array", c);
+    json_array_foreach(value, i, stack) {
+        struct place here = {at, NULL, (long)i};
+        if (json_array_size(stack) == 0)
+            return wrong(&here, "is not an array of frames", c);
+        json_array_foreach(stack, k, number)
+            if (!is_number_below(number, c->n_frames))
+                return wrong(&(struct place){&here, NULL, (long)k}, "is not the number of a frame", c);
     }
-    return false;
+    return 0;
 }
 
 static int check_array(const json_t *value, const struct field *field, const struct place *at, struct check *c)
@@ -194,12 +196,8 @@ static int check_array(const json_t *value, const struct field *field, const str
     const json_t *item;
     if (!json_is_array(value))
         return wrong(at, "is not an array", c);
-    if (field->of == &frame && is_known(c, value))
-        return 0;
     json_array_foreach(value, i, item) {
         struct place here = {at, NULL, (long)i};
-        if (field->of == &frame && is_known(c, item))
-            continue;
         int rc = field->type == TEXTS  ? (json_is_string(item) ? 0 : wrong(&here, "is not a text", c))
                  : field->of == &party ? check_party(item, &here, c)
                                        : check_object(item, field->of, &here, true, c);
@@ -233,6 +231,10 @@ static int check_value(const json_t *value, const struct field *field, const str
     case ARRAY:
     case TEXTS:
         return check_array(value, field, at, c);
+    case STACK:
+        return is_number_below(value, c->n_stacks) ? 0 : wrong(at, "is not the number of a stack", c);
+    case STACKS:
+        return check_stacks(value, at, c);
     }
     return wrong(at, "is of no known type", c);
 }
@@ -280,19 +282,16 @@ static int check_nodes(const json_t *report, struct check *c)
 
 int wedge_report_check(const json_t *report, struct wedge_err *err)
 {
-    struct check c = {.err = err};
-    struct known *known, *next;
+    struct check c = {.err = err,
+                      .n_frames = json_array_size(json_object_get(report, "frames")),
+                      .n_stacks = json_array_size(json_object_get(report, "stacks"))};
+    const char *schema = json_string_value(json_object_get(report, "schema"));
+    if (schema && strcmp(schema, WEDGE_REPORT_SCHEMA) != 0)
+        return wedge_err_set(err, -EBADMSG, "not a report of this version: schema is '%s', not '%s'", schema,
+                             WEDGE_REPORT_SCHEMA);
     int rc = check_object(report, &whole, NULL, true, &c);
-    HASH_ITER(hh, c.all_known, known, next)
-    {
-        HASH_DEL(c.all_known, known);
-        free(known);
-    }
     if (rc)
         return rc;
-    if (strcmp(wedge_report_text(report, "schema"), WEDGE_REPORT_SCHEMA) != 0)
-        return wedge_err_set(err, -EBADMSG, "not a report of this version: schema is '%s', not '%s'",
-                             wedge_report_text(report, "schema"), WEDGE_REPORT_SCHEMA);
     if (json_array_size(json_object_get(report, "verdicts")) == 0)
         return wedge_err_set(err, -EBADMSG, "not a report: it has no verdict");
     return check_nodes(report, &c);

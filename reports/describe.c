@@ -62,11 +62,10 @@ void wedge_describe_place(const json_t *frame, char *buf, size_t size)
         buf[0] = 0;
 }
 
-static const json_t *frame_beyond(const json_t *thread, size_t nth, bool runtime)
+static const json_t *frame_beyond(const json_t *report, const json_t *stack, size_t nth, bool runtime)
 {
-    size_t i;
     const json_t *frame;
-    json_array_foreach(json_object_get(thread, "frames"), i, frame) {
+    for (size_t i = 0; (frame = wedge_report_frame(report, stack, i)); i++) {
         if (json_is_true(json_object_get(frame, "libc")) || !*get(frame, "function"))
             continue;
         bool began = strcmp(json_string_value(json_object_get(frame, "function")), "_start") == 0;
@@ -78,17 +77,18 @@ static const json_t *frame_beyond(const json_t *thread, size_t nth, bool runtime
 
 /* The nth frame, from 0, that is the program's own and has a name; where it began (_start) says nothing. A thread that
  * has none but of its language's library shows those. */
-static const json_t *own_frame(const json_t *thread, size_t nth)
+static const json_t *own_frame(const json_t *report, const json_t *stack, size_t nth)
 {
-    return frame_beyond(thread, nth, !frame_beyond(thread, 0, false));
+    return frame_beyond(report, stack, nth, !frame_beyond(report, stack, 0, false));
 }
 
 /* Where the program is: the innermost function of its own, and that one's caller. */
-void wedge_describe_places(const json_t *thread, char *buf, size_t size)
+void wedge_describe_places(const struct wedge_describe *d, const json_t *thread, char *buf, size_t size)
 {
     char caller[512];
-    wedge_describe_place(own_frame(thread, 0), buf, size);
-    wedge_describe_place(own_frame(thread, 1), caller, sizeof(caller));
+    const json_t *stack = wedge_report_stack(d->report, thread);
+    wedge_describe_place(own_frame(d->report, stack, 0), buf, size);
+    wedge_describe_place(own_frame(d->report, stack, 1), caller, sizeof(caller));
     size_t len = strlen(buf);
     if (*caller)
         snprintf(buf + len, size - len, ", from %s", caller);
@@ -225,13 +225,14 @@ static void without_numbers(char *text)
 }
 
 /* Alike threads wait at the same place for things of the same kind; for a lock, for the same one. */
-void wedge_describe_thread_look(const json_t *process, const json_t *thread, char *buf, size_t size)
+void wedge_describe_thread_look(const struct wedge_describe *d, const json_t *process, const json_t *thread, char *buf,
+                                size_t size)
 {
     const json_t *wait = json_object_get(thread, "wait");
     const char *class = name_of(wait, "class");
     bool lock = strcmp(class, "mutex") == 0 || strcmp(class, "rwlock") == 0 || strcmp(class, "file-lock") == 0;
     char place[1100], name[256];
-    wedge_describe_places(thread, place, sizeof(place));
+    wedge_describe_places(d, thread, place, sizeof(place));
     snprintf(name, sizeof(name), "%s", name_of(thread, "name"));
     without_numbers(name);
     snprintf(buf, size, "%s\n%s\n%s\n%s\n%s\n%s\n%s", name_of(process, "comm"), get(process, "role.name"), name, class,
@@ -279,6 +280,6 @@ void wedge_describe_party_look(const struct wedge_describe *d, const json_t *par
     }
     thread = wedge_describe_find(d, node, &process);
     if (thread)
-        wedge_describe_places(thread, place, sizeof(place));
+        wedge_describe_places(d, thread, place, sizeof(place));
     snprintf(buf, size, "t\n%s\n%s\n%s\n%s", role, name_of(party, "process"), name_of(party, "call"), place);
 }

@@ -24,11 +24,12 @@ void wedge_describe_node(const struct wedge_describe *d, const char *node, char 
 /* "function (file:line)" of a frame, as much of it as is known; "" nothing. */
 void wedge_describe_place(const json_t *frame, char *buf, size_t size);
 /* Where the program is in a thread: the innermost function of its own, and that one's caller. */
-void wedge_describe_places(const json_t *thread, char *buf, size_t size);
+void wedge_describe_places(const struct wedge_describe *d, const json_t *thread, char *buf, size_t size);
 
 /* Keys: equal for what looks alike. Of threads that wait at the same place for things of the same kind (for a lock: the
  * same one), under names that differ in numbers alone. */
-void wedge_describe_thread_look(const json_t *process, const json_t *thread, char *buf, size_t size);
+void wedge_describe_thread_look(const struct wedge_describe *d, const json_t *process, const json_t *thread, char *buf,
+                                size_t size);
 /* Of culprits and victims. */
 void wedge_describe_party_look(const struct wedge_describe *d, const json_t *party, char *buf, size_t size);
 /* Of edges, by their wakers, which may differ in numbers. */

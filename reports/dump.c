@@ -8,43 +8,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <uthash.h>
-
-enum { DEEPEST = 64, WIDEST_ESCAPE = 12, LEAST_PIECE = 1024 };
-
-/* A part that stands more than once, and where it was written first. */
-struct part {
-    const json_t *value;
-    int depth;
-    bool leaf;
-    size_t from, len;
-    UT_hash_handle hh;
-};
-
-/* A piece of the text: bytes of `data`. */
-struct piece {
-    size_t from, len;
-};
+enum { DEEPEST = 64, WIDEST_ESCAPE = 12 };
 
 struct dump {
     char *data;
     size_t len, cap, tail;
     unsigned flags;
     bool failed;
-    struct part *parts;
-    /* Where the text may lie in pieces: */
-    bool in_pieces;
-    int recording; /* parts that we are in: each is to lie in one piece */
-    struct piece *pieces;
-    size_t n_pieces, cap_pieces;
-    size_t begin; /* of the piece that is being composed */
-    size_t again; /* bytes that were not composed again */
 };
 
 static bool grow(struct dump *d, size_t more)
 {
     size_t cap = d->cap ? d->cap : 65536;
-    if (d->failed || more > WEDGE_DUMP_MAX_BYTES - d->len - d->again)
+    if (d->failed || more > WEDGE_DUMP_MAX_BYTES - d->len)
         d->failed = true;
     while (!d->failed && cap < d->len + more + d->tail)
         cap *= 2;
@@ -61,8 +37,7 @@ static bool grow(struct dump *d, size_t more)
 /* `cap` is at most twice the most: what fits is not too much. */
 static inline bool room(struct dump *d, size_t more)
 {
-    return (!d->failed && d->len + more + d->tail <= d->cap && d->len + d->again + more <= WEDGE_DUMP_MAX_BYTES) ||
-           grow(d, more);
+    return (!d->failed && d->len + more + d->tail <= d->cap && d->len + more <= WEDGE_DUMP_MAX_BYTES) || grow(d, more);
 }
 
 static inline void put(struct dump *d, const char *bytes, size_t len)
@@ -155,8 +130,8 @@ static void put_int(struct dump *d, json_int_t value)
 
 static void put_value(struct dump *d, const json_t *value, int depth);
 
-/* What holds no further container stands on one line, however deep it is: a frame is read more easily so, and a stack of 25 frames
- * takes half the bytes. */
+/* What holds no further container stands on one line, however deep it is: a frame and a stack are read more easily so, and
+ * take half the bytes. */
 static bool is_leaf(const json_t *container)
 {
     json_t *c = (json_t *)container; /* jansson's iterators take no const */
@@ -209,76 +184,13 @@ static void put_object(struct dump *d, const json_t *object, int depth, bool lea
     put(d, "}", 1);
 }
 
-static void add_piece(struct dump *d, size_t from, size_t len)
-{
-    if (d->n_pieces == d->cap_pieces) {
-        size_t cap = d->cap_pieces ? 2 * d->cap_pieces : 64;
-        struct piece *pieces = realloc(d->pieces, cap * sizeof(*pieces));
-        if (!pieces) {
-            d->failed = true;
-            return;
-        }
-        d->pieces = pieces;
-        d->cap_pieces = cap;
-    }
-    d->pieces[d->n_pieces++] = (struct piece){from, len};
-}
-
-/* The part stands here too, where it lies. */
-static void refer(struct dump *d, const struct part *part)
-{
-    if (d->failed || part->len > WEDGE_DUMP_MAX_BYTES - d->len - d->again) {
-        d->failed = true;
-        return;
-    }
-    add_piece(d, d->begin, d->len - d->begin);
-    add_piece(d, part->from, part->len);
-    d->begin = d->len;
-    d->again += part->len;
-}
-
-/* Copies what was written of the same value before. In a line of its own it must stand as deep as it did. */
-static bool put_again(struct dump *d, const json_t *value, int depth, struct part **ret)
-{
-    struct part *part;
-    HASH_FIND_PTR(d->parts, &value, part);
-    *ret = part;
-    if (!part || !part->len || (part->depth != depth && !part->leaf && d->flags & WEDGE_DUMP_INDENT))
-        return false;
-    if (d->in_pieces && !d->recording && part->len >= LEAST_PIECE) {
-        refer(d, part);
-        return true;
-    }
-    if (room(d, part->len))
-        memcpy(d->data + d->len, d->data + part->from, part->len);
-    d->len += d->failed ? 0 : part->len;
-    return true;
-}
-
 static void put_container(struct dump *d, const json_t *value, int depth)
 {
-    struct part *part = NULL;
-    bool shared = value->refcount > 1;
-    if (shared && put_again(d, value, depth, &part))
-        return;
-    if (shared && !part && (part = calloc(1, sizeof(*part)))) {
-        part->value = value;
-        HASH_ADD_PTR(d->parts, value, part);
-    }
-    size_t from = d->len;
-    d->recording += part != NULL;
     const bool leaf = is_leaf(value);
     if (json_is_array(value))
         put_array(d, value, depth, leaf);
     else
         put_object(d, value, depth, leaf);
-    if (part) {
-        d->recording--;
-        part->leaf = leaf;
-        part->from = from;
-        part->depth = depth;
-        part->len = d->len - from;
-    }
 }
 
 static void put_value(struct dump *d, const json_t *value, int depth)
@@ -317,21 +229,10 @@ static void put_value(struct dump *d, const json_t *value, int depth)
     }
 }
 
-static void run(struct dump *d, const json_t *tree)
-{
-    struct part *part, *next;
-    put_value(d, tree, 0);
-    HASH_ITER(hh, d->parts, part, next)
-    {
-        HASH_DEL(d->parts, part);
-        free(part);
-    }
-}
-
 char *wedge_report_dump(const json_t *tree, unsigned flags, size_t tail, size_t *ret_len)
 {
     struct dump d = {.flags = flags, .tail = tail};
-    run(&d, tree);
+    put_value(&d, tree, 0);
     if (d.failed) {
         free(d.data);
         return NULL;
@@ -340,45 +241,21 @@ char *wedge_report_dump(const json_t *tree, unsigned flags, size_t tail, size_t 
     return d.data;
 }
 
-bool wedge_report_dump_text(const json_t *tree, unsigned flags, const char *end, struct wedge_dump_text *ret)
+char *wedge_report_dump_lines(const json_t *tree, size_t *ret_len)
 {
-    struct dump d = {.flags = flags, .in_pieces = true};
-    struct wedge_dump_text text = {0};
-    run(&d, tree);
-    put(&d, end, strlen(end));
-    if (!d.failed)
-        add_piece(&d, d.begin, d.len - d.begin);
-    if (!d.failed && (text.parts = calloc(d.n_pieces, sizeof(*text.parts)))) {
-        text.data = d.data;
-        text.composed = d.len;
-        for (size_t i = 0; i < d.n_pieces; i++)
-            if (d.pieces[i].len)
-                text.parts[text.n++] = (struct iovec){d.data + d.pieces[i].from, d.pieces[i].len};
-        text.len = d.len + d.again;
-        *ret = text;
-    } else {
-        free(d.data);
-    }
-    free(d.pieces);
-    return text.parts != NULL;
-}
-
-void wedge_report_dump_text_free(struct wedge_dump_text *text)
-{
-    free(text->data);
-    free(text->parts);
-    *text = (struct wedge_dump_text){0};
+    char *text = wedge_report_dump(tree, WEDGE_DUMP_INDENT, 1, ret_len);
+    if (text)
+        text[(*ret_len)++] = '\n';
+    return text;
 }
 
 int wedge_report_dump_file(const json_t *tree, FILE *out)
 {
-    struct wedge_dump_text text;
-    if (!wedge_report_dump_text(tree, WEDGE_DUMP_INDENT, "\n", &text))
+    size_t len;
+    char *text = wedge_report_dump_lines(tree, &len);
+    if (!text)
         return -ENOMEM;
-    bool written = true;
-    for (size_t i = 0; i < text.n && written; i++)
-        written = fwrite(text.parts[i].iov_base, 1, text.parts[i].iov_len, out) == text.parts[i].iov_len;
-    written = written && fflush(out) == 0;
-    wedge_report_dump_text_free(&text);
+    bool written = fwrite(text, 1, len, out) == len && fflush(out) == 0;
+    free(text);
     return written ? 0 : -EIO;
 }

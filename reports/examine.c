@@ -21,6 +21,7 @@
 #include "reports/bump.h"
 #include "reports/put.h"
 #include "reports/report.h"
+#include "reports/stacks.h"
 #include "reports/wire.h"
 
 enum { MOST_SKIPPED = 64, MOST_UNSKIPPED = 3, MOST_BYTES = 16 << 20, LEAST_TRY_MS = 200 };
@@ -64,21 +65,6 @@ static json_t *error_tree(const struct wedge_err *err)
     return NULL;
 }
 
-static void drop_stacks(struct wedge_put *p, json_t *report, bool live_alone)
-{
-    size_t i, j;
-    json_t *process, *thread;
-    json_array_foreach(json_object_get(report, "processes"), i, process)
-        json_array_foreach(json_object_get(process, "threads"), j, thread) {
-            if (live_alone && !json_is_true(json_object_get(thread, "live")))
-                continue;
-            if (json_array_size(json_object_get(thread, "frames")) == 0)
-                continue;
-            wedge_put(p, thread, "frames", json_array()); /* the old one may be that of other threads too */
-            wedge_put_str(p, thread, "stack_note", "left out: the report would be too large");
-        }
-}
-
 /* Who could merely interrupt a wait: in a program of many threads, each of all the others. */
 static void drop_signal_edges(json_t *report)
 {
@@ -106,7 +92,7 @@ static char *fit(json_t *report, size_t *ret_len)
         if (step == 0)
             drop_signal_edges(report);
         else
-            drop_stacks(&p, report, step == 1);
+            wedge_stacks_drop(&p, report, step == 1, "left out: the report would be too large");
         snprintf(note, sizeof(note), "%.400s%sthe report would be too large: %s were left out", lacks,
                  *lacks ? "; " : "", gone[step]);
         wedge_put_str(&p, report, "complete", note);

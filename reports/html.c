@@ -199,10 +199,8 @@ static void fill(struct wedge_page *p)
 }
 
 /* Can this JSON stand in the page as it is? */
-static bool is_harmless(const struct wedge_dump_text *text)
+static bool is_harmless(const char *json, size_t len)
 {
-    const char *json = text->data;
-    const size_t len = text->composed;
     uint64_t word, all = 0;
     size_t at = 0;
     for (; len - at >= sizeof(word); at += sizeof(word)) {
@@ -232,29 +230,22 @@ int wedge_report_html_begin(const json_t *report, struct wedge_page **ret, struc
     return 0;
 }
 
-static int save(const struct wedge_page *p, const struct wedge_dump_text *json, int dirfd, const char *name,
-                struct wedge_err *err)
-{
-    struct iovec *parts = calloc(json->n + 2, sizeof(*parts));
-    if (!parts)
-        return wedge_err_set(err, -ENOMEM, "no memory for %s", name);
-    parts[0] = (struct iovec){p->out.data, p->data_at};
-    memcpy(parts + 1, json->parts, json->n * sizeof(*parts));
-    parts[json->n + 1] = (struct iovec){p->out.data + p->data_at, p->out.len - p->data_at};
-    int rc = wedge_report_save_parts(dirfd, name, parts, json->n + 2, err);
-    free(parts);
-    return rc;
-}
-
-int wedge_report_html_end(struct wedge_page *p, const struct wedge_dump_text *json, int dirfd, const char *name,
+int wedge_report_html_end(struct wedge_page *p, const char *json, size_t len, int dirfd, const char *name,
                           struct wedge_err *err)
 {
-    struct wedge_dump_text own = {0};
-    if (!json || !json->parts || !is_harmless(json))
-        json = wedge_report_dump_text(p->report, WEDGE_DUMP_ASCII | WEDGE_DUMP_HTML, "", &own) ? &own : NULL;
-    int rc = p->out.cut || !json || json->len > MOST_BYTES ? wedge_err_set(err, -ENOMEM, "no memory for %s", name)
-                                                           : save(p, json, dirfd, name, err);
-    wedge_report_dump_text_free(&own);
+    char *own = NULL;
+    int rc;
+    if (!json || !is_harmless(json, len))
+        json = own = wedge_report_dump(p->report, WEDGE_DUMP_ASCII | WEDGE_DUMP_HTML, 0, &len);
+    if (p->out.cut || !json || len > MOST_BYTES) {
+        rc = wedge_err_set(err, -ENOMEM, "no memory for %s", name);
+    } else {
+        const struct iovec parts[] = {{p->out.data, p->data_at},
+                                      {(char *)json, len}, /* writev(2) only reads */
+                                      {p->out.data + p->data_at, p->out.len - p->data_at}};
+        rc = wedge_report_save_parts(dirfd, name, parts, sizeof(parts) / sizeof(parts[0]), err);
+    }
+    free(own);
     wedge_text_free(&p->out);
     free(p);
     return rc;
@@ -264,5 +255,5 @@ int wedge_report_write_html(const json_t *report, int dirfd, const char *name, s
 {
     struct wedge_page *page;
     int rc = wedge_report_html_begin(report, &page, err);
-    return rc ? rc : wedge_report_html_end(page, NULL, dirfd, name, err);
+    return rc ? rc : wedge_report_html_end(page, NULL, 0, dirfd, name, err);
 }

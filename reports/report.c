@@ -271,7 +271,7 @@ static void put_snapshot(struct wedge_put *p, json_t *report, const struct wedge
     wedge_put_int(p, report, "taken_ns", s->taken_ns);
     wedge_put(p, report, "verdict", json_deep_copy(json_array_get(verdicts, 0)));
     wedge_put(p, report, "verdicts", verdicts);
-    wedge_put(p, report, "processes", wedge_tree_processes(p, s));
+    wedge_tree_processes(p, s, report);
     wedge_put(p, report, "dead", wedge_tree_dead(p, s));
     wedge_put(p, report, "edges", wedge_tree_edges(p, s));
     wedge_put(p, report, "faults", faults_of(p, s));
@@ -293,7 +293,7 @@ static void put_nothing_seen(struct wedge_put *p, json_t *report, const struct w
     wedge_put(p, report, "verdicts", verdicts);
     wedge_put(p, report, "faults", recalled ? faults_of(p, recalled) : json_array());
     wedge_put(p, report, "timeline", recalled ? timeline_of(p, recalled) : json_array());
-    static const char *const lists[] = {"processes", "dead", "edges"};
+    static const char *const lists[] = {"frames", "stacks", "processes", "dead", "edges"};
     for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
         wedge_put(p, report, lists[i], json_array());
     wedge_put(p, report, "disturbance", wedge_tree_disturbance(p, &nothing));

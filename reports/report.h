@@ -1,6 +1,6 @@
 /*
- * The report model wedge.report/1: one JSON tree that says everything wedge knows about a run, and that every writer
- * draws from. schema/wedge.report-1.schema.json describes it field by field.
+ * The report model wedge.report/2: one JSON tree that says everything wedge knows about a run, and that every writer
+ * draws from. schema/wedge.report-2.schema.json describes it field by field.
  *
  * Names of nodes, unique within a report and the same in edges, culprits and victims:
  *   "t4711" thread 4711 · "d4712" a process that is gone · "r:f1" rule f1 of the plan · "outside"
@@ -20,7 +20,7 @@
 #include "base/err.h"
 #include "detector/model.h"
 
-#define WEDGE_REPORT_SCHEMA "wedge.report/1"
+#define WEDGE_REPORT_SCHEMA "wedge.report/2"
 
 /* A program of the run that the agent was not in. */
 struct wedge_report_absent {
@@ -81,6 +81,12 @@ int wedge_report_check(const json_t *report, struct wedge_err *err);
 
 /* The text at a dotted path, as in ("verdict.kind"); "" when there is none. Belongs to the report. */
 const char *wedge_report_text(const json_t *report, const char *path);
+
+/* The stack of a thread: the numbers of its frames, innermost first. NULL: it has none. */
+const json_t *wedge_report_stack(const json_t *report, const json_t *thread);
+
+/* Frame `i` of a stack, NULL behind its end. */
+const json_t *wedge_report_frame(const json_t *report, const json_t *stack, size_t i);
 
 /* A JSON string of a target's bytes: control characters and what is not UTF-8 as \xNN, cut at 16 KiB. NULL: no
  * memory. */

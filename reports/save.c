@@ -190,11 +190,11 @@ int wedge_report_save(int dirfd, const char *name, const void *data, size_t len,
 
 int wedge_report_write_json(const json_t *report, int dirfd, const char *name, struct wedge_err *err)
 {
-    struct wedge_dump_text text;
-    if (!wedge_report_dump_text(report, WEDGE_DUMP_INDENT, "\n", &text))
-        return wedge_err_set(err, -ENOMEM, "no memory for %s", name);
-    int rc = wedge_report_save_parts(dirfd, name, text.parts, text.n, err);
-    wedge_report_dump_text_free(&text);
+    size_t len;
+    char *text = wedge_report_dump_lines(report, &len);
+    int rc =
+        text ? wedge_report_save(dirfd, name, text, len, err) : wedge_err_set(err, -ENOMEM, "no memory for %s", name);
+    free(text);
     return rc;
 }
 
@@ -212,15 +212,17 @@ struct both {
     pthread_mutex_t lock;
     pthread_cond_t known; /* that the text is composed, or that it cannot be */
     bool is_known; /* under the lock; the text does not change after it */
-    struct wedge_dump_text text; /* without parts: no memory */
+    char *text; /* NULL: no memory */
+    size_t len;
 };
 
 static void compose(struct both *b)
 {
-    struct wedge_dump_text text = {0};
-    wedge_report_dump_text(b->report, WEDGE_DUMP_INDENT, "\n", &text);
+    size_t len = 0;
+    char *text = wedge_report_dump_lines(b->report, &len);
     pthread_mutex_lock(&b->lock);
     b->text = text;
+    b->len = len;
     b->is_known = true;
     pthread_cond_signal(&b->known);
     pthread_mutex_unlock(&b->lock);
@@ -241,7 +243,7 @@ static void write_page(struct both *b)
     b->rc[HTML] = wedge_report_html_begin(b->report, &page, &b->err[HTML]);
     await_text(b);
     if (!b->rc[HTML])
-        b->rc[HTML] = wedge_report_html_end(page, &b->text, b->dirfd, "report.html", &b->err[HTML]);
+        b->rc[HTML] = wedge_report_html_end(page, b->text, b->len, b->dirfd, "report.html", &b->err[HTML]);
 }
 
 /* wedge_share_fn; in the order of their numbers, each begun before the next */
@@ -250,9 +252,8 @@ static void do_one(void *arg, size_t i)
     struct both *b = arg;
     if (i == JSON) {
         compose(b);
-        b->rc[i] = b->text.parts
-                       ? wedge_report_save_parts(b->dirfd, "report.json", b->text.parts, b->text.n, &b->err[i])
-                       : wedge_err_set(&b->err[i], -ENOMEM, "no memory for the report");
+        b->rc[i] = b->text ? wedge_report_save(b->dirfd, "report.json", b->text, b->len, &b->err[i])
+                           : wedge_err_set(&b->err[i], -ENOMEM, "no memory for the report");
     } else if (i == HTML) {
         write_page(b);
     } else if (b->meanwhile) {
@@ -269,7 +270,7 @@ static int write_both(int dirfd, const json_t *report, void (*meanwhile)(void *a
                         .lock = PTHREAD_MUTEX_INITIALIZER,
                         .known = PTHREAD_COND_INITIALIZER};
     wedge_share(WORKS, 1, do_one, &both);
-    wedge_report_dump_text_free(&both.text);
+    free(both.text);
     const size_t failed = both.rc[JSON] ? JSON : HTML;
     if (both.rc[failed] && err)
         *err = both.err[failed];

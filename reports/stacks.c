@@ -1,6 +1,5 @@
 #include "reports/stacks.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,22 +14,22 @@ struct frame_key {
 struct frame {
     struct frame_key key;
     const struct wedge_frame *of; /* the first that looked so */
-    json_t *object;
+    uint32_t number;
     UT_hash_handle hh;
 };
 struct stack {
-    json_t *array;
-    size_t n;
+    uint32_t number;
     UT_hash_handle hh;
-    json_t *frames[]; /* the key */
+    uint32_t frames[]; /* the key */
 };
-struct wedge_stack_table {
+struct wedge_stack_tables {
+    json_t *stack_list, *frame_list;
     struct frame *frames;
     struct stack *stacks;
     /* The thread before, which as a rule stands at the same place. */
     const struct wedge_frame *last;
     size_t n_last;
-    json_t *last_array;
+    uint32_t last_number;
 };
 
 static bool same(const char *a, const char *b)
@@ -72,91 +71,165 @@ static json_t *object_of(struct wedge_put *p, const struct wedge_frame *f)
     return o;
 }
 
-/* A reference of the caller's. */
-static json_t *frame_of(struct wedge_stack_table *stacks, struct wedge_put *p, const struct wedge_frame *f)
+static uint32_t append(struct wedge_put *p, json_t *list, json_t *item)
+{
+    uint32_t number = (uint32_t)json_array_size(list);
+    wedge_put_item(p, list, item);
+    return number;
+}
+
+static uint32_t frame_of(struct wedge_stack_tables *s, struct wedge_put *p, const struct wedge_frame *f)
 {
     struct frame_key key = key_of(f);
     struct frame *known;
-    HASH_FIND(hh, stacks->frames, &key, sizeof(key), known);
+    HASH_FIND(hh, s->frames, &key, sizeof(key), known);
     if (known && same(known->of->function, f->function) && same(known->of->file, f->file) &&
         same(known->of->module, f->module) && same(known->of->build_id, f->build_id))
-        return json_incref(known->object);
-    json_t *object = object_of(p, f);
+        return known->number;
+    uint32_t number = append(p, s->frame_list, object_of(p, f));
     if (!known && (known = calloc(1, sizeof(*known)))) {
         known->key = key;
         known->of = f;
-        known->object = json_incref(object);
-        HASH_ADD(hh, stacks->frames, key, sizeof(known->key), known);
+        known->number = number;
+        HASH_ADD(hh, s->frames, key, sizeof(known->key), known);
     }
-    return object;
+    return number;
 }
 
-static json_t *array_of(struct wedge_stack_table *stacks, struct wedge_put *p, const struct wedge_thread *t)
+static uint32_t stack_of(struct wedge_stack_tables *s, struct wedge_put *p, const struct wedge_thread *t)
 {
-    size_t bytes = t->n_frames * sizeof(json_t *);
-    struct stack *stack = calloc(1, sizeof(*stack) + bytes), *known = NULL;
+    size_t bytes = t->n_frames * sizeof(uint32_t);
+    struct stack *stack = calloc(1, sizeof(*stack) + bytes), *known;
     if (!stack) {
         p->failed = true;
-        return NULL;
+        return 0;
     }
     for (size_t i = 0; i < t->n_frames; i++)
-        stack->frames[i] = frame_of(stacks, p, &t->frames[i]);
-    if (bytes)
-        HASH_FIND(hh, stacks->stacks, stack->frames, bytes, known);
+        stack->frames[i] = frame_of(s, p, &t->frames[i]);
+    HASH_FIND(hh, s->stacks, stack->frames, bytes, known);
     if (known) {
-        for (size_t i = 0; i < t->n_frames; i++)
-            json_decref(stack->frames[i]);
         free(stack);
-        return json_incref(known->array);
+        return known->number;
     }
-    json_t *array = json_array();
+    json_t *list = json_array();
     for (size_t i = 0; i < t->n_frames; i++)
-        wedge_put_item(p, array, stack->frames[i]);
-    if (!bytes) {
-        free(stack);
-        return array;
-    }
-    stack->n = t->n_frames;
-    stack->array = json_incref(array);
-    HASH_ADD_KEYPTR(hh, stacks->stacks, stack->frames, bytes, stack);
-    return array;
+        wedge_put_item(p, list, json_integer(stack->frames[i]));
+    stack->number = append(p, s->stack_list, list);
+    HASH_ADD_KEYPTR(hh, s->stacks, stack->frames, bytes, stack);
+    return stack->number;
 }
 
-json_t *wedge_stacks_of(struct wedge_stack_table **stacks, struct wedge_put *p, const struct wedge_thread *thread)
+struct wedge_stack_tables *wedge_stacks_new(json_t *stacks, json_t *frames)
 {
-    struct wedge_stack_table *s = *stacks;
-    if (!s && !(s = *stacks = calloc(1, sizeof(*s)))) {
-        p->failed = true;
-        return NULL;
+    struct wedge_stack_tables *s = calloc(1, sizeof(*s));
+    if (s) {
+        s->stack_list = stacks;
+        s->frame_list = frames;
     }
-    if (thread->n_frames && thread->frames == s->last && thread->n_frames == s->n_last)
-        return json_incref(s->last_array);
-    json_t *array = array_of(s, p, thread);
-    if (thread->n_frames && array && array->refcount > 1) {
+    return s;
+}
+
+json_t *wedge_stacks_of(struct wedge_stack_tables *s, struct wedge_put *p, const struct wedge_thread *thread)
+{
+    if (!thread->n_frames)
+        return json_null();
+    if (thread->frames != s->last || thread->n_frames != s->n_last) {
+        s->last_number = stack_of(s, p, thread);
         s->last = thread->frames;
         s->n_last = thread->n_frames;
-        s->last_array = array; /* the table's reference keeps it */
     }
-    return array;
+    return json_integer(s->last_number);
 }
 
-void wedge_stacks_free(struct wedge_stack_table *stacks)
+void wedge_stacks_free(struct wedge_stack_tables *s)
 {
     struct frame *frame, *next_frame;
     struct stack *stack, *next_stack;
-    if (!stacks)
+    if (!s)
         return;
-    HASH_ITER(hh, stacks->frames, frame, next_frame)
+    HASH_ITER(hh, s->frames, frame, next_frame)
     {
-        HASH_DEL(stacks->frames, frame);
-        json_decref(frame->object);
+        HASH_DEL(s->frames, frame);
         free(frame);
     }
-    HASH_ITER(hh, stacks->stacks, stack, next_stack)
+    HASH_ITER(hh, s->stacks, stack, next_stack)
     {
-        HASH_DEL(stacks->stacks, stack);
-        json_decref(stack->array);
+        HASH_DEL(s->stacks, stack);
         free(stack);
     }
-    free(stacks);
+    free(s);
+}
+
+/* ---- leaving stacks out ---- */
+
+/* A table of the report, of which what is still referred to is kept, in the order in which it is asked for. */
+struct kept {
+    const json_t *from;
+    json_t *to;
+    json_int_t *numbers; /* by the old one: the new one + 1 */
+};
+
+static bool keep_new(struct wedge_put *p, struct kept *k, const json_t *from)
+{
+    *k = (struct kept){from, json_array(), calloc(json_array_size(from) + 1, sizeof(*k->numbers))};
+    p->failed |= !k->to || !k->numbers;
+    return !p->failed;
+}
+
+/* The new number of entry `old`, and whether it has to be put there first, at the end. */
+static json_int_t keep(struct kept *k, json_int_t old, bool *ret_new)
+{
+    *ret_new = k->numbers[old] == 0;
+    if (*ret_new)
+        k->numbers[old] = (json_int_t)json_array_size(k->to) + 1;
+    return k->numbers[old] - 1;
+}
+
+static json_int_t keep_stack(struct wedge_put *p, struct kept *stacks, struct kept *frames, json_int_t old)
+{
+    bool is_new;
+    json_int_t number = keep(stacks, old, &is_new);
+    if (!is_new)
+        return number;
+    json_t *list = json_array();
+    size_t i;
+    const json_t *frame;
+    json_array_foreach(json_array_get(stacks->from, (size_t)old), i, frame) {
+        json_int_t known = json_integer_value(frame);
+        wedge_put_item(p, list, json_integer(keep(frames, known, &is_new)));
+        if (is_new)
+            wedge_put_item(p, frames->to, json_incref(json_array_get(frames->from, (size_t)known)));
+    }
+    wedge_put_item(p, stacks->to, list);
+    return number;
+}
+
+void wedge_stacks_drop(struct wedge_put *p, json_t *report, bool live_alone, const char *note)
+{
+    struct kept stacks = {0}, frames = {0};
+    size_t i, j;
+    json_t *process, *thread;
+    if (!keep_new(p, &stacks, json_object_get(report, "stacks")) ||
+        !keep_new(p, &frames, json_object_get(report, "frames")))
+        goto out;
+    json_array_foreach(json_object_get(report, "processes"), i, process)
+        json_array_foreach(json_object_get(process, "threads"), j, thread) {
+            const json_t *stack = json_object_get(thread, "stack");
+            if (!json_is_integer(stack))
+                continue;
+            if (live_alone && !json_is_true(json_object_get(thread, "live"))) {
+                json_int_t number = keep_stack(p, &stacks, &frames, json_integer_value(stack));
+                wedge_put_int(p, thread, "stack", number);
+            } else {
+                wedge_put(p, thread, "stack", json_null());
+                wedge_put_str(p, thread, "stack_note", note);
+            }
+        }
+    wedge_put(p, report, "stacks", json_incref(stacks.to));
+    wedge_put(p, report, "frames", json_incref(frames.to));
+out:
+    free(stacks.numbers);
+    free(frames.numbers);
+    json_decref(stacks.to);
+    json_decref(frames.to);
 }

@@ -84,7 +84,8 @@ static int prepare(sqlite3 *db, struct wedge_err *err)
 {
     sqlite3_busy_timeout(db, 5000);
     int wal = sqlite3_exec(db, "PRAGMA journal_mode = WAL", NULL, NULL, NULL);
-    if ((wal && wal != SQLITE_BUSY) || sqlite3_exec(db, "PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE", NULL, NULL, NULL))
+    if ((wal && wal != SQLITE_BUSY) ||
+        sqlite3_exec(db, "PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE", NULL, NULL, NULL))
         return wedge_store_failed(db, err);
     int rc = 0, made = version_of(db) ? SQLITE_OK : sqlite3_exec(db, schema, NULL, NULL, NULL);
     if (made == SQLITE_OK && sqlite3_exec(db, "COMMIT", NULL, NULL, NULL) == SQLITE_OK)

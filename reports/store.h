@@ -39,6 +39,7 @@ void wedge_store_free(struct wedge_store *store); /* takes NULL */
  * trend: steady (never changed), broke and mended (changed once, between two runs), flaky (more often, or within one run).
  * `patterns` are of fnmatch(3), matched with the name and with what stands behind its folder; NULL or empty: all. -ENOENT: no store there.
  */
-int wedge_store_history(const char *dir, const char *verb, long most, char *const *patterns, json_t **ret, struct wedge_err *err);
+int wedge_store_history(const char *dir, const char *verb, long most, char *const *patterns, json_t **ret,
+                        struct wedge_err *err);
 
 #endif

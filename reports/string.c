@@ -42,6 +42,20 @@ const char *wedge_report_text(const json_t *report, const char *path)
     return text ? text : "";
 }
 
+const json_t *wedge_report_stack(const json_t *report, const json_t *thread)
+{
+    const json_t *number = json_object_get(thread, "stack");
+    return json_is_integer(number)
+               ? json_array_get(json_object_get(report, "stacks"), (size_t)json_integer_value(number))
+               : NULL;
+}
+
+const json_t *wedge_report_frame(const json_t *report, const json_t *stack, size_t i)
+{
+    const json_t *number = json_array_get(stack, i);
+    return number ? json_array_get(json_object_get(report, "frames"), (size_t)json_integer_value(number)) : NULL;
+}
+
 /* Length of the escape sequence at `s` (ECMA-48: CSI … final, OSC … BEL or ST, two-byte ones), 0 none. */
 static size_t escape_length(const char *s, const char *end)
 {

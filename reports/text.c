@@ -155,7 +155,8 @@ static void party_line(struct page *p, const json_t *party, size_t alike)
     if (get(party, "node")[0] == 'd') {
         snprintf(line, sizeof(line), "%s%s%s%s", who, *last ? ", last at " : "", last, more);
     } else {
-        wedge_describe_places(wedge_describe_find(p->nodes, get(party, "node"), &process), place, sizeof(place));
+        wedge_describe_places(p->nodes, wedge_describe_find(p->nodes, get(party, "node"), &process), place,
+                              sizeof(place));
         snprintf(line, sizeof(line), "%s%s: %s%s%s%s", who, more, *get(party, "call") ? "in " : "runs",
                  get(party, "call"), *place ? ", called from " : "", place);
     }
@@ -207,44 +208,51 @@ struct look {
     char text[];
 };
 
+struct gathering {
+    const struct page *page;
+    struct look *looks;
+    struct group *groups;
+    size_t n, rest; /* groups; threads in none of them */
+};
+
 /* Puts the thread into its group. */
-static void add_to_group(struct look **looks, struct group *groups, size_t *n, size_t *rest, const json_t *process,
-                         const json_t *thread)
+static void add_to_group(struct gathering *g, const json_t *process, const json_t *thread)
 {
     char text[LONGEST];
     struct look *look;
-    wedge_describe_thread_look(process, thread, text, sizeof(text));
+    wedge_describe_thread_look(g->page->nodes, process, thread, text, sizeof(text));
     size_t len = strlen(text);
-    HASH_FIND(hh, *looks, text, len, look);
+    HASH_FIND(hh, g->looks, text, len, look);
     if (!look && (look = malloc(sizeof(*look) + len + 1))) {
         memcpy(look->text, text, len + 1);
-        look->group = *n < MOST_GROUPS ? *n : MOST_GROUPS;
-        if (*n < MOST_GROUPS)
-            groups[(*n)++] = (struct group){process, thread, 0};
-        HASH_ADD(hh, *looks, text, len, look);
+        look->group = g->n < MOST_GROUPS ? g->n : MOST_GROUPS;
+        if (g->n < MOST_GROUPS)
+            g->groups[g->n++] = (struct group){process, thread, 0};
+        HASH_ADD(hh, g->looks, text, len, look);
     }
     if (look && look->group < MOST_GROUPS)
-        groups[look->group].count++;
+        g->groups[look->group].count++;
     else
-        (*rest)++;
+        g->rest++;
 }
 
 static size_t gather(const struct page *p, struct group *groups, size_t *ret_rest)
 {
-    size_t n = 0, i, j;
+    size_t i, j;
     const json_t *process, *thread;
-    struct look *looks = NULL, *look, *next;
-    *ret_rest = 0;
+    struct gathering g = {.page = p, .groups = groups};
+    struct look *look, *next;
     json_array_foreach(json_object_get(p->report, "processes"), i, process)
         json_array_foreach(json_object_get(process, "threads"), j, thread)
             if (is_wanted(p, thread) && (json_is_true(json_object_get(process, "in_tree")) || p->all))
-                add_to_group(&looks, groups, &n, ret_rest, process, thread);
-    HASH_ITER(hh, looks, look, next)
+                add_to_group(&g, process, thread);
+    HASH_ITER(hh, g.looks, look, next)
     {
-        HASH_DEL(looks, look);
+        HASH_DEL(g.looks, look);
         free(look);
     }
-    return n;
+    *ret_rest = g.rest;
+    return g.n;
 }
 
 /* Who could end the wait of this thread, without those who could only interrupt it. */
@@ -298,11 +306,11 @@ static bool is_same_frame(const json_t *a, const json_t *b)
 /* A recursion is one line. */
 static void stack(struct page *p, const json_t *thread)
 {
-    const json_t *frames = json_object_get(thread, "frames");
+    const json_t *frames = wedge_report_stack(p->report, thread);
     size_t n = json_array_size(frames), same;
     for (size_t i = 0; i < n; i += same) {
-        const json_t *frame = json_array_get(frames, i);
-        for (same = 1; i + same < n && is_same_frame(frame, json_array_get(frames, i + same));)
+        const json_t *frame = wedge_report_frame(p->report, frames, i);
+        for (same = 1; i + same < n && is_same_frame(frame, wedge_report_frame(p->report, frames, i + same));)
             same++;
         char place[512], line[LONGEST];
         wedge_describe_place(frame, place, sizeof(place));
@@ -347,7 +355,7 @@ static void group_lines(struct page *p, const struct group *g)
     else
         snprintf(line, sizeof(line), "%s", who);
     indented(p, 2, BOLD, line);
-    wedge_describe_places(g->thread, place, sizeof(place));
+    wedge_describe_places(p->nodes, g->thread, place, sizeof(place));
     if (*get(wait, "call"))
         snprintf(line, sizeof(line), "waits in %s%s%s%s%s%s", get(wait, "call"), *place ? ", called from " : "", place,
                  *object ? ", for " : "", object, clock);

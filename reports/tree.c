@@ -1,4 +1,4 @@
-/* Processes, threads, their waits and frames, and the edges between them, out of a snapshot. */
+/* Processes, threads, their waits and stacks, and the edges between them, out of a snapshot. */
 #include "reports/tree.h"
 
 #include <string.h>
@@ -83,7 +83,7 @@ static json_t *callback_of(struct wedge_put *p, const struct wedge_snapshot *s, 
 }
 
 static json_t *thread_of(struct wedge_put *p, const struct wedge_snapshot *s, const struct wedge_thread *t,
-                         struct wedge_stack_table **stacks)
+                         struct wedge_stack_tables *stacks)
 {
     json_t *o = json_object();
     const char state[2] = {t->state ? t->state : '?', 0};
@@ -97,7 +97,7 @@ static json_t *thread_of(struct wedge_put *p, const struct wedge_snapshot *s, co
     wedge_put(p, o, "callback", callback_of(p, s, t));
     wedge_put_str(p, o, "last_point", t->last_point);
     wedge_put_text(p, o, "rule", wedge_tree_rule(s, t->rule));
-    wedge_put(p, o, "frames", wedge_stacks_of(stacks, p, t));
+    wedge_put(p, o, "stack", wedge_stacks_of(stacks, p, t));
     wedge_put_str(p, o, "stack_note", t->stack_note);
     wedge_put_int(p, o, "stopped_us", t->stopped_ns > 0 ? (t->stopped_ns + 999) / 1000 : 0);
     return o;
@@ -127,7 +127,7 @@ static void put_arguments(struct wedge_put *p, json_t *o, const char *cmdline)
 }
 
 static json_t *process_of(struct wedge_put *p, const struct wedge_snapshot *s, const struct wedge_proc *proc,
-                          struct wedge_stack_table **stacks)
+                          struct wedge_stack_tables *stacks)
 {
     json_t *o = json_object(), *threads = json_array();
     const char state[2] = {proc->state ? proc->state : '?', 0};
@@ -153,14 +153,17 @@ static json_t *process_of(struct wedge_put *p, const struct wedge_snapshot *s, c
     return o;
 }
 
-json_t *wedge_tree_processes(struct wedge_put *p, const struct wedge_snapshot *s)
+void wedge_tree_processes(struct wedge_put *p, const struct wedge_snapshot *s, json_t *report)
 {
-    json_t *all = json_array();
-    struct wedge_stack_table *stacks = NULL;
-    for (size_t i = 0; i < s->n_procs; i++)
-        wedge_put_item(p, all, process_of(p, s, &s->procs[i], &stacks));
+    json_t *all = json_array(), *stack_list = json_array(), *frames = json_array();
+    struct wedge_stack_tables *stacks = wedge_stacks_new(stack_list, frames);
+    p->failed |= !stacks;
+    for (size_t i = 0; i < s->n_procs && stacks; i++)
+        wedge_put_item(p, all, process_of(p, s, &s->procs[i], stacks));
     wedge_stacks_free(stacks);
-    return all;
+    wedge_put(p, report, "frames", frames);
+    wedge_put(p, report, "stacks", stack_list);
+    wedge_put(p, report, "processes", all);
 }
 
 json_t *wedge_tree_dead_party(struct wedge_put *p, const struct wedge_snapshot *s, int i)

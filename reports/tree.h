@@ -7,7 +7,8 @@
 #include "detector/model.h"
 #include "reports/put.h"
 
-json_t *wedge_tree_processes(struct wedge_put *p, const struct wedge_snapshot *s);
+/* Puts processes, and the tables of their stacks and frames (stacks.h) before them. */
+void wedge_tree_processes(struct wedge_put *p, const struct wedge_snapshot *s, json_t *report);
 json_t *wedge_tree_dead(struct wedge_put *p, const struct wedge_snapshot *s);
 json_t *wedge_tree_edges(struct wedge_put *p, const struct wedge_snapshot *s);
 json_t *wedge_tree_disturbance(struct wedge_put *p, const struct wedge_snapshot *s);

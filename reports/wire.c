@@ -9,15 +9,13 @@
 #include <xxhash.h>
 
 enum { DEEPEST = 64 };
-/* How many values a tree may have, shared parts counted as often as they stand there: 10,000 threads of 64 frames have 10 million. */
-#define MOST_VALUES ((uint64_t)1 << 27)
 
 /* ---- packing ---- */
 
-/* What was written once: a text, a key, or a part by its address. */
+/* What was written once: a text or a key. */
 struct known {
     uint64_t hash;
-    const void *at; /* NULL: free */
+    const char *at; /* NULL: free */
     size_t len;
     size_t number, json_bytes;
 };
@@ -30,8 +28,7 @@ struct pack {
     char *data;
     size_t len, cap;
     bool failed;
-    struct table texts, keys, parts;
-    size_t n_named; /* texts and parts */
+    struct table texts, keys;
 };
 
 static bool grow(struct table *t)
@@ -53,28 +50,26 @@ static bool grow(struct table *t)
     return true;
 }
 
-/* The slot of these bytes (len 0: of this address), which is free (at NULL) where they are new. NULL: no memory. It stays
- * until the next one is asked for. */
-static struct known *slot_of(struct table *t, const void *at, size_t len, bool by_address)
+/* The slot of these bytes, which is free (at NULL) where they are new. NULL: no memory. It stays until the next one is asked
+ * for. */
+static struct known *slot_of(struct table *t, const char *at, size_t len)
 {
-    uint64_t hash = by_address ? XXH64(&at, sizeof(at), 0) : XXH64(at, len, 0);
+    uint64_t hash = XXH64(at, len, 0);
     if (4 * (t->n + 1) > 3 * t->cap && !grow(t))
         return NULL;
     size_t i = hash & (t->cap - 1);
     for (; t->slots[i].at; i = (i + 1) & (t->cap - 1))
-        if (t->slots[i].hash == hash &&
-            (by_address ? t->slots[i].at == at : t->slots[i].len == len && memcmp(t->slots[i].at, at, len) == 0))
+        if (t->slots[i].hash == hash && t->slots[i].len == len && memcmp(t->slots[i].at, at, len) == 0)
             return &t->slots[i];
     t->slots[i].hash = hash;
     t->slots[i].len = len;
     return &t->slots[i];
 }
 
-static void take(struct table *t, struct known *slot, const void *at, size_t number)
+static void take(struct table *t, struct known *slot, const char *at)
 {
     slot->at = at;
-    slot->number = number;
-    t->n++;
+    slot->number = t->n++;
 }
 
 static void put(struct pack *p, const void *bytes, size_t len)
@@ -124,7 +119,7 @@ static size_t quoted_bytes(const char *text, size_t len)
 
 static size_t put_text(struct pack *p, const char *text, size_t len)
 {
-    struct known *slot = slot_of(&p->texts, text, len, false);
+    struct known *slot = slot_of(&p->texts, text, len);
     if (!slot) {
         p->failed = true;
         return 0;
@@ -134,7 +129,7 @@ static size_t put_text(struct pack *p, const char *text, size_t len)
         return slot->json_bytes;
     }
     slot->json_bytes = quoted_bytes(text, len);
-    take(&p->texts, slot, text, p->n_named++);
+    take(&p->texts, slot, text);
     put_tag(p, 's', len);
     put(p, text, len);
     return slot->json_bytes;
@@ -143,7 +138,7 @@ static size_t put_text(struct pack *p, const char *text, size_t len)
 static size_t put_key(struct pack *p, const char *key)
 {
     size_t len = strlen(key);
-    struct known *slot = slot_of(&p->keys, key, len, false);
+    struct known *slot = slot_of(&p->keys, key, len);
     if (!slot) {
         p->failed = true;
         return 0;
@@ -153,7 +148,7 @@ static size_t put_key(struct pack *p, const char *key)
         return slot->json_bytes;
     }
     slot->json_bytes = quoted_bytes(key, len);
-    take(&p->keys, slot, key, p->keys.n);
+    take(&p->keys, slot, key);
     put_tag(p, 0, 0);
     put_tag(p, 0, len);
     put(p, key, len);
@@ -180,41 +175,21 @@ static size_t put_real(struct pack *p, const json_t *value)
 
 static size_t put_value(struct pack *p, const json_t *value, int depth);
 
-static size_t put_parts(struct pack *p, const json_t *value, bool shared, int depth)
+static size_t put_container(struct pack *p, const json_t *value, int depth)
 {
     json_t *object = (json_t *)value; /* jansson's iterators take no const */
     size_t n = json_is_array(value) ? json_array_size(value) : json_object_size(value), bytes = 2 + (n ? n - 1 : 0);
     if (json_is_array(value)) {
-        put_tag(p, shared ? 'A' : '[', n);
+        put_tag(p, '[', n);
         for (size_t i = 0; i < n; i++)
             bytes += put_value(p, json_array_get(value, i), depth + 1);
         return bytes;
     }
-    put_tag(p, shared ? 'O' : '{', n);
+    put_tag(p, '{', n);
     for (void *at = json_object_iter(object); at; at = json_object_iter_next(object, at)) {
         bytes += put_key(p, json_object_iter_key(at)) + 1;
         bytes += put_value(p, json_object_iter_value(at), depth + 1);
     }
-    return bytes;
-}
-
-static size_t put_container(struct pack *p, const json_t *value, int depth)
-{
-    if (value->refcount <= 1)
-        return put_parts(p, value, false, depth);
-    struct known *slot = slot_of(&p->parts, value, 0, true);
-    if (slot && slot->at) {
-        put_tag(p, '=', slot->number);
-        return slot->json_bytes;
-    }
-    size_t bytes = put_parts(p, value, true, depth);
-    slot = slot_of(&p->parts, value, 0, true);
-    if (!slot || slot->at) { /* none, or it contains itself */
-        p->failed = true;
-        return 0;
-    }
-    slot->json_bytes = bytes;
-    take(&p->parts, slot, value, p->n_named++);
     return bytes;
 }
 
@@ -254,7 +229,6 @@ char *wedge_wire_pack(const json_t *tree, size_t *ret_len, size_t *ret_json_byte
     size_t json_bytes = put_value(&p, tree, 0);
     free(p.texts.slots);
     free(p.keys.slots);
-    free(p.parts.slots);
     if (p.failed) {
         free(p.data);
         return NULL;
@@ -266,20 +240,12 @@ char *wedge_wire_pack(const json_t *tree, size_t *ret_len, size_t *ret_json_byte
 
 /* ---- unpacking ---- */
 
-struct named {
-    json_t *value;
-    uint64_t values; /* in it, itself included */
-    int height; /* how deep it is nested */
-};
-
 struct unpack {
     const unsigned char *at, *end;
-    struct named *named;
-    size_t n_named, cap_named;
+    json_t **texts;
+    size_t n_texts, cap_texts;
     char **keys;
     size_t n_keys, cap_keys;
-    uint64_t values; /* so far */
-    int deepest; /* so far, in the part that is being unpacked */
     int error; /* 0, -EBADMSG, -ENOMEM */
 };
 
@@ -330,25 +296,16 @@ static bool room(struct unpack *u, void **array, size_t n, size_t *cap, size_t s
     return true;
 }
 
-/* Gives `value` the next number, and keeps a reference. It is the caller's; NULL: no memory, and it is gone. */
-static json_t *name(struct unpack *u, json_t *value, uint64_t values, int height)
-{
-    if (!value || !room(u, (void **)&u->named, u->n_named, &u->cap_named, sizeof(*u->named))) {
-        json_decref(value);
-        return NULL;
-    }
-    u->named[u->n_named++] = (struct named){json_incref(value), values, height};
-    return value;
-}
-
 static json_t *get_text(struct unpack *u)
 {
     uint64_t len = get_number(u);
     const char *bytes = get_bytes(u, len);
     if (!bytes || memchr(bytes, 0, len))
         return fail(u, -EBADMSG);
+    if (!room(u, (void **)&u->texts, u->n_texts, &u->cap_texts, sizeof(*u->texts)))
+        return NULL;
     json_t *text = json_stringn(bytes, len); /* NULL: no UTF-8, or no memory */
-    return text ? name(u, text, 1, 0) : fail(u, -EBADMSG);
+    return text ? json_incref(u->texts[u->n_texts++] = text) : fail(u, -EBADMSG);
 }
 
 static const char *get_key(struct unpack *u)
@@ -404,35 +361,10 @@ static json_t *get_parts(struct unpack *u, bool object, int depth)
     return NULL;
 }
 
-static json_t *get_named_parts(struct unpack *u, bool object, int depth)
-{
-    uint64_t before = u->values - 1;
-    int outer = u->deepest;
-    u->deepest = depth;
-    json_t *parts = get_parts(u, object, depth);
-    int height = u->deepest - depth;
-    u->deepest = outer > u->deepest ? outer : u->deepest;
-    return parts ? name(u, parts, u->values - before, height) : NULL;
-}
-
-/* Counts what stands at `depth`. False: there are too many, or it is too deep. */
-static bool count(struct unpack *u, uint64_t values, int depth)
-{
-    u->values += values;
-    u->deepest = depth > u->deepest ? depth : u->deepest;
-    if (u->values <= MOST_VALUES && depth <= DEEPEST)
-        return true;
-    fail(u, -EBADMSG);
-    return false;
-}
-
-static json_t *get_known(struct unpack *u, int depth)
+static json_t *get_known(struct unpack *u)
 {
     uint64_t number = get_number(u);
-    if (u->error || number >= u->n_named)
-        return fail(u, -EBADMSG);
-    const struct named *known = &u->named[number];
-    return count(u, known->values - 1, depth + known->height) ? json_incref(known->value) : NULL;
+    return u->error || number >= u->n_texts ? fail(u, -EBADMSG) : json_incref(u->texts[number]);
 }
 
 static json_t *get_real(struct unpack *u)
@@ -455,7 +387,7 @@ static json_t *get_int(struct unpack *u)
 
 static json_t *get_value(struct unpack *u, int depth)
 {
-    if (u->error || u->at == u->end || !count(u, 1, depth))
+    if (u->error || u->at == u->end || depth > DEEPEST)
         return fail(u, -EBADMSG);
     unsigned char tag = *u->at++;
     switch (tag) {
@@ -472,13 +404,10 @@ static json_t *get_value(struct unpack *u, int depth)
     case 's':
         return get_text(u);
     case '=':
-        return get_known(u, depth);
+        return get_known(u);
     case '[':
     case '{':
         return get_parts(u, tag == '{', depth);
-    case 'A':
-    case 'O':
-        return get_named_parts(u, tag == 'O', depth);
     default:
         return fail(u, -EBADMSG);
     }
@@ -491,11 +420,11 @@ int wedge_wire_unpack(const char *data, size_t len, json_t **ret, struct wedge_e
     json_t *tree = get_value(&u, 0);
     if (tree && u.at != u.end)
         fail(&u, -EBADMSG);
-    for (size_t i = 0; i < u.n_named; i++)
-        json_decref(u.named[i].value);
+    for (size_t i = 0; i < u.n_texts; i++)
+        json_decref(u.texts[i]);
     for (size_t i = 0; i < u.n_keys; i++)
         free(u.keys[i]);
-    free(u.named);
+    free(u.texts);
     free(u.keys);
     if (!u.error) {
         *ret = tree;

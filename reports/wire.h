@@ -1,16 +1,13 @@
 /*
- * A JSON tree as it goes from the disposable child to its parent: each text, key and shared part once, numbers in few
- * bytes. To take such a message apart costs a sixth of what parsing the same tree as text does, and what was one part in
- * several places (reports/stacks.h) is so again.
+ * A JSON tree as it goes from the disposable child to its parent: each text and key once, numbers in few bytes. To take such a
+ * message apart costs a sixth of what parsing the same tree as text does.
  *
  *   value:  'n' | 't' | 'f' | 'i' zigzag | 'r' 8 bytes of a double | 's' length bytes | '[' n value… | '{' n (key value)…
- *           | 'A' n value… | 'O' n (key value)…   the same, and to be named: it has a number once it is complete
- *           | '=' number                          an earlier 's', 'A' or 'O', counted together from 0
+ *           | '=' number   an earlier 's', counted from 0
  *   key:    0 length bytes | number + 1           a new one, or an earlier one
  *   numbers are LEB128. Nothing stands behind the value.
  *
- * Whoever unpacks believes nothing: not that it ends, that texts are texts, that keys come once, nor that a part which stands for
- * itself many times over stays small.
+ * Whoever unpacks believes nothing: not that it ends, that texts are texts, nor that keys come once.
  */
 #ifndef WEDGE_REPORTS_WIRE_H
 #define WEDGE_REPORTS_WIRE_H

@@ -16,7 +16,6 @@
 #include <sys/uio.h>
 
 #include "base/err.h"
-#include "reports/dump.h"
 #include "reports/junit.h"
 
 /* Opens a folder for reports, making it and its parents where they are missing. A symbolic link on the way is followed
@@ -40,10 +39,10 @@ int wedge_report_write_json(const json_t *report, int dirfd, const char *name, s
 int wedge_report_write_html(const json_t *report, int dirfd, const char *name, struct wedge_err *err);
 
 /* The same in two steps. Begin composes what stands around the model, which takes as long as the model itself. End adds that, as text
- * if the caller has it: where it holds what must not stand in a page, and where it is NULL or has no parts, it is composed anew. */
+ * if the caller has it: where it holds what must not stand in a page, and where it is NULL, it is composed anew. */
 struct wedge_page;
 int wedge_report_html_begin(const json_t *report, struct wedge_page **ret, struct wedge_err *err);
-int wedge_report_html_end(struct wedge_page *page, const struct wedge_dump_text *json, int dirfd, const char *name,
+int wedge_report_html_end(struct wedge_page *page, const char *json, size_t len, int dirfd, const char *name,
                           struct wedge_err *err); /* frees the page */
 
 struct wedge_report_text_options {

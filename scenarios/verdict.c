@@ -23,11 +23,10 @@ static bool has_role(const json_t *owner, const char *role)
     return !role || (name && strcmp(name, role) == 0);
 }
 
-static bool has_frame(const json_t *thread, const char *function)
+static bool has_frame(const json_t *report, const json_t *thread, const char *function)
 {
-    size_t i;
-    const json_t *frame;
-    json_array_foreach(json_object_get(thread, "frames"), i, frame) {
+    const json_t *frame, *stack = wedge_report_stack(report, thread);
+    for (size_t i = 0; (frame = wedge_report_frame(report, stack, i)); i++) {
         const char *name = json_string_value(json_object_get(frame, "function"));
         if (name && strcmp(name, function) == 0)
             return true;
@@ -50,7 +49,7 @@ static bool is_party(const json_t *report, const char *node, const struct wedge_
         json_array_foreach(json_object_get(process, "threads"), j, thread) {
             if (is_node(thread, node))
                 return has_role(process, party->role) && !party->point &&
-                       (!party->function || has_frame(thread, party->function));
+                       (!party->function || has_frame(report, thread, party->function));
         }
     }
     json_array_foreach(json_object_get(report, "dead"), i, dead) {

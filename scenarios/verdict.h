@@ -1,4 +1,4 @@
-/* Reading the headline of a report (wedge.report/1). */
+/* Reading the headline of a report (wedge.report/2). */
 #ifndef WEDGE_SCENARIOS_VERDICT_H
 #define WEDGE_SCENARIOS_VERDICT_H
 

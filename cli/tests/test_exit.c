@@ -395,7 +395,7 @@ static const struct {
     {"$W watch -- sh -c 'kill -TERM $$'", 143, ""},
     {"$W watch -q -- sh -c 'echo out; echo err >&2; exit 3'", 3, "out"},
     {"$W inject -f empty.plan -- sh -c 'exit 9'", 9, ""},
-    {"$W watch --json -- echo hello 2>/dev/null", 0, "wedge.report/1"},
+    {"$W watch --json -- echo hello 2>/dev/null", 0, "wedge.report/2"},
     {"test \"$($W watch -- cat /dev/null; echo end)\" = end", 0, ""},
     /* the command's streams */
     {"$W watch -q -- sh -c 'for i in 1 2 3 4 5; do echo a; echo b >&2; done' >both 2>&1; tr -d '\\n' <both", 0,

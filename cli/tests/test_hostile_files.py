@@ -147,8 +147,8 @@ def damaged(folder):
             threads = threads_of(report)
             assert threads and any(t["wait"]["call"] == "read" for t in threads), (where, threads)
             # A stack, or the word why there is none.
-            assert threads[0]["frames"] or threads[0]["stack_note"], (where, threads)
-            lost += not threads[0]["frames"]
+            assert threads[0]["stack"] is not None or threads[0]["stack_note"], (where, threads)
+            lost += threads[0]["stack"] is None
             slowest = max(slowest, took)
         print("%-17s %d rounds, %d without a stack, at most %.1f s" % (way.__name__, ROUNDS, lost, slowest), flush=True)
 
@@ -172,7 +172,7 @@ def astray(folder):
     os.chmod(path, 0o700)
     report, took = examine(path, "astray")
     main_thread = threads_of(report)[0]
-    assert len(main_thread["frames"]) > 3, main_thread
+    assert main_thread["stack"] is not None and len(report["stacks"][main_thread["stack"]]) > 3, main_thread
     print("astray            %.1f s" % took, flush=True)
 
 

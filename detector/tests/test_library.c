@@ -218,7 +218,7 @@ START_TEST(test_detect)
     ck_assert_str_eq(wedge_result_kind(result), "self-deadlock");
     ck_assert_str_eq(wedge_result_scope(result), "whole");
     ck_assert_ptr_nonnull(strstr(wedge_result_signature(result), "sig1:"));
-    ck_assert_ptr_nonnull(strstr(wedge_result_json(result), "wedge.report/1"));
+    ck_assert_ptr_nonnull(strstr(wedge_result_json(result), "wedge.report/2"));
     wedge_result_free(result);
     kill(pid, SIGKILL);
     ck_assert_int_eq(waitpid(pid, NULL, 0), pid);

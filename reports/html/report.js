@@ -31,6 +31,21 @@
     for (const thread of process.threads) threads.set(thread.node, Object.assign(thread, { process }));
   for (const one of report.dead) dead.set(one.node, one);
   const role = (r) => (r ? r.name + "[" + r.index + "]" : "");
+
+  // The stack of a thread, resolved once for all that stand there: its frames, innermost first; the program's own of them
+  // (where it began says nothing); and a number that is equal for stacks which read the same.
+  const stacks = new Map(), looks = new Map();
+  function stackOf({ stack }) {
+    if (stacks.has(stack)) return stacks.get(stack);
+    const frames = stack === null ? [] : report.stacks[stack].map((i) => report.frames[i]);
+    const named = frames.filter((f) => !f.libc && f.function && f.function !== "_start");
+    const own = named.filter((f) => !f.runtime); // not of C++'s or Rust's own library
+    const text = JSON.stringify(frames.map((f) => [f.function, f.file, f.line, f.function ? "" : f.pc]));
+    if (!looks.has(text)) looks.set(text, looks.size);
+    stacks.set(stack, { frames, own: own.length ? own : named, look: looks.get(text) });
+    return stacks.get(stack);
+  }
+
   const model = {
     report, threads, dead,
     culprits: new Set(report.verdicts.flatMap((v) => v.culprits.map((c) => c.node))),
@@ -48,19 +63,13 @@
       if (!hues.has(family)) hues.set(family, hues.size % 7);
       return hues.get(family);
     },
-    // Innermost first; where the program began says nothing.
-    ownFrames: (thread) => {
-      const named = thread.frames.filter((f) => !f.libc && f.function && f.function !== "_start");
-      const own = named.filter((f) => !f.runtime); // not of C++'s or Rust's own library
-      return own.length ? own : named;
-    },
     // Threads that differ in numbers alone look alike; those that wait for a lock only where it is the same one, unless
     // that leaves too many for anyone to read.
     look: (thread) => [model.family(thread.process), thread.process.in_tree, model.threadName(thread).replace(/[0-9]+/g, "#"), thread.wait.class,
       thread.wait.call, !model.crowded && /^(mutex|rwlock|file-lock)$/.test(thread.wait.class) && thread.wait.object && thread.wait.object.key,
-      thread.callback && thread.callback.name, thread.rule, thread.frames.map((f) => [f.function, f.file, f.line, f.function ? "" : f.pc])],
-    ownFrame: (thread) => model.ownFrames(thread)[0] || null,
-    callerFrame: (thread) => model.ownFrames(thread)[1] || null,
+      thread.callback && thread.callback.name, thread.rule, stackOf(thread).look],
+    ownFrame: (thread) => stackOf(thread).own[0] || null,
+    callerFrame: (thread) => stackOf(thread).own[1] || null,
   };
   report.processes.forEach((p) => model.hue(p));
   model.crowded = new Set([...threads.values()].map((t) => JSON.stringify(model.look(t)))).size > MOST_LOOKS;
@@ -81,7 +90,7 @@
   const folder = (() => {
     let common = null;
     for (const thread of threads.values())
-      for (const { file } of model.ownFrames(thread)) {
+      for (const { file } of stackOf(thread).own) {
         if (!file || file[0] !== "/") continue;
         const parts = file.split("/").slice(0, -1);
         let same = 0;
@@ -275,10 +284,11 @@
         thread.callback.limit_ms !== null ? "; its limit is " + duration(thread.callback.limit_ms) : "", "."));
     if (thread.rule) block.append(el("p", "small", "Held by rule ", el("code", "", thread.rule), " of the plan."));
     if (thread.last_point) block.append(el("p", "small muted", "Last named place: ", el("code", "", thread.last_point)));
-    if (thread.frames.length)
-      block.append(el("ol", "frames", ...runs(thread.frames).map((r) => frameLine(r, r.includes(own) && !thread.live))));
+    const { frames } = stackOf(thread);
+    if (frames.length)
+      block.append(el("ol", "frames", ...runs(frames).map((r) => frameLine(r, r.includes(own) && !thread.live))));
     if (thread.stack_note) block.append(el("p", "small muted", "Stack: " + thread.stack_note));
-    else if (!thread.frames.length) block.append(el("p", "small muted", "No stack was taken."));
+    else if (!frames.length) block.append(el("p", "small muted", "No stack was taken."));
     return block;
   }
 

@@ -1,5 +1,6 @@
 /* reports/report, tree, string, check: the model says what the snapshot says, and what is no report is refused. */
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 
 #include "base/tests/suite.h"
@@ -24,11 +25,117 @@ START_TEST(test_samples_are_reports)
     struct wedge_err err = {0};
     json_t *report = sample_report((enum sample)_i);
     ck_assert_msg(wedge_report_check(report, &err) == 0, "%s: %s", sample_names[_i], err.message);
-    ck_assert_str_eq(wedge_report_text(report, "schema"), "wedge.report/1");
+    ck_assert_str_eq(wedge_report_text(report, "schema"), "wedge.report/2");
     if (_i != SAMPLE_HOSTILE)
         ck_assert_str_eq(wedge_report_text(report, "verdict.kind"), sample_names[_i]);
     ck_assert(json_equal(json_object_get(report, "verdict"), at(json_object_get(report, "verdicts"), 0)));
     json_decref(report);
+}
+END_TEST
+
+/* NULL: null. What is hostile is harmless here. */
+static bool says(const json_t *object, const char *key, const char *text)
+{
+    json_t *wanted = text ? wedge_report_string(text) : json_null();
+    bool same = json_equal(json_object_get(object, key), wanted);
+    json_decref(wanted);
+    return same;
+}
+
+static bool is_frame(const json_t *frame, const struct wedge_frame *f)
+{
+    char pc[24], offset[24];
+    snprintf(pc, sizeof(pc), "0x%" PRIx64, f->pc);
+    snprintf(offset, sizeof(offset), "0x%" PRIx64, f->module_offset);
+    return says(frame, "pc", pc) && says(frame, "offset", offset) && says(frame, "function", f->function) &&
+           says(frame, "file", f->file) && says(frame, "module", f->module) && says(frame, "build_id", f->build_id) &&
+           json_integer_value(json_object_get(frame, "line")) == f->line &&
+           json_is_true(json_object_get(frame, "inlined")) == f->inlined &&
+           json_is_true(json_object_get(frame, "signal")) == f->signal &&
+           json_is_true(json_object_get(frame, "libc")) == f->libc &&
+           json_is_true(json_object_get(frame, "runtime")) == f->runtime;
+}
+
+static void all_different(const json_t *array)
+{
+    for (size_t i = 0; i < json_array_size(array); i++)
+        for (size_t k = 0; k < i; k++)
+            ck_assert(!json_equal(at(array, i), at(array, k)));
+}
+
+/* Every thread has its stack; each stack and each frame stands there once. */
+static void same_stacks(const struct wedge_snapshot *s, const json_t *report)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < s->n_procs; i++)
+        for (int k = 0; k < s->procs[i].n_threads; k++, n++) {
+            const struct wedge_thread *t = &s->threads[s->procs[i].first_thread + k];
+            const json_t *thread =
+                at(json_object_get(at(json_object_get(report, "processes"), i), "threads"), (size_t)k);
+            const json_t *stack = wedge_report_stack(report, thread);
+            ck_assert_int_eq(number(thread, "tid"), t->tid);
+            ck_assert_int_eq(json_is_null(json_object_get(thread, "stack")), t->n_frames == 0);
+            ck_assert_uint_eq(json_array_size(stack), t->n_frames);
+            for (size_t f = 0; f < t->n_frames; f++)
+                ck_assert(is_frame(wedge_report_frame(report, stack, f), &t->frames[f]));
+            ck_assert_ptr_null(wedge_report_frame(report, stack, t->n_frames));
+        }
+    ck_assert_uint_gt(n, 0);
+    all_different(json_object_get(report, "stacks"));
+    all_different(json_object_get(report, "frames"));
+}
+
+START_TEST(test_stacks)
+{
+    struct wedge_snapshot *s = sample_snapshot((enum sample)_i);
+    json_t *report = wedge_report_new(NULL, s);
+    ck_assert_ptr_nonnull(report);
+    same_stacks(s, report);
+    wedge_snapshot_free(s);
+    json_decref(report);
+}
+END_TEST
+
+/* Frames that differ in one thing, whichever, are two; arrays of equal ones are one stack, and one that ends earlier is another. */
+START_TEST(test_stacks_that_look_alike)
+{
+    enum { KINDS = 13 };
+    const struct wedge_frame plain = {
+        .pc = 16, .module_offset = 8, .module = "m", .build_id = "b", .function = "f", .file = "c", .line = 3};
+    struct wedge_frame frames[KINDS + 1];
+    for (size_t i = 0; i <= KINDS; i++)
+        frames[i] = plain;
+    frames[1].pc = 17;
+    frames[2].module_offset = 9;
+    frames[3].module = "n";
+    frames[4].build_id = "d";
+    frames[5].function = "g";
+    frames[6].function = NULL;
+    frames[7].file = NULL;
+    frames[8].line = 0;
+    frames[9].inlined = true;
+    frames[10].signal = true;
+    frames[11].libc = true;
+    frames[12].runtime = true;
+    struct wedge_frame again[KINDS + 1];
+    memcpy(again, frames, sizeof(again));
+    struct wedge_snapshot *s = sample_snapshot(SAMPLE_LOCK_CYCLE);
+    struct wedge_thread *a = &s->threads[0], *b = &s->threads[1];
+    const struct {
+        size_t n_frames, n_stacks;
+    } cases[] = {{KINDS + 1, 1}, {KINDS, 2}, {1, 2}, {0, 1}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        a->frames = frames;
+        a->n_frames = KINDS + 1;
+        b->frames = again;
+        b->n_frames = cases[i].n_frames;
+        json_t *report = wedge_report_new(NULL, s);
+        same_stacks(s, report);
+        ck_assert_uint_eq(json_array_size(json_object_get(report, "stacks")), cases[i].n_stacks);
+        ck_assert_uint_eq(json_array_size(json_object_get(report, "frames")), KINDS);
+        json_decref(report);
+    }
+    wedge_snapshot_free(s);
 }
 END_TEST
 
@@ -204,7 +311,9 @@ END_TEST
 static const struct {
     const char *path, *value, *says;
 } bad[] = {
-    {"schema", "\"wedge.report/2\"", "not a report of this version"},
+    {"schema", "\"wedge.report/3\"", "not a report of this version"},
+    {"schema", "\"wedge.report/1\"", "schema is 'wedge.report/1', not 'wedge.report/2'"},
+    {"schema", "\"\"", "not a report of this version"},
     {"schema", NULL, "schema is missing"},
     {"schema", "1", "schema is not a text"},
     {"extra", "1", "the whole has a field that no report has"},
@@ -228,7 +337,22 @@ static const struct {
     {"processes", "{}", "processes is not an array"},
     {"processes", "[[]]", "processes[0] is not an object"},
     {"processes.0.threads", "[null]", "processes[0].threads[0] is not an object"},
-    {"processes.0.threads.0.frames.0.function", "7", "processes[0].threads[0].frames[0].function is not a text"},
+    {"frames", NULL, "frames is missing"},
+    {"frames.0.function", "7", "frames[0].function is not a text"},
+    {"frames", "[]", "stacks[0][0] is not the number of a frame"},
+    {"stacks", NULL, "stacks is missing"},
+    {"stacks", "{}", "stacks is not an array"},
+    {"stacks", "[]", "processes[0].threads[0].stack is not the number of a stack"},
+    {"stacks.0", "7", "stacks[0] is not an array of frames"},
+    {"stacks.0", "[]", "stacks[0] is not an array of frames"},
+    {"stacks.0.1", "-1", "stacks[0][1] is not the number of a frame"},
+    {"stacks.0.1", "9999", "stacks[0][1] is not the number of a frame"},
+    {"stacks.0.1", "0.5", "stacks[0][1] is not the number of a frame"},
+    {"stacks.0.1", "null", "stacks[0][1] is not the number of a frame"},
+    {"processes.0.threads.0.stack", "-1", "threads[0].stack is not the number of a stack"},
+    {"processes.0.threads.0.stack", "9999", "threads[0].stack is not the number of a stack"},
+    {"processes.0.threads.0.stack", "[0]", "threads[0].stack is not the number of a stack"},
+    {"processes.0.threads.0.stack", NULL, "threads[0].stack is missing"},
     {"processes.0.threads.0.wait.class", "\"nap\"", "wait.class is not one of its words"},
     {"processes.0.threads.0.wait.object.full", "null", "wait.object.full is neither true nor false"},
     {"processes.0.threads.0.node", "\"t\"", "threads[0].node is not the name of a node"},
@@ -264,7 +388,9 @@ static void change(json_t *report, const char *path, const char *value)
     }
     json_t *tree = json_loads(value, JSON_DECODE_ANY, NULL);
     ck_assert_ptr_nonnull(tree);
-    ck_assert_int_eq(json_object_set_new(object, part, tree), 0);
+    ck_assert_int_eq(json_is_array(object) ? json_array_set_new(object, (size_t)atoi(part), tree)
+                                           : json_object_set_new(object, part, tree),
+                     0);
 }
 
 START_TEST(test_bad_reports_are_refused)
@@ -342,6 +468,8 @@ END_TEST
 static void fill(TCase *tcase)
 {
     tcase_add_loop_test(tcase, test_samples_are_reports, 0, SAMPLE_COUNT);
+    tcase_add_loop_test(tcase, test_stacks, 0, SAMPLE_COUNT);
+    tcase_add_test(tcase, test_stacks_that_look_alike);
     tcase_add_test(tcase, test_orphaned_names_cause_and_rule);
     tcase_add_test(tcase, test_timeline_is_dated_and_sorted);
     tcase_add_test(tcase, test_run_comes_later);

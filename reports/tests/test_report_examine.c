@@ -133,7 +133,7 @@ static int dies_on_root(const struct wedge_examine *o, struct wedge_job_note *no
     return good(o, note, ret, err);
 }
 
-/* 1,200 threads with 100 frames each, 100 of them stuck: far more than fits. */
+/* 1,200 threads with 100 frames each that nobody else has, 100 of them stuck: far more than fits. */
 static int huge(const struct wedge_examine *o, struct wedge_job_note *note, struct wedge_snapshot **ret,
                 struct wedge_err *err)
 {
@@ -144,20 +144,21 @@ static int huge(const struct wedge_examine *o, struct wedge_job_note *note, stru
     (void)err;
     struct wedge_snapshot *s = sample_snapshot(SAMPLE_LOCK_CYCLE);
     struct wedge_thread *threads = obstack_alloc(&s->mem, THREADS * sizeof(*threads));
-    struct wedge_frame *frames = obstack_alloc(&s->mem, FRAMES * sizeof(*frames));
+    struct wedge_frame *frames = obstack_alloc(&s->mem, THREADS * FRAMES * sizeof(*frames));
     s->n_edges = 0;
     for (size_t i = 0; i < s->n_verdicts; i++)
         s->verdicts[i].n_victims = s->verdicts[i].n_culprits = 0;
-    for (int i = 0; i < FRAMES; i++) {
+    for (int i = 0; i < FRAMES; i++)
         snprintf(names[i], sizeof(names[i]), "fn%d", i);
-        frames[i] = (struct wedge_frame){.function = names[i], .module = "/usr/bin/sample", .build_id = "aa"};
-    }
     for (int i = 0; i < THREADS; i++) {
+        for (int k = 0; k < FRAMES; k++)
+            frames[i * FRAMES + k] = (struct wedge_frame){
+                .pc = (uint64_t)(i * FRAMES + k), .function = names[k], .module = "/usr/bin/sample", .build_id = "aa"};
         threads[i] = s->threads[i % 2];
         threads[i].tid = 10000 + i;
         threads[i].proc = 0;
         threads[i].live = i >= 100;
-        threads[i].frames = frames;
+        threads[i].frames = &frames[i * FRAMES];
         threads[i].n_frames = FRAMES;
     }
     s->procs[0].first_thread = 0;
@@ -214,7 +215,7 @@ static long writes_so_far(void)
     return line ? strtol(line + 6, NULL, 10) : -1;
 }
 
-/* A report of a megabyte goes through the pipe in some dozen pieces, not in one for each of its words. */
+/* A report of megabytes goes through the pipe in some dozen pieces, not in one for each of its words. */
 START_TEST(test_few_writes)
 {
     struct wedge_err err;
@@ -317,8 +318,20 @@ START_TEST(test_too_large_loses_stacks_of_the_living)
     json_t *report = examine(huge, HUGE_MS, 0, &err);
     const json_t *threads = json_object_get(json_array_get(json_object_get(report, "processes"), 0), "threads");
     ck_assert_uint_eq(json_array_size(threads), 1200);
-    ck_assert_uint_eq(json_array_size(json_object_get(json_array_get(threads, 3), "frames")), 100);
-    ck_assert_uint_eq(json_array_size(json_object_get(json_array_get(threads, 700), "frames")), 0);
+    for (size_t i = 0; i < 1200; i++) {
+        const json_t *stack = wedge_report_stack(report, json_array_get(threads, i));
+        ck_assert_uint_eq(json_array_size(stack), i < 100 ? 100 : 0);
+        for (size_t k = 0; k < json_array_size(stack); k++) {
+            char pc[24];
+            snprintf(pc, sizeof(pc), "0x%zx", i * 100 + k);
+            ck_assert_str_eq(wedge_report_text(wedge_report_frame(report, stack, k), "pc"), pc);
+        }
+    }
+    ck_assert_str_eq(wedge_report_text(json_array_get(threads, 700), "stack_note"),
+                     "left out: the report would be too large");
+    ck_assert_str_eq(wedge_report_text(json_array_get(threads, 99), "stack_note"), "");
+    ck_assert_uint_eq(json_array_size(json_object_get(report, "stacks")), 100); /* what nobody has takes no room */
+    ck_assert_uint_eq(json_array_size(json_object_get(report, "frames")), 100 * 100);
     ck_assert_ptr_nonnull(strstr(wedge_report_text(report, "complete"), "too large"));
     json_decref(report);
 }

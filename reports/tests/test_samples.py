@@ -33,7 +33,7 @@ def samples():
 
 class Schema(unittest.TestCase):
     def setUp(self):
-        schema = load(os.path.join(REPORTS, "schema", "wedge.report-1.schema.json"))
+        schema = load(os.path.join(REPORTS, "schema", "wedge.report-2.schema.json"))
         jsonschema.Draft7Validator.check_schema(schema)
         self.validator = jsonschema.Draft7Validator(schema)
 
@@ -43,6 +43,15 @@ class Schema(unittest.TestCase):
             with self.subTest(name):
                 report = load(os.path.join(FOLDER, name, "report.json"))
                 self.assertEqual([], [f"{list(e.path)}: {e.message}" for e in self.validator.iter_errors(report)])
+
+    def test_what_fuzzing_begins_with_is_valid(self):
+        """Else it would never come past the check, to the writers."""
+        folder = os.path.join(REPORTS, "fuzz", "corpus", "report")
+        seeds = sorted(name for name in os.listdir(folder) if name.endswith(".json"))
+        self.assertGreaterEqual(len(seeds), 4)
+        for name in seeds:
+            with self.subTest(name):
+                self.assertEqual([], [f"{list(e.path)}: {e.message}" for e in self.validator.iter_errors(load(os.path.join(folder, name)))])
 
     def test_what_is_no_report_is_refused(self):
         good = load(os.path.join(FOLDER, "orphaned-wait", "report.json"))
@@ -57,6 +66,9 @@ class Schema(unittest.TestCase):
             with self.subTest(f"without {key}"):
                 bad = {k: v for k, v in good.items() if k != key}
                 self.assertFalse(self.validator.is_valid(bad))
+        for stacks in ({}, [[]], [["main"]], [[-1]], [0]):
+            with self.subTest(stacks=stacks):
+                self.assertFalse(self.validator.is_valid({**good, "stacks": stacks}))
 
 
 class JUnit(unittest.TestCase):
@@ -139,9 +151,10 @@ class Page(unittest.TestCase):
                 report = load(os.path.join(FOLDER, name, "report.json"))
                 for process in report["processes"]:
                     for thread in process["threads"]:
-                        for frame in thread["frames"]:
-                            if name != "hostile" and frame["function"]:
-                                self.assertIn(frame["function"], drawn.stdout)
+                        for number in report["stacks"][thread["stack"]] if thread["stack"] is not None else []:
+                            function = report["frames"][number]["function"]
+                            if name != "hostile" and function:
+                                self.assertIn(function, drawn.stdout)
 
 
 if __name__ == "__main__":

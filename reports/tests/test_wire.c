@@ -52,19 +52,17 @@ START_TEST(test_odd_values)
 }
 END_TEST
 
-/* Parts that stand in several places are one, on the wire and behind it. */
-START_TEST(test_shared_parts)
+/* Texts that stand in several places are one, on the wire and behind it; a part of the tree that does is not. */
+START_TEST(test_texts_once)
 {
     size_t len, len_twice;
-    json_t *part = json_pack("{s:i,s:[i,i]}", "x", 1, "y", 2, 3);
-    json_t *tree = json_pack("[O,O,[O,[O]],{s:O}]", part, part, part, json_object_get(part, "y"), "z", part);
+    json_t *part = json_pack("{s:s,s:[i,i]}", "x", "a text of some length", "y", 2, 3);
+    json_t *tree = json_pack("[O,O,[O]]", part, part, part);
     json_t *after = through(tree, &len);
-    const json_t *first = json_array_get(after, 0);
-    ck_assert_ptr_eq(json_array_get(after, 1), first);
-    ck_assert_ptr_eq(json_array_get(json_array_get(after, 2), 0), first);
-    ck_assert_ptr_eq(json_array_get(json_array_get(json_array_get(after, 2), 1), 0), json_object_get(first, "y"));
-    ck_assert_ptr_eq(json_object_get(json_array_get(after, 3), "z"), first);
-    json_array_append(tree, part);
+    const json_t *first = json_array_get(after, 0), *second = json_array_get(after, 1);
+    ck_assert_ptr_ne(second, first);
+    ck_assert_ptr_eq(json_object_get(second, "x"), json_object_get(first, "x"));
+    json_array_append(tree, json_object_get(part, "x"));
     json_decref(after);
     json_decref(through(tree, &len_twice));
     ck_assert_uint_le(len_twice, len + 2);
@@ -107,7 +105,7 @@ static const struct {
     {"half a character", MESSAGE("s\1\xc3")},
     {"an earlier value before the first", MESSAGE("=\0")},
     {"an earlier value that comes later", MESSAGE("[\2=\0s\1a")},
-    {"a part inside of itself", MESSAGE("A\1=\0")},
+    {"an earlier array", MESSAGE("[\2[\0=\0")},
     {"an object that ends early", MESSAGE("{\1\0\1a")},
     {"an object without its key", MESSAGE("{\1")},
     {"a key before the first", MESSAGE("{\1\1n")},
@@ -153,23 +151,16 @@ START_TEST(test_cut_short)
 }
 END_TEST
 
-/* A part of ten times the one before, twenty times over; and one inside of the other, a hundred times: small messages of
- * trees that nobody could walk through. */
-START_TEST(test_bombs)
+/* One inside of the other, a hundred times: nobody could walk through it. */
+START_TEST(test_too_deep_message)
 {
-    char bytes[4096];
-    size_t len = 0, wide = _i == 0 ? 10 : 1, high = _i == 0 ? 20 : 100;
-    bytes[len++] = '[';
-    bytes[len++] = (char)high;
-    for (size_t i = 0; i < high; i++) {
-        bytes[len++] = 'A';
-        bytes[len++] = (char)(i ? wide : 0);
-        for (size_t k = 0; i && k < wide; k++) {
-            bytes[len++] = '=';
-            bytes[len++] = (char)(i - 1);
-        }
+    char bytes[202];
+    for (size_t i = 0; i < sizeof(bytes); i += 2) {
+        bytes[i] = '[';
+        bytes[i + 1] = 1;
     }
-    refused(_i == 0 ? "a part of a thousand million million values" : "a part a hundred deep", bytes, len);
+    bytes[sizeof(bytes) - 1] = 0;
+    refused("arrays a hundred deep", bytes, sizeof(bytes));
 }
 END_TEST
 
@@ -177,11 +168,11 @@ static void fill(TCase *tc)
 {
     tcase_add_loop_test(tc, test_samples, 0, SAMPLE_COUNT);
     tcase_add_test(tc, test_odd_values);
-    tcase_add_test(tc, test_shared_parts);
+    tcase_add_test(tc, test_texts_once);
     tcase_add_test(tc, test_too_deep);
     tcase_add_loop_test(tc, test_bad_messages, 0, sizeof(bad) / sizeof(bad[0]));
     tcase_add_test(tc, test_cut_short);
-    tcase_add_loop_test(tc, test_bombs, 0, 2);
+    tcase_add_test(tc, test_too_deep_message);
 }
 
 int main(void)

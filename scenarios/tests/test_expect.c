@@ -11,9 +11,10 @@ static const char *const hang_text =
     " \"signature\": \"sig1:1\", \"summary\": \"S\", \"culprits\": [{\"node\": \"d7\"}, {\"node\": \"t9\"}],"
     " \"victims\": [{\"node\": \"t8\"}]},"
     " \"dead\": [{\"node\": \"d7\", \"role\": {\"name\": \"worker\"}, \"last_point\": \"a.b\"}],"
-    " \"processes\": [{\"role\": {\"name\": \"helper\"}, \"threads\": [{\"node\": \"t8\", \"frames\": [{\"function\": "
-    "\"wait\"}]},"
-    "   {\"node\": \"t9\", \"frames\": [{\"function\": null}, {\"function\": \"init\"}]}]}]}";
+    " \"frames\": [{\"function\": \"init\"}, {\"function\": null}, {\"function\": \"wait\"}], \"stacks\": [[1, 0], "
+    "[2]],"
+    " \"processes\": [{\"role\": {\"name\": \"helper\"}, \"threads\": [{\"node\": \"t8\", \"stack\": 1},"
+    "   {\"node\": \"t9\", \"stack\": 0}]}]}";
 
 static struct wedge_outcome hang(void)
 {

@@ -52,7 +52,7 @@ WEDGE_DETECTOR_API const char *wedge_result_scope(const struct wedge_result *res
 WEDGE_DETECTOR_API const char *wedge_result_summary(const struct wedge_result *result);
 /* The same for the same hang, whatever the addresses and numbers: "sig1:…". */
 WEDGE_DETECTOR_API const char *wedge_result_signature(const struct wedge_result *result);
-/* The whole report, wedge.report/1. */
+/* The whole report, wedge.report/2. */
 WEDGE_DETECTOR_API const char *wedge_result_json(const struct wedge_result *result);
 /* 1: the kind is one of a hang or stall; 0: idle, running, finished. */
 WEDGE_DETECTOR_API int wedge_result_is_hang(const struct wedge_result *result);
