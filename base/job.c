@@ -330,6 +330,20 @@ static void end_job(struct wedge_job *job, int64_t seen_ns, wedge_job_take_fn *t
     munmap(job->note, sizeof(*job->note));
 }
 
+void wedge_job_drop(struct wedge_job *job)
+{
+    int wstatus;
+    kill(job->pid, SIGKILL);
+    close(job->from);
+    if (n_later < LATER_MAX) {
+        later[n_later].pid = job->pid;
+        later[n_later++].by_itself = false;
+    } else {
+        reap(job->pid, 0, &wstatus);
+    }
+    munmap(job->note, sizeof(*job->note));
+}
+
 void wedge_job_end(struct wedge_job *job, wedge_job_take_fn *take, void *take_arg, struct wedge_job_result *result)
 {
     end_job(job, wedge_clock_ns(), take, take_arg, result);

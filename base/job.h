@@ -93,6 +93,8 @@ struct wedge_job {
 int wedge_job_begin(wedge_job_fn *fn, void *arg, int deadline_ms, struct wedge_job *ret);
 /* Between the two, of a child that had to wait for what its caller does first: its deadline counts from now. */
 void wedge_job_begins_now(struct wedge_job *job, int deadline_ms);
+/* In the place of the end: what it does is not wanted any more. It is killed now, and reaped by wedge_job_settle. */
+void wedge_job_drop(struct wedge_job *job);
 void wedge_job_end(struct wedge_job *job, wedge_job_take_fn *take, void *take_arg, struct wedge_job_result *result);
 
 /* Ends the children that had said enough. The end of a job does that for those of its function; anybody else who leaves

@@ -47,11 +47,17 @@ static const char *what_is_lacking(struct wedge_look *look)
     return "";
 }
 
+/* Between the passes. The child that will name what is stopped later works beside us from here on. */
+static int decode(struct wedge_look *look)
+{
+    wedge_stacks_begin(look);
+    return wedge_wait_decode(look);
+}
+
 static int examine(struct wedge_look *look, struct wedge_err *err)
 {
     struct wedge_graph graph = {0};
-    int rc =
-        look->core ? wedge_core_look(look, wedge_wait_decode, err) : wedge_look_twice(look, wedge_wait_decode, err);
+    int rc = look->core ? wedge_core_look(look, decode, err) : wedge_look_twice(look, decode, err);
     seal(look);
     if (rc)
         return rc;
@@ -118,6 +124,7 @@ int wedge_detector_examine(const struct wedge_examine *options, struct wedge_job
     }
     look.snapshot = snapshot;
     int rc = examine(&look, err);
+    wedge_stacks_drop(&look);
     wedge_look_free(&look);
     wedge_core_close(look.core);
     wedge_libc_cache_free(look.libcs);

@@ -357,6 +357,20 @@ START_TEST(test_enough_is_settled_later)
 }
 END_TEST
 
+START_TEST(test_what_is_dropped_is_settled_later)
+{
+    struct wedge_job jobs[12];
+    for (size_t i = 0; i < 12; i++) {
+        ck_assert_int_eq(wedge_job_begin(say_and_hang, NULL, 20000, &jobs[i]), 0);
+        wedge_job_drop(&jobs[i]);
+    }
+    wedge_job_settle();
+    for (size_t i = 0; i < 12; i++)
+        ck_assert_msg(kill(jobs[i].pid, 0) == -1 && errno == ESRCH, "child %zu is still there", i);
+    ck_assert_int_eq(waitpid(-1, NULL, WNOHANG), -1);
+}
+END_TEST
+
 static int job_with_child(void *arg, int out, struct wedge_job_note *note)
 {
     struct wedge_job_result result;
@@ -403,6 +417,7 @@ static void fill(TCase *tcase)
     tcase_add_test(tcase, test_flood_is_bounded);
     tcase_add_test(tcase, test_whole_ends_by_itself);
     tcase_add_test(tcase, test_enough_is_settled_later);
+    tcase_add_test(tcase, test_what_is_dropped_is_settled_later);
     tcase_add_test(tcase, test_a_job_settles_its_own);
 }
 

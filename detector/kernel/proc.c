@@ -497,6 +497,7 @@ int wedge_proc_map_parse(char *line, struct wedge_proc_map *ret)
     m.dev_major = (uint32_t)dev_major;
     m.dev_minor = (uint32_t)dev_minor;
     m.shared = perms[3] == 's';
+    m.readable = perms[0] == 'r';
     m.writable = perms[1] == 'w';
     m.executable = perms[2] == 'x';
     char *path = at + strspn(at, " ");

@@ -95,7 +95,7 @@ int wedge_proc_syscall_parse(const char *text, struct wedge_proc_syscall *ret);
 struct wedge_proc_map {
     uint64_t start, end, offset, inode;
     uint32_t dev_major, dev_minor;
-    bool shared, writable, executable;
+    bool shared, readable, writable, executable;
     bool deleted; /* its last name is gone */
     const char *path; /* into the line, "" none; without " (deleted)" */
 };

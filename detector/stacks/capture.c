@@ -51,12 +51,13 @@ static char state_of(pid_t pid, pid_t tid)
 }
 
 /* The maps and the memory by way of a thread that lives: a leader that has ended has neither. */
-static int open_process(struct wedge_capture *capture)
+static int open_process(struct wedge_capture *capture, const struct wedge_capture_ask *ask)
 {
     int rc = -ESRCH;
     for (size_t i = 0; i < capture->n && rc; i++) {
         pid_t tid = capture->threads[i].tid;
-        rc = wedge_regions_read(capture->proc->pid, tid, &capture->regions);
+        rc = ask->n_maps ? wedge_regions_of(ask->maps, ask->n_maps, &capture->regions)
+                         : wedge_regions_read(capture->proc->pid, tid, &capture->regions);
         if (rc == 0) {
             rc = wedge_target_memory_open(capture->proc->pid, tid, &capture->regions, &capture->memory);
             if (rc)
@@ -210,7 +211,7 @@ static int prepare(struct wedge_snapshot *snapshot, const struct wedge_capture_a
     capture->memory.fd = -1;
     capture->images.memory = &capture->memory;
     wedge_capture_say(capture, "read what the process has mapped");
-    int rc = open_process(capture);
+    int rc = open_process(capture, ask);
     if (!rc && !(capture->copies = calloc(capture->n + 1, sizeof(*capture->copies))))
         rc = -ENOMEM;
     if (rc) {
@@ -248,7 +249,7 @@ static void *map_copies(size_t bytes, uint8_t **ret_view)
 }
 
 /* One piece of memory for all of them; each has its pages. */
-static int lay_out(struct wedge_capture_ask *asks, size_t n, bool with_view, uint8_t **ret_memory, size_t *ret_bytes)
+static int lay_out(struct wedge_capture_ask *asks, size_t n, bool with_view, struct wedge_capture_room *ret)
 {
     size_t bytes = 0;
     uint8_t *view = NULL;
@@ -271,8 +272,8 @@ static int lay_out(struct wedge_capture_ask *asks, size_t n, bool with_view, uin
         at += own;
         choose_threads(capture);
     }
-    *ret_memory = view ? memory : NULL;
-    *ret_bytes = bytes;
+    ret->memory = view ? memory : NULL;
+    ret->bytes = bytes;
     return 0;
 }
 
@@ -287,12 +288,12 @@ static void take_over(struct wedge_capture *capture)
 }
 
 /* Has the child forked that begins early, which gets nothing that it could write on. */
-static int begin_early(const struct wedge_capture_early *early, uint8_t *memory, size_t bytes)
+static int begin_early(const struct wedge_capture_early *early, const struct wedge_capture_room *room)
 {
-    if (!early || !memory || madvise(memory, bytes, MADV_DONTFORK))
+    if (!early || !room->memory || madvise(room->memory, room->bytes, MADV_DONTFORK))
         return -1;
     int fd = early->begin(early->arg);
-    madvise(memory, bytes, MADV_DOFORK);
+    madvise(room->memory, room->bytes, MADV_DOFORK);
     return fd;
 }
 
@@ -318,24 +319,48 @@ static struct wedge_stop stop_of(const struct wedge_capture_ask *ask, int tell_f
                                .number = ask->proc};
 }
 
-int wedge_capture_procs(struct wedge_snapshot *snapshot, struct wedge_capture_ask *asks, size_t n,
-                        struct wedge_job_note *note, const struct wedge_capture_early *early)
+int wedge_capture_prepare(struct wedge_snapshot *snapshot, struct wedge_capture_ask *asks, size_t n,
+                          struct wedge_job_note *note, const struct wedge_capture_early *early,
+                          struct wedge_capture_room *ret)
 {
-    struct wedge_stop *stops = calloc(n + 1, sizeof(*stops));
-    int *rcs = calloc(n + 1, sizeof(*rcs)), rc = stops && rcs ? 0 : -ENOMEM, tell_fd = -1;
-    uint8_t *memory = NULL;
-    size_t n_stops = 0, bytes = 0;
+    struct wedge_capture_room room = {.tell_fd = -1};
     for (size_t i = 0; i < n; i++) {
         asks[i].capture = NULL;
-        asks[i].rc = rc ? rc : prepare(snapshot, &asks[i], note, &asks[i].capture);
+        asks[i].rc = prepare(snapshot, &asks[i], note, &asks[i].capture);
+    }
+    int rc = lay_out(asks, n, early != NULL, &room);
+    for (size_t i = 0; i < n && rc; i++) {
+        wedge_capture_free(asks[i].capture);
+        asks[i].capture = NULL;
+        asks[i].rc = rc;
+        explain(&snapshot->procs[asks[i].proc], rc, &asks[i].err);
     }
     if (!rc)
-        rc = lay_out(asks, n, early != NULL, &memory, &bytes);
-    if (!rc)
-        tell_fd = begin_early(early, memory, bytes);
+        room.tell_fd = begin_early(early, &room);
+    *ret = room;
+    return rc;
+}
+
+/* The snapshot may have moved since, and who has ended is not waited for. */
+static void renew(struct wedge_capture *capture, struct wedge_snapshot *snapshot, const struct wedge_capture_ask *ask)
+{
+    capture->proc = &snapshot->procs[ask->proc];
+    capture->threads = &snapshot->threads[capture->proc->first_thread];
+    capture->deadline_ms = ask->deadline_ms > 0 ? ask->deadline_ms : DEADLINE_MS;
+    choose_threads(capture);
+}
+
+int wedge_capture_stop(struct wedge_snapshot *snapshot, struct wedge_capture_ask *asks, size_t n,
+                       struct wedge_job_note *note, const struct wedge_capture_room *room)
+{
+    struct wedge_stop *stops = calloc(n + 1, sizeof(*stops));
+    int *rcs = calloc(n + 1, sizeof(*rcs)), rc = stops && rcs ? 0 : -ENOMEM;
+    size_t n_stops = 0;
     for (size_t i = 0; i < n && !rc; i++)
-        if (asks[i].capture)
-            stops[n_stops++] = stop_of(&asks[i], tell_fd);
+        if (asks[i].capture) {
+            renew(asks[i].capture, snapshot, &asks[i]);
+            stops[n_stops++] = stop_of(&asks[i], room->tell_fd);
+        }
     wedge_job_says(note, note ? note->pid : 0, "stop the processes to copy their stacks", false);
     if (!rc)
         rc = wedge_stop_run_all(stops, n_stops, rcs);
@@ -351,10 +376,10 @@ int wedge_capture_procs(struct wedge_snapshot *snapshot, struct wedge_capture_as
         }
         take_over(ask->capture);
         if (ask->rc)
-            tell(tell_fd, ask->proc);
+            tell(room->tell_fd, ask->proc);
         ask->rc = 0;
     }
-    tell(tell_fd, WEDGE_CAPTURE_ALL);
+    tell(room->tell_fd, WEDGE_CAPTURE_ALL);
     for (size_t i = 0; i < n; i++)
         if (asks[i].rc)
             explain(&snapshot->procs[asks[i].proc], asks[i].rc, &asks[i].err);
@@ -363,17 +388,38 @@ int wedge_capture_procs(struct wedge_snapshot *snapshot, struct wedge_capture_as
     return rc;
 }
 
+int wedge_capture_procs(struct wedge_snapshot *snapshot, struct wedge_capture_ask *asks, size_t n,
+                        struct wedge_job_note *note, const struct wedge_capture_early *early)
+{
+    struct wedge_capture_room room;
+    int rc = wedge_capture_prepare(snapshot, asks, n, note, early, &room);
+    return rc ? rc : wedge_capture_stop(snapshot, asks, n, note, &room);
+}
+
 void wedge_capture_view_alone(struct wedge_capture *capture)
 {
     capture->parents = (uintptr_t)capture->shared;
     capture->shared = NULL; /* not there: the place may be another's by now */
 }
 
+/* Where a record says that its bytes are, in the view. */
+static uint8_t *in_view(const struct wedge_capture *capture, const uint8_t *data)
+{
+    return (uint8_t *)capture->view + ((uintptr_t)data - capture->parents);
+}
+
+void wedge_capture_make_room(struct wedge_capture *capture)
+{
+    size_t bytes = capture->n ? wedge_stop_likely_bytes(capture->view, capture->n) : 0;
+    if (bytes)
+        madvise(in_view(capture, capture->view[0].data), bytes, MADV_POPULATE_READ);
+}
+
 void wedge_capture_arrived(struct wedge_capture *capture)
 {
     memcpy(capture->copies, capture->view, capture->n * sizeof(*capture->copies));
     for (size_t i = 0; i < capture->n; i++)
-        capture->copies[i].data = (uint8_t *)capture->view + ((uintptr_t)capture->copies[i].data - capture->parents);
+        capture->copies[i].data = in_view(capture, capture->copies[i].data);
 }
 
 int wedge_capture_proc(struct wedge_snapshot *snapshot, int proc, int deadline_ms, struct wedge_job_note *note,
@@ -417,11 +463,15 @@ int wedge_capture_core(struct wedge_snapshot *snapshot, int proc, struct wedge_c
     return 0;
 }
 
-/* Where the unwinder may go wrong if it moved: what the callee saves, and where it is. */
-static bool same_place(const struct user_regs_struct *a, const struct user_regs_struct *b)
+/* Where the unwinder may go wrong if it moved: what the callee saves, and where it is. A thread whose call the first stop broke
+ * off, and that was kept from a processor just before it made the call anew, stands on the instruction of that call (two bytes:
+ * arch_do_signal_or_restart(), arch/x86/kernel/signal.c). */
+static bool same_place(const struct user_regs_struct *a, const struct user_regs_struct *before)
 {
-    return a->rip == b->rip && a->rsp == b->rsp && a->rbp == b->rbp && a->rbx == b->rbx && a->r12 == b->r12 &&
-           a->r13 == b->r13 && a->r14 == b->r14 && a->r15 == b->r15;
+    bool at_call = is_broken_off((int64_t)before->rax) && a->rip + 2 == before->rip;
+    return (a->rip == before->rip || at_call) && a->rsp == before->rsp && a->rbp == before->rbp &&
+           a->rbx == before->rbx && a->r12 == before->r12 && a->r13 == before->r13 && a->r14 == before->r14 &&
+           a->r15 == before->r15;
 }
 
 /* It counts only if the thread has not moved: the same registers, the same stack. */

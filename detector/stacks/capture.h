@@ -10,6 +10,7 @@
 
 #include "base/err.h"
 #include "base/job.h"
+#include "detector/kernel/proc.h"
 #include "detector/model.h"
 #include "detector/stacks/unwind.h"
 
@@ -24,6 +25,9 @@ int wedge_capture_proc(struct wedge_snapshot *snapshot, int proc, int deadline_m
  * be had a negative errno, which is then that of each. */
 struct wedge_capture_ask {
     int proc, deadline_ms;
+    /* What it has mapped, where that is known and cannot have changed; NULL: to be read. */
+    const struct wedge_proc_map *maps;
+    size_t n_maps;
     struct wedge_capture *capture;
     int rc;
     struct wedge_err err;
@@ -39,8 +43,23 @@ struct wedge_capture_early {
 #define WEDGE_CAPTURE_ALL (-1)
 int wedge_capture_procs(struct wedge_snapshot *snapshot, struct wedge_capture_ask *asks, size_t n,
                         struct wedge_job_note *note, const struct wedge_capture_early *early);
+/* Its two halves, for whoever has other things to do in between: everything before the stops, for which -ENOMEM is the one
+ * error, and the stops. Meanwhile the snapshot may move and may get more processes, and a `deadline_ms` may change. Without the
+ * second half, the captures are freed one by one. */
+struct wedge_capture_room { /* what is shared with children */
+    uint8_t *memory;
+    size_t bytes;
+    int tell_fd;
+};
+int wedge_capture_prepare(struct wedge_snapshot *snapshot, struct wedge_capture_ask *asks, size_t n,
+                          struct wedge_job_note *note, const struct wedge_capture_early *early,
+                          struct wedge_capture_room *ret);
+int wedge_capture_stop(struct wedge_snapshot *snapshot, struct wedge_capture_ask *asks, size_t n,
+                       struct wedge_job_note *note, const struct wedge_capture_room *room);
 /* In that child, first of all and for each capture: it has nothing but what is for reading. */
 void wedge_capture_view_alone(struct wedge_capture *capture);
+/* Where there is time before the first number comes: has the kernel make the pages that the copies will be on. */
+void wedge_capture_make_room(struct wedge_capture *capture);
 /* And once its number has come: the copies are there. Why some are not, the parent tells. */
 void wedge_capture_arrived(struct wedge_capture *capture);
 /* Reads what the names of most threads will take, before there is a copy: the files of the program and of where they wait. */

@@ -21,24 +21,28 @@
 #define STOP_DEADLINE_MS       100
 #define STUCK_STOP_DEADLINE_MS 2000
 #define NAMES_DEADLINE_MS      10000
+#define MOST_MAPS              32768 /* of more the look may have left some out */
 #define MOST_TRIES             8 /* children for one user; each but the last gives up one process */
 #define WANTS_PER_THREAD       (WEDGE_UNWIND_WINDOWS_MAX - 1)
 /* libelf and libdw decompress and index what a file says is there. */
 #define DATA_BYTES ((uint64_t)1 << 30)
 #define MAP_BYTES  ((uint64_t)16 << 30)
 
-struct stacks {
+struct wedge_stacking {
     struct wedge_look *look;
     struct wedge_snapshot *snapshot;
+    size_t n_procs, n_threads; /* that there is room for in the three arrays */
     struct wedge_capture **captures; /* by process, NULL none */
     bool *open; /* by process: to be unwound by the next child */
     unsigned char *wants; /* by thread: how often more was asked for */
     int link[2]; /* answers: [0] is the child's */
     int64_t deadline_ns;
     /* The child that begins before the stops, with the processes of one user. */
-    const struct wedge_capture_ask *asks;
+    struct wedge_capture_ask *asks;
     size_t n_asks;
+    struct wedge_capture_room room;
     bool early; /* it was begun */
+    bool ahead; /* and has time before the stops */
     int first; /* a process of its user */
     int ready[2]; /* the numbers of the processes whose copies are there: [0] is the child's */
     struct wedge_job job;
@@ -97,7 +101,7 @@ static int patience_ms(const struct wedge_look *look, size_t proc)
 }
 
 /* Is the stack of this process asked for? */
-static bool is_wanted(const struct stacks *stacks, size_t proc, bool all)
+static bool is_wanted(const struct wedge_stacking *stacks, size_t proc, bool all)
 {
     const struct wedge_look_proc *own = &stacks->look->procs[proc];
     return stacks->snapshot->procs[proc].in_tree && !own->skipped && !own->zombie &&
@@ -105,7 +109,7 @@ static bool is_wanted(const struct stacks *stacks, size_t proc, bool all)
 }
 
 /* Would the stop end a wait that there is no need to end yet? */
-static bool is_spared(const struct stacks *stacks, size_t proc, bool all)
+static bool is_spared(const struct wedge_stacking *stacks, size_t proc, bool all)
 {
     const struct wedge_proc *p = &stacks->snapshot->procs[proc];
     if (all || !stacks->look->options->gentle)
@@ -117,36 +121,64 @@ static bool is_spared(const struct stacks *stacks, size_t proc, bool all)
 }
 
 static int begin_early(void *arg);
+static void drop_early(struct wedge_stacking *stacks);
 
-static void capture_live(struct stacks *stacks, bool all)
+/* The stacks that are asked for. Whether something of them is live. */
+static bool list_asks(struct wedge_stacking *stacks, bool all, struct wedge_capture_ask *asks, size_t *ret_n)
+{
+    struct wedge_look *look = stacks->look;
+    bool live = false;
+    *ret_n = 0;
+    for (size_t i = 0; i < stacks->snapshot->n_procs; i++)
+        if (is_wanted(stacks, i, all) && is_spared(stacks, i, all)) {
+            note_failure(look, i, WEDGE_STACKS_SPARED, true);
+        } else if (is_wanted(stacks, i, all)) {
+            asks[(*ret_n)++] = (struct wedge_capture_ask){.proc = (int)i, .deadline_ms = patience_ms(look, i)};
+            live |= is_live(look, i);
+        }
+    return live;
+}
+
+/* Is what was begun before the verdict what it asks for? What lives may have mapped something since. */
+static bool is_as_begun(const struct wedge_stacking *stacks, const struct wedge_capture_ask *asks, size_t n, bool live)
+{
+    if (live || n != stacks->n_asks)
+        return false;
+    for (size_t i = 0; i < n; i++)
+        if (asks[i].proc != stacks->asks[i].proc)
+            return false;
+    return true;
+}
+
+static void capture_live(struct wedge_stacking *stacks, bool all)
 {
     struct wedge_look *look = stacks->look;
     struct wedge_capture_ask *asks = calloc(stacks->snapshot->n_procs + 1, sizeof(*asks));
     const struct wedge_capture_early early = {.begin = begin_early, .arg = stacks};
     size_t n = 0;
-    bool live = false;
-    for (size_t i = 0; asks && i < stacks->snapshot->n_procs; i++)
-        if (is_wanted(stacks, i, all) && is_spared(stacks, i, all)) {
-            note_failure(look, i, WEDGE_STACKS_SPARED, true);
-        } else if (is_wanted(stacks, i, all)) {
-            asks[n++] = (struct wedge_capture_ask){.proc = (int)i, .deadline_ms = patience_ms(look, i)};
-            live |= is_live(look, i);
-        }
-    stacks->asks = asks;
-    stacks->n_asks = n;
-    /* Who works beside the stops makes them longer (of 66 threads 0.6 ms in the place of 0.45): not where something is live. */
-    if (n)
-        wedge_capture_procs(stacks->snapshot, asks, n, look->note, live ? NULL : &early);
-    for (size_t i = 0; i < n; i++) {
-        stacks->captures[asks[i].proc] = asks[i].capture;
-        if (!asks[i].capture)
-            note_failure(look, (size_t)asks[i].proc, asks[i].err.message, true);
+    bool live = asks && list_asks(stacks, all, asks, &n);
+    if (stacks->early && is_as_begun(stacks, asks, n, live)) {
+        for (size_t i = 0; i < n; i++)
+            stacks->asks[i].deadline_ms = asks[i].deadline_ms;
+        wedge_capture_stop(stacks->snapshot, stacks->asks, n, look->note, &stacks->room);
+        free(asks);
+    } else {
+        drop_early(stacks);
+        stacks->asks = asks;
+        stacks->n_asks = n;
+        /* Who works beside the stops makes them longer (of 66 threads 0.6 ms in the place of 0.45): not where something is live. */
+        if (n)
+            wedge_capture_procs(stacks->snapshot, asks, n, look->note, live ? NULL : &early);
     }
-    free(asks);
-    stacks->asks = NULL;
+    for (size_t i = 0; i < n; i++) {
+        const struct wedge_capture_ask *ask = &stacks->asks[i];
+        stacks->captures[ask->proc] = ask->capture;
+        if (!ask->capture)
+            note_failure(look, (size_t)ask->proc, ask->err.message, true);
+    }
 }
 
-static void capture_all(struct stacks *stacks)
+static void capture_all(struct wedge_stacking *stacks)
 {
     struct wedge_look *look = stacks->look;
     const struct wedge_examine *options = look->options;
@@ -166,7 +198,7 @@ static void capture_all(struct stacks *stacks)
 /* ---- in the child ---- */
 
 struct child {
-    struct stacks *stacks;
+    struct wedge_stacking *stacks;
     struct wedge_parcel_sender sender;
 };
 
@@ -185,7 +217,7 @@ static bool read_all(int fd, void *data, size_t len)
 static bool ask(void *arg, struct wedge_capture *capture, size_t thread, uint64_t need, struct wedge_unwind_window *ret)
 {
     struct child *child = arg;
-    struct stacks *stacks = child->stacks;
+    struct wedge_stacking *stacks = child->stacks;
     struct answer answer;
     size_t proc = 0;
     while (stacks->captures[proc] != capture)
@@ -204,7 +236,7 @@ static bool ask(void *arg, struct wedge_capture *capture, size_t thread, uint64_
 
 /* The user of a core is whose file it is: what stands in it about that is the writer's word. One that root keeps for
  * others (systemd-coredump) was written by the kernel. */
-static uid_t user_of(const struct stacks *stacks, const struct wedge_proc *p)
+static uid_t user_of(const struct wedge_stacking *stacks, const struct wedge_proc *p)
 {
     struct stat st;
     const struct wedge_core *core = stacks->look->core;
@@ -212,7 +244,7 @@ static uid_t user_of(const struct stacks *stacks, const struct wedge_proc *p)
 }
 
 /* Opens what will be needed and gives the rest away. */
-static int enter(struct stacks *stacks, const struct wedge_proc *user, int out, struct wedge_job_note *note)
+static int enter(struct wedge_stacking *stacks, const struct wedge_proc *user, int out, struct wedge_job_note *note)
 {
     size_t n = 0, n_procs = stacks->snapshot->n_procs, room = n_procs + 2 * WEDGE_ELF_FILES_MAX + 4;
     int *keep = calloc(room, sizeof(*keep));
@@ -245,7 +277,7 @@ static int enter(struct stacks *stacks, const struct wedge_proc *user, int out, 
 }
 
 /* The next process to unwind; -1 none. Of the early child: the next whose copies are there. */
-static int next_one(const struct stacks *stacks, int last)
+static int next_one(const struct wedge_stacking *stacks, int last)
 {
     int number = last + 1, n_procs = (int)stacks->snapshot->n_procs;
     if (!stacks->early) {
@@ -264,7 +296,7 @@ static int next_one(const struct stacks *stacks, int last)
 
 static int child_main(void *arg, int out, struct wedge_job_note *note)
 {
-    struct stacks *stacks = arg;
+    struct wedge_stacking *stacks = arg;
     static struct child child;
     int first = -1;
     child.stacks = stacks;
@@ -285,6 +317,9 @@ static int child_main(void *arg, int out, struct wedge_job_note *note)
         return rc;
     if (stacks->early)
         wedge_capture_warm(stacks->captures[first]);
+    for (size_t i = 0; stacks->ahead && i < stacks->snapshot->n_procs; i++)
+        if (stacks->captures[i])
+            wedge_capture_make_room(stacks->captures[i]);
     for (int i = -1; !child.sender.error && (i = next_one(stacks, i)) >= 0;) {
         const struct wedge_proc *p = &stacks->snapshot->procs[i];
         struct wedge_err err = {0};
@@ -306,7 +341,7 @@ static int child_main(void *arg, int out, struct wedge_job_note *note)
 
 /* ---- in the parent ---- */
 
-static int send_all(const struct stacks *stacks, const void *data, size_t len)
+static int send_all(const struct wedge_stacking *stacks, const void *data, size_t len)
 {
     for (size_t at = 0; at < len;) {
         ssize_t n = send(stacks->link[1], (const char *)data + at, len - at, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -327,7 +362,7 @@ static int send_all(const struct stacks *stacks, const void *data, size_t len)
 
 static int answer_want(void *arg, int thread, uint64_t need)
 {
-    struct stacks *stacks = arg;
+    struct wedge_stacking *stacks = arg;
     int proc = stacks->snapshot->threads[thread].proc;
     struct wedge_unwind_window window = {0};
     if (stacks->wants[thread]++ == WANTS_PER_THREAD)
@@ -344,7 +379,7 @@ static int answer_want(void *arg, int thread, uint64_t need)
 }
 
 /* The process a child was at when it ended. Its word for it counts only as far as it names one of those it had. */
-static size_t culprit(const struct stacks *stacks, const struct wedge_job_result *result)
+static size_t culprit(const struct wedge_stacking *stacks, const struct wedge_job_result *result)
 {
     size_t first = SIZE_MAX;
     for (size_t i = 0; i < stacks->snapshot->n_procs; i++) {
@@ -379,7 +414,7 @@ static int take(void *arg, const char *data, size_t len)
 }
 
 /* Takes what a child for all open processes sends. True: they are done. */
-static bool end_child(struct stacks *stacks, int began)
+static bool end_child(struct wedge_stacking *stacks, int began)
 {
     struct wedge_parcel_taker taker = {
         .snapshot = stacks->snapshot, .open = stacks->open, .want = answer_want, .arg = stacks};
@@ -400,7 +435,7 @@ static bool end_child(struct stacks *stacks, int began)
     return false;
 }
 
-static int begin_child(struct stacks *stacks, int64_t share_ns)
+static int begin_child(struct wedge_stacking *stacks, int64_t share_ns)
 {
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, stacks->link))
         return -errno;
@@ -412,7 +447,7 @@ static int begin_child(struct stacks *stacks, int64_t share_ns)
     return rc;
 }
 
-static bool run_child(struct stacks *stacks, int64_t share_ns)
+static bool run_child(struct wedge_stacking *stacks, int64_t share_ns)
 {
     int rc = begin_child(stacks, share_ns);
     bool done = end_child(stacks, rc);
@@ -423,13 +458,13 @@ static bool run_child(struct stacks *stacks, int64_t share_ns)
     return done;
 }
 
-static bool is_of_user(const struct stacks *stacks, size_t proc, size_t other)
+static bool is_of_user(const struct wedge_stacking *stacks, size_t proc, size_t other)
 {
     const struct wedge_proc *a = &stacks->snapshot->procs[proc], *b = &stacks->snapshot->procs[other];
     return stacks->captures[proc] && a->uid == b->uid && a->gid == b->gid;
 }
 
-static int64_t names_ns(const struct stacks *stacks)
+static int64_t names_ns(const struct wedge_stacking *stacks)
 {
     int ms = stacks->look->options->names_deadline_ms;
     return (ms ? ms : NAMES_DEADLINE_MS) * WEDGE_NS_PER_MS;
@@ -439,7 +474,7 @@ static int64_t names_ns(const struct stacks *stacks)
  * first process, mostly the only one. */
 static int begin_early(void *arg)
 {
-    struct stacks *stacks = arg;
+    struct wedge_stacking *stacks = arg;
     stacks->first = -1;
     for (size_t i = 0; i < stacks->n_asks; i++) {
         int proc = stacks->asks[i].proc;
@@ -469,7 +504,7 @@ static int begin_early(void *arg)
 }
 
 /* Takes what the early child has; its time begins now. True: they are done. */
-static bool end_early(struct stacks *stacks)
+static bool end_early(struct wedge_stacking *stacks)
 {
     wedge_job_begins_now(&stacks->job, (int)(names_ns(stacks) / 2 / WEDGE_NS_PER_MS) + 1);
     bool done = end_child(stacks, 0);
@@ -482,7 +517,7 @@ static bool end_early(struct stacks *stacks)
 }
 
 /* All processes of one user, who has one child after the other until each process is done or was given up. */
-static void unwind_user(struct stacks *stacks, size_t first)
+static void unwind_user(struct wedge_stacking *stacks, size_t first)
 {
     struct wedge_snapshot *s = stacks->snapshot;
     for (size_t i = 0; i < s->n_procs; i++)
@@ -505,36 +540,153 @@ static void unwind_user(struct stacks *stacks, size_t first)
     }
 }
 
+/* Nothing of what was begun before the verdict is wanted. */
+static void drop_early(struct wedge_stacking *stacks)
+{
+    if (stacks->early) {
+        wedge_job_drop(&stacks->job);
+        close(stacks->ready[0]);
+        close(stacks->ready[1]);
+        close(stacks->link[0]);
+        close(stacks->link[1]);
+    }
+    stacks->early = stacks->ahead = false;
+    for (size_t i = 0; i < stacks->n_procs; i++)
+        stacks->open[i] = false;
+    for (size_t i = 0; i < stacks->n_asks; i++) {
+        wedge_capture_free(stacks->asks[i].capture);
+        stacks->captures[stacks->asks[i].proc] = NULL;
+    }
+    free(stacks->asks);
+    stacks->asks = NULL;
+    stacks->n_asks = 0;
+}
+
+static void *grown(void *array, size_t had, size_t needs, size_t size)
+{
+    char *more = reallocarray(array, needs + 1, size);
+    if (more && needs + 1 > had)
+        memset(more + had * size, 0, (needs + 1 - had) * size);
+    return more;
+}
+
+/* Room for all that there are in the snapshot by now. False: no memory. */
+static bool has_room(struct wedge_stacking *stacks)
+{
+    const struct wedge_snapshot *s = stacks->snapshot;
+    struct wedge_capture **captures =
+        grown(stacks->captures, stacks->n_procs, s->n_procs, sizeof(struct wedge_capture *));
+    stacks->captures = captures ? captures : stacks->captures;
+    bool *open = grown(stacks->open, stacks->n_procs, s->n_procs, sizeof(*open));
+    stacks->open = open ? open : stacks->open;
+    unsigned char *wants = grown(stacks->wants, stacks->n_threads, s->n_threads, sizeof(*wants));
+    stacks->wants = wants ? wants : stacks->wants;
+    if (!captures || !open || !wants)
+        return false;
+    stacks->n_procs = s->n_procs;
+    stacks->n_threads = s->n_threads;
+    return true;
+}
+
+static void free_stacks(struct wedge_stacking *stacks)
+{
+    if (!stacks)
+        return;
+    free(stacks->captures);
+    free(stacks->open);
+    free(stacks->wants);
+    free(stacks->asks);
+    free(stacks);
+}
+
+static struct wedge_stacking *new_stacks(struct wedge_look *look)
+{
+    struct wedge_stacking *stacks = calloc(1, sizeof(*stacks));
+    if (!stacks)
+        return NULL;
+    stacks->look = look;
+    stacks->snapshot = look->snapshot;
+    if (has_room(stacks))
+        return stacks;
+    free_stacks(stacks);
+    return NULL;
+}
+
+/* Everybody in the tree was asleep when it was looked at first: as a rule they still are when it comes to the stop. */
+static bool is_all_asleep(const struct wedge_look *look)
+{
+    const struct wedge_snapshot *s = look->snapshot;
+    for (size_t i = 0; i < s->n_threads; i++)
+        if (s->procs[s->threads[i].proc].in_tree && (s->threads[i].state != 'S' || s->threads[i].syscall < 0))
+            return false;
+    return true;
+}
+
+void wedge_stacks_begin(struct wedge_look *look)
+{
+    const struct wedge_examine *options = look->options;
+    /* The agent's record, which says what callbacks there are, is read later. */
+    if (look->stacks || options->stacks != WEDGE_STACKS_ALWAYS || look->core || options->arena || !is_all_asleep(look))
+        return;
+    struct wedge_stacking *stacks = new_stacks(look);
+    if (!stacks || !(stacks->asks = calloc(stacks->n_procs + 1, sizeof(*stacks->asks)))) {
+        free_stacks(stacks);
+        return;
+    }
+    list_asks(stacks, true, stacks->asks, &stacks->n_asks);
+    for (size_t i = 0; i < stacks->n_asks; i++)
+        if (wedge_look_maps(look, stacks->asks[i].proc) == 0 && look->procs[stacks->asks[i].proc].maps.n < MOST_MAPS) {
+            stacks->asks[i].maps = look->procs[stacks->asks[i].proc].maps.maps;
+            stacks->asks[i].n_maps = look->procs[stacks->asks[i].proc].maps.n;
+        }
+    const struct wedge_capture_early early = {.begin = begin_early, .arg = stacks};
+    look->stacks = stacks;
+    stacks->ahead = true;
+    wedge_capture_prepare(look->snapshot, stacks->asks, stacks->n_asks, look->note, &early, &stacks->room);
+    for (size_t i = 0; i < stacks->n_asks; i++) { /* the next round has others */
+        stacks->asks[i].maps = NULL;
+        stacks->asks[i].n_maps = 0;
+    }
+    if (!stacks->early)
+        wedge_stacks_drop(look);
+}
+
+void wedge_stacks_drop(struct wedge_look *look)
+{
+    if (!look->stacks)
+        return;
+    drop_early(look->stacks);
+    free_stacks(look->stacks);
+    look->stacks = NULL;
+}
+
 int wedge_stacks_take(struct wedge_look *look)
 {
     struct wedge_snapshot *s = look->snapshot;
-    struct stacks stacks = {.look = look, .snapshot = s};
-    int rc = -ENOMEM;
     if (look->options->stacks == WEDGE_STACKS_NEVER)
         return 0;
-    stacks.captures = calloc(s->n_procs + 1, sizeof(struct wedge_capture *));
-    stacks.open = calloc(s->n_procs + 1, sizeof(*stacks.open));
-    stacks.wants = calloc(s->n_threads + 1, sizeof(*stacks.wants));
-    if (!stacks.captures || !stacks.open || !stacks.wants)
-        goto out;
-    capture_all(&stacks);
+    if (!look->stacks)
+        look->stacks = new_stacks(look);
+    struct wedge_stacking *stacks = look->stacks;
+    if (!stacks || !has_room(stacks)) {
+        wedge_stacks_drop(look);
+        return -ENOMEM;
+    }
+    capture_all(stacks);
     wedge_look_note(look, 0, "names");
-    stacks.deadline_ns = wedge_clock_ns() + names_ns(&stacks);
+    stacks->deadline_ns = wedge_clock_ns() + names_ns(stacks);
     for (size_t i = 0; i < s->n_procs; i++)
-        if (stacks.captures[i])
-            unwind_user(&stacks, i);
-    if (stacks.early) /* none of its processes could be copied */
-        end_early(&stacks);
+        if (stacks->captures[i])
+            unwind_user(stacks, i);
+    if (stacks->early) /* none of its processes could be copied */
+        end_early(stacks);
     for (size_t i = 0; i < s->n_threads; i++) {
         s->stopped_anything |= s->threads[i].stopped_ns > 0;
         if (s->threads[i].stopped_ns > s->longest_stop_ns)
             s->longest_stop_ns = s->threads[i].stopped_ns;
     }
     wedge_look_note(look, 0, "done");
-    rc = 0;
-out:
-    free(stacks.captures);
-    free(stacks.open);
-    free(stacks.wants);
-    return rc;
+    free_stacks(stacks);
+    look->stacks = NULL;
+    return 0;
 }

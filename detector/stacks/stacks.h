@@ -20,6 +20,11 @@
 /* Follows "no stack: " in the stack_note of a thread whose process was spared, as `gentle` of examine.h asks. */
 #define WEDGE_STACKS_SPARED "a stop would have ended a wait"
 
+/* Where all stacks are asked for and everybody sleeps: the child that names is forked, and reads symbols, while the look goes on.
+ * Nothing is stopped yet. To be called between the passes; does nothing where it does not pay. */
+void wedge_stacks_begin(struct wedge_look *look);
+/* Without wedge_stacks_take: that child is ended. Does nothing where none was begun. */
+void wedge_stacks_drop(struct wedge_look *look);
 /* Fills frames, stack_note and stopped_ns of the threads that the options ask for. -ENOMEM. Single-threaded callers
  * alone: it forks. */
 int wedge_stacks_take(struct wedge_look *look);

@@ -40,6 +40,7 @@ struct tracer {
     struct held *held;
     size_t n, cap;
     size_t filled; /* bytes of copies so far: they lie one behind the other, on as few pages as can be */
+    timer_t tick; /* ends a wait by SIGUSR1, which does nothing else */
 };
 
 static size_t round_page(size_t bytes)
@@ -165,18 +166,23 @@ static size_t seize_others(struct tracer *tracer)
     return found;
 }
 
+size_t wedge_stop_likely_bytes(const struct wedge_stop_thread *threads, size_t n)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < n; i++) {
+        size_t likely = threads[i].warm ? threads[i].warm : WARM_BYTES;
+        if (threads[i].state == WEDGE_STOP_ASKED)
+            bytes += round_copy(likely < threads[i].room ? likely : threads[i].room);
+    }
+    return round_page(bytes);
+}
+
 /* Touches the pages of the copies now, not while the process stands still. */
 static void warm(const struct wedge_stop *stop)
 {
-    size_t bytes = 0;
-    for (size_t i = 0; i < stop->n_threads; i++) {
-        const struct wedge_stop_thread *record = &stop->threads[i];
-        size_t likely = record->warm ? record->warm : WARM_BYTES;
-        if (record->state == WEDGE_STOP_ASKED)
-            bytes += round_copy(likely < record->room ? likely : record->room);
-    }
+    size_t bytes = wedge_stop_likely_bytes(stop->threads, stop->n_threads);
     if (bytes)
-        madvise(stop->threads[0].data, round_page(bytes), MADV_POPULATE_WRITE);
+        madvise(stop->threads[0].data, bytes, MADV_POPULATE_WRITE);
 }
 
 static int seize_asked(struct tracer *tracer)
@@ -215,6 +221,21 @@ static void read_registers(struct held *held)
     }
 }
 
+/* What waitpid(2) said of a thread. */
+static void take_status(struct held *held, pid_t got, int status)
+{
+    if (got == held->tid && WIFSTOPPED(status)) {
+        /* PTRACE_EVENT_STOP is ours (or a group stop, which goes on by itself after the detach); anything else is
+         * a signal on its way to the thread. */
+        held->signal = status >> 16 == PTRACE_EVENT_STOP ? 0 : WSTOPSIG(status);
+        held->state = STOPPED;
+        read_registers(held);
+    } else {
+        held->state = LET_GO;
+        announce(held->record, WEDGE_STOP_GONE);
+    }
+}
+
 /* Collects what has stopped or ended. Returns how many are still awaited. */
 static size_t collect(struct tracer *tracer)
 {
@@ -225,20 +246,31 @@ static size_t collect(struct tracer *tracer)
         if (held->state != SEIZED)
             continue;
         pid_t got = waitpid(held->tid, &status, __WALL | WNOHANG);
-        if (got == held->tid && WIFSTOPPED(status)) {
-            /* PTRACE_EVENT_STOP is ours (or a group stop, which goes on by itself after the detach); anything else is
-             * a signal on its way to the thread. */
-            held->signal = status >> 16 == PTRACE_EVENT_STOP ? 0 : WSTOPSIG(status);
-            held->state = STOPPED;
-            read_registers(held);
-        } else if (got == 0) {
+        if (got == 0)
             awaited++;
-        } else {
-            held->state = LET_GO;
-            announce(held->record, WEDGE_STOP_GONE);
-        }
+        else
+            take_status(held, got, status);
     }
     return awaited;
+}
+
+/* Waits for the thread that was asked last, and as a rule stops last, or so long. The stops of the others do not wake us meanwhile
+ * (child_wait_callback(), kernel/exit.c), each of which would take a processor from those still to come. A tick that comes
+ * before we sleep is lost: there is another one. */
+static void await_last(struct tracer *tracer, int64_t most_ns)
+{
+    struct held *last = tracer->n ? &tracer->held[tracer->n - 1] : NULL;
+    const struct itimerspec ticks = {
+        .it_value = {.tv_sec = most_ns / WEDGE_NS_PER_S, .tv_nsec = most_ns % WEDGE_NS_PER_S},
+        .it_interval = {.tv_nsec = NAP_NS}};
+    const struct itimerspec none = {0};
+    int status = 0;
+    if (!last || last->state != SEIZED || most_ns <= 0 || timer_settime(tracer->tick, 0, &ticks, NULL))
+        return;
+    pid_t got = waitpid(last->tid, &status, __WALL);
+    if (got >= 0 || errno != EINTR)
+        take_status(last, got, status);
+    timer_settime(tracer->tick, 0, &none, NULL);
 }
 
 /* What of the thread's memory to copy, and to where; false: nothing that is mapped. */
@@ -332,7 +364,7 @@ static void copy_and_let_go(struct tracer *tracer)
 }
 
 /* Waits for all, but lets those that have stopped go on after a fifth of the time: one that is slow to stop must not
- * hold up the others. Woken by SIGCHLD, which the kernel sends the tracer at each stop and end. */
+ * hold up the others. Woken by the last one, then by SIGCHLD, which the kernel sends the tracer at each stop and end. */
 static int wait_and_copy(struct tracer *tracer)
 {
     bool called = tracer->stop->during == NULL;
@@ -343,6 +375,7 @@ static int wait_and_copy(struct tracer *tracer)
     sigset_t child;
     sigemptyset(&child);
     sigaddset(&child, SIGCHLD);
+    await_last(tracer, settle - begin);
     for (;;) {
         size_t awaited = collect(tracer);
         int64_t now = wedge_clock_ns();
@@ -363,9 +396,9 @@ static int wait_and_copy(struct tracer *tracer)
 }
 
 /* One process. 0, a negative errno; *ret_clean: nothing of it is still traced. */
-static int trace_one(struct wedge_stop *stop, struct held *held, size_t cap, bool *ret_clean)
+static int trace_one(struct wedge_stop *stop, struct held *held, size_t cap, timer_t tick, bool *ret_clean)
 {
-    struct tracer tracer = {.stop = stop, .held = held, .cap = cap};
+    struct tracer tracer = {.stop = stop, .held = held, .cap = cap, .tick = tick};
     *ret_clean = false;
     warm(stop);
     int rc = seize_asked(&tracer);
@@ -411,12 +444,26 @@ static int limit_ms(const struct wedge_stop *stop)
     return 2 * stop->deadline_ms + KILL_GRACE_MS;
 }
 
+static void on_tick(int signal)
+{
+    (void)signal;
+}
+
+/* A timer that sends a signal. Not setitimer(): whoever calls that is never proved stuck (detector/look/alarm.h), and this is
+ * linked into programs. */
+static int make_timer(int signal, timer_t *ret)
+{
+    struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = signal};
+    return timer_create(CLOCK_MONOTONIC, &event, ret) ? -errno : 0;
+}
+
 /* The tracing child. Whatever it still holds at its end, the kernel lets go of: so it ends as soon as something did not
  * come to its stop, and another one goes on. */
 static int trace(void *arg, int out, struct wedge_job_note *note)
 {
     struct lane *lane = arg;
     size_t cap = WEDGE_STOP_THREADS_MAX;
+    const struct sigaction tick_action = {.sa_handler = on_tick}; /* no SA_RESTART */
     sigset_t child;
     bool clean = true;
     signal(SIGCHLD, SIG_DFL); /* an ignored SIGCHLD would not be sent */
@@ -424,15 +471,18 @@ static int trace(void *arg, int out, struct wedge_job_note *note)
     signal(SIGALRM, SIG_DFL);
     sigemptyset(&child);
     sigaddset(&child, SIGALRM);
+    sigaddset(&child, SIGUSR1);
+    sigaction(SIGUSR1, &tick_action, NULL);
     sigprocmask(SIG_UNBLOCK, &child, NULL);
     sigemptyset(&child);
     sigaddset(&child, SIGCHLD);
     sigprocmask(SIG_BLOCK, &child, NULL);
-    /* Not setitimer(): whoever calls that is never proved stuck (detector/look/alarm.h), and this is linked into programs. */
-    struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGALRM};
-    timer_t timer;
-    if (timer_create(CLOCK_MONOTONIC, &event, &timer))
-        return -errno;
+    timer_t timer, tick;
+    int rc = make_timer(SIGALRM, &timer);
+    if (!rc)
+        rc = make_timer(SIGUSR1, &tick);
+    if (rc)
+        return rc;
     struct held *held = malloc(cap * sizeof(*held));
     if (!held)
         return -ENOMEM;
@@ -442,7 +492,7 @@ static int trace(void *arg, int out, struct wedge_job_note *note)
         struct itimerspec limit = {.it_value = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000}};
         wedge_job_says(note, stop->pid, "stop the process to copy its stacks", false);
         timer_settime(timer, 0, &limit, NULL);
-        lane->progress->rcs[i] = trace_one(stop, held, cap, &clean);
+        lane->progress->rcs[i] = trace_one(stop, held, cap, tick, &clean);
         if (stop->tells && !lane->progress->rcs[i] &&
             write(stop->tell_fd, &stop->number, sizeof(stop->number)) != sizeof(stop->number))
             lane->progress->rcs[i] = -errno;

@@ -70,6 +70,8 @@ struct wedge_stop {
 size_t wedge_stop_bytes(size_t n, size_t room);
 /* Lays them out in zeroed memory that the tracing child will share. */
 struct wedge_stop_thread *wedge_stop_lay_out(void *memory, size_t n, size_t room);
+/* The bytes, from the `data` of the first on, that the copies of those ASKED will have, as far as is known: whole pages. */
+size_t wedge_stop_likely_bytes(const struct wedge_stop_thread *threads, size_t n);
 /* Both, in memory of its own. NULL: no memory. */
 struct wedge_stop_thread *wedge_stop_alloc(size_t n, size_t room);
 void wedge_stop_dispose(struct wedge_stop_thread *threads, size_t n, size_t room); /* takes NULL */

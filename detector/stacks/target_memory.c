@@ -174,6 +174,43 @@ int wedge_regions_read(pid_t pid, pid_t tid, struct wedge_regions *ret)
     return rc;
 }
 
+int wedge_regions_of(const struct wedge_proc_map *maps, size_t n, struct wedge_regions *ret)
+{
+    size_t bytes = 1;
+    for (size_t i = 0; i < n; i++)
+        bytes += strlen(maps[i].path) + 1;
+    if (n > WEDGE_REGIONS_MAX || bytes > WEDGE_REGIONS_BYTES_MAX)
+        return -E2BIG;
+    struct wedge_regions regions = {.all = calloc(n + 1, sizeof(*regions.all)), .n = n, .text = malloc(bytes)};
+    char *text = regions.text;
+    int rc = regions.all && text ? 0 : -ENOMEM;
+    for (size_t i = 0; i < n && !rc; i++) {
+        const struct wedge_proc_map *m = &maps[i];
+        if (i && m->start < maps[i - 1].end)
+            rc = -EINVAL;
+        regions.all[i] = (struct wedge_region){.start = m->start,
+                                               .end = m->end,
+                                               .offset = m->offset,
+                                               .inode = m->inode,
+                                               .dev_major = m->dev_major,
+                                               .dev_minor = m->dev_minor,
+                                               .read = m->readable,
+                                               .write = m->writable,
+                                               .exec = m->executable,
+                                               .deleted = m->deleted,
+                                               .path = text};
+        size_t len = strlen(m->path) + 1;
+        memcpy(text, m->path, len);
+        unescape(text);
+        text += len;
+    }
+    if (rc)
+        wedge_regions_free(&regions);
+    else
+        *ret = regions;
+    return rc;
+}
+
 void wedge_regions_free(struct wedge_regions *regions)
 {
     if (!regions)

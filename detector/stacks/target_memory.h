@@ -18,6 +18,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "detector/kernel/proc.h"
+
 struct wedge_region { /* one line of maps */
     uint64_t start, end, offset, inode;
     unsigned dev_major, dev_minor;
@@ -41,6 +43,8 @@ int wedge_regions_parse(char *text, size_t len, struct wedge_regions *ret);
 /* Reads /proc/PID/task/TID/maps (a leader that has ended has an empty one: give a live thread). -ESRCH, -EACCES,
  * -E2BIG, those of the parse. */
 int wedge_regions_read(pid_t pid, pid_t tid, struct wedge_regions *ret);
+/* The same of lines that were parsed already (detector/kernel/proc.h), which may go. -EINVAL: out of order; -E2BIG; -ENOMEM. */
+int wedge_regions_of(const struct wedge_proc_map *maps, size_t n, struct wedge_regions *ret);
 void wedge_regions_free(struct wedge_regions *regions); /* takes NULL and empty */
 /* The region that holds `address`, NULL none. */
 const struct wedge_region *wedge_regions_find(const struct wedge_regions *regions, uint64_t address);

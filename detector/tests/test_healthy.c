@@ -63,6 +63,21 @@ static void await_server(pid_t pid)
     }
 }
 
+/* How many processes are ours, ended ones included. */
+static int n_children(void)
+{
+    char path[64], text[256] = "";
+    int n = 0;
+    snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)getpid());
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_ge(read(fd, text, sizeof(text) - 1), 0);
+    close(fd);
+    for (const char *c = text; *c; c++)
+        n += *c == ' ';
+    return n;
+}
+
 /* The server is idle with and without stacks, and still answers and ends as it likes. */
 START_TEST(test_server_is_idle_and_unharmed)
 {
@@ -75,6 +90,11 @@ START_TEST(test_server_is_idle_and_unharmed)
         await_server(factory.pid);
         struct wedge_snapshot *s = examine_once(factory.pid, i ? WEDGE_STACKS_ALWAYS : WEDGE_STACKS_NEVER);
         ck_assert_str_eq(wedge_verdict_words[s->verdicts[0].kind], "idle");
+        if (i) { /* everybody sleeps, and is live: what was begun before the verdict was begun for nothing */
+            ck_assert_uint_gt(s->threads[0].n_frames, 0);
+            ck_assert_int_eq(waitpid(-1, &status, WNOHANG), 0); /* no child but the factory, which lives */
+            ck_assert_int_eq(n_children(), 1);
+        }
         wedge_snapshot_free(s);
     }
     struct sockaddr_in at = {

@@ -118,6 +118,40 @@ START_TEST(test_fields)
 }
 END_TEST
 
+/* Lines that somebody else parsed come to the same. */
+START_TEST(test_of_lines)
+{
+    static const char text[] = "1000-2000 r-xp 00003000 08:01 17                         /lib/a\\012b.so (deleted)\n"
+                               "2000-3000 rw-p 00000000 00:00 0 \n"
+                               "4000-5000 ---s 00001000 fd:02 18    [heap]\n";
+    struct wedge_proc_map maps[3];
+    struct wedge_regions direct, made;
+    char *whole = strdup(text), *lines = strdup(text), *line = lines;
+    ck_assert_int_eq(wedge_regions_parse(whole, sizeof(text) - 1, &direct), 0);
+    for (size_t i = 0; i < 3; i++) {
+        char *next = strchr(line, '\n');
+        *next = '\0';
+        ck_assert_int_eq(wedge_proc_map_parse(line, &maps[i]), 0);
+        line = next + 1;
+    }
+    ck_assert_int_eq(wedge_regions_of(maps, 3, &made), 0);
+    free(lines); /* it has what it needs */
+    ck_assert_uint_eq(made.n, direct.n);
+    for (size_t i = 0; i < made.n; i++) {
+        const struct wedge_region *a = &direct.all[i], *b = &made.all[i];
+        ck_assert_str_eq(b->path, a->path);
+        ck_assert(b->start == a->start && b->end == a->end && b->offset == a->offset && b->inode == a->inode);
+        ck_assert(b->dev_major == a->dev_major && b->dev_minor == a->dev_minor && b->deleted == a->deleted);
+        ck_assert(b->read == a->read && b->write == a->write && b->exec == a->exec);
+    }
+    wedge_regions_free(&direct);
+    wedge_regions_free(&made);
+    maps[0].path = maps[1].path = maps[2].path = "";
+    maps[2].start = 0x2800; /* within the one before */
+    ck_assert_int_eq(wedge_regions_of(maps, 3, &made), -EINVAL);
+}
+END_TEST
+
 /* Constant memory is read across chunk borders; what may change, and what is not there, is refused and named. */
 START_TEST(test_memory)
 {
@@ -213,6 +247,7 @@ static void fill(TCase *tcase)
     tcase_add_loop_test(tcase, test_malformed, 0, sizeof(malformed) / sizeof(malformed[0]));
     tcase_add_test(tcase, test_nul_inside);
     tcase_add_test(tcase, test_fields);
+    tcase_add_test(tcase, test_of_lines);
     tcase_add_test(tcase, test_memory);
     tcase_add_test(tcase, test_exec_is_noticed);
     tcase_add_test(tcase, test_gone);
