@@ -5,17 +5,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <libiberty/demangle.h>
 #include <uthash.h>
 
 #include "detector/elf/elf_debug.h"
 #include "detector/elf/elf_symbols.h"
+#include "detector/stacks/demangle.h"
 
-#define DEPTH_MAX      64
-#define DIES_MAX       4000000u /* looked at for one address */
-#define UNITS_MAX      (1u << 20)
-#define NAME_MAX_BYTES 4096
-#define LOOKUPS_MAX    (1u << 20)
+#define DEPTH_MAX   64
+#define DIES_MAX    4000000u /* looked at for one address */
+#define UNITS_MAX   (1u << 20)
+#define LOOKUPS_MAX (1u << 20)
 
 /* What was found at an address, kept: threads of a pool all wait in the same places. */
 struct wedge_elf_lookup {
@@ -85,21 +84,6 @@ bool wedge_symbols_is_runtime(const char *module, const char *file, const char *
     return (strncmp(file, "/rustc/", 7) == 0 && strstr(file, "/library/")) ||
            strstr(file, "/rustlib/src/rust/library/") || strstr(file, "/include/c++/") ||
            (strncmp(file, "/usr/include/", 13) == 0 && strstr(file, "/c++/"));
-}
-
-static bool is_mangled(const char *name)
-{
-    return name[0] == '_' && (name[1] == 'Z' || name[1] == 'R');
-}
-
-static char *demangle(const char *name)
-{
-    if (is_mangled(name) && strlen(name) < NAME_MAX_BYTES) {
-        char *plain = cplus_demangle(name, DMGL_AUTO | DMGL_PARAMS | DMGL_ANSI);
-        if (plain)
-            return plain;
-    }
-    return strndup(name, strcspn(name, "@")); /* symbols carry their version behind an @ */
 }
 
 static bool add_range(struct wedge_elf_units *units, uint64_t lo, uint64_t hi, Dwarf_Off die)
@@ -216,7 +200,7 @@ static const char *name_of(Dwarf_Die *die)
         dwarf_attr_integrate(die, DW_AT_MIPS_linkage_name, &attr))
         name = dwarf_formstring(&attr);
     /* A linkage name serves where the language has more to say than the plain one. */
-    if (name && is_mangled(name))
+    if (name && wedge_demangle_may(name))
         return name;
     const char *plain = dwarf_attr_integrate(die, DW_AT_name, &attr) ? dwarf_formstring(&attr) : NULL;
     return plain ? plain : name;
@@ -272,7 +256,7 @@ static bool may_be_short(Dwarf_Die *unit, const char *name)
     case DW_LANG_C_plus_plus_11:
     case DW_LANG_C_plus_plus_14:
     case DW_LANG_Rust:
-        return name && !is_mangled(name) && strcmp(name, "main") != 0;
+        return name && !wedge_demangle_may(name) && strcmp(name, "main") != 0;
     default:
         return false;
     }
@@ -291,7 +275,7 @@ static void from_dwarf(struct wedge_elf_file *file, uint64_t address, struct wed
         Dwarf_Die *die = &nest->dies[nest->n - 1 - i]; /* innermost first */
         struct wedge_symbol *symbol = &lookup->symbols[i];
         const char *name = name_of(die);
-        symbol->function = name ? demangle(name) : NULL;
+        symbol->function = name ? wedge_demangle(name) : NULL;
         symbol->inlined = i + 1 < nest->n && dwarf_tag(die) == DW_TAG_inlined_subroutine;
         lookup->short_name = i + 1 == nest->n && may_be_short(&unit.inner, name);
         if (i + 1 < nest->n)
@@ -334,9 +318,9 @@ static void from_symbols(struct wedge_elf_file *file, uint64_t address, bool lib
     struct wedge_elf_symbols *symbols = symbols_of(file);
     struct wedge_elf_symbol symbol;
     if (!symbols || !wedge_elf_symbols_find(symbols, address, &symbol) ||
-        (outermost->function && !(lookup->short_name ? is_mangled(symbol.name) : symbol.dynamic)))
+        (outermost->function && !(lookup->short_name ? wedge_demangle_may(symbol.name) : symbol.dynamic)))
         return;
-    char *name = demangle(symbol.name);
+    char *name = wedge_demangle(symbol.name);
     if (!name)
         return;
     free((char *)outermost->function);
