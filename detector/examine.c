@@ -124,7 +124,7 @@ int wedge_detector_examine(const struct wedge_examine *options, struct wedge_job
     }
     look.snapshot = snapshot;
     int rc = examine(&look, err);
-    wedge_stacks_drop(&look);
+    wedge_stacks_abandon(&look);
     wedge_look_free(&look);
     wedge_core_close(look.core);
     wedge_libc_cache_free(look.libcs);

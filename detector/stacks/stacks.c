@@ -648,10 +648,10 @@ void wedge_stacks_begin(struct wedge_look *look)
         stacks->asks[i].n_maps = 0;
     }
     if (!stacks->early)
-        wedge_stacks_drop(look);
+        wedge_stacks_abandon(look);
 }
 
-void wedge_stacks_drop(struct wedge_look *look)
+void wedge_stacks_abandon(struct wedge_look *look)
 {
     if (!look->stacks)
         return;
@@ -669,7 +669,7 @@ int wedge_stacks_take(struct wedge_look *look)
         look->stacks = new_stacks(look);
     struct wedge_stacking *stacks = look->stacks;
     if (!stacks || !has_room(stacks)) {
-        wedge_stacks_drop(look);
+        wedge_stacks_abandon(look);
         return -ENOMEM;
     }
     capture_all(stacks);

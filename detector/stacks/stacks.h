@@ -24,7 +24,7 @@
  * Nothing is stopped yet. To be called between the passes; does nothing where it does not pay. */
 void wedge_stacks_begin(struct wedge_look *look);
 /* Without wedge_stacks_take: that child is ended. Does nothing where none was begun. */
-void wedge_stacks_drop(struct wedge_look *look);
+void wedge_stacks_abandon(struct wedge_look *look);
 /* Fills frames, stack_note and stopped_ns of the threads that the options ask for. -ENOMEM. Single-threaded callers
  * alone: it forks. */
 int wedge_stacks_take(struct wedge_look *look);
