@@ -2,6 +2,7 @@
  * What the agent's record makes evident. The arena is a real one; its slots are filled here as an agent would fill them,
  * with the addresses and numbers that an examination without it found.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,15 +59,28 @@ static void record_all(const struct wedge_snapshot *s)
         add_thread((uint32_t)i, s->threads[i].tid);
 }
 
+static struct wedge_arena_event *last_event(uint32_t slot)
+{
+    const struct wedge_arena_thread *t = wedge_arena_live(&arena, WEDGE_SEC_THREADS, slot);
+    uint32_t depth = wedge_arena_header(&arena)->ring_events;
+    struct wedge_arena_event *rings =
+        (void *)(arena.live + wedge_arena_header(&arena)->sections[WEDGE_SEC_RINGS].offset);
+    return &rings[(size_t)slot * depth + ((t->event_seq - 1) & (depth - 1))];
+}
+
 static void record_event(uint32_t slot, uint16_t kind, uint64_t object, uint32_t about, uint64_t when_ns)
 {
     struct wedge_arena_thread *t = wedge_arena_live(&arena, WEDGE_SEC_THREADS, slot);
-    uint32_t depth = wedge_arena_header(&arena)->ring_events, number = t->event_seq++;
-    struct wedge_arena_event *rings =
-        (void *)(arena.live + wedge_arena_header(&arena)->sections[WEDGE_SEC_RINGS].offset);
-    struct wedge_arena_event *e = &rings[(size_t)slot * depth + (number & (depth - 1))];
-    *e = (struct wedge_arena_event){.kind = kind, .object = object, .about = about, .when_ns = when_ns, .tid = t->tid};
-    e->seq = number + 1;
+    t->event_seq++;
+    *last_event(slot) = (struct wedge_arena_event){
+        .kind = kind, .object = object, .about = about, .when_ns = when_ns, .tid = t->tid, .seq = t->event_seq};
+}
+
+/* More events than the ring of a thread holds. */
+static void overwrite(uint32_t slot)
+{
+    for (uint32_t i = 0; i <= wedge_arena_header(&arena)->ring_events; i++)
+        record_event(slot, WEDGE_EV_GIVE, 1, WEDGE_OBJECT_MUTEX, 3);
 }
 
 static struct wedge_snapshot *examine(pid_t root)
@@ -153,7 +167,7 @@ static void check(pid_t root, const char *name, const char *culprit, const char 
 }
 static void check_never(pid_t root)
 {
-    for (int i = 0; i < 40; i++) {
+    for (int i = 0; i < 12; i++) {
         struct wedge_snapshot *s = examine(root);
         ck_assert_msg(!wedge_verdict_is_hang(s->verdicts[0].kind), "%s", s->verdicts[0].summary);
         wedge_snapshot_free(s);
@@ -173,18 +187,26 @@ static void repeat(const char *name, void (*try)(int), int number)
     }
 }
 
-/* The readers are named, and there are as many as the lock counts: evident. One too many or too few: nobody knows. */
+/* 0: the readers are named, and there are as many as the lock counts. 1: one too many. 2: who has it, has it for writing.
+ * 3: what is held there is no rwlock. 4: a handler may do anything. 5: of one the oldest events are written over, so that
+ * nobody knows who might cancel the reader. */
 static void try_readers(int number)
 {
-    struct factory factory = factory_start("reader-joins");
+    struct factory factory = factory_start(number == 4 ? "reader-and-handler" : "reader-joins");
     struct wedge_snapshot *s = settle(factory.pid, 3, WEDGE_WAIT_RWLOCK, WEDGE_WAIT_JOIN);
     uint64_t lock = thread_in(s, WEDGE_WAIT_RWLOCK)->wait.object.address;
     ck_assert(!wedge_verdict_is_hang(s->verdicts[0].kind));
     record_all(s);
     check_never(factory.pid);
     hold(slot_in(s, WEDGE_WAIT_JOIN), lock);
-    if (number)
+    if (number == 1)
         hold(slot_in(s, WEDGE_WAIT_RWLOCK), lock);
+    struct wedge_arena_thread *reader = wedge_arena_live(&arena, WEDGE_SEC_THREADS, slot_in(s, WEDGE_WAIT_JOIN));
+    reader->holds[0].shared = number != 2;
+    if (number == 3)
+        reader->holds[0].kind = WEDGE_OBJECT_MUTEX;
+    if (number == 5)
+        overwrite(slot_in(s, WEDGE_WAIT_RWLOCK));
     if (number)
         check_never(factory.pid);
     else
@@ -198,8 +220,24 @@ START_TEST(test_readers)
 }
 END_TEST
 
+/* Of two readers one wants to write: it waits for itself as well, in whichever order they came. */
+START_TEST(test_upgrade)
+{
+    struct factory factory = factory_start("reader-upgrades");
+    struct wedge_snapshot *s = settle(factory.pid, 3, WEDGE_WAIT_RWLOCK, WEDGE_WAIT_JOIN);
+    uint64_t lock = thread_in(s, WEDGE_WAIT_RWLOCK)->wait.object.address;
+    record_all(s);
+    hold(slot_in(s, WEDGE_WAIT_JOIN), lock);
+    hold(slot_in(s, WEDGE_WAIT_RWLOCK), lock);
+    check(factory.pid, NULL, "read_and_write_it|reader_upgrades", "self-deadlock", WEDGE_EVIDENT, WEDGE_SCOPE_PART);
+    wedge_snapshot_free(s);
+    factory_end(&factory);
+}
+END_TEST
+
 /* 0: all who ever posted are in the set. 1: another one posted too. 2: somebody was never recorded. 3: of one the oldest
- * events are written over. 4: nobody posted. */
+ * events are written over. 4: nobody posted. 5: threads that had no room in the record. 6: what was signalled there was no
+ * semaphore. 7: the post failed. */
 static void try_posters(int number)
 {
     struct factory factory = factory_start("poster-stuck");
@@ -210,24 +248,60 @@ static void try_posters(int number)
     record_all(s);
     record_event(waiter, WEDGE_EV_WAIT, sem, WEDGE_OBJECT_SEM, 1);
     if (number != 4)
-        record_event(poster, WEDGE_EV_WAKE, sem, WEDGE_OBJECT_SEM, 1);
+        record_event(poster, WEDGE_EV_WAKE, sem, number == 6 ? WEDGE_OBJECT_COND : WEDGE_OBJECT_SEM, 1);
+    if (number == 5)
+        wedge_arena_header(&arena)->lost_threads = 1;
+    if (number == 7)
+        last_event(poster)->arg = (uint64_t)-EOVERFLOW;
     if (number == 1)
         record_event(other, WEDGE_EV_WAKE, sem, WEDGE_OBJECT_SEM, 2);
     if (number == 2)
         ((struct wedge_arena_proc *)wedge_arena_live(&arena, WEDGE_SEC_PROCS, 0))->threads++;
-    for (uint32_t i = 0; number == 3 && i <= wedge_arena_header(&arena)->ring_events; i++)
-        record_event(other, WEDGE_EV_GIVE, 1, WEDGE_OBJECT_MUTEX, 3);
+    if (number == 3)
+        overwrite(other);
     if (number)
         check_never(factory.pid);
     else
         check(factory.pid, "poster-stuck", "poster_stuck|post_then_lock", "closed-wait", WEDGE_EVIDENT,
               WEDGE_SCOPE_PART);
+    /* Who posted itself waits for the others, and not for itself. */
+    if (!number) {
+        record_event(waiter, WEDGE_EV_WAKE, sem, WEDGE_OBJECT_SEM, 2);
+        struct wedge_snapshot *drawn = examine(factory.pid);
+        for (size_t i = 0; i < drawn->n_edges; i++)
+            ck_assert(drawn->edges[i].kind != WEDGE_WAKER_THREAD || drawn->edges[i].from != drawn->edges[i].to);
+        wedge_snapshot_free(drawn);
+    }
     wedge_snapshot_free(s);
     factory_end(&factory);
 }
 START_TEST(test_posters)
 {
     repeat("poster-stuck", try_posters, _i);
+}
+END_TEST
+
+/* The one who posts is stuck, and somebody else of whom the record says nothing may post: a handler, another process. */
+START_TEST(test_other_posters)
+{
+    static const char *const names[] = {"poster-and-handler", "poster-and-process"};
+    struct factory factory = factory_start(names[_i]);
+    struct wedge_snapshot *s = settle(factory.pid, 3, WEDGE_WAIT_MUTEX, WEDGE_WAIT_SEM);
+    uint32_t waiter = slot_in(s, WEDGE_WAIT_SEM), poster = slot_in(s, WEDGE_WAIT_MUTEX);
+    uint64_t sem = s->threads[waiter].wait.object.address;
+    record_all(s);
+    if (_i) { /* the third is the other process's */
+        struct wedge_arena_proc *p = wedge_arena_live(&arena, WEDGE_SEC_PROCS, 0);
+        struct wedge_arena_thread *t = wedge_arena_live(&arena, WEDGE_SEC_THREADS, 3 - waiter - poster);
+        ck_assert_int_ne(s->threads[3 - waiter - poster].proc, 0);
+        p->threads--;
+        t->gen = 0;
+    }
+    record_event(waiter, WEDGE_EV_WAIT, sem, WEDGE_OBJECT_SEM, 1);
+    record_event(poster, WEDGE_EV_WAKE, sem, WEDGE_OBJECT_SEM, 1);
+    check_never(factory.pid);
+    wedge_snapshot_free(s);
+    factory_end(&factory);
 }
 END_TEST
 
@@ -252,7 +326,7 @@ START_TEST(test_missing)
 }
 END_TEST
 
-/* A semaphore whose taker has ended is an abandoned lock; one that others post is none. */
+/* A semaphore whose taker has ended is an abandoned lock; 1: one that others post is none, 2: nor one that it took twice. */
 static void try_taker(int number)
 {
     struct factory factory = factory_start("taker-ended");
@@ -261,7 +335,10 @@ static void try_taker(int number)
     ck_assert_str_eq(wedge_verdict_words[s->verdicts[0].kind], "orphaned-wait");
     record_all(s);
     add_thread(1, factory.pid + 1)->ended = 1;
-    use_semaphore(1, sem, number ? WEDGE_HOLD_GAVE : WEDGE_HOLD_HOLD);
+    use_semaphore(1, sem, number == 1 ? WEDGE_HOLD_GAVE : WEDGE_HOLD_HOLD);
+    struct wedge_arena_thread *taker = wedge_arena_live(&arena, WEDGE_SEC_THREADS, 1);
+    if (number == 2)
+        taker->holds[1] = taker->holds[0];
     check(factory.pid, number ? NULL : "taker-ended", NULL, number ? "orphaned-wait" : "abandoned-lock", WEDGE_PROVED,
           WEDGE_SCOPE_WHOLE);
     wedge_snapshot_free(s);
@@ -275,7 +352,7 @@ END_TEST
 
 /* 0: the child that is gone took it and never gave it back. 1: it gave more than it took, as one that signals. 2: it
  * became another program, and what it had where is not known. 3: of it not every thread was recorded. 4: one that lives
- * has taken it. 5: what one that lives did is forgotten. */
+ * has taken it. 5: what one that lives did is forgotten. 6: as 0, and the number of who is gone is now the waiter's. */
 static void try_shared_taker(int number)
 {
     struct factory factory = factory_start("shared-taker-ended");
@@ -301,8 +378,14 @@ static void try_shared_taker(int number)
         use_semaphore(0, sem, WEDGE_HOLD_HOLD);
     struct wedge_arena_thread *other = wedge_arena_live(&arena, WEDGE_SEC_THREADS, 0);
     other->sems_lost = number == 5;
-    check(factory.pid, number ? NULL : "shared-taker-ended", number ? "shared_taker_ended" : NULL,
-          number ? "closed-wait" : "abandoned-lock", WEDGE_PROVED, WEDGE_SCOPE_WHOLE);
+    bool has_it = number == 0 || number == 6;
+    if (number == 6) {
+        ((struct wedge_arena_proc *)wedge_arena_live(&arena, WEDGE_SEC_PROCS, 1))->since_ns = 1;
+        ((struct wedge_arena_thread *)wedge_arena_live(&arena, WEDGE_SEC_THREADS, 2))->tid = waiter->tid;
+        taker->pid = waiter->tid;
+    }
+    check(factory.pid, number ? NULL : "shared-taker-ended", has_it ? NULL : "shared_taker_ended",
+          has_it ? "abandoned-lock" : "closed-wait", WEDGE_PROVED, WEDGE_SCOPE_WHOLE);
     wedge_snapshot_free(s);
     s = examine(factory.pid);
     if (!number)
@@ -339,15 +422,33 @@ START_TEST(test_signalled_early)
 }
 END_TEST
 
+/* Where another thread of the process lives, what came before the wait need not have been meant for it. */
+START_TEST(test_signalled_early_and_joined)
+{
+    struct factory factory = factory_start("signalled-early-and-joined");
+    struct wedge_snapshot *s = settle(factory.pid, 2, WEDGE_WAIT_COND, WEDGE_WAIT_JOIN);
+    uint64_t cond = thread_in(s, WEDGE_WAIT_COND)->wait.object.address;
+    record_all(s);
+    add_thread(2, factory.pid + 1)->ended = 1;
+    record_event(2, WEDGE_EV_WAKE, cond, WEDGE_OBJECT_COND, 1);
+    check(factory.pid, NULL, "wait_for_signal", "closed-wait", WEDGE_PROVED, WEDGE_SCOPE_WHOLE);
+    wedge_snapshot_free(s);
+    factory_end(&factory);
+}
+END_TEST
+
 static void fill(TCase *tcase)
 {
     tcase_add_checked_fixture(tcase, setup, teardown);
-    tcase_add_loop_test(tcase, test_readers, 0, 2);
-    tcase_add_loop_test(tcase, test_posters, 0, 5);
-    tcase_add_loop_test(tcase, test_taker, 0, 2);
+    tcase_add_loop_test(tcase, test_readers, 0, 6);
+    tcase_add_test(tcase, test_upgrade);
+    tcase_add_loop_test(tcase, test_posters, 0, 8);
+    tcase_add_loop_test(tcase, test_other_posters, 0, 2);
+    tcase_add_loop_test(tcase, test_taker, 0, 3);
     tcase_add_test(tcase, test_missing);
-    tcase_add_loop_test(tcase, test_shared_taker, 0, 6);
+    tcase_add_loop_test(tcase, test_shared_taker, 0, 7);
     tcase_add_loop_test(tcase, test_signalled_early, 0, 2);
+    tcase_add_test(tcase, test_signalled_early_and_joined);
 }
 
 int main(void)

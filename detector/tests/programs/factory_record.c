@@ -42,6 +42,33 @@ static void reader_joins(void)
     pthread_join(writer, NULL);
 }
 
+static void ignore(int number)
+{
+    (void)number;
+}
+/* The same where a handler might do anything. */
+static void reader_and_handler(void)
+{
+    signal(SIGUSR1, ignore);
+    reader_joins();
+}
+
+static void *read_and_write_it(void *arg)
+{
+    pthread_rwlock_rdlock(&rwlock);
+    pthread_rwlock_wrlock(&rwlock);
+    return arg;
+}
+/* One of two readers wants to write. */
+static void reader_upgrades(void)
+{
+    pthread_t writer;
+    pthread_rwlock_rdlock(&rwlock);
+    factory_spawn(&writer, read_and_write_it, NULL);
+    beside_a_live_one();
+    pthread_join(writer, NULL);
+}
+
 static void *post_then_lock(void *arg)
 {
     sem_post(&sem);
@@ -62,6 +89,39 @@ static void poster_stuck(void)
     done = true;
     beside_a_live_one();
     sem_wait(&sem);
+}
+
+/* The same where a handler might post. */
+static void poster_and_handler(void)
+{
+    signal(SIGUSR1, ignore);
+    poster_stuck();
+}
+
+static sem_t *between;
+
+static void *post_between_then_lock(void *arg)
+{
+    sem_post(between);
+    while (!done)
+        factory_nap(1);
+    pthread_mutex_lock(&mutex);
+    return arg;
+}
+/* The same with a semaphore that another process has too: it posts when it likes. */
+static void poster_and_process(void)
+{
+    pthread_t poster;
+    between = factory_shared(sizeof(*between));
+    sem_init(between, 1, 0);
+    pthread_mutex_lock(&mutex);
+    factory_spawn(&poster, post_between_then_lock, NULL);
+    sem_wait(between);
+    done = true;
+    if (factory_child() == 0)
+        live_on(NULL);
+    factory_ready();
+    sem_wait(between);
 }
 
 static void *take_and_end(void *arg)
@@ -118,8 +178,33 @@ static void signalled_early(void)
     pthread_cond_wait(&cond, &mutex);
 }
 
+static void *wait_for_signal(void *arg)
+{
+    pthread_mutex_lock(&mutex);
+    pthread_cond_wait(&cond, &mutex);
+    return arg;
+}
+/* The same, and another thread waits for the end of the one that waits: it may have meant to signal after that. */
+static void signalled_early_and_joined(void)
+{
+    pthread_t thread;
+    factory_spawn(&thread, signal_and_end, NULL);
+    pthread_join(thread, NULL);
+    factory_spawn(&thread, wait_for_signal, NULL);
+    factory_ready();
+    pthread_join(thread, NULL);
+}
+
 const struct factory_case factory_record[] = {
-    {"reader-joins", reader_joins, false},       {"poster-stuck", poster_stuck, false},
-    {"taker-ended", taker_ended, false},         {"shared-taker-ended", shared_taker_ended, false},
-    {"signalled-early", signalled_early, false}, {NULL, NULL, false},
+    {"reader-joins", reader_joins, false},
+    {"poster-stuck", poster_stuck, false},
+    {"taker-ended", taker_ended, false},
+    {"shared-taker-ended", shared_taker_ended, false},
+    {"signalled-early", signalled_early, false},
+    {"reader-upgrades", reader_upgrades, false},
+    {"reader-and-handler", reader_and_handler, true},
+    {"poster-and-handler", poster_and_handler, true},
+    {"poster-and-process", poster_and_process, true},
+    {"signalled-early-and-joined", signalled_early_and_joined, false},
+    {NULL, NULL, false},
 };
