@@ -324,8 +324,9 @@ static void end_job(struct wedge_job *job, int64_t seen_ns, wedge_job_take_fn *t
     else
         result->status = -WEXITSTATUS(wstatus);
     result->signal = !enough && !ended && WIFSIGNALED(wstatus) ? WTERMSIG(wstatus) : 0;
-    result->last_pid = job->note->pid;
-    result->last_step = job->note->step;
+    bool other = job->note->pid == 0 && job->note->other_pid != 0;
+    result->last_pid = other ? job->note->other_pid : job->note->pid;
+    result->last_step = other ? job->note->other_step : job->note->step;
     result->paused_ns = job->paused_ns;
     munmap(job->note, sizeof(*job->note));
 }

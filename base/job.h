@@ -22,6 +22,9 @@ struct wedge_job_note {
     /* What it does takes no time unless it blocks: a child that sleeps in it for WEDGE_JOB_BLOCKED_MS without having run is
      * ended before its deadline. One that waits for a processor is not. */
     volatile bool prompt;
+    /* The same of a second thread of the child's. While the first waits for it, that says 0. */
+    volatile int32_t other_pid;
+    const char *volatile other_step;
     volatile int64_t stopped_ns; /* the child's own use */
     volatile int64_t queued_ns; /* so long children of its own that it waited for were kept from running */
 };
@@ -42,6 +45,15 @@ static inline void wedge_job_says(struct wedge_job_note *note, int32_t pid, cons
     note->prompt = prompt;
 }
 
+/* By any thread of the child but the first: there is one such thread that says something. */
+static inline void wedge_job_other_says(struct wedge_job_note *note, int32_t pid, const char *step)
+{
+    if (!note)
+        return;
+    note->other_pid = pid;
+    note->other_step = step;
+}
+
 /* The work. Writes its result to `out` (a pipe), returns 0 or a negative errno (the child's exit). */
 typedef int wedge_job_fn(void *arg, int out, struct wedge_job_note *note);
 
@@ -50,7 +62,7 @@ struct wedge_job_result {
     size_t len;
     int status; /* 0, the negative errno of the function, -ETIMEDOUT, -ECHILD (died; `signal` says) */
     int signal;
-    int32_t last_pid; /* note.pid and note.step at the end */
+    int32_t last_pid; /* note.pid and note.step at the end; the other thread's where that is 0 */
     const char *last_step;
     int64_t paused_ns; /* by so much the deadline was put off */
 };

@@ -169,6 +169,38 @@ START_TEST(test_what_blocks_is_ended_before_its_deadline)
 }
 END_TEST
 
+static void *block_elsewhere(void *arg)
+{
+    wedge_job_other_says(arg, 4242, "the other's");
+    for (;;)
+        pause();
+    return NULL;
+}
+
+/* The first thread waits for the other one, and is at no process. */
+static int wait_for_another(void *arg, int out, struct wedge_job_note *note)
+{
+    pthread_t thread;
+    (void)arg, (void)out;
+    wedge_job_says(note, 7, "its own", true);
+    if (pthread_create(&thread, NULL, block_elsewhere, note))
+        return -EAGAIN;
+    wedge_job_says(note, 0, "its own", true);
+    pthread_join(thread, NULL);
+    return 0;
+}
+
+START_TEST(test_the_other_thread_is_the_cause_where_the_first_has_none)
+{
+    struct wedge_job_result result;
+    ck_assert_int_eq(wedge_job_run(wait_for_another, NULL, 60000, 100, &result), 0);
+    ck_assert_int_eq(result.status, -ETIMEDOUT);
+    ck_assert_int_eq(result.last_pid, 4242);
+    ck_assert_str_eq(result.last_step, "the other's");
+    wedge_job_result_free(&result);
+}
+END_TEST
+
 START_TEST(test_what_is_slow_or_may_wait_is_not_blocked)
 {
     wedge_job_fn *const fns[] = {slow, wait_long, wait_for_thread};
@@ -418,6 +450,7 @@ static void fill(TCase *tcase)
     tcase_add_test(tcase, test_whole_ends_by_itself);
     tcase_add_test(tcase, test_enough_is_settled_later);
     tcase_add_test(tcase, test_what_is_dropped_is_settled_later);
+    tcase_add_test(tcase, test_the_other_thread_is_the_cause_where_the_first_has_none);
     tcase_add_test(tcase, test_a_job_settles_its_own);
 }
 

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <malloc.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,13 +22,17 @@
 
 #define MOST_ROUNDS 5
 #define MOST_WANTED 256
+#define LEAST_AHEAD 4 /* processes: to start a thread takes as long as to read one */
 #define FILES_MAX   1000000
 #define FEW_FILES   1000 /* that most looks do with */
 #define FILES_LEFT  128 /* for what is opened and closed again, and what the caller has open */
 
 void wedge_look_note(struct wedge_look *look, pid_t pid, const char *step)
 {
-    wedge_job_says(look->note, pid, step, true);
+    if (look->note && gettid() != getpid()) /* a child's first thread is the one that forked */
+        wedge_job_other_says(look->note, pid, step);
+    else
+        wedge_job_says(look->note, pid, step, true);
 }
 
 const char *wedge_look_text(struct wedge_look *look, const char *text)
@@ -344,6 +349,37 @@ int wedge_look_maps(struct wedge_look *look, int proc)
         own->maps_error = read_maps(look, proc);
     }
     return own->maps_error;
+}
+
+struct ahead {
+    struct wedge_look *look;
+    int procs[];
+};
+
+/* wedge_share_fn. Whoever of the two threads is done is at no process any more: then the other one's word counts. */
+static void read_ahead(void *arg, size_t i)
+{
+    const struct ahead *ahead = arg;
+    wedge_look_maps(ahead->look, ahead->procs[i]);
+    wedge_look_fds(ahead->look, ahead->procs[i]);
+    wedge_look_note(ahead->look, 0, "descriptors and mappings");
+}
+
+void wedge_look_ahead(struct wedge_look *look)
+{
+    const struct wedge_snapshot *s = look->snapshot;
+    struct ahead *ahead = look->note ? malloc(sizeof(*ahead) + s->n_procs * sizeof(int)) : NULL;
+    size_t n = 0;
+    if (!ahead)
+        return;
+    ahead->look = look;
+    for (size_t i = 0; i < s->n_procs; i++)
+        if (s->procs[i].in_tree)
+            ahead->procs[n++] = (int)i;
+    mallopt(M_ARENA_MAX, 1); /* a second thread makes no memory of its own, which takes longer than all it will do */
+    if (n >= LEAST_AHEAD)
+        wedge_share(n, 1, read_ahead, ahead);
+    free(ahead);
 }
 
 const struct wedge_proc_map *wedge_look_map_at(struct wedge_look *look, int proc, uint64_t address)

@@ -203,6 +203,9 @@ int wedge_look_want(struct wedge_look *look, pid_t pid);
 
 /* Descriptors and mappings of a process of the snapshot, read once a round. Negative errno when unreadable. */
 int wedge_look_fds(struct wedge_look *look, int proc);
+/* Reads those of the whole tree now, on two processors where one is idle: for who will ask for most of them. In the child of a
+ * job alone, whose note says for either thread at which process it is; elsewhere it does nothing. */
+void wedge_look_ahead(struct wedge_look *look);
 /* Reads `size` bytes at `address` of process `proc`, by a thread that lives: a leader that has ended has no memory. What was
  * read in this round already is not read anew. 0, or a negative errno. Again: the same bytes at a later moment than those of
  * the first (that a word did not change in between says that it was not read in the middle of a change). */

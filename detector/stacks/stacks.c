@@ -634,6 +634,7 @@ void wedge_stacks_begin(struct wedge_look *look)
         return;
     }
     list_asks(stacks, true, stacks->asks, &stacks->n_asks);
+    wedge_look_ahead(look);
     for (size_t i = 0; i < stacks->n_asks; i++)
         if (wedge_look_maps(look, stacks->asks[i].proc) == 0 && look->procs[stacks->asks[i].proc].maps.n < MOST_MAPS) {
             stacks->asks[i].maps = look->procs[stacks->asks[i].proc].maps.maps;
