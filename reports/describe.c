@@ -19,6 +19,8 @@ struct wedge_describe {
     const json_t *report;
     struct node *nodes; /* by name */
     size_t *next; /* after edge i, from 1 */
+    char **places; /* by stack: wedge_describe_places; many threads have the same */
+    size_t n_places;
 };
 
 static const char *get(const json_t *object, const char *path)
@@ -82,16 +84,21 @@ static const json_t *own_frame(const json_t *report, const json_t *stack, size_t
     return frame_beyond(report, stack, nth, !frame_beyond(report, stack, 0, false));
 }
 
-/* Where the program is: the innermost function of its own, and that one's caller. */
-void wedge_describe_places(const struct wedge_describe *d, const json_t *thread, char *buf, size_t size)
+static char *places_of(const json_t *report, const json_t *stack)
 {
-    char caller[512];
-    const json_t *stack = wedge_report_stack(d->report, thread);
-    wedge_describe_place(own_frame(d->report, stack, 0), buf, size);
-    wedge_describe_place(own_frame(d->report, stack, 1), caller, sizeof(caller));
-    size_t len = strlen(buf);
-    if (*caller)
-        snprintf(buf + len, size - len, ", from %s", caller);
+    char place[512], caller[512], both[1100];
+    wedge_describe_place(own_frame(report, stack, 0), place, sizeof(place));
+    wedge_describe_place(own_frame(report, stack, 1), caller, sizeof(caller));
+    snprintf(both, sizeof(both), "%s%s%s", place, *caller ? ", from " : "", caller);
+    return strdup(both);
+}
+
+/* Where the program is: the innermost function of its own, and that one's caller. */
+const char *wedge_describe_places(const struct wedge_describe *d, const json_t *thread)
+{
+    const json_t *stack = json_object_get(thread, "stack");
+    json_int_t number = json_is_integer(stack) ? json_integer_value(stack) : -1;
+    return number >= 0 && number < (json_int_t)d->n_places ? d->places[number] : "";
 }
 
 static const char *name_of(const json_t *object, const char *key)
@@ -154,13 +161,28 @@ static bool add_edges(struct wedge_describe *d)
     return true;
 }
 
+static bool add_places(struct wedge_describe *d)
+{
+    size_t i;
+    const json_t *stacks = json_object_get(d->report, "stacks"), *stack;
+    d->places = calloc(json_array_size(stacks) + 1, sizeof(*d->places));
+    if (!d->places)
+        return false;
+    json_array_foreach(stacks, i, stack) {
+        if (!(d->places[i] = places_of(d->report, stack)))
+            return false;
+        d->n_places = i + 1;
+    }
+    return true;
+}
+
 struct wedge_describe *wedge_describe_new(const json_t *report)
 {
     struct wedge_describe *d = calloc(1, sizeof(*d));
     if (!d)
         return NULL;
     d->report = report;
-    if (add_nodes(d) && add_edges(d))
+    if (add_nodes(d) && add_edges(d) && add_places(d))
         return d;
     wedge_describe_free(d);
     return NULL;
@@ -176,6 +198,9 @@ void wedge_describe_free(struct wedge_describe *d)
         HASH_DEL(d->nodes, node);
         free(node);
     }
+    for (size_t i = 0; i < d->n_places; i++)
+        free(d->places[i]);
+    free(d->places);
     free(d->next);
     free(d);
 }
@@ -231,12 +256,11 @@ void wedge_describe_thread_look(const struct wedge_describe *d, const json_t *pr
     const json_t *wait = json_object_get(thread, "wait");
     const char *class = name_of(wait, "class");
     bool lock = strcmp(class, "mutex") == 0 || strcmp(class, "rwlock") == 0 || strcmp(class, "file-lock") == 0;
-    char place[1100], name[256];
-    wedge_describe_places(d, thread, place, sizeof(place));
+    char name[256];
     snprintf(name, sizeof(name), "%s", name_of(thread, "name"));
     without_numbers(name);
     snprintf(buf, size, "%s\n%s\n%s\n%s\n%s\n%s\n%s", name_of(process, "comm"), get(process, "role.name"), name, class,
-             name_of(wait, "call"), place, lock ? get(wait, "object.key") : "");
+             name_of(wait, "call"), wedge_describe_places(d, thread), lock ? get(wait, "object.key") : "");
 }
 
 /* What an edge looks like: wakers that differ in their numbers alone share a line. */
@@ -273,13 +297,11 @@ void wedge_describe_party_look(const struct wedge_describe *d, const json_t *par
 {
     const json_t *process, *thread;
     const char *node = name_of(party, "node"), *role = get(party, "role.name");
-    char place[1100] = "";
     if (node[0] == 'd') {
         snprintf(buf, size, "d\n%s\n%s\n%s", role, name_of(party, "how"), name_of(party, "last_point"));
         return;
     }
     thread = wedge_describe_find(d, node, &process);
-    if (thread)
-        wedge_describe_places(d, thread, place, sizeof(place));
-    snprintf(buf, size, "t\n%s\n%s\n%s\n%s", role, name_of(party, "process"), name_of(party, "call"), place);
+    snprintf(buf, size, "t\n%s\n%s\n%s\n%s", role, name_of(party, "process"), name_of(party, "call"),
+             thread ? wedge_describe_places(d, thread) : "");
 }

@@ -23,8 +23,8 @@ void wedge_describe_who(const json_t *role, const char *otherwise, char *buf, si
 void wedge_describe_node(const struct wedge_describe *d, const char *node, char *buf, size_t size);
 /* "function (file:line)" of a frame, as much of it as is known; "" nothing. */
 void wedge_describe_place(const json_t *frame, char *buf, size_t size);
-/* Where the program is in a thread: the innermost function of its own, and that one's caller. */
-void wedge_describe_places(const struct wedge_describe *d, const json_t *thread, char *buf, size_t size);
+/* Where the program is in a thread: the innermost function of its own, and that one's caller; "" not known. */
+const char *wedge_describe_places(const struct wedge_describe *d, const json_t *thread);
 
 /* Keys: equal for what looks alike. Of threads that wait at the same place for things of the same kind (for a lock: the
  * same one), under names that differ in numbers alone. */

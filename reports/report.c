@@ -269,7 +269,7 @@ static void put_snapshot(struct wedge_put *p, json_t *report, const struct wedge
         wedge_put_item(p, verdicts, verdict_of(p, s, &s->verdicts[i]));
     wedge_put(p, report, "root", s->root ? json_integer(s->root) : json_null());
     wedge_put_int(p, report, "taken_ns", s->taken_ns);
-    wedge_put(p, report, "verdict", json_deep_copy(json_array_get(verdicts, 0)));
+    wedge_put(p, report, "verdict", json_incref(json_array_get(verdicts, 0)));
     wedge_put(p, report, "verdicts", verdicts);
     wedge_tree_processes(p, s, report);
     wedge_put(p, report, "dead", wedge_tree_dead(p, s));
@@ -289,7 +289,7 @@ static void put_nothing_seen(struct wedge_put *p, json_t *report, const struct w
     wedge_put_item(p, verdicts, plain_verdict(p, run));
     wedge_put(p, report, "root", json_null());
     wedge_put(p, report, "taken_ns", json_null());
-    wedge_put(p, report, "verdict", json_deep_copy(json_array_get(verdicts, 0)));
+    wedge_put(p, report, "verdict", json_incref(json_array_get(verdicts, 0)));
     wedge_put(p, report, "verdicts", verdicts);
     wedge_put(p, report, "faults", recalled ? faults_of(p, recalled) : json_array());
     wedge_put(p, report, "timeline", recalled ? timeline_of(p, recalled) : json_array());
@@ -379,7 +379,7 @@ static int put_run(struct wedge_put *p, json_t *report, const struct wedge_repor
     if (has_ended(run) && (strcmp(kind, "running") == 0 || strcmp(kind, "idle") == 0)) {
         json_t *verdicts = json_array();
         wedge_put_item(p, verdicts, plain_verdict(p, run));
-        wedge_put(p, report, "verdict", json_deep_copy(json_array_get(verdicts, 0)));
+        wedge_put(p, report, "verdict", json_incref(json_array_get(verdicts, 0)));
         wedge_put(p, report, "verdicts", verdicts);
     }
     return p->failed ? -ENOMEM : 0;

@@ -200,9 +200,9 @@ int wedge_report_write_json(const json_t *report, int dirfd, const char *name, s
 
 /* report.json and report.html, of one text, and what is done beside them:
  *
- *   one thread:    compose the text ──> write report.json ──> meanwhile, which is short, where the page takes longer
- *   the other:     the page around the text ──> wait for it ──> write report.html */
-enum { JSON, HTML, MEANWHILE, WORKS };
+ *   one thread:    compose the text ──> write report.json
+ *   the other:     the page around the text ──> meanwhile ──> wait for the text ──> write report.html */
+enum { JSON, HTML, WORKS };
 struct both {
     const json_t *report;
     int dirfd, rc[WORKS];
@@ -241,6 +241,8 @@ static void write_page(struct both *b)
 {
     struct wedge_page *page;
     b->rc[HTML] = wedge_report_html_begin(b->report, &page, &b->err[HTML]);
+    if (b->meanwhile)
+        b->meanwhile(b->arg);
     await_text(b);
     if (!b->rc[HTML])
         b->rc[HTML] = wedge_report_html_end(page, b->text, b->len, b->dirfd, "report.html", &b->err[HTML]);
@@ -254,10 +256,8 @@ static void do_one(void *arg, size_t i)
         compose(b);
         b->rc[i] = b->text ? wedge_report_save(b->dirfd, "report.json", b->text, b->len, &b->err[i])
                            : wedge_err_set(&b->err[i], -ENOMEM, "no memory for the report");
-    } else if (i == HTML) {
+    } else {
         write_page(b);
-    } else if (b->meanwhile) {
-        b->meanwhile(b->arg);
     }
 }
 

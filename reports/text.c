@@ -146,7 +146,7 @@ static void headline(struct page *p)
 /* `alike`: how many more look the same. */
 static void party_line(struct page *p, const json_t *party, size_t alike)
 {
-    char who[512], place[1100], line[LONGEST], more[48] = "";
+    char who[512], line[LONGEST], more[48] = "";
     const json_t *process;
     const char *last = get(party, "last_point");
     wedge_describe_node(p->nodes, get(party, "node"), who, sizeof(who));
@@ -155,8 +155,8 @@ static void party_line(struct page *p, const json_t *party, size_t alike)
     if (get(party, "node")[0] == 'd') {
         snprintf(line, sizeof(line), "%s%s%s%s", who, *last ? ", last at " : "", last, more);
     } else {
-        wedge_describe_places(p->nodes, wedge_describe_find(p->nodes, get(party, "node"), &process), place,
-                              sizeof(place));
+        const char *place =
+            wedge_describe_places(p->nodes, wedge_describe_find(p->nodes, get(party, "node"), &process));
         snprintf(line, sizeof(line), "%s%s: %s%s%s%s", who, more, *get(party, "call") ? "in " : "runs",
                  get(party, "call"), *place ? ", called from " : "", place);
     }
@@ -341,8 +341,9 @@ static const char *idle_word(const json_t *thread)
 
 static void group_lines(struct page *p, const struct group *g)
 {
-    char who[512], place[1100], line[LONGEST];
+    char who[512], line[LONGEST];
     const json_t *wait = json_object_get(g->thread, "wait");
+    const char *place = wedge_describe_places(p->nodes, g->thread);
     const char *object = get(wait, "object.describe");
     const json_t *wakes = json_object_get(wait, "wakes_in_ms");
     char in[48], clock[96] = "";
@@ -355,7 +356,6 @@ static void group_lines(struct page *p, const struct group *g)
     else
         snprintf(line, sizeof(line), "%s", who);
     indented(p, 2, BOLD, line);
-    wedge_describe_places(p->nodes, g->thread, place, sizeof(place));
     if (*get(wait, "call"))
         snprintf(line, sizeof(line), "waits in %s%s%s%s%s%s", get(wait, "call"), *place ? ", called from " : "", place,
                  *object ? ", for " : "", object, clock);

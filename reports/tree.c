@@ -26,11 +26,16 @@ const struct wedge_frame *wedge_tree_own_frame(const struct wedge_thread *thread
     return runtime;
 }
 
+/* The number of a thread or process: never negative. */
 static void put_node(struct wedge_put *p, json_t *object, const char *key, char kind, int number)
 {
-    char text[24];
-    snprintf(text, sizeof(text), "%c%d", kind, number);
-    wedge_put(p, object, key, json_string(text));
+    char text[24], *at = text + sizeof(text);
+    unsigned left = (unsigned)number;
+    do
+        *--at = (char)('0' + left % 10);
+    while (left /= 10);
+    *--at = kind;
+    wedge_put(p, object, key, json_stringn_nocheck(at, (size_t)(text + sizeof(text) - at)));
 }
 
 static void put_place(struct wedge_put *p, json_t *object, const struct wedge_frame *frame)

@@ -24,11 +24,19 @@ struct table {
     size_t n, cap; /* cap: a power of two, at least a quarter of it free */
 };
 
+/* A key, and the number of the one that came behind it last time: as a rule it does so again, and is not looked for. */
+struct key {
+    const char *at;
+    size_t json_bytes, next;
+};
+
 struct pack {
     char *data;
     size_t len, cap;
     bool failed;
-    struct table texts, keys;
+    struct table texts, key_numbers;
+    struct key *keys; /* by their numbers, from 1; before the first, 0 stands for none */
+    size_t n_keys, cap_keys, last_key;
 };
 
 static bool grow(struct table *t)
@@ -135,24 +143,45 @@ static size_t put_text(struct pack *p, const char *text, size_t len)
     return slot->json_bytes;
 }
 
-static size_t put_key(struct pack *p, const char *key)
+/* The number of a key; 0: it is new, and has the next one from now on, or there is no memory. */
+static size_t number_of_key(struct pack *p, const char *key)
 {
     size_t len = strlen(key);
-    struct known *slot = slot_of(&p->keys, key, len);
+    struct known *slot = slot_of(&p->key_numbers, key, len);
+    if (slot && slot->at)
+        return slot->number + 1;
+    if (slot && p->n_keys + 1 >= p->cap_keys) {
+        size_t cap = p->cap_keys ? 2 * p->cap_keys : 256;
+        struct key *keys = realloc(p->keys, cap * sizeof(*keys));
+        slot = keys ? slot : NULL;
+        p->keys = keys ? keys : p->keys;
+        p->cap_keys = keys ? cap : p->cap_keys;
+    }
     if (!slot) {
         p->failed = true;
         return 0;
     }
-    if (slot->at) {
-        put_tag(p, 0, slot->number + 1);
-        return slot->json_bytes;
-    }
-    slot->json_bytes = quoted_bytes(key, len);
-    take(&p->keys, slot, key);
+    take(&p->key_numbers, slot, key);
+    p->keys[++p->n_keys] = (struct key){key, quoted_bytes(key, len), 0};
     put_tag(p, 0, 0);
     put_tag(p, 0, len);
     put(p, key, len);
-    return slot->json_bytes;
+    return 0;
+}
+
+static size_t put_key(struct pack *p, const char *key)
+{
+    size_t guess = p->n_keys ? p->keys[p->last_key].next : 0;
+    size_t number = guess && strcmp(p->keys[guess].at, key) == 0 ? guess : number_of_key(p, key);
+    if (p->failed)
+        return 0;
+    if (number)
+        put_tag(p, 0, number);
+    else
+        number = p->n_keys;
+    p->keys[p->last_key].next = number;
+    p->last_key = number;
+    return p->keys[number].json_bytes;
 }
 
 static size_t put_int(struct pack *p, int64_t value)
@@ -228,7 +257,8 @@ char *wedge_wire_pack(const json_t *tree, size_t *ret_len, size_t *ret_json_byte
     struct pack p = {0};
     size_t json_bytes = put_value(&p, tree, 0);
     free(p.texts.slots);
-    free(p.keys.slots);
+    free(p.key_numbers.slots);
+    free(p.keys);
     if (p.failed) {
         free(p.data);
         return NULL;
