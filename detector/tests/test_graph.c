@@ -199,6 +199,61 @@ START_TEST(test_until)
 }
 END_TEST
 
+/* 0 has a deadline. 1 needs the outside, who may come now, and 0 as well; 2 waits for two that are dead, and may be
+ * signalled by 0. */
+START_TEST(test_until_over_sets)
+{
+    const int64_t two_hours = 7200 * 1000000000ll;
+    blocked(3);
+    threads[0].wait.earliest_ns = two_hours;
+    edge(1, 0, WEDGE_TO_OUTSIDE, -1, 0);
+    edge(1, 1, WEDGE_TO_THREAD, 0, 0);
+    edge(2, 0, WEDGE_TO_DEAD, -1, 0);
+    edge(2, 1, WEDGE_TO_DEAD, -1, 0);
+    edge(2, 0, WEDGE_TO_THREAD, 0, WEDGE_WAKER_BY_SIGNAL);
+    build();
+    for (int i = 0; i < 3; i++) {
+        ck_assert(!graph.live[i]);
+        ck_assert_int_eq(graph.until[i], two_hours);
+        ck_assert_int_eq(graph.until_posix[i], two_hours);
+    }
+}
+END_TEST
+
+/* A chain, against the order of its threads. */
+START_TEST(test_until_along_a_chain)
+{
+    const int64_t two_hours = 7200 * 1000000000ll;
+    blocked(MOST);
+    for (int i = 0; i + 1 < MOST; i++)
+        edge(i, 0, WEDGE_TO_THREAD, i + 1, 0);
+    threads[MOST - 1].wait.earliest_ns = two_hours;
+    build();
+    for (int i = 0; i < MOST; i++)
+        ck_assert_int_eq(graph.until[i], two_hours);
+}
+END_TEST
+
+/* 0 waits for its process (_i 0), or for the tree. 1 has a deadline; 2 is a worker of the kernel's without work, who lives and
+ * is nobody; 3 has an earlier deadline, in a process outside the tree. */
+START_TEST(test_until_of_groups)
+{
+    const int64_t hour = 3600 * 1000000000ll;
+    blocked(4);
+    snapshot.n_procs = 2;
+    procs[0].n_threads = 3;
+    procs[1] = (struct wedge_proc){.first_thread = 3, .n_threads = 1};
+    threads[3].proc = 1;
+    threads[1].wait.earliest_ns = 3 * hour;
+    threads[3].wait.earliest_ns = 2 * hour;
+    own[2].idle_worker = true;
+    edge(0, 0, _i ? WEDGE_TO_TREE : WEDGE_TO_PROC, _i ? -1 : 0, 0);
+    build();
+    ck_assert(!graph.live[0] && !graph.live[1] && graph.live[2] && !graph.live[3]);
+    ck_assert_int_eq(graph.until[0], 3 * hour);
+}
+END_TEST
+
 /* Deadlines further than an hour away make nothing live. */
 START_TEST(test_far_deadlines)
 {
@@ -341,6 +396,9 @@ static void fill(TCase *tcase)
     tcase_add_loop_test(tcase, test_only_asks, 0, 2);
     tcase_add_loop_test(tcase, test_a_stray_outside, 0, 5);
     tcase_add_loop_test(tcase, test_until, 0, 2);
+    tcase_add_test(tcase, test_until_over_sets);
+    tcase_add_test(tcase, test_until_along_a_chain);
+    tcase_add_loop_test(tcase, test_until_of_groups, 0, 2);
     tcase_add_loop_test(tcase, test_a_chain_is_as_live_as_its_end, 0, 5);
     tcase_add_loop_test(tcase, test_far_deadlines, 0, 2);
     tcase_add_loop_test(tcase, test_or_and_and, 0, 2);
