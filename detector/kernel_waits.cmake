@@ -22,3 +22,7 @@ wedge_add_cases_test(test_alarm wedge-factory-alarm LIBS PkgConfig::LIBDW)
 wedge_add_cases_test(test_kernel_waits wedge-factory LIBS PkgConfig::LIBDW)
 wedge_add_cases_test(test_outside wedge-factory LIBS PkgConfig::LIBDW)
 wedge_add_cases_test(test_sources wedge-factory)
+
+# It mounts a file system.
+add_test(NAME test_btrfs COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/tests/test_btrfs $<TARGET_FILE:wedge> $<TARGET_FILE:wedge-factory>)
+set_tests_properties(test_btrfs PROPERTIES LABELS nightly TIMEOUT 600 SKIP_RETURN_CODE 77)

@@ -1,5 +1,11 @@
 /* Who else may end a wait: timers, what the kernel does for a program, memory and signals that come by a descriptor. */
+#include <errno.h>
+#include <linux/filter.h>
 #include <linux/io_uring.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -39,8 +45,39 @@ START_TEST(test_beside_a_ring)
 }
 END_TEST
 
+/* pidfd_open(2) fails from here on, as under a filter of somebody else's, or where no descriptor is left. */
+static void refuse_pidfds(void)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_pidfd_open, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EMFILE),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog filter = {.len = sizeof(code) / sizeof(code[0]), .filter = code};
+    ck_assert_int_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+    ck_assert_int_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter), 0);
+    ck_assert_int_eq((int)syscall(SYS_pidfd_open, getpid(), 0), -1);
+}
+
+/* Whom a socket or a folder signals is asked through a copy of the descriptor. Where there is none to be had, it may. */
+START_TEST(test_without_pidfds)
+{
+    static const char *const names[] = {"urgent-byte", "folder-watched"};
+    struct factory factory = factory_start(names[_i]);
+    refuse_pidfds();
+    struct wedge_snapshot *s = examine_until_hang(factory.pid, WEDGE_STACKS_NEVER);
+    const struct wedge_verdict *v = &s->verdicts[0];
+    ck_assert_str_eq(wedge_certainty_words[v->certainty], "evident");
+    ck_assert_ptr_nonnull(strstr(v->reason, "a signal was asked for"));
+    wedge_snapshot_free(s);
+    factory_end(&factory);
+}
+END_TEST
+
 static void fill(TCase *tcase)
 {
+    tcase_add_loop_test(tcase, test_without_pidfds, 0, 2);
     tcase_add_loop_test(tcase, test_beside_a_ring, 0, 2);
 }
 

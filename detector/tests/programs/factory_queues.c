@@ -207,10 +207,12 @@ static void sem_unlinked(void)
 /* The other one has a descriptor of the memory without a name, and maps it from time to time. */
 static void sem_by_descriptor(void)
 {
-    snprintf(queue_name, sizeof(queue_name), "/wedge-factory-%d", (int)getpid());
-    int fd = shm_open(queue_name, O_RDWR | O_CREAT | O_EXCL, 0600);
-    if (fd < 0 || shm_unlink(queue_name) || ftruncate(fd, sizeof(sem_t)))
-        factory_die("shm_open");
+    const char *folder = getenv("WEDGE_FACTORY_FOLDER"); /* of the file system that is wanted */
+    char name[256];
+    snprintf(name, sizeof(name), "%s/wedge-factory-%d", folder ? folder : "/dev/shm", (int)getpid());
+    int fd = open(name, O_RDWR | O_CREAT | O_EXCL, 0600);
+    if (fd < 0 || unlink(name) || ftruncate(fd, sizeof(sem_t)))
+        factory_die("open");
     int child = factory_child() == 0;
     sem_t *sem = child ? NULL : mmap(NULL, sizeof(*sem), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     while (child) {
