@@ -22,6 +22,7 @@
 #define STUCK_STOP_DEADLINE_MS 2000
 #define NAMES_DEADLINE_MS      10000
 #define MOST_MAPS              32768 /* of more the look may have left some out */
+#define FEW_THREADS            256
 #define MOST_TRIES             8 /* children for one user; each but the last gives up one process */
 #define WANTS_PER_THREAD       (WEDGE_UNWIND_WINDOWS_MAX - 1)
 /* libelf and libdw decompress and index what a file says is there. */
@@ -516,6 +517,12 @@ static bool end_early(struct wedge_stacking *stacks)
     return done;
 }
 
+/* The end of a job that this is part of gives all of it back at once, in less time. What is much is not kept until then. */
+static bool is_left_to_the_end(const struct wedge_stacking *stacks)
+{
+    return stacks->look->note && stacks->snapshot->n_threads <= FEW_THREADS;
+}
+
 /* All processes of one user, who has one child after the other until each process is done or was given up. */
 static void unwind_user(struct wedge_stacking *stacks, size_t first)
 {
@@ -535,7 +542,8 @@ static void unwind_user(struct wedge_stacking *stacks, size_t first)
         if (stacks->open[i])
             note_failure(stacks->look, i, "there was no time left to read its files", false);
         stacks->open[i] = false;
-        wedge_capture_free(stacks->captures[i]);
+        if (!is_left_to_the_end(stacks))
+            wedge_capture_free(stacks->captures[i]);
         stacks->captures[i] = NULL;
     }
 }

@@ -254,22 +254,24 @@ static size_t collect(struct tracer *tracer)
     return awaited;
 }
 
-/* Waits for the thread that was asked last, and as a rule stops last, or so long. The stops of the others do not wake us meanwhile
- * (child_wait_callback(), kernel/exit.c), each of which would take a processor from those still to come. A tick that comes
- * before we sleep is lost: there is another one. */
-static void await_last(struct tracer *tracer, int64_t most_ns)
+/* Waits for all of them, or so long, from the one that was asked last on: as a rule it stops last, and the stops of the others do
+ * not wake us meanwhile (child_wait_callback(), kernel/exit.c), each of which would take a processor from those still to come. A
+ * tick that comes before we sleep is lost: there is another one. */
+static void await_all(struct tracer *tracer, int64_t most_ns)
 {
-    struct held *last = tracer->n ? &tracer->held[tracer->n - 1] : NULL;
     const struct itimerspec ticks = {
         .it_value = {.tv_sec = most_ns / WEDGE_NS_PER_S, .tv_nsec = most_ns % WEDGE_NS_PER_S},
         .it_interval = {.tv_nsec = NAP_NS}};
     const struct itimerspec none = {0};
-    int status = 0;
-    if (!last || last->state != SEIZED || most_ns <= 0 || timer_settime(tracer->tick, 0, &ticks, NULL))
-        return;
-    pid_t got = waitpid(last->tid, &status, __WALL);
-    if (got >= 0 || errno != EINTR)
-        take_status(last, got, status);
+    bool in_time = most_ns > 0 && timer_settime(tracer->tick, 0, &ticks, NULL) == 0;
+    for (size_t i = tracer->n; in_time && i-- > 0;) {
+        struct held *held = &tracer->held[i];
+        int status = 0;
+        pid_t got = held->state == SEIZED ? waitpid(held->tid, &status, __WALL) : 0;
+        in_time = got >= 0 || errno != EINTR;
+        if (held->state == SEIZED && in_time)
+            take_status(held, got, status);
+    }
     timer_settime(tracer->tick, 0, &none, NULL);
 }
 
@@ -364,7 +366,7 @@ static void copy_and_let_go(struct tracer *tracer)
 }
 
 /* Waits for all, but lets those that have stopped go on after a fifth of the time: one that is slow to stop must not
- * hold up the others. Woken by the last one, then by SIGCHLD, which the kernel sends the tracer at each stop and end. */
+ * hold up the others. Who is not there in time wakes us by SIGCHLD, which the kernel sends the tracer at each stop and end. */
 static int wait_and_copy(struct tracer *tracer)
 {
     bool called = tracer->stop->during == NULL;
@@ -375,7 +377,7 @@ static int wait_and_copy(struct tracer *tracer)
     sigset_t child;
     sigemptyset(&child);
     sigaddset(&child, SIGCHLD);
-    await_last(tracer, settle - begin);
+    await_all(tracer, settle - begin);
     for (;;) {
         size_t awaited = collect(tracer);
         int64_t now = wedge_clock_ns();
