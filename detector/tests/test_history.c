@@ -1,6 +1,7 @@
 /* What several examinations of the same tree tell, and one alone does not: each suspicion, and the program that does the
  * same and gets on. */
 #include <dirent.h>
+#include <linux/futex.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -11,12 +12,15 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/tests/suite.h"
 #include "detector/kernel/proc.h"
+#include "detector/look/look.h"
 #include "detector/tests/cases.h"
+#include "detector/verdict/history.h"
 
 #define PATIENCE_NS (400 * WEDGE_NS_PER_MS)
 
@@ -177,6 +181,49 @@ START_TEST(test_asks_though_stopped)
 }
 END_TEST
 
+/* Twice a thread in one place, stopped by the first look, and two switches later. Whether it slept on tells the call's name, where
+ * the kernel gives what was broken off another one; else the switches, and they are the same for who woke during the stop. */
+static const struct {
+    int call;
+    uint64_t args[4];
+    int later; /* the call of the second look */
+    uint64_t switches; /* by itself, between the looks */
+    bool slept_on;
+} stopped[] = {
+    {SYS_futex, {4096, FUTEX_WAIT_BITSET_PRIVATE, 0, 8192}, SYS_restart_syscall, 2, true},
+    {SYS_futex, {4096, FUTEX_WAIT_BITSET_PRIVATE, 0, 8192}, SYS_futex, 2, false},
+    {SYS_futex, {4096, FUTEX_WAIT | FUTEX_CLOCK_REALTIME, 0, 8192}, SYS_futex, 2, false},
+    {SYS_futex, {4096, FUTEX_WAIT, 0, 0}, SYS_futex, 2, true},
+    {SYS_futex, {4096, FUTEX_LOCK_PI, 0, 8192}, SYS_futex, 2, true},
+    {SYS_poll, {4096, 1, 100}, SYS_restart_syscall, 2, true},
+    {SYS_poll, {4096, 1, 100}, SYS_poll, 2, false},
+    {SYS_restart_syscall, {4096, 1, 100}, SYS_restart_syscall, 2, true},
+    {SYS_restart_syscall, {4096, 1, 100}, SYS_poll, 2, false},
+    {SYS_clock_nanosleep, {1, 0, 4096}, SYS_clock_nanosleep, 2, false},
+    {SYS_clock_nanosleep, {1, TIMER_ABSTIME, 4096}, SYS_clock_nanosleep, 2, true},
+    {SYS_read, {3, 4096, 1}, SYS_read, 2, true},
+    {SYS_read, {3, 4096, 1}, SYS_read, 3, false},
+};
+START_TEST(test_made_anew)
+{
+    struct wedge_proc proc = {.n_threads = 1, .start_ticks = 7};
+    struct wedge_thread thread = {.tid = 4711, .found = WEDGE_FOUND_ASLEEP, .stops = 1, .wait = {WEDGE_WAIT_FUTEX}};
+    struct wedge_look_thread own = {0};
+    struct wedge_look_proc own_proc = {0};
+    struct wedge_snapshot snapshot = {.procs = &proc, .n_procs = 1, .threads = &thread, .n_threads = 1};
+    const struct wedge_examine options = {.history = history};
+    struct wedge_look look = {.options = &options, .snapshot = &snapshot, .threads = &own, .procs = &own_proc};
+    thread.syscall = stopped[_i].call;
+    memcpy(thread.args, stopped[_i].args, sizeof(stopped[_i].args));
+    wedge_history_remember(&look);
+    thread.syscall = stopped[_i].later;
+    thread.switches += stopped[_i].switches;
+    thread.voluntary += stopped[_i].switches;
+    wedge_history_recall(&look);
+    ck_assert_uint_eq(own.rounds, stopped[_i].slept_on ? 1 : 0);
+}
+END_TEST
+
 /* The caller measured that nothing got on. What burns CPU time meanwhile is a livelock, what sleeps is none. */
 START_TEST(test_stalled)
 {
@@ -304,6 +351,7 @@ static void fill(TCase *tcase)
     tcase_add_loop_test(tcase, test_suspected, 0, sizeof(suspected) / sizeof(suspected[0]));
     tcase_add_loop_test(tcase, test_never_suspected, 0, 2 * sizeof(healthy) / sizeof(healthy[0]));
     tcase_add_loop_test(tcase, test_asks_though_stopped, 0, 2);
+    tcase_add_loop_test(tcase, test_made_anew, 0, sizeof(stopped) / sizeof(stopped[0]));
     tcase_add_loop_test(tcase, test_stalled, 0, 2);
     tcase_add_loop_test(tcase, test_stalled_in_a_crowd, 0, 2);
     tcase_add_test(tcase, test_crash_loop);

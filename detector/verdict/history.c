@@ -1,11 +1,13 @@
 #include "detector/verdict/history.h"
 
+#include <linux/futex.h>
 #include <poll.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "detector/look/look.h"
@@ -25,6 +27,7 @@ struct entry { /* one thread; tid 0 free */
     uint32_t wakes; /* examinations in a row that found it in the same place, but woken in between */
     uint32_t stops; /* by us, for its stack */
     uint8_t found; /* by them: as in wedge_thread */
+    bool restarts; /* a stop would make it go on as restart_syscall */
     int32_t call; /* restart_syscall never, unless it was so from the beginning */
     uint32_t events; /* how many events the agent had of it when that began */
     uint64_t start_ticks; /* of its process: nobody else bears its number while that lives, but for one born later */
@@ -76,6 +79,28 @@ static bool is_same_place(const struct wedge_thread *t, const struct entry *e)
 }
 
 /*
+ * What a stop breaks off in these calls goes on as restart_syscall, if it goes on at all (restart_syscall(2);
+ * ERESTART_RESTARTBLOCK in futex_wait(), do_sys_poll() and hrtimer_nanosleep(); measured on Linux 6.18, 50 stops of each).
+ * Then whoever is in the call under its own name has made it anew.
+ */
+static bool restarts(const struct wedge_thread *t)
+{
+    const unsigned op = (unsigned)t->args[1] & (unsigned)FUTEX_CMD_MASK;
+    switch (t->syscall) {
+    case SYS_futex:
+        return t->args[3] && (op == FUTEX_WAIT || op == FUTEX_WAIT_BITSET);
+    case SYS_clock_nanosleep:
+        return !(t->args[1] & TIMER_ABSTIME);
+    case SYS_poll:
+    case SYS_nanosleep:
+    case SYS_restart_syscall:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/*
  * Who sleeps is switched twice by a stop: out of its sleep into the stop, where the tracer waits for that
  * (wait_task_inactive() in ptrace_check_attach(), kernel/ptrace.c), and into its sleep again. Both are voluntary, as
  * measured on Linux 6.18 with futex, poll, select, epoll_wait, read, nanosleep and pause, idle and at load 6: always two. That
@@ -87,7 +112,9 @@ static bool slept_on(const struct wedge_thread *t, const struct entry *e)
         return t->switches == e->switches;
     if (e->found != WEDGE_FOUND_ASLEEP)
         return e->found == WEDGE_FOUND_UNKNOWN;
-    return t->syscall == SYS_restart_syscall || t->voluntary <= e->voluntary + 2ull * e->stops;
+    if (e->restarts || t->syscall == SYS_restart_syscall)
+        return t->syscall == SYS_restart_syscall;
+    return t->voluntary <= e->voluntary + 2ull * e->stops;
 }
 
 static bool is_same_sleep(const struct wedge_thread *t, const struct entry *e)
@@ -301,6 +328,7 @@ void wedge_history_remember(struct wedge_look *look)
                              .rounds = 1,
                              .stops = t->stops,
                              .found = (uint8_t)t->found,
+                             .restarts = restarts(t),
                              .events = record ? record->event_seq : 0,
                              .sleep_since_ns = look->snapshot->taken_ns,
                              .use_since_ns = wedge_clock_ns(),
