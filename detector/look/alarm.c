@@ -20,6 +20,7 @@
 /* What a file's symbols say of alarms. */
 struct calls {
     bool wanted, offered; /* undefined and defined alarms */
+    bool adopts; /* prctl(), undefined, or nobody knows */
     bool runtime; /* a C library, a sanitizer, our agent: they offer what others call */
 };
 struct file {
@@ -64,6 +65,7 @@ static bool note_alarm(void *arg, const struct wedge_elf_name *name)
         calls->wanted |= !name->defined;
         calls->offered |= name->defined;
     }
+    calls->adopts |= !name->defined && strcmp(name->text, "prctl") == 0;
     calls->runtime |= name->defined && is_of_runtime(name->text);
     return true;
 }
@@ -76,8 +78,9 @@ static struct calls read_calls(int fd)
     if (rc == -ENOENT) {
         rc = wedge_elf_names_read(fd, SHT_SYMTAB, note_alarm, &calls);
         calls.runtime = false;
+        calls.adopts = true; /* Go's make their system calls themselves */
     }
-    return rc ? (struct calls){.wanted = true, .offered = true} : calls;
+    return rc ? (struct calls){.wanted = true, .offered = true, .adopts = true} : calls;
 }
 
 static bool is_caller(const struct calls *calls)
@@ -110,7 +113,7 @@ static bool is_deaf(const struct wedge_look *look, int proc, uint64_t signals)
 static struct calls calls_of(struct wedge_look *look, pid_t pid, const struct wedge_proc_map *map)
 {
     struct wedge_alarm_cache *cache = look->alarms;
-    struct calls calls = {.wanted = true, .offered = true};
+    struct calls calls = {.wanted = true, .offered = true, .adopts = true};
     uint64_t dev = (uint64_t)map->dev_major << 32 | map->dev_minor;
     if (!cache)
         cache = look->alarms = calloc(1, sizeof(*cache));
@@ -147,6 +150,17 @@ static bool is_program(const struct wedge_proc *p, const struct wedge_proc_map *
     return len && strncmp(p->exe, map->path, len) == 0 && strcmp(p->exe + len, map->deleted ? " (deleted)" : "") == 0;
 }
 
+/* The next file that it runs code of, from mapping `*i` on, which moves behind it; NULL none. */
+static const struct wedge_proc_map *next_module(const struct wedge_look_proc *own, size_t *i)
+{
+    while (*i < own->maps.n) {
+        const struct wedge_proc_map *map = &own->maps.maps[(*i)++];
+        if (map->executable && map->inode)
+            return map;
+    }
+    return NULL;
+}
+
 /* Does anything that it has mapped call one? A runtime in the program itself is called by it. Of a program that is seen the
  * agent has seen every call, but for those of an alarm() of the program's own. */
 static bool maps_caller(struct wedge_look *look, int proc, bool seen)
@@ -157,10 +171,8 @@ static bool maps_caller(struct wedge_look *look, int proc, bool seen)
     if (wedge_look_maps(look, proc))
         return true;
     wedge_look_note(look, pid, "symbols of its modules");
-    for (size_t i = 0; i < own->maps.n; i++) {
-        const struct wedge_proc_map *map = &own->maps.maps[i];
-        if (!map->executable || !map->inode)
-            continue;
+    size_t i = 0;
+    for (const struct wedge_proc_map *map; (map = next_module(own, &i));) {
         any = true;
         struct calls calls = calls_of(look, own->reader ? own->reader : pid, map);
         if (!is_program(&look->snapshot->procs[proc], map) ? is_caller(&calls)
@@ -210,6 +222,22 @@ bool wedge_alarm_possible(struct wedge_look *look, int proc)
                          ? WEDGE_ALARM_POSSIBLE
                          : WEDGE_ALARM_NONE;
     return own->alarm == WEDGE_ALARM_POSSIBLE;
+}
+
+bool wedge_alarm_adopts(struct wedge_look *look, int proc)
+{
+    struct wedge_look_proc *own = &look->procs[proc];
+    pid_t pid = look->snapshot->procs[proc].pid;
+    if (wedge_look_maps(look, proc))
+        return true;
+    wedge_look_note(look, pid, "symbols of its modules");
+    size_t i = 0;
+    for (const struct wedge_proc_map *map; (map = next_module(own, &i));) {
+        struct calls calls = calls_of(look, own->reader ? own->reader : pid, map);
+        if (calls.adopts && !calls.runtime)
+            return true;
+    }
+    return false;
 }
 
 bool wedge_alarm_by_timer(const struct wedge_look *look, int proc)

@@ -35,6 +35,11 @@ bool wedge_alarm_by_timer(const struct wedge_look *look, int proc);
  * would have a handler run, and waits for nothing that is seen. Asked once of each process. */
 bool wedge_alarm_by_descriptor(struct wedge_look *look, int proc);
 
+/* Could it have asked to be the parent of whoever is orphaned below it (PR_SET_CHILD_SUBREAPER, prctl(2))? Nothing in /proc tells
+ * who did; one of its modules would have to call prctl(), or to be static. As with alarms, what it was before exec is left out. Reads
+ * the files that it maps. */
+bool wedge_alarm_adopts(struct wedge_look *look, int proc);
+
 /* Does this file call alarm(), ualarm() or setitimer(), as far as its symbols tell? One that cannot be read does, and one that
  * has such functions of its own; but not a C library or a sanitizer, which offer them. */
 bool wedge_alarm_is_called(int fd);

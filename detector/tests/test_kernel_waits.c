@@ -48,6 +48,9 @@ static const struct hang hangs[] = {
     {"wait-by-pidfd", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "read",
      "waits for end of process"},
     {"poll-pidfd", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "read", "1 polled descriptor"},
+    {"grandchild-lives", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_PART, 1, "read",
+     "by the process itself"},
+    {"child-by-number", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "read", "end of process"},
     {"sysv-msg-both-full", WEDGE_VERDICT_MUTUAL_BACKPRESSURE, WEDGE_EVIDENT, WEDGE_SCOPE_WHOLE, 2, "msgsnd",
      "16 of 16 bytes", "put_as"},
 };
@@ -113,6 +116,25 @@ START_TEST(test_beside_a_message)
     pid_t stranger = factory_start_stranger("end-in-message-for-nobody");
     hang_check_without_stacks(&hang);
     ck_assert_int_eq(kill(stranger, SIGKILL), 0);
+}
+END_TEST
+
+/* Its child hangs, and it gets on. */
+START_TEST(test_orphans_adopted)
+{
+    struct factory factory = factory_start("orphans-adopted");
+    int parts = 0;
+    for (int i = 0; i < 25; i++) {
+        struct wedge_snapshot *s = examine_once(factory.pid, WEDGE_STACKS_NEVER);
+        for (size_t k = 0; k < s->n_verdicts; k++)
+            ck_assert_msg(!wedge_verdict_is_hang(s->verdicts[k].kind) || s->verdicts[k].scope == WEDGE_SCOPE_PART,
+                          "%s, %s: %s", wedge_verdict_words[s->verdicts[k].kind],
+                          wedge_certainty_words[s->verdicts[k].certainty], s->verdicts[k].summary);
+        parts += wedge_verdict_is_hang(s->verdicts[0].kind);
+        wedge_snapshot_free(s);
+    }
+    ck_assert_int_gt(parts, 0);
+    factory_end(&factory);
 }
 END_TEST
 
@@ -192,6 +214,7 @@ static void fill(TCase *tcase)
     tcase_add_loop_test(tcase, test_frozen, 0, (int)(sizeof(freezers) / sizeof(freezers[0])));
     tcase_add_loop_test(tcase, test_as_an_ordinary_user, 0, 5);
     tcase_add_test(tcase, test_beside_a_message);
+    tcase_add_test(tcase, test_orphans_adopted);
 }
 
 int main(void)

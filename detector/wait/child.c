@@ -2,11 +2,13 @@
  * waitpid and its family: the children that it asks for must end, and any of their threads may do that.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "detector/kernel/fdinfo.h"
+#include "detector/look/alarm.h"
 #include "detector/wait/wait.h"
 
 enum asked { ASKED_ALL, ASKED_PID, ASKED_GROUP, ASKED_OURS, ASKED_UNKNOWN }; /* OURS: by its number here */
@@ -66,6 +68,67 @@ static bool is_asked(struct wedge_look *look, int proc, enum asked asked, pid_t 
     return true; /* its leader was not read: it may be the one */
 }
 
+/* Is it below `self`? `known` keeps what was found of each process of the machine: each is asked once. */
+static bool is_below(const struct wedge_look *look, pid_t self, size_t i, char *known)
+{
+    enum { NOT_ASKED, ON_THE_WAY, BELOW, ELSEWHERE };
+    const struct wedge_machine_proc *m = &look->machine[i];
+    size_t end = i;
+    while (m && known[m - look->machine] == NOT_ASKED && m->ppid != self) {
+        known[end = (size_t)(m - look->machine)] = ON_THE_WAY;
+        m = wedge_look_machine_of(look, m->ppid);
+    }
+    bool below = m && (m->ppid == self || known[m - look->machine] == BELOW);
+    char answer = below ? BELOW : ELSEWHERE;
+    for (m = &look->machine[i]; m && known[m - look->machine] == ON_THE_WAY; m = wedge_look_machine_of(look, m->ppid))
+        known[m - look->machine] = answer;
+    known[end] = answer;
+    return below;
+}
+
+/* Is it the first process of a PID namespace? Where nobody knows it is. */
+static bool is_first(const struct wedge_look *look, int proc)
+{
+    const struct wedge_proc *p = &look->snapshot->procs[proc];
+    for (int t = p->first_thread; t < p->first_thread + p->n_threads; t++)
+        if (look->snapshot->threads[t].tid == p->pid)
+            return look->threads[t].status.ns_tid == 1;
+    return true;
+}
+
+/*
+ * Whose parent ends becomes the child of the nearest process above that asked for such (PR_SET_CHILD_SUBREAPER, prctl(2)), or
+ * of the first one of its PID namespace (pid_namespaces(7)), and its end ends the wait. Somebody has to end for that: nobody below
+ * may live.
+ */
+static void add_orphans(struct wedge_look *look, int thread, pid_t self)
+{
+    const struct wedge_thread *t = &look->snapshot->threads[thread];
+    unsigned flags = WEDGE_WAKER_BYSTANDER;
+    char *known = NULL;
+    bool asked = false;
+    for (size_t i = 0; i < look->n_machine; i++) {
+        const struct wedge_machine_proc *m = &look->machine[i];
+        if (m->kernel || m->blind || m->ppid == self || m->pid == self || (m->state == 'Z' && m->threads <= 1))
+            continue;
+        known = known ? known : calloc(look->n_machine, 1);
+        if (!known) {
+            wedge_waker_add(look, thread, 0, WEDGE_TO_OUTSIDE, -1, 0, "whether it takes in orphans is not known");
+            return;
+        }
+        if (!is_below(look, self, i, known))
+            continue;
+        if (!asked && !is_first(look, t->proc)) {
+            if (!wedge_alarm_adopts(look, t->proc))
+                break;
+            flags |= WEDGE_WAKER_UNLESS_RARE;
+        }
+        asked = true;
+        wedge_waker_add_pid(look, thread, 0, m->pid, flags, "may leave it an orphan, if it takes in such (prctl)");
+    }
+    free(known);
+}
+
 static void decode(struct wedge_look *look, int thread)
 {
     struct wedge_thread *t = &look->snapshot->threads[thread];
@@ -107,6 +170,8 @@ static void decode(struct wedge_look *look, int thread)
             first = n++ ? first : m->pid;
         }
     }
+    if (n && (asked == ASKED_ALL || asked == ASKED_GROUP))
+        add_orphans(look, thread, self);
     if (!n) {
         wedge_wait_unknown(look, thread, "it has no such child: it is about to wake");
         return;

@@ -141,6 +141,59 @@ static void poll_pidfd_slow(void)
     }
 }
 
+/* ---- the children of others ---- */
+
+/* Each time it leaves an orphan behind, which ends soon after. */
+static void leave_orphan(void)
+{
+    pid_t pid = factory_child();
+    if (pid == 0) {
+        pid = fork();
+        if (pid == 0)
+            factory_nap(20);
+        _exit(pid < 0);
+    }
+    waitpid(pid, NULL, 0);
+}
+/* A child that waits for ever, and has one that does not. */
+static pid_t child_with_child(void (*act)(void))
+{
+    pid_t pid = factory_child();
+    if (pid != 0)
+        return pid;
+    if (factory_child() == 0)
+        for (;;) {
+            act();
+            factory_nap(100);
+        }
+    factory_pipe(ends);
+    _exit(read(ends[0], &byte, 1) == 1);
+}
+static void do_nothing(void) {}
+/* It takes in the orphans below it, and so its wait for a child ends (prctl(2)); /proc does not tell who does that. */
+static void orphans_adopted(void)
+{
+    if (prctl(PR_SET_CHILD_SUBREAPER, 1))
+        factory_die("prctl");
+    child_with_child(leave_orphan);
+    factory_ready();
+    for (;;)
+        wait(NULL);
+}
+static void grandchild_lives(void)
+{
+    child_with_child(do_nothing);
+    factory_ready();
+    wait(NULL);
+}
+/* By its number it can only be the child that it has. */
+static void child_by_number(void)
+{
+    pid_t pid = child_with_child(do_nothing);
+    factory_ready();
+    waitpid(pid, NULL, 0);
+}
+
 /* A child stops and is continued by another one; the parent waits for these changes alone. */
 static void wait_for_stops(void)
 {
@@ -206,9 +259,12 @@ const struct factory_case factory_vfork[] = {
     {"poll-pidfd", poll_pidfd, false},
     {"vfork-pipe", vfork_pipe, false},
     {"vfork-own-lock", vfork_own_lock, false},
+    {"grandchild-lives", grandchild_lives, false},
+    {"child-by-number", child_by_number, false},
     /* get on */
     {"wait-by-pidfd-slow", wait_by_pidfd_slow, true},
     {"poll-pidfd-slow", poll_pidfd_slow, true},
+    {"orphans-adopted", orphans_adopted, true},
     {"wait-for-stops", wait_for_stops, true},
     {"clone-and-post", clone_and_post, true},
     {"clone-siblings", clone_siblings, true},
