@@ -74,7 +74,7 @@ static const struct healthy healthy[] = {
     {"forked-shared", false, WEDGE_WAIT_MUTEX},      {"robust-handover", false, WEDGE_WAIT_MUTEX},
     {"slow-zone", false, WEDGE_WAIT_MUTEX},          {"segment-semaphore", false, WEDGE_WAIT_SEM},
     {"looks-like-a-mutex", false, WEDGE_WAIT_FUTEX}, {"slow-waitv", false, WEDGE_WAIT_FUTEX},
-    {"requeued", false, WEDGE_WAIT_FUTEX},
+    {"requeued", false, WEDGE_WAIT_FUTEX},           {"slow-semaphore-on-stack", false, WEDGE_WAIT_SEM},
 };
 
 START_TEST(test_lost_wakeup)

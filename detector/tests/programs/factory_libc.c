@@ -459,6 +459,25 @@ static void slow_join(void)
         pthread_join(slow, NULL);
     }
 }
+static void *post_late(void *arg)
+{
+    for (;;) {
+        factory_nap(FACTORY_SLOW_MS);
+        sem_post(arg);
+    }
+    return arg;
+}
+/* On the stack, as near to where libc waits as a caller's can be: what the kernel refused a PI mutex waits on its own, too. */
+static void slow_semaphore_on_stack(void)
+{
+    pthread_t thread;
+    sem_t sem;
+    sem_init(&sem, 0, 0);
+    factory_spawn(&thread, post_late, &sem);
+    for (factory_ready();; sem_wait(&sem))
+        ;
+}
+
 static void *come_late(void *arg)
 {
     for (;;) {
@@ -504,5 +523,6 @@ const struct factory_case factory_libc[] = {
     {"slow-once", slow_once, true},
     {"slow-join", slow_join, true},
     {"slow-barrier", slow_barrier, true},
+    {"slow-semaphore-on-stack", slow_semaphore_on_stack, true},
     {NULL, NULL, false},
 };
