@@ -129,6 +129,10 @@ static void add_orphans(struct wedge_look *look, int thread, pid_t self)
     free(known);
 }
 
+/* A child may go over into the group that is waited for (setpgid(2)), and end there; nothing tells whether it will. */
+#define JOINS (WEDGE_WAKER_BYSTANDER | WEDGE_WAKER_UNLESS_RARE)
+static const char may_join[] = "may join the group that is waited for (setpgid)";
+
 static void decode(struct wedge_look *look, int thread)
 {
     struct wedge_thread *t = &look->snapshot->threads[thread];
@@ -150,8 +154,13 @@ static void decode(struct wedge_look *look, int thread)
     }
     for (size_t i = 0; i < look->snapshot->n_procs; i++) {
         const struct wedge_proc *p = &look->snapshot->procs[i];
-        if (p->ppid != self || !is_asked(look, (int)i, asked, id, depth))
+        if (p->ppid != self)
             continue;
+        if (!is_asked(look, (int)i, asked, id, depth)) {
+            if (asked == ASKED_GROUP)
+                wedge_waker_add(look, thread, 0, WEDGE_TO_PROC, (int)i, JOINS, may_join);
+            continue;
+        }
         if (look->procs[i].zombie) {
             wedge_wait_unknown(look, thread, "a child has ended already: it is about to wake");
             return;
@@ -165,9 +174,13 @@ static void decode(struct wedge_look *look, int thread)
         /* In an inner namespace their numbers are not known: any of them may be meant. */
         bool may = asked == ASKED_ALL || (depth > 1 && asked != ASKED_OURS) ||
                    (asked == ASKED_GROUP ? m->pgrp == id : m->pid == id);
-        if (m->ppid == self && may && wedge_look_proc_of(look, m->pid) < 0) {
+        if (m->ppid != self || wedge_look_proc_of(look, m->pid) >= 0)
+            continue;
+        if (may) {
             wedge_waker_add_pid(look, thread, 0, m->pid, 0, "must end");
             first = n++ ? first : m->pid;
+        } else if (asked == ASKED_GROUP) {
+            wedge_waker_add_pid(look, thread, 0, m->pid, JOINS, may_join);
         }
     }
     if (n && (asked == ASKED_ALL || asked == ASKED_GROUP))

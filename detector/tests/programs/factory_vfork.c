@@ -186,6 +186,37 @@ static void grandchild_lives(void)
     factory_ready();
     wait(NULL);
 }
+/* A child that waits for ever, in a group of its own. */
+static pid_t stuck_group(void)
+{
+    pid_t group = factory_child();
+    if (group == 0) {
+        factory_pipe(ends);
+        _exit(read(ends[0], &byte, 1) == 1);
+    }
+    setpgid(group, group);
+    return group;
+}
+/* Another child, which lives, goes over into the group to end there. */
+static void group_joined(void)
+{
+    pid_t group = stuck_group();
+    factory_ready();
+    for (;;) {
+        pid_t pid = factory_child();
+        if (pid == 0) {
+            factory_nap(100);
+            _exit(setpgid(0, group) != 0);
+        }
+        waitpid(-group, NULL, 0);
+    }
+}
+static void group_alone(void)
+{
+    pid_t group = stuck_group();
+    factory_ready();
+    waitpid(-group, NULL, 0);
+}
 /* By its number it can only be the child that it has. */
 static void child_by_number(void)
 {
@@ -261,10 +292,12 @@ const struct factory_case factory_vfork[] = {
     {"vfork-own-lock", vfork_own_lock, false},
     {"grandchild-lives", grandchild_lives, false},
     {"child-by-number", child_by_number, false},
+    {"group-alone", group_alone, false},
     /* get on */
     {"wait-by-pidfd-slow", wait_by_pidfd_slow, true},
     {"poll-pidfd-slow", poll_pidfd_slow, true},
     {"orphans-adopted", orphans_adopted, true},
+    {"group-joined", group_joined, true},
     {"wait-for-stops", wait_for_stops, true},
     {"clone-and-post", clone_and_post, true},
     {"clone-siblings", clone_siblings, true},
