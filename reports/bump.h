@@ -9,4 +9,8 @@
  * that there was before stays good, and is not freed either. */
 void wedge_bump_json(void);
 
+/* Called while there is nothing to do but to wait for what the report is made of: memory for a usual one, and for its text, is
+ * made present. Without wedge_bump_json nothing. */
+void wedge_bump_await(void);
+
 #endif

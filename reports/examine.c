@@ -267,8 +267,12 @@ int wedge_report_examine_by(wedge_report_examiner *examiner, const struct wedge_
          * that long where nobody can be skipped gets the rest. */
         int try_ms = left_ms / 2 > LEAST_TRY_MS && !unskipped ? left_ms / 2 : left_ms;
         own.n_skip = options->n_skip + n;
-        rc = wedge_job_stream(child, &work, try_ms > 0 ? try_ms : 1, take, &sent, &result);
-        if (rc) {
+        struct wedge_job job = {0};
+        rc = wedge_job_begin(child, &work, try_ms > 0 ? try_ms : 1, &job);
+        if (!rc) {
+            wedge_bump_await(); /* while it works */
+            wedge_job_end(&job, take, &sent, &result);
+        } else {
             wedge_err_set(err, rc, "cannot start an examination: %s", strerror(-rc));
             break;
         }
