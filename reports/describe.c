@@ -52,12 +52,37 @@ static void thread_text(const json_t *process, const json_t *thread, char *buf, 
         snprintf(buf + len, size - len, ", %s", name);
 }
 
+/* A source's path without "x/../", as it is written by who compiles in a folder for what is built. Where x is a link the path as
+ * it was written, which stays in the report, leads to the file, and this one does not. */
+static const char *fold(const char *file, char *buf, size_t size)
+{
+    size_t n = 0;
+    if (!strstr(file, "/.") || strlen(file) >= size)
+        return file;
+    for (const char *at = file; *at;) {
+        size_t len = strcspn(at, "/"), part = len + (at[len] == '/'), last = n > 0 ? n - 1 : 0;
+        bool here = n && (len == 0 || (len == 1 && *at == '.')), up = len == 2 && strncmp(at, "..", 2) == 0;
+        while (last > 0 && buf[last - 1] != '/')
+            last--;
+        if (up && n > 1 && strncmp(buf + last, "../", 3) != 0) {
+            n = last;
+        } else if (!here) {
+            memcpy(buf + n, at, part);
+            n += part;
+        }
+        at += part;
+    }
+    buf[n] = 0;
+    return buf;
+}
+
 void wedge_describe_place(const json_t *frame, char *buf, size_t size)
 {
     long long line = json_integer_value(json_object_get(frame, "line"));
     const char *function = get(frame, "function"), *file = get(frame, "file");
+    char folded[1024];
     if (*function && *file && line)
-        snprintf(buf, size, "%s (%s:%lld)", function, file, line);
+        snprintf(buf, size, "%s (%s:%lld)", function, fold(file, folded, sizeof(folded)), line);
     else if (*function)
         snprintf(buf, size, "%s", function);
     else

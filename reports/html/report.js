@@ -86,13 +86,24 @@
     return sign + Math.floor(n / 60000) + " min " + Math.round((n % 60000) / 1000) + " s";
   }
 
+  // A source's path without "x/../". As it was written, which leads to the file also where x is a link, it stands in the frame's title.
+  function fold(path) {
+    const parts = [];
+    for (const part of path.split("/")) {
+      const last = parts[parts.length - 1];
+      if (part === ".." && last && last !== "..") parts.pop();
+      else if (parts.length === 0 || (part !== "" && part !== ".")) parts.push(part);
+    }
+    return parts.join("/");
+  }
+
   // The folder that all of the program's own files have in common is not worth repeating in every line.
   const folder = (() => {
     let common = null;
     for (const thread of threads.values())
       for (const { file } of stackOf(thread).own) {
         if (!file || file[0] !== "/") continue;
-        const parts = file.split("/").slice(0, -1);
+        const parts = fold(file).split("/").slice(0, -1);
         let same = 0;
         while (common && same < common.length && common[same] === parts[same]) same++;
         common = common ? common.slice(0, same) : parts;
@@ -102,7 +113,8 @@
 
   function place(frame) {
     if (!frame || !frame.file) return "";
-    return (folder && frame.file.startsWith(folder) ? frame.file.slice(folder.length) : frame.file) + (frame.line ? ":" + frame.line : "");
+    const file = fold(frame.file);
+    return (folder && file.startsWith(folder) ? file.slice(folder.length) : file) + (frame.line ? ":" + frame.line : "");
   }
 
   function plural(n, one, many) {

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/tests/suite.h"
+#include "reports/describe.h"
 #include "reports/output.h"
 #include "reports/report.h"
 #include "reports/tests/samples.h"
@@ -465,6 +466,47 @@ START_TEST(test_text_paths)
 }
 END_TEST
 
+/* A source as the compiler was called for it: shown short, in the report as it is. */
+static const struct {
+    const char *file, *shown;
+} sources[] = {
+    {"a.c", "a.c"},
+    {"/src/build/dev/../../pool/a.c", "/src/pool/a.c"},
+    {"/src/build/./../a.c", "/src/a.c"},
+    {"build/../a.c", "a.c"},
+    {"../a.c", "../a.c"},
+    {"../../x/../a.c", "../../a.c"},
+    {"a/../../b/c.c", "../b/c.c"},
+    {"/../a.c", "/../a.c"},
+    {"/src/..hidden/.x/a..c", "/src/..hidden/.x/a..c"},
+    {"/a/b/../", "/a/"},
+    {"/a/b/..", "/a/"},
+};
+
+START_TEST(test_sources_are_shown_short)
+{
+    char place[256], wanted[256];
+    json_t *frame = json_pack("{s:s,s:s,s:i}", "function", "f", "file", sources[_i].file, "line", 7);
+    wedge_describe_place(frame, place, sizeof(place));
+    snprintf(wanted, sizeof(wanted), "f (%s:7)", sources[_i].shown);
+    ck_assert_str_eq(place, wanted);
+    json_decref(frame);
+}
+END_TEST
+
+START_TEST(test_long_source)
+{
+    char file[3000], place[4000];
+    memset(file, 'x', sizeof(file) - 1);
+    file[sizeof(file) - 1] = 0;
+    memcpy(file, "a/../", 5);
+    json_t *frame = json_pack("{s:s,s:s,s:i}", "function", "f", "file", file, "line", 7);
+    wedge_describe_place(frame, place, sizeof(place));
+    ck_assert_uint_eq(strlen(place), strlen("f (:7)") + strlen(file));
+    json_decref(frame);
+}
+END_TEST
+
 static void fill(TCase *tcase)
 {
     tcase_add_loop_test(tcase, test_samples_are_reports, 0, SAMPLE_COUNT);
@@ -481,6 +523,8 @@ static void fill(TCase *tcase)
     tcase_add_loop_test(tcase, test_bad_reports_are_refused, 0, sizeof(bad) / sizeof(bad[0]));
     tcase_add_test(tcase, test_not_even_an_object);
     tcase_add_test(tcase, test_text_paths);
+    tcase_add_loop_test(tcase, test_sources_are_shown_short, 0, sizeof(sources) / sizeof(sources[0]));
+    tcase_add_test(tcase, test_long_source);
     tcase_add_test(tcase, test_redacted);
 }
 
