@@ -416,12 +416,14 @@ int wedge_proc_status_parse(const char *text, struct wedge_proc_status *ret)
     for (const char *line = text, *next; *line; line = next) {
         next = strchr(line, '\n');
         next = next ? next + 1 : line + strlen(line);
-        if (!strchr("NSTUGvn", *line))
+        if (!strchr("NSTUGvnC", *line))
             continue;
         if (strncmp(line, "Name:", 5) == 0)
             unescape_name(line + 5, s.comm, sizeof(s.comm));
         else if (strncmp(line, "State:\t", 7) == 0)
             s.state = line[7];
+        else if (*line == 'C')
+            s.dumping |= strncmp(line, "CoreDumping:\t1", 14) == 0;
         else if (!take_line(line, &s, values, &known))
             return -EBADMSG;
     }

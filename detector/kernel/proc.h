@@ -81,6 +81,7 @@ struct wedge_proc_status {
     struct wedge_proc_ns tids, groups; /* TIDs; its process group */
     uid_t uid;
     gid_t gid;
+    bool dumping; /* its process is writing a core file (since Linux 4.15, proc(5)) */
     uint64_t switches, voluntary; /* off the processor: all, and those by itself, as when it falls asleep */
     uint64_t sig_pending, sig_shared_pending, sig_blocked, sig_ignored, sig_caught; /* bit n-1: signal n */
 };

@@ -132,6 +132,11 @@ START_TEST(test_status)
     ck_assert_uint_eq(s.sig_blocked, 0x10000);
     ck_assert_uint_eq(s.sig_ignored, 0x1000);
     ck_assert_uint_eq(s.sig_caught, 0x180004002);
+    ck_assert(!s.dumping);
+    ck_assert_int_eq(wedge_proc_status_parse("CoreDumping:\t0\n" STATUS_OF("0", "3"), &s), 0);
+    ck_assert(!s.dumping);
+    ck_assert_int_eq(wedge_proc_status_parse("CoreDumping:\t1\nCpus_allowed:\t3\n" STATUS_OF("0", "3"), &s), 0);
+    ck_assert(s.dumping);
 }
 END_TEST
 

@@ -335,6 +335,10 @@ static void decode(struct wedge_look *look, int thread)
         wedge_waker_add(look, thread, 0, WEDGE_TO_PROC, t->proc, 0, "is stopped with it");
     } else if (own->status.tracer || t->state == 't')
         wedge_wait_unknown(look, thread, "it is traced: its tracer decides");
+    else if (own->status.dumping)
+        /* It shows the call in which the signal found it, and sleeps in the pipe of the machine's handler for core files (core(5);
+         * do_coredump in fs/coredump.c), which looks like a read of any pipe. */
+        wedge_wait_unknown(look, thread, "its process is writing a core file, and will end");
     else if (wedge_wait_frozen(look, thread))
         return;
     else if (t->state == 'S' && is_idle_worker(own)) {
