@@ -134,6 +134,20 @@ class Facts(unittest.TestCase):
                     self.assertEqual(factory.get(case), healthy, case)
                     self.assertIn(case, asked)
 
+    def test_every_man_page_is_in_the_index(self):
+        pages = sorted(os.path.basename(f) for f in glob.glob(os.path.join(ROOT, "docs/man/*.scd")))
+        listed = re.findall(r"^\| \[[^]]+\]\(man/([^)]+)\) \|", read(os.path.join(ROOT, "docs/index.md")), re.M)
+        self.assertEqual(sorted(listed), pages)
+        also = read(os.path.join(ROOT, "docs/man/wedge.1.scd")).split("# SEE ALSO")[1]
+        for verb in verbs():
+            self.assertIn(f"*wedge-{verb}*(1)", also)
+
+    def test_rows_of_tables_are_one_line(self):
+        for name in glob.glob(os.path.join(ROOT, "*.md")) + glob.glob(os.path.join(ROOT, "*/*.md")):
+            for number, line in enumerate(read(name).splitlines(), 1):
+                if line.startswith("|"):
+                    self.assertTrue(line.rstrip().endswith("|"), f"{name}:{number}")
+
     def test_scenarios_stand_in_the_hang_report(self):
         files = glob.glob(os.path.join(ROOT, "scenarios/hang-report/*.yaml"))
         rows = re.findall(r"\|((?: `[0-9a-z.-]+`,?)+) \|$", read(os.path.join(ROOT, "docs/hang-report.md")), re.M)

@@ -10,7 +10,7 @@
  * hangs is ended by this program's own watch, which is a failure too: it says how far the pool came, and what `wedge dump`
  * makes of it. WEDGE_TORTURE_QUIET: seconds until then.
  *
- * usage: torture (workers|zygote|parent) N [collector|iterate|takers [SEED [KEY=VALUE…]]]
+ * usage: pool-torture (workers|zygote|parent) N [collector|iterate|takers [SEED [KEY=VALUE…]]]
  * iterate: whoever puts takes; takers: three threads take beside it. The first KEY may be `preset`.
  * The streams have neither zygote nor supervisor: their workers are the parent's own children, and are reaped by its looks. What
  * has to hold is the same, with the settings that promise it (docs/pool-settings.md): queue_lock=owned, dead_task=lost,
@@ -409,7 +409,8 @@ int main(int argc, char **argv)
     for (int i = 5; i < argc; i++)
         slow_tasks |= strncmp(argv[i], "task_limit=", strlen("task_limit=")) == 0;
     if (n == 0 || (strcmp(way, "workers") != 0 && strcmp(way, "zygote") != 0 && strcmp(way, "parent") != 0)) {
-        fprintf(stderr, "usage: torture (workers|zygote|parent) N [collector|iterate|takers [SEED [KEY=VALUE…]]]\n");
+        fprintf(stderr,
+                "usage: pool-torture (workers|zygote|parent) N [collector|iterate|takers [SEED [KEY=VALUE…]]]\n");
         return 2;
     }
     if (strcmp(way, "parent") == 0) {
