@@ -158,8 +158,28 @@ START_TEST(test_other_families)
 }
 END_TEST
 
+/* Why there is no hang of writers of UDP: on this machine none ever waits, for whoever does not read. */
+START_TEST(test_udp_is_never_full)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof(at);
+    const char bytes[1000] = "";
+    const int least = 1;
+    int reader = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), writer = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    ck_assert_int_eq(bind(reader, (struct sockaddr *)&at, sizeof(at)), 0);
+    ck_assert_int_eq(getsockname(reader, (struct sockaddr *)&at, &size), 0);
+    ck_assert_int_eq(connect(writer, (struct sockaddr *)&at, sizeof(at)), 0);
+    ck_assert_int_eq(setsockopt(writer, SOL_SOCKET, SO_SNDBUF, &least, sizeof(least)), 0);
+    for (int i = 0; i < 3000; i++)
+        ck_assert_int_eq(send(writer, bytes, sizeof(bytes), MSG_DONTWAIT), sizeof(bytes));
+    close(reader);
+    close(writer);
+}
+END_TEST
+
 static void more(TCase *tcase)
 {
+    tcase_add_test(tcase, test_udp_is_never_full);
     tcase_add_loop_test(tcase, test_other_families, 0, sizeof(others) / sizeof(others[0]));
     tcase_add_test(tcase, test_tcp_both_write);
     tcase_add_test(tcase, test_outside_the_tree);

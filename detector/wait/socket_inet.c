@@ -7,7 +7,9 @@
  * kernel then only probes it (timer 4). The other end is read after this one was seen asleep and before it is seen
  * asleep again: whatever arrived in between would have woken it.
  *
- * UDP that is connected on both sides is evident at most: datagrams come from anywhere.
+ * UDP that is connected on both sides is evident at most: datagrams come from anywhere. A writer waits for no program: on this
+ * machine what was sent is the receiver's at once, who keeps it or not (skb_orphan in loopback_xmit, drivers/net/loopback.c; measured
+ * on Linux 6.18: 20,000 datagrams to who reads none, a buffer for four, nothing ever queued), and elsewhere it waits for a device.
  *
  * Source: net/ipv4/tcp_ipv4.c (get_tcp4_sock), tcp_timer.c, tcp_output.c (tcp_send_probe0).
  */
@@ -142,7 +144,9 @@ static void udp(struct wedge_look *look, struct wedge_descriptor_wait *wait, con
     const struct wedge_inet_socket *other =
         socket->state == WEDGE_SOCKET_ESTABLISHED ? wedge_sockets_inet_peer(sockets, socket) : NULL;
     char peer[64] = "";
-    if (!other || !other->inode || wait->want & WEDGE_WANT_WRITE)
+    if (wait->want & WEDGE_WANT_WRITE)
+        wedge_descriptor_by_outside(look, wait, "a network device must send what is queued");
+    else if (!other || !other->inode)
         wedge_descriptor_by_outside(look, wait, "a datagram may come from outside");
     else if (socket->rx || other->tx)
         wedge_descriptor_is_ready(wait, "there is something to read: it is about to wake");
