@@ -1,6 +1,7 @@
 /* Every hang of the factory gets its kind, its certainty and its scope, and words that name what matters. */
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "detector/tests/cases.h"
 
 static const struct hang hangs[] = {
@@ -36,6 +37,8 @@ static const struct hang hangs[] = {
      "rwlock"},
     {"both-write", WEDGE_VERDICT_MUTUAL_BACKPRESSURE, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "write", "factory_fill()",
      "both_write"},
+    {"threads-both-write", WEDGE_VERDICT_MUTUAL_BACKPRESSURE, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 2, "write",
+     "factory_fill()", "write_back|threads_both_write"},
     {"poll-own-pipe", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 1, "poll", "1 polled descriptor"},
     {"epoll-own-pipe", WEDGE_VERDICT_ORPHANED_WAIT, WEDGE_PROVED, WEDGE_SCOPE_WHOLE, 1, "epoll_wait",
      "1 polled descriptor"},
@@ -60,9 +63,30 @@ START_TEST(test_nothing_stays_stopped)
 }
 END_TEST
 
+/* Two sets that have nothing to do with each other: the one that the program's first process is in is the whole, and comes first. */
+START_TEST(test_two_apart)
+{
+    struct factory factory = factory_start("two-apart");
+    int64_t deadline = wedge_clock_ns() + 20 * WEDGE_NS_PER_S;
+    struct wedge_snapshot *s = examine_once(factory.pid, WEDGE_STACKS_NEVER);
+    while (s->n_verdicts != 2 && wedge_clock_ns() < deadline) { /* the child takes its lock when it likes */
+        wedge_snapshot_free(s);
+        s = examine_once(factory.pid, WEDGE_STACKS_NEVER);
+    }
+    ck_assert_uint_eq(s->n_verdicts, 2);
+    ck_assert_str_eq(wedge_verdict_words[s->verdicts[0].kind], "orphaned-wait");
+    ck_assert_str_eq(wedge_scope_words[s->verdicts[0].scope], "whole");
+    ck_assert_str_eq(wedge_verdict_words[s->verdicts[1].kind], "self-deadlock");
+    ck_assert_str_eq(wedge_scope_words[s->verdicts[1].scope], "part");
+    wedge_snapshot_free(s);
+    factory_end(&factory);
+}
+END_TEST
+
 static void fill(TCase *tcase)
 {
     tcase_add_test(tcase, test_nothing_stays_stopped);
+    tcase_add_test(tcase, test_two_apart);
 }
 
 int main(void)

@@ -391,6 +391,24 @@ static void both_write(void)
     (void)there[0];
 }
 
+static int to_there[2], to_back[2];
+
+static void *write_back(void *arg)
+{
+    factory_fill(to_back[1]);
+    return arg;
+}
+/* The same of two threads. */
+static void threads_both_write(void)
+{
+    pthread_t thread;
+    factory_pipe(to_there);
+    factory_pipe(to_back);
+    factory_spawn(&thread, write_back, NULL);
+    factory_ready();
+    factory_fill(to_there[1]);
+}
+
 static void poll_own_pipe(void)
 {
     int ends[2];
@@ -398,6 +416,16 @@ static void poll_own_pipe(void)
     struct pollfd fds[1] = {{.fd = ends[0], .events = POLLIN}};
     factory_ready();
     poll(fds, 1, -1);
+}
+
+/* Beside a child that waits for a lock of its own: two hangs, and only the parent's is the whole. */
+static void two_apart(void)
+{
+    if (factory_child() == 0) {
+        pthread_mutex_lock(&locks[0]);
+        pthread_mutex_lock(&locks[0]);
+    }
+    poll_own_pipe();
 }
 
 static void epoll_own_pipe(void)
@@ -669,7 +697,9 @@ static const struct factory_case basic[] = {
     {"rwlock-writer", rwlock_writer, false},
     {"posted-once", posted_once, false},
     {"both-write", both_write, false},
+    {"threads-both-write", threads_both_write, false},
     {"poll-own-pipe", poll_own_pipe, false},
+    {"two-apart", two_apart, false},
     {"epoll-own-pipe", epoll_own_pipe, false},
     {"stopped-child", stopped_child, false},
     {"server", server, true},
