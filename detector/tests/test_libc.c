@@ -75,6 +75,7 @@ static const struct healthy healthy[] = {
     {"slow-zone", false, WEDGE_WAIT_MUTEX},          {"segment-semaphore", false, WEDGE_WAIT_SEM},
     {"looks-like-a-mutex", false, WEDGE_WAIT_FUTEX}, {"slow-waitv", false, WEDGE_WAIT_FUTEX},
     {"requeued", false, WEDGE_WAIT_FUTEX},           {"slow-semaphore-on-stack", false, WEDGE_WAIT_SEM},
+    {"pi-with-deadline", false, WEDGE_WAIT_MUTEX},
 };
 
 START_TEST(test_lost_wakeup)

@@ -424,6 +424,27 @@ static void self_with_deadline(void)
     }
 }
 
+static void *take_pi_for_a_moment(void *arg)
+{
+    for (;;) {
+        struct timespec until;
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_sec += 2;
+        pthread_mutex_timedlock(&locks[0], &until);
+    }
+    return arg;
+}
+/* The kernel takes the deadline of a PI lock by another clock than that of the other waits. */
+static void pi_with_deadline(void)
+{
+    pthread_t thread;
+    make_locks(PTHREAD_MUTEX_NORMAL, PTHREAD_PRIO_INHERIT, PTHREAD_MUTEX_STALLED);
+    take_mutex(0);
+    factory_spawn(&thread, take_pi_for_a_moment, NULL);
+    factory_ready();
+    pthread_join(thread, NULL);
+}
+
 static pthread_once_t many[4096];
 static _Atomic int n_many;
 static void init_slowly(void)
@@ -520,6 +541,7 @@ const struct factory_case factory_libc[] = {
     {"slow-writer-lock", slow_writer_lock, true},
     {"slow-reader-lock", slow_reader_lock, true},
     {"self-with-deadline", self_with_deadline, true},
+    {"pi-with-deadline", pi_with_deadline, true},
     {"slow-once", slow_once, true},
     {"slow-join", slow_join, true},
     {"slow-barrier", slow_barrier, true},
