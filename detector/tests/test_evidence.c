@@ -95,6 +95,19 @@ static struct wedge_snapshot *examine(pid_t root)
     return s;
 }
 
+/* Until it is of that kind: a thread that lives may be about to run, and with it the list of threads to change. */
+static struct wedge_snapshot *examine_until(pid_t root, enum wedge_verdict_kind kind)
+{
+    int64_t deadline = wedge_clock_ns() + 10 * WEDGE_NS_PER_S;
+    for (;;) {
+        struct wedge_snapshot *s = examine(root);
+        if (s->verdicts[0].kind == kind)
+            return s;
+        ck_assert_msg(wedge_clock_ns() < deadline, "%s", s->verdicts[0].summary);
+        wedge_snapshot_free(s);
+    }
+}
+
 static bool is_in(const struct wedge_thread *t, enum wedge_wait_class class)
 {
     return t->wait.class == class && !t->moved;
@@ -399,6 +412,25 @@ START_TEST(test_shared_taker)
 }
 END_TEST
 
+/* Of a lock that fork copied the owner lives: who else died in the tree has nothing to do with it. */
+START_TEST(test_copied_beside_a_death)
+{
+    struct factory factory = factory_start("forked-lock");
+    struct wedge_snapshot *s = settle(factory.pid, 3, WEDGE_WAIT_MUTEX, WEDGE_WAIT_CHILD);
+    pid_t child = s->procs[thread_in(s, WEDGE_WAIT_MUTEX)->proc].pid;
+    add_proc(0, factory.pid, UINT32_MAX);
+    add_proc(1, child, 0);
+    add_proc(2, INT32_MAX, 0);
+    wedge_snapshot_free(s);
+    check(factory.pid, NULL, "hold_first_and_sleep", "abandoned-lock", WEDGE_PROVED, WEDGE_SCOPE_PART);
+    s = examine_until(factory.pid, WEDGE_VERDICT_ABANDONED_LOCK);
+    ck_assert_uint_eq(s->n_dead, 1);
+    ck_assert_uint_eq(s->verdicts[0].n_dead, 0);
+    wedge_snapshot_free(s);
+    factory_end(&factory);
+}
+END_TEST
+
 /* Signalled before it waited for the first time: lost. If it has come back from there once, it may have been that. */
 static void try_signalled_early(int number)
 {
@@ -447,6 +479,7 @@ static void fill(TCase *tcase)
     tcase_add_loop_test(tcase, test_taker, 0, 3);
     tcase_add_test(tcase, test_missing);
     tcase_add_loop_test(tcase, test_shared_taker, 0, 7);
+    tcase_add_test(tcase, test_copied_beside_a_death);
     tcase_add_loop_test(tcase, test_signalled_early, 0, 2);
     tcase_add_test(tcase, test_signalled_early_and_joined);
 }

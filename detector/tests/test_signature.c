@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/tests/suite.h"
 #include "detector/verdict/verdict.h"
 
@@ -11,7 +12,7 @@
 static struct wedge_look look;
 static struct wedge_snapshot *snapshot;
 static struct wedge_thread threads[2];
-static struct wedge_proc procs[1];
+static struct wedge_proc procs[2];
 static struct wedge_frame frames[2][6];
 static int victims[2];
 static size_t cores[1];
@@ -132,6 +133,35 @@ START_TEST(test_no_progress)
 }
 END_TEST
 
+/* A process that was not there for half of the time came by chance. */
+START_TEST(test_passing_processes)
+{
+    const struct wedge_examine options = {.stalled_ns = 4 * WEDGE_NS_PER_S};
+    verdict[0].kind = _i ? WEDGE_VERDICT_LIVELOCK : WEDGE_VERDICT_NO_PROGRESS;
+    look.options = &options;
+    threads[1].proc = 1;
+    procs[1] = (struct wedge_proc){.role = "", .exe = "/usr/bin/sleep", .start_ticks = 1ull << 36};
+    const char *before = sign();
+    procs[1].exe = "/usr/bin/date";
+    ck_assert_str_eq(sign(), before);
+    procs[1].start_ticks = 0;
+    ck_assert_str_ne(sign(), before);
+}
+END_TEST
+
+/* A user's function that does not return is the hang, whoever else is in its circle. */
+START_TEST(test_stuck_callback)
+{
+    verdict[0].kind = WEDGE_VERDICT_STUCK_CALLBACK;
+    threads[0].wait.callback = true;
+    const char *before = sign();
+    frames[1][2].function = "elsewhere";
+    ck_assert_str_eq(sign(), before);
+    frames[0][2].function = "elsewhere";
+    ck_assert_str_ne(sign(), before);
+}
+END_TEST
+
 START_TEST(test_weak)
 {
     switch (_i) {
@@ -172,6 +202,8 @@ static void fill(TCase *tcase)
     tcase_add_loop_test(tcase, test_what_does_not_matter, 0, 8);
     tcase_add_loop_test(tcase, test_what_matters, 0, 5);
     tcase_add_loop_test(tcase, test_no_progress, 0, 4);
+    tcase_add_loop_test(tcase, test_passing_processes, 0, 2);
+    tcase_add_test(tcase, test_stuck_callback);
     tcase_add_loop_test(tcase, test_weak, 0, 3);
     tcase_add_test(tcase, test_roles_are_in_the_other_one);
     tcase_add_test(tcase, test_no_hang_has_none);
