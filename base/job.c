@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/load.h"
 #include "base/text.h"
 
 #define SLICE_NS  (100 * WEDGE_NS_PER_MS) /* how often a child that says nothing is looked at */
@@ -287,6 +288,7 @@ int wedge_job_begin(wedge_job_fn *fn, void *arg, int deadline_ms, struct wedge_j
         close(ends[0]);
         goto fail;
     }
+    wedge_load_count_own_birth();
     job.from = ends[0];
     *ret = job;
     return 0;

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,6 +32,18 @@ bool wedge_load_read(struct wedge_load *ret)
         return false;
     *ret = load;
     return true;
+}
+
+static _Atomic uint64_t own_births; /* relaxed: who reads it has made them, or waited for who did */
+
+void wedge_load_count_own_birth(void)
+{
+    atomic_fetch_add_explicit(&own_births, 1, memory_order_relaxed);
+}
+
+uint64_t wedge_load_own_births(void)
+{
+    return atomic_load_explicit(&own_births, memory_order_relaxed);
 }
 
 uint64_t wedge_load_births(void)

@@ -22,5 +22,9 @@ bool wedge_load_read(struct wedge_load *ret);
 /* How many processes and threads were born since the machine began, in every namespace and whatever their numbers: total_forks of
  * kernel/fork.c, in /proc/stat. Some 20 µs, with hundreds of processors a few ms. 0: not to be had, for the same reasons. */
 uint64_t wedge_load_births(void);
+/* Those of them that were this process's own doing: what jobs (base/job.h) and wedge_share made. Neither more nor less, so that
+ * who subtracts them knows of all others. Any thread. */
+void wedge_load_count_own_birth(void);
+uint64_t wedge_load_own_births(void);
 
 #endif

@@ -83,6 +83,8 @@ static bool start(struct share *share)
     int rc = pthread_create(&thread, &attr, help, share);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attr);
+    if (rc == 0)
+        wedge_load_count_own_birth();
     return rc == 0;
 }
 

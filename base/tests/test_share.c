@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/job.h"
 #include "base/load.h"
 #include "base/share.h"
 #include "base/tests/suite.h"
@@ -144,6 +145,33 @@ START_TEST(test_births)
 }
 END_TEST
 
+static void do_nothing(void *arg, size_t i)
+{
+    (void)arg, (void)i;
+}
+
+static int end_at_once(void *arg, int out, struct wedge_job_note *note)
+{
+    (void)arg, (void)out, (void)note;
+    return 0;
+}
+
+/* A thread that helps and the child of a job count once each, and the kernel counts them, too. */
+START_TEST(test_own_births)
+{
+    uint64_t before = wedge_load_births(), own = wedge_load_own_births();
+    struct wedge_job_result result;
+    wedge_share_with(false, 4, 1, do_nothing, NULL);
+    ck_assert_uint_eq(wedge_load_own_births(), own);
+    wedge_share_with(true, 4, 1, do_nothing, NULL);
+    ck_assert_uint_eq(wedge_load_own_births(), own + 1);
+    ck_assert_int_eq(wedge_job_run(end_at_once, NULL, 20000, 100, &result), 0);
+    ck_assert_uint_eq(wedge_load_own_births(), own + 2);
+    ck_assert_uint_ge(wedge_load_births() - before, 2);
+    wedge_job_result_free(&result);
+}
+END_TEST
+
 static void fill(TCase *tc)
 {
     tcase_add_loop_test(tc, test_alone, 0, 6);
@@ -152,6 +180,7 @@ static void fill(TCase *tc)
     tcase_add_test(tc, test_one_processor);
     tcase_add_test(tc, test_load);
     tcase_add_test(tc, test_births);
+    tcase_add_test(tc, test_own_births);
 }
 
 int main(void)

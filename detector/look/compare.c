@@ -8,7 +8,7 @@
  * read itself. Who came later than the second lists, and may be gone again, is found by the number of births; where that
  * has moved, or is not to be had, the lists are read a third time, after the threads.
  *
- * Births are those of the kernel's own count (base/load.h).
+ * Births are those of the kernel's own count (base/load.h), our own left out.
  */
 #include "detector/look/compare.h"
 
@@ -26,15 +26,22 @@ uint64_t wedge_compare_last_born(void)
     return wedge_load_read(&load) ? load.last_born : 0;
 }
 
+/* But for those who are ours, which nobody has to look at. 0 not known. */
+static uint64_t births_of_others(void)
+{
+    uint64_t births = wedge_load_births();
+    return births ? births - wedge_load_own_births() : 0;
+}
+
 void wedge_compare_begin(struct wedge_look *look)
 {
     look->last_born = wedge_compare_last_born();
-    look->births = wedge_load_births();
+    look->births = births_of_others();
 }
 
 bool wedge_compare_is_barren(const struct wedge_look *look)
 {
-    return look->births && look->births == wedge_load_births();
+    return look->births && look->births == births_of_others();
 }
 
 /* Is every process of the tree in the snapshot, whoever could not be read included? */
@@ -134,7 +141,7 @@ static int notice_births(struct wedge_look *look)
     bool born = false;
     int rc = wedge_proc_list(0, WEDGE_MACHINE_MOST, &pids, &n);
     for (size_t i = 0; i < n && !rc && !born; i++)
-        born = !wedge_look_machine_of(look, pids[i]);
+        born = pids[i] != look->own_child && !wedge_look_machine_of(look, pids[i]);
     free(pids);
     return rc ? rc : born ? compare_tree(look) : 0;
 }

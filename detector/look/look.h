@@ -181,6 +181,7 @@ struct wedge_look {
     bool tree_changed; /* a process of the tree came or went between the passes */
     struct wedge_libc_cache *libcs;
     struct wedge_alarm_cache *alarms;
+    pid_t own_child; /* begun between the passes, and not reaped before they are over; 0 none */
     struct wedge_stacking *stacks; /* begun before the verdict (detector/stacks/stacks.h); NULL not */
     struct wedge_core *core; /* looked at in the place of /proc (detector/core/core_look.h); NULL none */
     bool core_tids; /* its threads bear the numbers that they have in their own memory */

@@ -656,7 +656,9 @@ void wedge_stacks_begin(struct wedge_look *look)
         stacks->asks[i].maps = NULL;
         stacks->asks[i].n_maps = 0;
     }
-    if (!stacks->early)
+    if (stacks->early)
+        look->own_child = stacks->job.pid;
+    else
         wedge_stacks_abandon(look);
 }
 
