@@ -246,15 +246,24 @@ bool wedge_alarm_by_timer(const struct wedge_look *look, int proc)
     return !own->skipped && !own->zombie && (own->timers_unknown || !is_deaf(look, proc, own->timer_signals));
 }
 
+/* False: it is not there, or not any more. */
+static bool read_info(const struct wedge_look *look, int proc, const struct wedge_fd *fd, char *buf, size_t size)
+{
+    char name[32];
+    snprintf(name, sizeof(name), "fdinfo/%d", fd->number);
+    return wedge_proc_read(look->snapshot->procs[proc].pid, look->procs[proc].reader, name, buf, size) > 0;
+}
+
 /*
  * Whom the kernel signals for a socket or a folder without O_ASYNC: SIGURG for urgent data (tcp(7)), any signal for what happens
  * in the folder (fcntl(2), F_NOTIFY, which sets the owner itself: fs/notify/dnotify/dnotify.c). Nothing in /proc shows it, and
  * the open file is asked through a copy of its descriptor. Of other kinds none is made: closing it again may have to wait for
  * whoever serves the file.
  */
-static bool has_owner(struct wedge_look *look, pid_t pid, int pidfd, const struct wedge_fd *fd)
+static bool has_owner(struct wedge_look *look, int proc, int pidfd, const struct wedge_fd *fd)
 {
-    char path[64];
+    pid_t pid = look->snapshot->procs[proc].pid;
+    char path[64], text[1024];
     struct stat st;
     if (fd->kind != WEDGE_FD_SOCKET && fd->kind != WEDGE_FD_OTHER)
         return false;
@@ -267,8 +276,9 @@ static bool has_owner(struct wedge_look *look, pid_t pid, int pidfd, const struc
         return false;
     wedge_look_note(look, pid, "owner of a descriptor");
     int copy = (int)syscall(SYS_pidfd_getfd, pidfd, fd->number, 0);
-    if (copy < 0) /* else closed since, by a thread that moves */
-        return pidfd < 0 || (errno != EBADF && errno != ESRCH);
+    if (copy <
+        0) /* what is there all the same is of a process whose leader has ended, which has no descriptors any more */
+        return pidfd < 0 || (errno != EBADF && errno != ESRCH) || read_info(look, proc, fd, text, sizeof(text));
     struct f_owner_ex owner = {0};
     bool is_other = fstat(copy, &st) || (!S_ISSOCK(st.st_mode) && !S_ISDIR(st.st_mode));
     bool any = is_other || fcntl(copy, F_GETOWN_EX, &owner) || owner.pid;
@@ -282,18 +292,23 @@ static bool has_async(struct wedge_look *look, int proc, int pidfd)
     if (wedge_look_fds(look, proc))
         return true;
     wedge_look_note(look, look->snapshot->procs[proc].pid, "flags of its descriptors");
+    char text[1024];
+    bool missing = false;
     for (size_t i = 0; i < own->n_fds; i++) {
-        if (has_owner(look, look->snapshot->procs[proc].pid, pidfd, &own->fds[i]))
+        if (has_owner(look, proc, pidfd, &own->fds[i]))
             return true;
-        char name[32], text[1024];
-        snprintf(name, sizeof(name), "fdinfo/%d", own->fds[i].number);
-        if (wedge_proc_read(look->snapshot->procs[proc].pid, own->reader, name, text, sizeof(text)) <= 0)
-            continue; /* closed since, by a thread that moves */
+        if (!read_info(look, proc, &own->fds[i], text, sizeof(text))) {
+            missing = true;
+            continue;
+        }
         const char *flags = strstr(text, "flags:");
         if (!flags || strtoul(flags + sizeof("flags:") - 1, NULL, 8) & O_ASYNC)
             return true;
     }
-    return false;
+    /* One was closed since by a thread that moves; all at once by what has ended the process, perhaps one of these signals. */
+    for (size_t i = 0; i < own->n_fds && missing; i++)
+        missing = !read_info(look, proc, &own->fds[i], text, sizeof(text));
+    return missing;
 }
 
 bool wedge_alarm_by_descriptor(struct wedge_look *look, int proc)
