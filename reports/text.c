@@ -347,7 +347,10 @@ static void group_lines(struct page *p, const struct group *g)
     const char *object = get(wait, "object.describe");
     const json_t *wakes = json_object_get(wait, "wakes_in_ms");
     char in[48], clock[96] = "";
-    if (json_is_integer(wakes))
+    if (json_is_integer(wakes) &&
+        json_integer_value(wakes) <= 0) /* how much is left of a sleep the kernel does not tell */
+        snprintf(clock, sizeof(clock), "; it may wake at any moment");
+    else if (json_is_integer(wakes))
         snprintf(clock, sizeof(clock), "; the clock wakes it in %s",
                  wedge_duration_text(json_integer_value(wakes) * WEDGE_NS_PER_MS, in, sizeof(in)));
     wedge_describe_node(p->nodes, get(g->thread, "node"), who, sizeof(who));

@@ -288,7 +288,7 @@
     if (wait.class !== "none")
       block.append(el("p", "small", "Waits in ", el("code", "", wait.call || wait.class),
         wait.object ? " for " + (wait.object.describe || wait.object.key) : "",
-        wait.wakes_in_ms !== null ? "; the clock wakes it in " + duration(wait.wakes_in_ms) : "; no clock wakes it",
+        wait.wakes_in_ms === null ? "; no clock wakes it" : wait.wakes_in_ms <= 0 ? "; it may wake at any moment" : "; the clock wakes it in " + duration(wait.wakes_in_ms),
         wait.reason ? " (" + wait.reason + ")" : "", "."));
     if (thread.callback)
       block.append(el("p", "small", "Inside the user’s ", el("code", "", thread.callback.function || thread.callback.name),

@@ -346,6 +346,23 @@ START_TEST(test_text_passes_over_the_runtime)
 }
 END_TEST
 
+/* A sleep whose end is not known is not said to be over. */
+START_TEST(test_text_does_not_guess_a_clock)
+{
+    json_t *report = sample_report(SAMPLE_NO_PROGRESS);
+    json_t *process = json_array_get(json_object_get(report, "processes"), 0);
+    json_t *wait = json_object_get(json_array_get(json_object_get(process, "threads"), 0), "wait");
+    for (int ms = -1; ms <= 1; ms++) {
+        json_object_set_new(wait, "wakes_in_ms", json_integer(ms));
+        char *text = text_of(report, NULL);
+        ck_assert_msg(strstr(text, ms > 0 ? "; the clock wakes it in 1 ms\n" : "; it may wake at any moment\n"), "%s",
+                      text);
+        free(text);
+    }
+    json_decref(report);
+}
+END_TEST
+
 /* A recursion is one line that counts, and the frames behind it keep their numbers. */
 START_TEST(test_text_counts_a_recursion)
 {
@@ -572,6 +589,7 @@ static void fill(TCase *tcase)
     tcase_add_loop_test(tcase, test_text_keeps_its_width, 0, SAMPLE_COUNT);
     tcase_add_test(tcase, test_text_color_and_stacks);
     tcase_add_loop_test(tcase, test_text_commands_no_ci, 0, 4);
+    tcase_add_test(tcase, test_text_does_not_guess_a_clock);
     tcase_add_test(tcase, test_text_counts_a_recursion);
     tcase_add_test(tcase, test_text_passes_over_the_runtime);
     tcase_add_test(tcase, test_text_says_when_it_cannot);
