@@ -29,7 +29,7 @@ static const struct healthy healthy[] = {
     {"slow-writer", false, WEDGE_WAIT_PIPE_READ},
     {"wait-for-input", false, WEDGE_WAIT_PIPE_READ},
     {"fill-output", false, WEDGE_WAIT_PIPE_WRITE}, /* the test itself has the other end, and is never a waker */
-    {"busy", false, WEDGE_WAIT_SLEEP},
+    {"busy", false, WEDGE_WAIT_NONE},
 };
 
 /* Is this how /proc/TID/syscall begins? "running" while the thread is on its way (proc(5)). */

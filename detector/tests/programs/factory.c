@@ -673,7 +673,7 @@ static void busy(void)
     volatile unsigned long n = 0;
     factory_ready();
     for (;;)
-        if (++n % 1000000 == 0)
+        if (++n % 10000000 == 0)
             factory_nap(1);
 }
 
