@@ -5,6 +5,7 @@
 #include <alloca.h>
 #include <check.h>
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -101,6 +102,21 @@ START_TEST(test_odd)
 }
 END_TEST
 
+/* It said that it was ready before it ended. */
+static void await_end_of_leader(pid_t pid)
+{
+    const int64_t deadline = wedge_clock_ns() + 20 * WEDGE_NS_PER_S;
+    for (char state = 0; state != 'Z';) {
+        char text[1024];
+        struct wedge_proc_stat stat;
+        ck_assert_int_gt(wedge_proc_read(pid, 0, "stat", text, sizeof(text)), 0);
+        ck_assert_int_eq(wedge_proc_stat_parse(text, &stat), 0);
+        state = stat.state;
+        ck_assert_msg(wedge_clock_ns() < deadline, "the main thread is in state %c", state);
+        sched_yield();
+    }
+}
+
 /* The process lives on without its main thread. */
 START_TEST(test_leader_gone)
 {
@@ -108,6 +124,7 @@ START_TEST(test_leader_gone)
     struct stacks_target target;
     struct wedge_snapshot snapshot;
     stacks_target_start(&target, "stacks_odd_o2", cases);
+    await_end_of_leader(target.pid);
     capture_all(&snapshot, target.pid);
     ck_assert_msg(strstr(stacks_thread(&snapshot, target.pid)->stack_note, "has ended"), "%s",
                   stacks_thread(&snapshot, target.pid)->stack_note);
