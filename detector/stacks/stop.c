@@ -299,10 +299,22 @@ static bool choose_window(struct tracer *tracer, struct wedge_stop_thread *recor
     return true;
 }
 
+/*
+ * A stranger that shares this memory may keep its lock. process_vm_readv(2) would wait for that whatever happens (mmap_read_lock in
+ * mm/process_vm_access.c), and what it stopped would stand with it; here SIGKILL ends the wait (mmap_read_lock_killable in
+ * mm/memory.c), so that the deadline of the job does, and the kernel lets the target go. Measured on Linux 6.18.
+ */
+static void await_memory(const struct wedge_stop_thread *record)
+{
+    ptrace(PTRACE_PEEKDATA, record->tid, (void *)(uintptr_t)record->from, NULL);
+}
+
 /* Copies one batch. process_vm_readv(2) stops at the first address it cannot read: what came before counts. */
 static void copy_batch(struct wedge_stop_thread **records, size_t n)
 {
     struct iovec local[IOVECS], remote[IOVECS];
+    if (n)
+        await_memory(records[0]);
     for (size_t done = 0; done < n;) {
         size_t left = n - done;
         for (size_t i = 0; i < left; i++) {
