@@ -517,10 +517,14 @@ static bool end_early(struct wedge_stacking *stacks)
     return done;
 }
 
-/* The end of a job that this is part of gives all of it back at once, in less time. What is much is not kept until then. */
-static bool is_left_to_the_end(const struct wedge_stacking *stacks)
+/* The end of a job that this is part of gives all of it back at once, in less time. What is much is not kept until then, nor what
+ * the child of another user, who is still to come, could see. */
+static bool is_left_to_the_end(const struct wedge_stacking *stacks, size_t first)
 {
-    return stacks->look->note && stacks->snapshot->n_threads <= FEW_THREADS;
+    bool left = stacks->look->note && stacks->snapshot->n_threads <= FEW_THREADS;
+    for (size_t i = 0; i < stacks->snapshot->n_procs && left; i++)
+        left = !stacks->captures[i] || is_of_user(stacks, i, first);
+    return left;
 }
 
 /* All processes of one user, who has one child after the other until each process is done or was given up. */
@@ -536,13 +540,14 @@ static void unwind_user(struct wedge_stacking *stacks, size_t first)
             break;
         done = run_child(stacks, i + 1 < MOST_TRIES ? left_ns / 2 : left_ns);
     }
+    bool left = is_left_to_the_end(stacks, first);
     for (size_t i = 0; i < s->n_procs; i++) {
         if (!is_of_user(stacks, i, first))
             continue;
         if (stacks->open[i])
             note_failure(stacks->look, i, "there was no time left to read its files", false);
         stacks->open[i] = false;
-        if (!is_left_to_the_end(stacks))
+        if (!left)
             wedge_capture_free(stacks->captures[i]);
         stacks->captures[i] = NULL;
     }
