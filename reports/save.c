@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -10,6 +11,7 @@
 #include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/share.h"
@@ -89,6 +91,26 @@ static int write_all(int fd, const struct iovec *parts, size_t n)
     return 0;
 }
 
+/* All of it into a new file. Beyond RLIMIT_FSIZE the kernel sends the thread SIGXFSZ, which ends it, with the error (setrlimit(2)):
+ * the error is enough. */
+static int fill(int fd, const struct iovec *parts, size_t n, size_t len)
+{
+    const struct timespec at_once = {0};
+    sigset_t limit, before;
+    sigemptyset(&limit);
+    sigaddset(&limit, SIGXFSZ);
+    pthread_sigmask(SIG_BLOCK, &limit, &before);
+    /* Room at once: where the name stands for an older file, ext4 finds the blocks of all that is not yet on the disk while it
+     * renames (auto_da_alloc, ext4(5)): 1 ms for a report. Where it cannot be done, the writing will say what is the matter. */
+    if (len)
+        fallocate(fd, 0, 0, (off_t)len);
+    int rc = write_all(fd, parts, n);
+    if (rc && !sigismember(&before, SIGXFSZ))
+        sigtimedwait(&limit, NULL, &at_once);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return rc;
+}
+
 /* A file on its way to its place is locked by whoever writes it (flock(2): until the last descriptor is closed, so also by a
  * death); one that is not was left by somebody who was killed. Whoever takes such files away does so with the lock: who finds it taken, or
  * the file gone once it is his, has made it a moment too late. Where a file system has no locks nothing is ever taken away. */
@@ -160,11 +182,7 @@ int wedge_report_save_parts(int dirfd, const char *name, const struct iovec *par
         }
     }
     if (!rc) {
-        /* Room at once: where the name stands for an older file, ext4 finds the blocks of all that is not yet on the disk while it
-         * renames (auto_da_alloc, ext4(5)): 1 ms for a report. Where it cannot be done, the writing will say what is the matter. */
-        if (len)
-            fallocate(fd, 0, 0, (off_t)len);
-        rc = write_all(fd, parts, n);
+        rc = fill(fd, parts, n, len);
         int lock = fcntl(fd, F_DUPFD_CLOEXEC,
                          0); /* the file is locked until it has its name; what close() says comes before that */
         if (close(fd) && !rc)

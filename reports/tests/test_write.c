@@ -2,9 +2,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -99,6 +101,29 @@ START_TEST(test_save_says_why_not)
     ck_assert_ptr_nonnull(strstr(err.message, "cannot write taken"));
     ck_assert_ptr_nonnull(strstr(err.remedy, "-o"));
     ck_assert_uint_eq(entries(), 1); /* the temporary file is gone */
+}
+END_TEST
+
+/* Beyond a limit the kernel sends a signal as well, which would keep back what was found out. */
+START_TEST(test_save_outlives_the_limit_of_files)
+{
+    struct wedge_err err = {0};
+    struct rlimit before, few;
+    sigset_t pending;
+    char large[8192];
+    memset(large, 'x', sizeof(large));
+    ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &before), 0);
+    few = (struct rlimit){.rlim_cur = 4096, .rlim_max = before.rlim_max};
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &few), 0);
+    int fits = wedge_report_save(dirfd_of_test, "fits", large, 4096, &err);
+    int rc = wedge_report_save(dirfd_of_test, "large", large, sizeof(large), &err);
+    sigpending(&pending);
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &before), 0);
+    ck_assert_int_eq(fits, 0);
+    ck_assert_int_eq(rc, -EFBIG);
+    ck_assert(!sigismember(&pending, SIGXFSZ));
+    ck_assert_ptr_nonnull(strstr(err.message, "cannot write large: File too large"));
+    ck_assert_uint_eq(entries(), 1);
 }
 END_TEST
 
@@ -580,6 +605,7 @@ static void fill(TCase *tcase)
     tcase_add_test(tcase, test_save_replaces_whole_and_leaves_nothing);
     tcase_add_test(tcase, test_save_never_follows_a_link);
     tcase_add_test(tcase, test_save_says_why_not);
+    tcase_add_test(tcase, test_save_outlives_the_limit_of_files);
     tcase_add_test(tcase, test_what_a_killed_writer_left_is_taken_away);
     tcase_add_test(tcase, test_open_dir_makes_parents);
     tcase_add_test(tcase, test_open_dir_and_links);
