@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -150,6 +151,13 @@ int wedge_arena_create(struct wedge_arena *ret, size_t bytes, uint64_t seed, str
         wedge_err_remedy(err, "give at least %zu bytes",
                          section_offset(WEDGE_SEC_RINGS) + THREADS * RING_LEAST * sizeof(struct wedge_arena_event));
         return -EINVAL;
+    }
+    struct rlimit most;
+    if (getrlimit(RLIMIT_FSIZE, &most) == 0 &&
+        most.rlim_cur < arena.bytes) { /* else a signal would end us (setrlimit(2)) */
+        rc = wedge_err_set(err, -EFBIG, "cannot allocate the arena of %zu bytes: %s", arena.bytes, strerror(EFBIG));
+        wedge_err_remedy(err, "raise the limit of file sizes (ulimit -f), or choose a smaller --arena");
+        goto fail;
     }
     arena.fd = memfd_create("wedge-arena", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (arena.fd < 0) {

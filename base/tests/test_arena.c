@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -69,6 +70,21 @@ START_TEST(test_too_small)
     ck_assert_int_eq(wedge_arena_create(&none, 4096, 0, &err), -EINVAL);
     ck_assert_int_eq(none.fd, 77);
     ck_assert_str_ne(err.remedy, "");
+}
+END_TEST
+
+/* Where a file may not be so large the kernel would end us by a signal (setrlimit(2)). */
+START_TEST(test_larger_than_a_file_may_be)
+{
+    struct wedge_arena none = {.fd = -1};
+    struct rlimit before, few;
+    ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &before), 0);
+    few = (struct rlimit){.rlim_cur = 65536, .rlim_max = before.rlim_max};
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &few), 0);
+    int rc = wedge_arena_create(&none, 0, 1, &err);
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &before), 0);
+    ck_assert_int_eq(rc, -EFBIG);
+    ck_assert_ptr_nonnull(strstr(err.remedy, "ulimit -f"));
 }
 END_TEST
 
@@ -171,6 +187,7 @@ static void fill(TCase *tcase)
     tcase_add_test(tcase, test_sealed_and_allocated);
     tcase_add_test(tcase, test_sections_do_not_overlap);
     tcase_add_test(tcase, test_too_small);
+    tcase_add_test(tcase, test_larger_than_a_file_may_be);
     tcase_add_test(tcase, test_names);
     tcase_add_test(tcase, test_copy_is_checked);
     tcase_add_test(tcase, test_open_checks_what_it_is_given);
