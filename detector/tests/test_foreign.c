@@ -67,6 +67,10 @@ START_TEST(test_hang)
         for (int i = 0; i < 2; i++)
             ck_assert_msg(strstr(v->summary, hangs[_i].words[i]), "%s: %s", hangs[_i].words[i], v->summary);
         ck_assert_msg(!strstr(v->summary, ")()"), "%s", v->summary);
+        for (size_t i = 0; i < s->n_threads; i++) { /* what follows brings its own comma */
+            const char *object = s->threads[i].wait.object.describe;
+            ck_assert_msg(!*object || object[strlen(object) - 1] != ',', "%s", object);
+        }
         cases_check_culprits(hangs[_i].name, hangs[_i].culprit, s);
         cases_right("stacks", hangs[_i].name, v, hangs[_i].culprit);
         wedge_snapshot_free(s);

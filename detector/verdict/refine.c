@@ -67,7 +67,7 @@ static void add_runtime(struct wedge_thread *t, size_t n_libc)
             bool is = runtimes[k].module ? strstr(f->module, runtimes[k].module) != NULL
                                          : f->function && strstr(f->function, runtimes[k].function);
             if (is) {
-                snprintf(o->describe + used, sizeof(o->describe) - used, ", %s,", runtimes[k].word);
+                snprintf(o->describe + used, sizeof(o->describe) - used, " (%s)", runtimes[k].word);
                 return;
             }
         }
@@ -83,7 +83,7 @@ static void add_loader(struct wedge_thread *t, size_t n_libc)
         if (!name || !strstr(name, "pthread_mutex_lock"))
             continue;
         if (strstr(t->frames[i + 1].module, "/ld-") || (caller && strcmp(caller, "dl_iterate_phdr") == 0))
-            snprintf(o->describe + used, sizeof(o->describe) - used, ", of the dynamic loader,");
+            snprintf(o->describe + used, sizeof(o->describe) - used, " of the dynamic loader");
         return;
     }
 }
