@@ -183,8 +183,8 @@ int wedge_report_save_parts(int dirfd, const char *name, const struct iovec *par
     }
     if (!rc) {
         rc = fill(fd, parts, n, len);
-        int lock = fcntl(fd, F_DUPFD_CLOEXEC,
-                         0); /* the file is locked until it has its name; what close() says comes before that */
+        /* The file is locked until it has its name; what close() says comes before that. */
+        int lock = fcntl(fd, F_DUPFD_CLOEXEC, 0);
         if (close(fd) && !rc)
             rc = -errno;
         if (!rc && renameat(dirfd, temporary, dirfd, name))

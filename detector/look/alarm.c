@@ -276,8 +276,8 @@ static bool has_owner(struct wedge_look *look, int proc, int pidfd, const struct
         return false;
     wedge_look_note(look, pid, "owner of a descriptor");
     int copy = (int)syscall(SYS_pidfd_getfd, pidfd, fd->number, 0);
-    if (copy <
-        0) /* what is there all the same is of a process whose leader has ended, which has no descriptors any more */
+    /* What is there all the same is of a process whose leader has ended, which has no descriptors any more. */
+    if (copy < 0)
         return pidfd < 0 || (errno != EBADF && errno != ESRCH) || read_info(look, proc, fd, text, sizeof(text));
     struct f_owner_ex owner = {0};
     bool is_other = fstat(copy, &st) || (!S_ISSOCK(st.st_mode) && !S_ISDIR(st.st_mode));
