@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/tests/asleep.h"
 #include "base/tests/suite.h"
 #include "cli/tests/programs.h"
 #include "reports/report.h"
@@ -282,6 +283,8 @@ START_TEST(test_dump_healthy)
     size_t members = count_members(pid);
     for (int round = 0; round < 5 * repeats(); round++) {
         json_t *report;
+        if (strcmp(healthy[_i], "server") == 0)
+            wedge_test_await_server(pid);
         int status = dump(pid, &report);
         /* What is proved of it may only be that it is no hang. */
         bool claimed = json_is_true(json_object_get(json_object_get(report, "verdict"), "hang")) &&

@@ -106,13 +106,14 @@ static int64_t scaled(struct bytes *bytes, int64_t factor, int64_t unit)
 }
 
 /* Where a register's rule is kept: NULL for one that no caller's frame is found by. Rules for rsp are none of ours: the
- * caller's is the frame's address by definition. */
+ * caller's is the frame's address by definition; nor those for a register behind the return address, such as xmm6, which only
+ * functions of another ABI save: libunwind knows no place for it and gives up (UNW_EBADREG). */
 static int32_t *rule_of(struct program *program, struct state *state, uint64_t number)
 {
     if (number == DWARF_RA)
         return &state->return_at;
     if (number == DWARF_RSP || number > DWARF_RA)
-        program->bytes.bad |= number == DWARF_RSP;
+        program->bytes.bad = true;
     else if (registers[number] < WEDGE_CFI_KEPT)
         return &state->kept_at[registers[number]];
     return NULL;

@@ -1,19 +1,16 @@
 /* Programs that only look like hangs: examined many times while they run, never is one of them proved stuck. */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/clock.h"
+#include "base/tests/asleep.h"
 #include "detector/tests/cases.h"
 
 static const struct healthy healthy[] = {
@@ -31,37 +28,6 @@ static const struct healthy healthy[] = {
     {"fill-output", false, WEDGE_WAIT_PIPE_WRITE}, /* the test itself has the other end, and is never a waker */
     {"busy", false, WEDGE_WAIT_NONE},
 };
-
-/* Is this how /proc/TID/syscall begins? "running" while the thread is on its way (proc(5)). */
-static bool is_in(pid_t tid, int syscall)
-{
-    char path[64], text[128] = "";
-    snprintf(path, sizeof(path), "/proc/%d/syscall", (int)tid);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    bool read_it = fd >= 0 && read(fd, text, sizeof(text) - 1) > 0;
-    if (fd >= 0)
-        close(fd);
-    return read_it && text[0] >= '0' && text[0] <= '9' && atoi(text) == syscall;
-}
-
-/* Until the server sleeps in accept and its pool in their futexes: it says that it is ready before that, and a stop
- * wakes them all. */
-static void await_server(pid_t pid)
-{
-    int64_t deadline = wedge_clock_ns() + 20 * WEDGE_NS_PER_S;
-    for (int asleep = 0; asleep != 3;) {
-        char path[64];
-        snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
-        DIR *tasks = opendir(path);
-        ck_assert_ptr_nonnull(tasks);
-        asleep = 0;
-        for (struct dirent *entry; (entry = readdir(tasks));)
-            asleep += is_in((pid_t)atoi(entry->d_name), atoi(entry->d_name) == pid ? SYS_accept : SYS_futex);
-        closedir(tasks);
-        ck_assert_msg(wedge_clock_ns() < deadline, "%d of the server's 3 threads sleep", asleep);
-        poll(NULL, 0, asleep == 3 ? 0 : 1);
-    }
-}
 
 /* How many processes are ours, ended ones included. */
 static int n_children(void)
@@ -87,7 +53,7 @@ START_TEST(test_server_is_idle_and_unharmed)
     ck_assert_int_gt(read(factory.out, text, sizeof(text) - 1), 0);
     ck_assert_int_eq(sscanf(text, "port %d", &port), 1);
     for (int i = 0; i < 3; i++) {
-        await_server(factory.pid);
+        wedge_test_await_server(factory.pid);
         struct wedge_snapshot *s = examine_once(factory.pid, i ? WEDGE_STACKS_ALWAYS : WEDGE_STACKS_NEVER);
         ck_assert_str_eq(wedge_verdict_words[s->verdicts[0].kind], "idle");
         if (i) { /* everybody sleeps, and is live: what was begun before the verdict was begun for nothing */
